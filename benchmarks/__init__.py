@@ -1,0 +1,1 @@
+"""What is done with the networks: train, verify, measure, compare, report. Imports no framework."""

@@ -1,0 +1,203 @@
+"""One cell: a network in one framework with one seed, trained from its job description alone, epoch by epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import schedule
+from benchmarks.data import Dataset
+from benchmarks.record import Folder, History
+from benchmarks.session import Session
+from frameworks import weights
+from frameworks.registry import Realisation
+from frameworks.spec import Network, to_json
+from frameworks.training import Training
+
+Moved = Callable[[str, float], None]  # the cell, and the epochs that it has done, a part of one included
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that decides a cell's numbers, except the framework's own version and the machine."""
+
+    name: str  # of the network, as asked for
+    network: Network  # as built: what is done to the pixels is in front
+    framework: str  # its label: torch, torch==2.12.1
+    seed: int
+    epochs: int
+    batch_size: int
+    rate: float
+    training: Training
+    initial: str
+    shuffle: bool
+    train_size: int
+    test_size: int
+    device: str
+    precision: str
+    threads: int
+    dataset: str
+    mode: str = ""
+
+    @property
+    def cell(self) -> str:
+        return f"{self.name}.{self.framework}.{self.seed}"
+
+
+class Cell:
+    """A job on its worker. Every method may raise `WorkerFailed` or `Unavailable`: then this cell is over."""
+
+    def __init__(self, job: Job, data: Dataset, folder: Folder, scratch: Path, history: History) -> None:
+        self.job, self.data, self.folder, self.scratch, self.history = job, data, folder, scratch, history
+        self.epoch = len(history.epochs)  # finished so far
+        self.over = history.finished
+        self.session: Session | None = None
+
+    def open(self, python: Path, realisation: Realisation, timeout: float) -> None:
+        """Start the worker, build the network, put the data on the device; go on from the last finished epoch."""
+        job = self.job
+        log = self.folder.path / "logs" / f"{job.cell}.log"
+        self.session = Session(
+            python, realisation.module, realisation.adapter, threads=job.threads, log=log, timeout=timeout
+        )
+        started = self.session.receive()
+        where = {"device": job.device, "precision": job.precision, "threads": job.threads, "mode": job.mode}
+        built = self.session.request(
+            "build", network=to_json(job.network), training=job.training.to_json(), setting=where
+        )
+        filled = self.session.request("set_weights", path=str(self._weights()))
+        loaded = [self._load("train", job.train_size), self._load("test", job.test_size)]
+        arrays = built["arrays"].values()
+        self.folder.append(
+            job.cell,
+            "start",
+            versions=started["versions"],
+            settings=built["settings"],
+            departures=built["departures"],
+            params=sum(int(np.prod(shape)) for shape, trained in arrays if trained),
+            buffers=sum(int(np.prod(shape)) for shape, trained in arrays if not trained),
+            import_seconds=started["seconds"],
+            import_memory=started["resident"],
+            build_seconds=built["seconds"] + filled["seconds"],
+            load_seconds=sum(loaded),
+        )
+
+    def train_epoch(self, launch: int, moved: Moved) -> dict[str, Any]:
+        """One epoch and its evaluation; the record of it, already on disk."""
+        began = time.perf_counter()
+        job, number = self.job, self.epoch + 1
+        order = self._order(number)
+        cuts = schedule.slices(
+            job.train_size, job.batch_size, job.network.multiply_adds, job.device, first_alone=number == 1
+        )
+        timed: list[list[float]] = []
+        losses: list[float] = []
+        correct = 0
+        for place, (start, stop) in enumerate(cuts):
+            steps = -(-(stop - start) // job.batch_size)
+            answer = self._ask(
+                "train",
+                order=str(order),
+                start=start,
+                stop=stop,
+                batch_size=job.batch_size,
+                rates=[job.rate] * steps,
+                seed=_seed(job.seed, number, place),
+            )
+            timed.append([stop - start, answer["seconds"]])
+            losses += answer["losses"]
+            correct += answer["correct"]
+            moved(job.cell, self.epoch + stop / job.train_size)
+        tested = self._ask("evaluate", split="test", batch_size=max(job.batch_size, 256))
+        sizes = np.diff([*range(0, job.train_size, job.batch_size), job.train_size])
+        record: dict[str, Any] = {
+            "epoch": number,
+            "launch": launch,
+            "first_step_seconds": timed.pop(0)[1] if number == 1 else None,
+            "slices": timed,
+            "train_loss": float(np.average(losses, weights=sizes)),
+            "train_accuracy": correct / job.train_size,
+            "test_loss": tested["loss"],
+            "test_accuracy": tested["accuracy"],
+            "evaluation_seconds": tested["seconds"],
+        }
+        self._ask("get_weights", path=str(self._checkpoint(number)))
+        at_work = sum(seconds for _, seconds in timed) + (record["first_step_seconds"] or 0) + tested["seconds"]
+        record["harness_seconds"] = time.perf_counter() - began - at_work
+        self.folder.append(job.cell, "epoch", **record)
+        self._checkpoint(number - 1).unlink(missing_ok=True)
+        self.epoch = number
+        self.history.add({"event": "epoch", **record})
+        return record
+
+    def finish(self) -> None:
+        """Read the peak memory, write the end, let the worker go."""
+        self._end("ok", None, **self._ask("memory"))
+        self._checkpoint(self.epoch).unlink(missing_ok=True)
+
+    def fail(self, status: str, reason: str) -> None:
+        """Record why this cell ends here."""
+        self._end(status, reason)
+
+    def close(self) -> None:
+        if self.session:
+            self.session.close()
+            self.session = None
+
+    def _end(self, status: str, reason: str | None, **facts: Any) -> None:
+        self.over = True
+        self.close()
+        self.folder.append(self.job.cell, "end", status=status, reason=reason, **facts)
+        self.history.add({"event": "end", "status": status, "reason": reason, **facts})
+
+    def _ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        assert self.session is not None, "open() comes first"
+        return self.session.request(command, **arguments)
+
+    def _load(self, split: str, count: int) -> float:
+        files = getattr(self.data, split)
+        answer = self._ask("load", split=split, images=str(files.images), labels=str(files.labels), count=count)
+        return float(answer["seconds"])
+
+    def _weights(self) -> Path:
+        """The last finished epoch's, or those that every framework starts from."""
+        if self.epoch:
+            return self._checkpoint(self.epoch)
+        job = self.job
+        path = self.scratch / f"{job.name}.{job.seed}.npz"
+        if not path.exists():
+            np.savez(path, **weights.initial(job.network, job.seed, job.initial))  # type: ignore[arg-type]
+        return path
+
+    def _checkpoint(self, epoch: int) -> Path:
+        folder = self.folder.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.job.cell}.{epoch}.npz"
+
+    def _order(self, epoch: int) -> Path:
+        """The order of the pictures in an epoch: drawn here, the same for every framework."""
+        job = self.job
+        path = self.scratch / f"order.{job.shuffle}.{job.seed}.{epoch}.{job.train_size}.npy"
+        if not path.exists():
+            stream = np.random.default_rng([job.seed, epoch])
+            np.save(path, stream.permutation(job.train_size) if job.shuffle else np.arange(job.train_size))
+        return path
+
+
+def weights_sha256(job: Job) -> str:
+    """The digest of the initial weights, array by array in the spec's order."""
+    digest = hashlib.sha256()
+    for name, array in weights.initial(job.network, job.seed, job.initial).items():
+        digest.update(name.encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _seed(*numbers: int) -> int:
+    """A seed of dropout masks that differs for every run, epoch and slice: 31 bits, for MXNet takes no more."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1

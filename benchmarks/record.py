@@ -1,0 +1,176 @@
+"""What a run leaves: a folder with `run.json`, what was asked and where, and `cells.jsonl`, a line per finished work.
+
+A line is appended and flushed as its work finishes, because what comes next may fail. Three kinds, by `event`:
+
+    start  a cell has been built: versions, counts, settings; again after a resume
+    epoch  one epoch of a cell: raw slices [pictures, seconds], losses, accuracies
+    end    status ok, unavailable or failed, with the reason
+
+A cell, one network in one framework with one seed, is named `<net>.<framework>.<seed>`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import BadInput
+
+SCHEMA = 1
+
+
+class Folder:
+    """One run's folder. BadInput where it cannot be made, or is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = path / "cells.jsonl"
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> Folder:
+        """`<parent>/<when>-<name>`, new; the name is made fit for a file."""
+        stem = f"{datetime.now():%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)[:60]}"
+        for number in range(1, 1000):
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir(parents=True)
+                return cls(path)
+            except FileExistsError:
+                if not parent.is_dir():
+                    raise BadInput(f"--out {parent}: it is a file; name a folder") from None
+            except OSError as error:
+                raise BadInput(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
+        raise BadInput(f"--out {parent}: a thousand runs of one second are enough")
+
+    @classmethod
+    def open(cls, path: Path, option: str = "--resume") -> Folder:
+        """An existing run."""
+        if not (path / "run.json").is_file():
+            raise BadInput(f"{option} {path}: no run.json in it; name a folder that benchmarks.run has made")
+        return cls(path)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        try:
+            run: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{self.path / 'run.json'}: not whole: {error}") from None
+        if run.get("schema") != SCHEMA:
+            raise BadInput(f"{self.path}: written with schema {run.get('schema')}, this version reads {SCHEMA}")
+        return run
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        self.write("run.json", json.dumps({"schema": SCHEMA, **run}, indent=1) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """A file of the run, never seen half-written."""
+        aside = self.path / f".{name}.part"
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(self.path / name)
+
+    def append(self, cell: str, event: str, **facts: Any) -> None:
+        line = json.dumps({"cell": cell, "event": event, **facts})
+        with self.cells.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What has been appended. A last line cut off in the writing is left out: its work was not finished."""
+        if not self.cells.exists():
+            return
+        text = self.cells.read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                if line.endswith("\n"):
+                    raise BadInput(f"{self.cells}, line {number}: not JSON") from None
+
+    def mend(self) -> None:
+        """Cut off a last line that was never finished, so that the next one does not run into it."""
+        if self.cells.exists():
+            whole = self.cells.read_bytes()
+            self.cells.write_bytes(whole[: whole.rfind(b"\n") + 1])
+
+    def histories(self) -> dict[str, History]:
+        """What is known of each cell, in the order in which they were begun."""
+        cells: dict[str, History] = {}
+        for line in self.lines():
+            cells.setdefault(line["cell"], History()).add(line)
+        return cells
+
+
+@dataclass
+class History:
+    """All that was recorded of one cell: the last start and end, and every finished epoch once."""
+
+    start: dict[str, Any] | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+
+    def add(self, line: dict[str, Any]) -> None:
+        if line["event"] == "epoch":
+            self.epochs = [epoch for epoch in self.epochs if epoch["epoch"] < line["epoch"]] + [line]
+        elif line["event"] == "start":
+            self.start, self.end = line, None
+        else:
+            self.end = line
+
+    @property
+    def finished(self) -> bool:
+        return self.end is not None and self.end["status"] == "ok"
+
+
+def machine() -> dict[str, Any]:
+    """The machine's processor, memory, system and GPU, in words."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "gpu": gpu(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def gpu() -> str | None:
+    """The first NVIDIA GPU by name, memory and driver, or None."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    lines = answer.stdout.splitlines()
+    return lines[0] if answer.returncode == 0 and lines else None
+
+
+def commit() -> str | None:
+    """The checkout's commit, `+` where files differ from it; None where this is no checkout."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "frameworks", "benchmarks"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else None

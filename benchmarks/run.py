@@ -1,0 +1,394 @@
+"""Train networks side by side in every framework, and report.
+
+    python -m benchmarks.run --net lenet --fw all
+
+The frameworks' workers take turns epoch by epoch on the same pictures in the same order, from the same weights.
+From Python: `frame = run(net="lenet", frameworks=["torch", "mxnet"])` gives the table of cells as a DataFrame.
+Exit status: 0 done; 1 a framework that was named could not be had, or a cell failed; 2 bad input; 3 data missing or
+corrupt; 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+from rich.console import Console
+
+from benchmarks import record, report, schedule
+from benchmarks.cell import Cell, Job, weights_sha256
+from benchmarks.data import DATASETS, DataError, Dataset, dataset
+from benchmarks.environments import Environment, environment, parse_frameworks
+from benchmarks.errors import BadInput
+from benchmarks.networks import network
+from benchmarks.progress import Show
+from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
+from benchmarks.record import Folder
+from benchmarks.session import WorkerFailed
+from frameworks.adapter import Unavailable
+from frameworks.networks import NETWORKS
+from frameworks.registry import REALISATIONS
+from frameworks.spec import Network, Resize
+
+MINI = "fashion-mnist-mini"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run: the command's options. None leaves a value to the network's recipe."""
+
+    net: Sequence[str] = ("lenet",)
+    frameworks: str = "all"
+    dataset: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: str | None = None
+    seeds: Sequence[int] = (0,)
+    threads: int = field(
+        default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    )
+    device: str = "auto"
+    precision: str = "float32"
+    train_size: int | None = None
+    test_size: int | None = None
+    timeout: float = 600.0
+    quick: bool = False
+    pythons: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise BadInput(f"--{name.replace('_', '-')} {value}: it is more than 0")
+        for name, there_is in (("optimizer", OPTIMIZERS), ("dataset", DATASETS)):
+            value = getattr(self, name)
+            if value is not None and value not in there_is:
+                raise BadInput(f"--{name} {value}: no such {name}; there are {', '.join(there_is)}")
+        if not self.net or not self.seeds:
+            raise BadInput("--net and --seed name at least one network and one seed")
+        if min(self.seeds) < 0:
+            raise BadInput(f"--seed {min(self.seeds)}: seeds are 0 or more")
+
+    def recipe(self, name: str) -> Recipe:
+        """The network's recipe with the options in place."""
+        recipe = RECIPES.get(name, DEFAULT)
+        if self.quick:
+            recipe = replace(recipe, dataset=MINI, epochs=2, batch_size=min(recipe.batch_size, 64))
+        if self.optimizer:
+            recipe = replace(recipe, training=replace(recipe.training, optimizer=OPTIMIZERS[self.optimizer]))
+        given = {"dataset": self.dataset, "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.lr}
+        return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore
+
+
+def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
+    """A network behind what its pictures need: the recipe's arithmetic on pixels, and a resize where sizes differ."""
+    channels, *size = data.input
+    if wanted.classes < data.classes:
+        raise BadInput(f"{wanted.name}: {wanted.classes} outputs for the {data.classes} classes of {data.name}")
+    net = wanted.with_input((channels, *wanted.input[1:]))
+    front = [*recipe.pixels]
+    if net.input[1:] != tuple(size):
+        front.append(Resize("resize", *net.input[1:]))
+    return net.after(*front, input=data.input)
+
+
+def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Dataset]]:
+    """The cells that run side by side, group by group, and the data that they need. Imports and makes nothing."""
+    asked = parse_frameworks(request.frameworks)
+    names = list(NETWORKS) if list(request.net) == ["all"] else list(request.net)
+    device = request.device if request.device != "auto" else ("cuda" if record.gpu() else "cpu")
+    for name in names:
+        network(name)  # a name that is none is said before any data is looked for
+    recipes = {name: request.recipe(name) for name in names}
+    data = {name: dataset(name, show.note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
+    groups = []
+    for name, recipe in recipes.items():
+        pictures = data[recipe.dataset]
+        wanted = network(name, classes=pictures.classes)
+        job = Job(
+            name=wanted.name,
+            network=fit(wanted, recipe, pictures),
+            framework="",
+            seed=0,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            rate=recipe.rate,
+            training=recipe.training,
+            initial=recipe.initial,
+            shuffle=recipe.shuffle,
+            train_size=_within(request.train_size, pictures.train.count, "--train-size", recipe.dataset),
+            test_size=_within(request.test_size, pictures.test.count, "--test-size", recipe.dataset),
+            device=device,
+            precision=request.precision,
+            threads=request.threads,
+            dataset=recipe.dataset,
+        )
+        for seed in request.seeds:
+            groups.append([replace(job, framework=one.label, mode=one.mode, seed=seed) for one in asked])
+    return groups, data
+
+
+def _within(asked: int | None, there_are: int, option: str, name: str) -> int:
+    if asked is not None and asked > there_are:
+        raise BadInput(f"{option} {asked}: {name} has {there_are} pictures there")
+    return asked or there_are
+
+
+def environments(request: Request, device: str, show: Show) -> dict[str, Environment | str]:
+    """Each framework's interpreter by label, or why it cannot be had."""
+    found: dict[str, Environment | str] = {}
+    for one in parse_frameworks(request.frameworks):
+        try:
+            found[one.label] = environment(one, request.pythons, device=device, progress=show.note)  # type: ignore[arg-type]
+        except Unavailable as error:
+            found[one.label] = str(error)
+            show.note(f"{one.label}: {error}")
+    return found
+
+
+def side_by_side(cells: Sequence[Cell], found: Mapping[str, Environment | str], timeout: float, show: Show) -> None:
+    """Open the cells, let them take turns epoch by epoch, finish them. A cell that fails does not stop the others."""
+    launch = time.time_ns()
+    for cell in cells:
+        with _recorded(cell, show):
+            place = found[cell.job.framework]
+            if isinstance(place, str):
+                raise Unavailable(place)
+            if not cell.over:
+                cell.open(place.python, REALISATIONS[parse_frameworks(cell.job.framework)[0].name], timeout)
+    epochs = cells[0].job.epochs
+    with show.begin([cell.job.cell for cell in cells], epochs, [cell.epoch for cell in cells]):
+        for number, order in schedule.turns(cells, epochs):
+            for cell in order:
+                if not cell.over and cell.epoch == number:
+                    with _recorded(cell, show):
+                        show.epoch(cell.job.cell, cell.train_epoch(launch, show.moved))
+    for cell in cells:
+        if not cell.over:
+            with _recorded(cell, show):
+                cell.finish()
+
+
+@contextlib.contextmanager
+def _recorded(cell: Cell, show: Show) -> Iterator[None]:
+    """What ends a cell before its time becomes its record."""
+    try:
+        yield
+    except (Unavailable, WorkerFailed) as error:
+        cell.fail("unavailable" if isinstance(error, Unavailable) else "failed", str(error))
+        show.over(cell.job.cell, str(error))
+
+
+def described(job: Job) -> dict[str, Any]:
+    """A job as `run.json` keeps it."""
+    optimizer = job.training.optimizer
+    return {
+        "cell": job.cell,
+        "net": job.name,
+        **{name: getattr(job, name) for name in _KEPT},
+        "optimizer": repr(optimizer),
+        "macs": job.network.multiply_adds,
+        "spec_sha256": job.network.sha256,
+        "weights_sha256": weights_sha256(job),
+    }
+
+
+_KEPT = (
+    "framework mode device precision dataset seed batch_size epochs rate initial shuffle train_size test_size threads"
+).split()
+
+
+def execute(request: Request, show: Show, out: Path, resume: Path | None = None) -> Folder:
+    """Run all that is asked for and write the report; also when stopped half-way."""
+    groups, data = plan(request, show)
+    jobs = [described(job) for group in groups for job in group]
+    folder = _resumed(resume, jobs) if resume else Folder.create(out, "-".join(request.net))
+    run: dict[str, Any] = folder.run if resume else {"began": datetime.now().astimezone().isoformat(timespec="seconds")}
+    run |= {
+        "request": dataclasses.asdict(request),
+        "machine": record.machine(),
+        "commit": record.commit(),
+        "data": {name: {"sha256": found.sha256, "published": found.published, "source": found.source}
+                 for name, found in data.items()},
+        "jobs": jobs,
+    }  # fmt: skip
+    folder.write_run(run)
+    try:
+        found = environments(request, groups[0][0].device, show)
+        began = time.monotonic()
+        for group in groups:
+            _run_group(group, data, folder, found, request.timeout, show)
+        folder.write_run({**run, "wall_seconds": run.get("wall_seconds", 0) + time.monotonic() - began})
+    finally:
+        report.write(folder)
+    return folder
+
+
+def _run_group(
+    group: Sequence[Job],
+    data: Mapping[str, Dataset],
+    folder: Folder,
+    found: Mapping[str, Environment | str],
+    timeout: float,
+    show: Show,
+) -> None:
+    histories = folder.histories()
+    with tempfile.TemporaryDirectory(prefix="onespec-") as scratch, contextlib.ExitStack() as stack:
+        cells = [
+            Cell(job, data[job.dataset], folder, Path(scratch), histories.get(job.cell, record.History()))
+            for job in group
+        ]
+        for cell in cells:
+            stack.callback(cell.close)
+        side_by_side(cells, found, timeout, show)
+
+
+def _resumed(path: Path, jobs: Sequence[dict[str, Any]]) -> Folder:
+    """The folder to go on with, if what it describes is what would be run now."""
+    folder = Folder.open(path)
+    for then, now in zip(folder.run["jobs"], jobs, strict=True):
+        changed = [name for name in now if then.get(name) != now[name]]
+        if changed:
+            raise BadInput(f"--resume {path}: {now['cell']} is another computation now: {', '.join(changed)} changed")
+    folder.mend()
+    return folder
+
+
+def run(
+    net: str | Sequence[str] = "lenet",
+    frameworks: str | Sequence[str] = "all",
+    *,
+    out: str | Path = "results",
+    quiet: bool = True,
+    seeds: int | Sequence[int] = (0,),
+    **options: Any,
+) -> pd.DataFrame:
+    """What the command does, from Python: the table of cells, a row per network, framework and seed.
+
+    Options are those of `Request`. BadInput, DataError: as the command's exit status 2 and 3. An unavailable framework
+    or a failed cell is a row with its reason.
+    """
+    request = Request(
+        net=(net,) if isinstance(net, str) else tuple(net),
+        frameworks=frameworks if isinstance(frameworks, str) else ",".join(frameworks),
+        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
+        **options,
+    )
+    return report.frame(execute(request, Show(quiet), Path(out)))
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = Parser(prog="python -m benchmarks.run", description="Train networks side by side in every framework.")
+    what = made.add_argument_group("what")
+    what.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
+    what.add_argument(
+        "--fw", default="all", metavar="NAME,...", help=f"{', '.join(REALISATIONS)}, torch==2.12.1; [all]"
+    )
+    what.add_argument("--quick", action="store_true", help="2 epochs on 2,000 pictures that come with the package")
+    how = made.add_argument_group("how (what is not given is the network's recipe)")
+    how.add_argument("--dataset", metavar="NAME", help=", ".join(DATASETS))
+    how.add_argument("--epochs", type=int, metavar="N")
+    how.add_argument("--batch-size", type=int, metavar="N")
+    how.add_argument("--lr", type=float, metavar="RATE", help="learning rate")
+    how.add_argument("--optimizer", metavar="NAME", help=", ".join(OPTIMIZERS))
+    how.add_argument(
+        "--seed", default="0", metavar="N,...", help="of weights, order and dropout; several are several runs"
+    )
+    how.add_argument("--train-size", type=int, metavar="N", help="only the first N training pictures")
+    how.add_argument("--test-size", type=int, metavar="N")
+    where = made.add_argument_group("where")
+    where.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="[auto: cuda where there is one]"
+    )
+    where.add_argument("--threads", type=int, metavar="N", help="of each worker [all cores]")
+    where.add_argument(
+        "--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has the framework"
+    )
+    where.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="a worker silent for so long has failed"
+    )
+    kept = made.add_argument_group("results")
+    kept.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="where the run's folder goes")
+    kept.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with a run that was stopped")
+    kept.add_argument("--quiet", action="store_true", help="no progress, only the table")
+    return made
+
+
+def _request(options: argparse.Namespace) -> Request:
+    pythons = dict(_named_python(text) for text in options.python)
+    if options.resume:
+        saved = Folder.open(options.resume).run["request"]
+        return Request(**{**saved, "pythons": {**saved["pythons"], **pythons}, "timeout": options.timeout})
+    given = {
+        name: getattr(options, name)
+        for name in "dataset epochs batch_size lr optimizer threads device train_size test_size timeout quick".split()
+    }
+    return Request(
+        net=tuple(options.net.split(",")),
+        frameworks=options.fw,
+        seeds=tuple(_seed(text) for text in options.seed.split(",")),
+        pythons=pythons,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _named_python(text: str) -> tuple[str, str]:
+    name, equals, path = text.rpartition("=")
+    if not (name and equals and path):
+        raise BadInput(f"--python {text}: write FRAMEWORK=/path/to/python")
+    return name, path
+
+
+def _seed(text: str) -> int:
+    if not text.strip().isdigit():
+        raise BadInput(f"--seed {text}: seeds are whole numbers, 0 or more, with commas between")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    show = Show()
+    try:
+        options = parser().parse_args(arguments)
+        show = Show(options.quiet)
+        folder = execute(_request(options), show, options.out, options.resume)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        show.note("stopped; what was finished is kept: go on with --resume and the run's folder")
+        return 130
+    cells = report.frame(folder)
+    console = Console() if sys.stdout.isatty() else Console(width=report.WIDE)
+    console.print(report.table(cells, console.width))
+    print(folder.path)
+    wrong = {"failed", "unfinished"} | ({"unavailable"} if options.fw != "all" else set())
+    return 1 if set(cells["status"]) & wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,324 @@
+"""The published data sets: what they are, where they are looked for, and how they are fetched.
+
+Looked for in ``$ONESPEC_DATA`` and in the place where a system package puts them (`find`); fetched from the published
+mirrors or as a Debian package (`fetch`). Whatever the source and however it was packed, what counts is the SHA-256 of
+the unpacked content. Nothing is unpickled, and no archive is unpacked onto the disk except by ``dpkg-deb``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import pooch
+
+Progress = Callable[[str], None]
+UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+
+
+class DataError(Exception):
+    """Data are missing, broken or not the published ones; the message is one line and names the remedy (exit 3)."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set as its authors published it."""
+
+    input: tuple[int, int, int]  # C, H, W
+    class_names: tuple[str, ...]
+    counts: tuple[int, int]  # pictures for training, for testing
+    format: str  # of the files: "idx", "cifar" or "npy"; see benchmarks.data
+    sha256: dict[str, str]  # of the unpacked content of each file, training files first, images before labels
+    licence: str
+    citation: str
+    archive: str = ""  # the one file that holds all the others, where they are published so
+    md5: dict[str, str] = field(default_factory=dict)  # of each file that the mirrors serve
+    mirrors: tuple[str, ...] = ()  # tried in turn; each serves every file in `md5`
+    megabytes: int = 0  # to download
+    folders: tuple[str, ...] = ()  # below $ONESPEC_DATA, besides the data set's name and the folder itself
+    debian: str = ""  # the Debian package that has it
+    installed: Path | None = None  # where that package, or this one, puts it
+    copies: bool = False  # a local copy whose bytes differ is used, and marked as not the published bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    contents: dict[str, bytes]  # file name to unpacked content, in the order of `Published.sha256`
+    sha256: dict[str, str]
+    source: str  # in words
+
+
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_XIAO = "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST, arXiv:1708.07747 (2017)"
+_ZALANDO = "MIT, copyright 2017 Zalando SE, https://github.com/zalandoresearch/fashion-mnist"
+
+DATASETS: dict[str, Published] = {
+    # The MD5s are those of the authors' README. Debian's package holds the same four streams under other gzip headers:
+    # with the file's name and time put back (2017-08-31, 10:50 UTC) each has the published MD5, so the SHA-256s, taken
+    # from that package's unpacked content, are of the published content.
+    "fashion-mnist": Published(
+        input=(1, 28, 28),
+        class_names=_FASHION,
+        counts=(60_000, 10_000),
+        format="idx",
+        sha256={
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        licence=_ZALANDO,
+        citation=_XIAO,
+        md5={
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        megabytes=31,
+        folders=("FashionMNIST/raw",),
+        debian="dataset-fashion-mnist",
+        installed=Path("/usr/share/datasets/fashion-mnist"),
+    ),
+    # The MD5s are those that torchvision checks. The SHA-256s were computed from a copy that had been packed anew, and
+    # are the ones that other projects publish for the unpacked content of the files with these MD5s.
+    "mnist": Published(
+        input=(1, 28, 28),
+        class_names=tuple("0123456789"),
+        counts=(60_000, 10_000),
+        format="idx",
+        sha256={
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        licence="CC BY-SA 3.0, copyright Y. LeCun and C. Cortes",
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning, Proc. IEEE 86 (1998)",
+        md5={
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        megabytes=12,
+        folders=("MNIST/raw",),
+    ),
+    # The MD5 of the archive is the one on the authors' page. The SHA-256s of its members were not computed here, where
+    # the archive could not be had: they are those that the Ruby library torchvision checks whenever it loads CIFAR-10.
+    "cifar10": Published(
+        input=(3, 32, 32),
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        counts=(50_000, 10_000),
+        format="cifar",
+        sha256={
+            "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+            "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+            "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+            "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+            "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+            "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        },
+        licence="none stated by the authors",
+        citation="A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009)",
+        archive="cifar-10-binary.tar.gz",
+        md5={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        megabytes=170,
+        folders=("cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"),
+        copies=True,
+    ),
+    # The first 200 training and 50 test pictures of each class of Fashion-MNIST: `python -m benchmarks.data mini`.
+    "fashion-mnist-mini": Published(
+        input=(1, 28, 28),
+        class_names=_FASHION,
+        counts=(2_000, 500),
+        format="npy",
+        sha256={
+            "train_images.npy": "5b1ca7d866b209d4be4010b9871bfd33df00f42383a5c98a105c0d40dabee904",
+            "train_labels.npy": "355ca6dab7211c3d66a231f2b34fd7d8fc03d3f7947ef96d4590f09d96591aa2",
+            "test_images.npy": "cb5719d9ffc923809fd38f66441cf50abd9570f82681246dfa4ecf4c19c21cdc",
+            "test_labels.npy": "ac23f384185b5591ca616babf81d829add86cadc0011d55cafed1ec2d98e08e8",
+        },
+        licence=_ZALANDO,
+        citation=_XIAO,
+        archive="fashion_mnist_mini.npz",
+        installed=Path(__file__).parent,
+    ),
+}
+
+
+def find(name: str) -> Found | None:
+    """The data set as this machine has it in ``$ONESPEC_DATA`` or installed, verified; None where it has none.
+
+    Raises DataError for the first place that has it incomplete, broken or (unless ``copies``) with other bytes.
+    """
+    return next(filter(None, (_read(name, folder, source) for folder, source in _places(name))), None)
+
+
+def fetch(name: str, folder: Path, progress: Progress) -> Found:
+    """Get the data set from its mirrors, then as a Debian package, into ``folder``; the first that works is taken.
+
+    What a mirror has served is kept in ``folder`` only under its published MD5, so an interrupted download is continued
+    with the next file and never trusted. Raises DataError with what was tried and why it failed.
+    """
+    failures = []
+    for source, get in _attempts(name):
+        progress(f"{name}: trying {source} ({DATASETS[name].megabytes} MB)")
+        try:
+            found = _read(name, get(folder), source)
+        except (OSError, ValueError, DataError) as error:  # a requests error is an OSError, a wrong MD5 a ValueError
+            failures.append(f"{source}: {_brief(error)}")
+        else:
+            if found:
+                return found
+            failures.append(f"{source}: has other files")
+        progress(f"{name}: {failures[-1]}")
+    raise DataError(f"{name}: not on this machine, and not to be had ({'; '.join(failures)}): {remedy(name)}")
+
+
+def remedy(name: str) -> str:
+    """The ways to get a data set, as the end of an error message."""
+    about = DATASETS[name]
+    if not about.mirrors:
+        return "install onespec again"
+    package = f", or run `apt-get install {about.debian}`" if about.debian else ""
+    return (
+        f"run `python -m benchmarks.data fetch {name}` where there is a network, or put {', '.join(about.md5)} "
+        f"from {about.mirrors[-1]} into $ONESPEC_DATA/{name}{package}"
+    )
+
+
+def _places(name: str) -> Iterator[tuple[Path, str]]:
+    about, given = DATASETS[name], os.environ.get("ONESPEC_DATA")
+    if given:
+        if not Path(given).is_dir():
+            raise DataError(f"ONESPEC_DATA={given}: no such folder; unset it, or name the folder that holds the data")
+        yield from ((Path(given) / below, "$ONESPEC_DATA") for below in (name, *about.folders, "."))
+    if about.installed:
+        yield about.installed, f"Debian's package {about.debian}" if about.debian else "the package onespec"
+
+
+def _read(name: str, folder: Path, source: str) -> Found | None:
+    """Unpack and verify a data set's files in ``folder``; None where it has none of them, or another data set's."""
+    about = DATASETS[name]
+    archive = folder / about.archive
+    contents = _members(name, archive) if about.archive and archive.is_file() else _loose(name, folder)
+    if not contents:
+        return None
+    if missing := [file for file in about.sha256 if file not in contents]:
+        raise DataError(f"{folder}: has {', '.join(contents)} but not {', '.join(missing)}: {remedy(name)}")
+    contents = {file: contents[file] for file in about.sha256}
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    if sha256 != about.sha256 and not about.copies:
+        if sha256 in [other.sha256 for other in DATASETS.values()]:  # MNIST and Fashion-MNIST have the same file names
+            return None
+        file = next(file for file in sha256 if sha256[file] != about.sha256[file])
+        raise DataError(
+            f"{_path(folder, file) or archive}: expected SHA-256 {about.sha256[file]} of the unpacked {file}, "
+            f"found {sha256[file]} ({len(contents[file]):,} bytes); remove it, then {remedy(name)}"
+        )
+    return Found(contents, sha256, source if sha256 == about.sha256 else f"{source}, not the published bytes")
+
+
+def _loose(name: str, folder: Path) -> dict[str, bytes]:
+    contents = {}
+    for file, expected in DATASETS[name].sha256.items():
+        if path := _path(folder, file):
+            try:
+                contents[file] = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            except UNREADABLE as error:
+                raise DataError(
+                    f"{path}: expected SHA-256 {expected} of the unpacked {file}, found what cannot be unpacked "
+                    f"({error}); remove it, then {remedy(name)}"
+                ) from error
+    return contents
+
+
+def _path(folder: Path, file: str) -> Path | None:
+    return next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
+
+
+def _members(name: str, archive: Path) -> dict[str, bytes]:
+    """The members of an .npz, which is a zip, or of a .tar.gz that have the names of the data set's files."""
+    wanted = DATASETS[name].sha256
+    try:
+        if archive.suffix == ".npz":
+            with zipfile.ZipFile(archive) as box:
+                return {file: box.read(file) for file in wanted if file in box.namelist()}
+        contents = {}
+        with tarfile.open(archive, "r:gz") as tape:
+            for member in tape:
+                if (file := PurePosixPath(member.name).name) in wanted and (stream := tape.extractfile(member)):
+                    contents[file] = stream.read()
+        return contents
+    except UNREADABLE as error:
+        expected = DATASETS[name].md5.get(archive.name, "of the one that was installed")
+        raise DataError(
+            f"{archive}: expected MD5 {expected}, found what cannot be unpacked ({error}); "
+            f"remove it, then {remedy(name)}"
+        ) from error
+
+
+def _attempts(name: str) -> Iterator[tuple[str, Callable[[Path], Path]]]:
+    """In words, and as a function that gets the files somewhere into a folder and returns where they are."""
+    about = DATASETS[name]
+    for mirror in about.mirrors:
+        yield mirror, partial(_download, mirror, about.md5)
+    if about.debian and about.installed and shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        yield f"apt-get download {about.debian}", partial(_debian_package, about.debian, about.installed)
+
+
+def _download(mirror: str, md5: dict[str, str], folder: Path) -> Path:
+    pooch.get_logger().setLevel(logging.WARNING)  # what is being done is said by `fetch`
+    # Some servers label a .gz as an encoding, to be undone on the way: the MD5 is of the .gz itself.
+    http = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 20, headers={"Accept-Encoding": "identity"})
+    for file, checksum in md5.items():
+        pooch.retrieve(mirror + file, f"md5:{checksum}", fname=file, path=folder, downloader=http)
+    return folder
+
+
+def _debian_package(package: str, installed: Path, folder: Path) -> Path:
+    """Unpack a Debian package below ``folder``, as any user: package lists and cache of its own, nothing installed."""
+    root = folder / "debian"
+    shutil.rmtree(root, ignore_errors=True)  # of a run that was stopped
+    (root / "lists" / "partial").mkdir(parents=True)
+    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={root / 'lists'}", "-o", f"Dir::Cache={root / 'cache'}"]
+    # To root, apt would download as another user, who may not write here; the content is verified anyway.
+    apt += ["-o", "APT::Sandbox::User=root", "-o", f"Acquire::http::Timeout={TIMEOUT[0]}", "-o", "Acquire::Retries=1"]
+    _run([*apt, "update"], root, check=False)  # an unreachable list of another repository is no reason to give up
+    _run([*apt, "download", package], root)
+    _run(["dpkg-deb", "-x", str(next(root.glob("*.deb"))), "."], root)
+    return root / installed.relative_to("/")
+
+
+def _run(command: list[str], folder: Path, check: bool = True) -> None:
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if check and done.returncode:
+        raise OSError((done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1])
+
+
+def _brief(error: Exception) -> str:
+    """The cause without what urllib3 puts before it (the connection's name) and pooch behind it (advice)."""
+    cause = getattr(error.args[0], "reason", error) if error.args else error
+    return str(cause.args[-1] if cause.args else type(cause).__name__).split("): ")[-1].split(". ")[0]

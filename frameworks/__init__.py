@@ -1,0 +1,1 @@
+"""What a network is, and how each framework builds it."""

@@ -1,0 +1,33 @@
+"""The frameworks there are: what is known of each without importing it. Standard library only.
+
+To add one: write its adapter beside `pytorch.py`, name it here, and give pyproject.toml an extra of the same name
+(and, where another build of it drives NVIDIA GPUs, an extra `<name>-cuda`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """One framework's way of building the networks, and where to find it."""
+
+    name: str  # on the command line, and of its extra in pyproject.toml
+    title: str  # in tables and figures
+    module: str  # where the adapter is, imported by the worker alone
+    adapter: str  # the class in that module
+    package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces the pin of this one
+    python: str  # the Pythons it runs on, as a version specifier (PEP 440)
+
+
+REALISATIONS: dict[str, Realisation] = {
+    realisation.name: realisation
+    for realisation in (
+        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", python=">=3.10"),
+        # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.
+        Realisation("mxnet", "MXNet Gluon", "frameworks.mxnet_gluon", "MXNetGluon", "mxnet", python=">=3.10,<3.12"),
+        # Keras 3.15 needs Python 3.11; TensorFlow 2.21 has no wheel for 3.14.
+        Realisation("keras", "Keras", "frameworks.keras3", "Keras3", "keras", python=">=3.11,<3.14"),
+    )
+}

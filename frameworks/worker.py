@@ -1,0 +1,158 @@
+"""The child process: one adapter, obeying commands until its parent goes away.
+
+One JSON object a line on each of a pair of pipes of their own; prints of the framework go elsewhere. A command is
+`{"command": name, ...arguments}`; its answer is `{"ok": true, ...}`, or `{"ok": false, "kind": ..., "reason": ...}`
+with kind `unavailable` or `error`. Arrays travel as files, `.npy` and `.npz`, whose paths the parent names. Every
+answer to a command that computes holds `seconds`: of that work alone, read when the device has finished.
+
+Standard library, NumPy and one framework; every interpreter that has these can run it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TextIO
+
+import numpy as np
+
+from frameworks.adapter import Adapter, Array, Setting, Unavailable, resident_peak
+from frameworks.spec import from_json
+from frameworks.training import Training
+
+Answer = dict[str, Any]
+
+
+class Worker:
+    """The commands, one method each; `adapter` exists from `build` on."""
+
+    kind: type[Adapter]
+    adapter: Adapter
+
+    def __init__(self) -> None:
+        self.labels: dict[str, Array] = {}
+
+    def start(self, module: str, adapter: str) -> Answer:
+        """Import the framework, through a module of this package or a file of the user's own."""
+        began = time.perf_counter()
+        self.kind = getattr(_module(module), adapter)
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "versions": self.kind.versions(), "resident": resident_peak(), "pid": os.getpid()}
+
+    def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
+        """Build a network; the arrays are those that the framework itself says it has."""
+        began = time.perf_counter()
+        self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
+        seconds = time.perf_counter() - began
+        return {
+            "seconds": seconds,
+            "arrays": {name: [list(shape), trained] for name, (shape, trained) in self.adapter.arrays.items()},
+            "settings": self.adapter.settings(),
+            "departures": [departure.name for departure in self.adapter.departures],
+        }
+
+    def set_weights(self, path: str) -> Answer:
+        with np.load(path, allow_pickle=False) as arrays:
+            weights = dict(arrays)
+        return self._timed(lambda: self.adapter.set_weights(weights))
+
+    def get_weights(self, path: str) -> Answer:
+        np.savez(path, **self.adapter.get_weights())  # type: ignore[arg-type]
+        return {}
+
+    def load(self, split: str, images: str, labels: str, count: int) -> Answer:
+        """Put the first `count` pictures of a split on the device."""
+        pictures = np.load(images, mmap_mode="r", allow_pickle=False)[:count]
+        self.labels[split] = np.load(labels, allow_pickle=False)[:count].astype(np.int64)
+        return self._timed(lambda: self.adapter.load(split, pictures, self.labels[split]))  # type: ignore[arg-type]
+
+    def train(self, order: str, start: int, stop: int, batch_size: int, rates: list[float], seed: int) -> Answer:
+        """A slice: the steps on `order[start:stop]`."""
+        indices = np.load(order, mmap_mode="r", allow_pickle=False)[start:stop].copy()
+        began = time.perf_counter()
+        trained = self.adapter.train(indices, batch_size, np.asarray(rates, np.float64), seed)
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "losses": trained.losses.tolist(), "correct": trained.correct}
+
+    def evaluate(self, split: str, batch_size: int) -> Answer:
+        """Mean cross-entropy and accuracy over a split; only the predictions are timed."""
+        began = time.perf_counter()
+        logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - began
+        labels = self.labels[split]
+        logits = logits.astype(np.float64)
+        shifted = logits - logits.max(1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
+        accuracy = float((logits.argmax(1) == labels).mean())
+        return {"seconds": seconds, "loss": float(losses.mean()), "accuracy": accuracy}
+
+    def predict(self, split: str, batch_size: int, path: str) -> Answer:
+        """Logits of a split, N x classes, to a `.npy` file."""
+        np.save(path, self.adapter.predict(split, batch_size))  # type: ignore[arg-type]
+        return {}
+
+    def gradients(self, images: str, labels: str, path: str) -> Answer:
+        """The training loss of one batch, and its gradients to an `.npz` file."""
+        loss, gradients = self.adapter.gradients(np.load(images), np.load(labels))
+        np.savez(path, **gradients)  # type: ignore[arg-type]
+        return {"loss": loss}
+
+    def activations(self, images: str, training: bool, path: str) -> Answer:
+        """Every layer's output for one batch, to an `.npz` file."""
+        np.savez(path, **self.adapter.activations(np.load(images), training))  # type: ignore[arg-type]
+        return {}
+
+    def memory(self) -> Answer:
+        return {"peak": self.adapter.peak_memory()}
+
+    @staticmethod
+    def _timed(work: Callable[[], None]) -> Answer:
+        began = time.perf_counter()
+        work()
+        return {"seconds": time.perf_counter() - began}
+
+
+def serve(commands: TextIO, answers: TextIO) -> None:
+    """Answer every command in turn; ends when the parent closes its side."""
+    worker = Worker()
+    for line in commands:
+        request = json.loads(line)
+        try:
+            answer = {"ok": True, **getattr(worker, request.pop("command"))(**request)}
+        except Unavailable as error:
+            answer = {"ok": False, "kind": "unavailable", "reason": str(error)}
+        except Exception as error:  # whatever a framework raises is an answer: its parent decides
+            traceback.print_exc()
+            answer = {"ok": False, "kind": "error", "reason": _one_line(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _module(name: str) -> ModuleType:
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location("adapter_from_file", name)
+    assert spec and spec.loader, "a file that ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _one_line(error: Exception) -> str:
+    """An error's kind and the first line of what it says."""
+    said = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {said[0]}" if said[0] else type(error).__name__
+
+
+def main(commands: int, answers: int) -> None:
+    """Serve on two inherited file descriptors."""
+    with open(commands, encoding="utf-8") as reader, open(answers, "w", encoding="utf-8") as writer:
+        serve(reader, writer)
+    # Not through the interpreter's own end: a framework's exit hooks have been seen to hang or to raise again.
+    os._exit(0)
