@@ -77,6 +77,7 @@ class Cell:
         self.folder.append(
             job.cell,
             "start",
+            pid=started["pid"],
             versions=started["versions"],
             settings=built["settings"],
             departures=built["departures"],

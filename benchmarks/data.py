@@ -25,18 +25,15 @@ import numpy as np
 from filelock import FileLock
 
 from benchmarks.environments import cache_folder
+from benchmarks.errors import BadInput
 from benchmarks.sources import DATASETS, DataError, Found, Progress, Published, fetch, find, remedy
 
-__all__ = ["DATASETS", "DataError", "Dataset", "Split", "UnknownDataset", "dataset"]
+__all__ = ["DATASETS", "DataError", "Dataset", "Split", "dataset"]
 
 Arrays = dict[str, np.ndarray]  # by part
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 MINI = Path(__file__).with_name(DATASETS["fashion-mnist-mini"].archive)
 LAYOUT = "uint8 N,C,H,W; int64 N"  # part of the cache's key: another layout is another folder
-
-
-class UnknownDataset(ValueError):
-    """No data set has this name (exit 2)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Dataset:
 def dataset(name: str, progress: Progress = print, offline: bool = False) -> Dataset:
     """Find, verify and convert a data set, or fetch it unless ``offline``; ``progress`` is given a line now and then.
 
-    Raises UnknownDataset for a name not in DATASETS, and DataError where the data are missing, broken or not the
+    Raises BadInput for a name not in DATASETS, and DataError where the data are missing, broken or not the
     published ones, or the cache cannot be written.
     """
     about = _published(name)
@@ -181,7 +178,7 @@ def _first(split: Split, count: int, classes: int) -> tuple[np.ndarray, np.ndarr
 
 def _published(name: str) -> Published:
     if name not in DATASETS:
-        raise UnknownDataset(f"dataset {name!r}: no such data set; there are {', '.join(sorted(DATASETS))}")
+        raise BadInput(f"dataset {name!r}: no such data set; there are {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
 
 
@@ -242,9 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             for name, about in DATASETS.items():
                 print(_line(name, where(name) or f"not here, {about.megabytes} MB to fetch"))
-    except (UnknownDataset, DataError) as error:
+    except (BadInput, DataError) as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, UnknownDataset) else 3
+        return 2 if isinstance(error, BadInput) else 3
     return 0
 
 

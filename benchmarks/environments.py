@@ -3,8 +3,8 @@
 In this order: the interpreter that `--python` names; the running one, where it has what the framework's extra in
 pyproject.toml asks for; an environment made with venv and pip, once, in the user's cache ($ONESPEC_CACHE moves it).
 An environment is made aside and renamed into place. That leaves the scripts in its bin/ with the wrong first line, so
-only bin/python is ever called, which finds its own folder. No worker gets PYTHONPATH, which would mix environments: what
-is found through it does not count. Linux and macOS.
+only bin/python is ever called, which finds its own folder. No worker gets PYTHONPATH, which would mix environments, so
+what is found through it does not count. Linux and macOS.
 """
 
 from __future__ import annotations

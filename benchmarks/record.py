@@ -11,6 +11,7 @@ A cell, one network in one framework with one seed, is named `<net>.<framework>.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -50,6 +51,12 @@ class Folder:
             except OSError as error:
                 raise BadInput(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
         raise BadInput(f"--out {parent}: a thousand runs of one second are enough")
+
+    def discard(self) -> None:
+        """Remove a run that has not begun."""
+        shutil.rmtree(self.path)
+        with contextlib.suppress(OSError):  # other runs are beside it
+            self.path.parent.rmdir()
 
     @classmethod
     def open(cls, path: Path, option: str = "--resume") -> Folder:

@@ -1,11 +1,14 @@
 """The tables and the page of a run, made from its records. Rounding happens here alone.
 
-python -m benchmarks.report results/20261121-lenet    writes them again
+    python -m benchmarks.report results/20261121-lenet
+
+writes them again; `--readme README.md` puts the table between the marks of a README as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -218,12 +221,35 @@ def machine_line(run: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
+MARKS = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+
+def into_readme(path: Path, folder: Folder) -> None:
+    """Put the run's table between the marks of a README. BadInput where it has none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--readme {path}: {error.strerror}") from None
+    command = " ".join(folder.run["command"])
+    table = markdown(folder, frame(folder))
+    made, count = MARKS.subn(lambda found: f"{found[1]}\n`{command}` gave:\n\n{table}\n{found[2]}", text)
+    if count != 1:
+        raise BadInput(
+            f"--readme {path}: the two comments between which the results go are in it {count} times, not once"
+        )
+    path.write_text(made, encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write a run's tables again.")
     parser.add_argument("folder", type=Path, help="a folder that benchmarks.run has made")
+    parser.add_argument("--readme", type=Path, help="a README whose results table is to be this run's")
+    options = parser.parse_args(arguments)
     try:
-        folder = Folder.open(parser.parse_args(arguments).folder, option="folder")
+        folder = Folder.open(options.folder, option="folder")
         write(folder)
+        if options.readme:
+            into_readme(options.readme, folder)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

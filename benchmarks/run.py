@@ -162,12 +162,13 @@ def side_by_side(cells: Sequence[Cell], found: Mapping[str, Environment | str], 
     """Open the cells, let them take turns epoch by epoch, finish them. A cell that fails does not stop the others."""
     launch = time.time_ns()
     for cell in cells:
+        if cell.over:
+            continue
         with _recorded(cell, show):
             place = found[cell.job.framework]
             if isinstance(place, str):
                 raise Unavailable(place)
-            if not cell.over:
-                cell.open(place.python, REALISATIONS[parse_frameworks(cell.job.framework)[0].name], timeout)
+            cell.open(place.python, REALISATIONS[parse_frameworks(cell.job.framework)[0].name], timeout)
     epochs = cells[0].job.epochs
     with show.begin([cell.job.cell for cell in cells], epochs, [cell.epoch for cell in cells]):
         for number, order in schedule.turns(cells, epochs):
@@ -210,13 +211,22 @@ _KEPT = (
 ).split()
 
 
-def execute(request: Request, show: Show, out: Path, resume: Path | None = None) -> Folder:
+def execute(
+    request: Request, show: Show, out: Path, resume: Path | None = None, command: Sequence[str] = ("run(...)",)
+) -> Folder:
     """Run all that is asked for and write the report; also when stopped half-way."""
     groups, data = plan(request, show)
     jobs = [described(job) for group in groups for job in group]
     folder = _resumed(resume, jobs) if resume else Folder.create(out, "-".join(request.net))
+    try:
+        found = environments(request, groups[0][0].device, show)
+    except BadInput:
+        if not resume:
+            folder.discard()
+        raise
     run: dict[str, Any] = folder.run if resume else {"began": datetime.now().astimezone().isoformat(timespec="seconds")}
     run |= {
+        "command": run.get("command") or command,
         "request": dataclasses.asdict(request),
         "machine": record.machine(),
         "commit": record.commit(),
@@ -226,7 +236,6 @@ def execute(request: Request, show: Show, out: Path, resume: Path | None = None)
     }  # fmt: skip
     folder.write_run(run)
     try:
-        found = environments(request, groups[0][0].device, show)
         began = time.monotonic()
         for group in groups:
             _run_group(group, data, folder, found, request.timeout, show)
@@ -372,7 +381,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         show = Show(options.quiet)
-        folder = execute(_request(options), show, options.out, options.resume)
+        command = ["python", "-m", "benchmarks.run", *(sys.argv[1:] if arguments is None else arguments)]
+        folder = execute(_request(options), show, options.out, options.resume, command)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -48,8 +48,8 @@ class Departure:
 
 UNBIASED_RUNNING_VARIANCE = Departure(
     "unbiased_running_variance",
-    "running_var takes the batch's variance times n / (n - 1), n values a channel; the batch is still normalised by the "
-    "biased one",
+    "running_var takes the batch's variance times n / (n - 1), n values a channel; the batch is still normalised by "
+    "the biased one",
     "torch.nn.BatchNorm2d, cudnnBatchNormalizationForwardTraining",
 )
 

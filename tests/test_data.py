@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.data import DATASETS, PARTS, DataError, Dataset, Split, UnknownDataset, dataset, decode, make_mini
+from benchmarks.data import DATASETS, PARTS, DataError, Dataset, Split, BadInput, dataset, decode, make_mini
 from benchmarks.sources import Found, Published, find
 
 ROOT = Path(data.__file__).parents[1]
@@ -143,7 +143,7 @@ def test_registry_is_whole(name: str) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UnknownDataset) as error:
+    with pytest.raises(BadInput) as error:
         quiet("minst")
     assert_one_line(error, "'minst'", *DATASETS)
     assert isinstance(error.value, ValueError)

@@ -1,0 +1,102 @@
+"""The workers that tests share: one per framework, in the framework's own environment, made on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.environments import environment, parse_frameworks
+from benchmarks.session import Session
+from frameworks.adapter import Array, Unavailable, Weights
+from frameworks.registry import REALISATIONS
+from frameworks.spec import Network, to_json
+from frameworks.training import Training
+
+THREADS = 2
+
+
+class Bench:
+    """Living workers by framework, and what tests ask of them."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.sessions: dict[str, Session] = {}
+
+    def python(self, framework: str) -> Path:
+        """The framework's interpreter; the test is skipped, with the reason, where it cannot be had."""
+        try:
+            return environment(parse_frameworks(framework)[0], {}, device="cpu", progress=print).python
+        except Unavailable as error:
+            pytest.skip(f"{framework}: {error}")
+
+    def session(self, framework: str) -> Session:
+        known = self.sessions.get(framework)
+        if known is None or known.process.poll() is not None:
+            realisation = REALISATIONS[framework]
+            adapter = realisation.module, realisation.adapter
+            log = self.scratch / f"{framework}.log"
+            known = Session(self.python(framework), *adapter, threads=THREADS, log=log, timeout=600)
+            known.receive()
+            self.sessions[framework] = known
+        return known
+
+    def build(
+        self,
+        framework: str,
+        network: Network,
+        training: Training | None = None,
+        precision: str = "float32",
+        weights: Weights | None = None,
+    ) -> dict[str, Any]:
+        """Build a network, with these weights where some are given; what the worker says of it."""
+        where = {"device": "cpu", "precision": precision, "threads": THREADS, "mode": ""}
+        recipe = (training or Training()).to_json()
+        built = self.session(framework).request("build", network=to_json(network), training=recipe, setting=where)
+        if weights is not None:
+            np.savez(self.scratch / "weights.npz", **weights)  # type: ignore[arg-type]
+            self.session(framework).request("set_weights", path=str(self.scratch / "weights.npz"))
+        return built
+
+    def load(self, framework: str, split: str, images: Array, labels: Array) -> None:
+        self.session(framework).request(
+            "load", split=split, images=self.file(images), labels=self.file(labels), count=len(images)
+        )
+
+    def file(self, array: Array) -> str:
+        """A `.npy` file that holds an array."""
+        path = self.scratch / f"{abs(hash(array.tobytes())):x}.npy"
+        np.save(path, array)
+        return str(path)
+
+    def arrays(self, framework: str, command: str, **arguments: Any) -> tuple[dict[str, Any], Any]:
+        """A command's answer and the arrays that it wrote."""
+        path = self.scratch / ("answer.npy" if command == "predict" else "answer.npz")
+        answer = self.session(framework).request(command, path=str(path), **arguments)
+        found = np.load(path)
+        return answer, found if command == "predict" else dict(found)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("workers"))
+    yield made
+    for session in made.sessions.values():
+        session.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[[str], tuple[Array, Array]]:
+    """Images and labels of a split of the pictures inside the package."""
+    from benchmarks.data import dataset
+
+    mini = dataset("fashion-mnist-mini", progress=print)
+
+    def load(split: str) -> tuple[Array, Array]:
+        files = getattr(mini, split)
+        return np.load(files.images), np.load(files.labels)
+
+    return load

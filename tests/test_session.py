@@ -1,0 +1,132 @@
+"""A worker's life and its ways to die, with real processes and an adapter that needs no framework."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.session import Session, WorkerFailed
+from frameworks.adapter import Unavailable
+from frameworks.networks import NETWORKS
+from frameworks.spec import to_json
+from frameworks.training import Training
+from tests import fake_adapter
+
+FAKE = str(Path(fake_adapter.__file__))
+WHERE = {"device": "cpu", "precision": "float32", "threads": 3, "mode": ""}
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Session(sys.executable, FAKE, "Fake", threads=3, log=tmp_path / "worker.log", timeout=60) as made:
+        assert made.receive()["versions"] == {"fake": "1.0"}
+        yield made
+
+
+def build(session: Session, **other: Any) -> dict[str, Any]:
+    recipe, net = Training().to_json(), to_json(NETWORKS["lenet"]())
+    return session.request("build", network=net, training=recipe, setting=WHERE | other)
+
+
+def train(session: Session, tmp_path: Path, rate: float) -> dict[str, Any]:
+    np.save(tmp_path / "order.npy", np.arange(10))
+    slice_ = {"order": str(tmp_path / "order.npy"), "start": 2, "stop": 9, "batch_size": 4}
+    return session.request("train", rates=[rate, rate], seed=0, **slice_)
+
+
+def test_arrays_and_settings_come_back(session: Session) -> None:
+    built = build(session)
+    assert built["arrays"]["C1.weight"] == [[6, 1, 5, 5], True]
+    assert built["settings"] == {"threads": "3", "pythonpath": ""}
+
+
+def test_a_slice_is_what_was_asked_for(session: Session, tmp_path: Path) -> None:
+    build(session)
+    answer = train(session, tmp_path, 0.1)
+    assert answer["correct"] == 7 and answer["losses"] == [0, 0] and answer["seconds"] >= 0
+
+
+def test_what_a_framework_prints_is_in_the_log_not_in_the_protocol(session: Session, tmp_path: Path) -> None:
+    build(session)
+    assert train(session, tmp_path, fake_adapter.PRINTS)["correct"] == 7
+    assert '{"ok": true, "seconds": 0}' in (tmp_path / "worker.log").read_text()
+
+
+def test_unavailable_keeps_its_reason(session: Session) -> None:
+    with pytest.raises(Unavailable, match="no mode warp in a fake"):
+        build(session, mode="warp")
+
+
+def test_an_error_is_one_line_and_the_worker_lives_on(session: Session, tmp_path: Path) -> None:
+    build(session)
+    with pytest.raises(WorkerFailed, match=r"^RuntimeError: a shape is wrong$"):
+        train(session, tmp_path, fake_adapter.RAISES)
+    assert train(session, tmp_path, 0.1)["correct"] == 7
+    assert "and more of it" in (tmp_path / "worker.log").read_text()
+
+
+def test_out_of_memory_is_said(session: Session, tmp_path: Path) -> None:
+    build(session)
+    with pytest.raises(WorkerFailed, match="MemoryError"):
+        train(session, tmp_path, fake_adapter.EXHAUSTS)
+
+
+def test_a_worker_that_ends_gives_its_last_words(session: Session, tmp_path: Path) -> None:
+    build(session)
+    with pytest.raises(WorkerFailed, match=r"ended with status 7 during 'train': the last words"):
+        train(session, tmp_path, fake_adapter.DIES)
+
+
+def test_a_killed_worker_says_by_what(session: Session) -> None:
+    os.kill(session.process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerFailed, match=r"ended by SIGKILL \(out of memory\?\)"):
+        session.request("memory")
+
+
+def test_a_silent_worker_is_ended(session: Session, tmp_path: Path) -> None:
+    build(session)
+    session.timeout = 0.5
+    with pytest.raises(WorkerFailed, match=r"no answer to 'train' within 0.5 s \(--timeout\)"):
+        train(session, tmp_path, fake_adapter.HANGS)
+    assert session.process.poll() == -signal.SIGKILL
+
+
+def test_close_leaves_no_process(session: Session) -> None:
+    session.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(session.process.pid, 0)
+
+
+def test_a_worker_whose_parent_is_gone_goes_too(tmp_path: Path) -> None:
+    """The parent is killed: nobody could tell the worker."""
+    program = (
+        "import sys, os; from pathlib import Path; from benchmarks.session import Session\n"
+        f"s = Session(sys.executable, {FAKE!r}, 'Fake', threads=1, log=Path({str(tmp_path / 'log')!r}))\n"
+        "print(s.receive()['pid'], flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    worker = int(done.stdout)
+    for _ in range(200):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"worker {worker} outlived its parent by 10 s")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or ") Z" not in state.read_text()
