@@ -300,7 +300,7 @@ def _concat(title: str, times: str, branches: Sequence[_Piece], join: _Piece) ->
         for branch in branches:
             places.append(edge + branch.left)
             edge += branch.left + branch.right + _GAP
-        first, last = places[0], places[-1]
+        first, last = min(*places, axis), max(*places, axis)
         elements += [_line([(axis, top), (axis, split)]), _line([(axis, joined), (axis, joined + _GAP)], True)]
         elements += [_line([(first, split), (last, split)]), _line([(first, joined), (last, joined)])]
         for branch, x in zip(branches, places):
@@ -400,8 +400,7 @@ def _legend(right: float, top: float) -> list[str]:
         elements.append(_text(right, top + 10, kind, "quiet"))
         right -= 18
         elements.append(
-            f'<rect x="{right:.1f}" y="{top:.1f}" width="12" height="12" rx="3" fill="{fill}" '
-            f'stroke="{line}"/>'
+            f'<rect x="{right:.1f}" y="{top:.1f}" width="12" height="12" rx="3" fill="{fill}" stroke="{line}"/>'
         )
         right -= 14
     return elements

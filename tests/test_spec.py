@@ -1,0 +1,292 @@
+"""The spec by itself: shapes, counts, names, errors, JSON. Every expected value is worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from frameworks.networks import NETWORKS
+from frameworks.spec import (
+    Affine,
+    Auxiliary,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool,
+    Network,
+    Normalize,
+    ReLU,
+    Residual,
+    Resize,
+    Scale,
+    Select,
+    Shape,
+    SpecError,
+    from_json,
+    to_json,
+)
+
+
+def made(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
+    return Network("net", input, layers)
+
+
+@pytest.mark.parametrize(
+    ("layer", "output", "parameters", "multiply_adds"),
+    [
+        (Conv("c", 8, 5), (8, 28, 28), 8 * 3 * 25 + 8, 8 * 28 * 28 * 75),
+        (Conv("c", 8, 5, bias=False), (8, 28, 28), 8 * 3 * 25, 8 * 28 * 28 * 75),
+        (Conv("c", 8, 5, padding=2), (8, 32, 32), 608, 8 * 32 * 32 * 75),
+        (Conv("c", 8, 3, 2), (8, 15, 15), 8 * 27 + 8, 8 * 15 * 15 * 27),
+        (Conv("c", 8, 3, 2, padding=1), (8, 16, 16), 224, 8 * 16 * 16 * 27),
+        (Conv("c", 8, (1, 7), padding=(0, 3)), (8, 32, 32), 8 * 21 + 8, 8 * 32 * 32 * 21),
+        (Conv("c", 8, (7, 1)), (8, 26, 32), 176, 8 * 26 * 32 * 21),
+        (Conv("c", 8, 3, (2, 1)), (8, 15, 30), 224, 8 * 15 * 30 * 27),
+        (Conv("c", 8, 4, padding=((0, 1), (2, 1))), (8, 30, 32), 8 * 48 + 8, 8 * 30 * 32 * 48),
+        (Conv("c", 6, 3, groups=3), (6, 30, 30), 6 * 9 + 6, 6 * 30 * 30 * 9),
+        (MaxPool("p", 2, 2), (3, 16, 16), 0, 0),
+        (MaxPool("p", 3, 2), (3, 15, 15), 0, 0),
+        (MaxPool("p", 3, 2, padding=1), (3, 16, 16), 0, 0),
+        (AvgPool("p", (2, 4), (2, 4)), (3, 16, 8), 0, 0),
+        (GlobalAvgPool(), (3, 1, 1), 0, 0),
+        (Resize("r", 20, 40), (3, 20, 40), 0, 0),
+        (Flatten(), (3072,), 0, 0),
+        (BatchNorm("b"), (3, 32, 32), 6, 0),
+        (BatchNorm("b", gamma=False), (3, 32, 32), 3, 0),
+        (Affine("a"), (3, 32, 32), 6, 0),
+        (Select("s", (2, 0)), (2, 32, 32), 0, 0),
+        (Normalize(mean=(0.1, 0.2, 0.3), std=(0.5,)), (3, 32, 32), 0, 0),
+        (Concat("c", [[Conv("a", 4, 1)], [], [Conv("b", 5, 1)]]), (12, 32, 32), 4 * 4 + 5 * 4, 9 * 1024 * 3),
+        (Residual("r", [Conv("a", 3, 3, padding=1)]), (3, 32, 32), 84, 3 * 1024 * 27),
+        (Residual("r", [Conv("a", 6, 1)], [Conv("b", 6, 1)]), (6, 32, 32), 48, 2 * 6 * 1024 * 3),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Layer) else None,
+)
+def test_a_layer(layer: Layer, output: Shape, parameters: int, multiply_adds: int) -> None:
+    net = made(layer)
+    assert (net.output, net.trainable, net.multiply_adds) == (output, parameters, multiply_adds)
+
+
+def test_a_dense_layer() -> None:
+    net = made(Dense("d", 7), input=(5,))
+    assert (net.output, net.trainable, net.multiply_adds, net.classes) == ((7,), 42, 35, 7)
+
+
+def test_running_values_are_counted_apart() -> None:
+    net = made(BatchNorm("b"))
+    assert (net.trainable, net.running) == (6, 6)
+    assert [parameter.name for parameter in net.parameters] == [
+        *("b.gamma", "b.beta", "b.running_mean", "b.running_var"),
+    ]
+
+
+# Sizes as torch.nn.MaxPool2d(ceil_mode=True) gives them; then what the spec pads at the bottom and the right.
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "windows", "after"),
+    [
+        (112, 3, 2, 0, 56, 1),
+        (111, 3, 2, 0, 55, 0),
+        (8, 2, 2, 0, 4, 0),
+        (7, 2, 2, 0, 4, 1),
+        (2, 3, 2, 0, 1, 1),
+        (5, 3, 3, 1, 2, 1),  # a third window would start in the padding: it is dropped
+        (6, 3, 3, 1, 3, 2),
+        (14, 3, 1, 1, 14, 1),
+        (10, 3, 4, 0, 3, 1),
+    ],
+)
+def test_ceil_mode_becomes_padding(size: int, kernel: int, stride: int, padding: int, windows: int, after: int) -> None:
+    net = made(MaxPool("p", kernel, stride, padding, ceil=True), input=(1, size, size))
+    assert net.output == (1, windows, windows)
+    pool = net.nodes[0].layer
+    assert isinstance(pool, MaxPool)
+    assert (pool.ceil, pool.padding) == (False, ((padding, after), (padding, after)))
+    assert pool.output((1, size, size)) == net.output, "padding alone gives the same windows"
+
+
+def test_ceil_mode_differs_by_direction() -> None:
+    pool = made(MaxPool("p", 2, 2, ceil=True), input=(1, 4, 5)).nodes[0].layer
+    assert isinstance(pool, MaxPool)
+    assert pool.padding == ((0, 0), (0, 1))
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_nameless_layers_are_called_after_the_one_before() -> None:
+    net = made(Scale(), Conv("C1", 4, 3), ReLU(), ReLU(), MaxPool("P1", 2, 2), Flatten(), Dropout(), Dense("F", 2))
+    names = [node.path for _, node in net.walk()]
+    assert names == ["scale", "C1", "C1_relu", "C1_relu2", "P1", "P1_flatten", "P1_dropout", "F"]
+
+
+def test_names_inside_carry_the_name_of_what_they_are_in() -> None:
+    net = made(Residual("layer1.0", [Conv("conv1", 3, 1), ReLU()], [Conv("downsample.0", 3, 1)]), ReLU())
+    paths = [(depth, node.path) for depth, node in net.walk()]
+    assert paths == [
+        (0, "layer1.0"),
+        *((1, f"layer1.0.{name}") for name in ("conv1", "conv1_relu", "downsample.0")),
+        (0, "layer1.0_relu"),
+    ]
+
+
+def test_a_nameless_join_adds_nothing_to_the_names_in_it() -> None:
+    inner = Concat("", [[Conv("2a", 1, 1)], [Conv("2b", 1, 1)]])
+    net = made(Concat("mixed", [[Conv("1", 4, 1), inner], [Conv("pool", 2, 1)]]))
+    names = [parameter.name for parameter in net.parameters if parameter.role == "weight"]
+    assert names == ["mixed.1.weight", "mixed.2a.weight", "mixed.2b.weight", "mixed.pool.weight"]
+
+
+def test_the_first_two_fans_of_a_weight() -> None:
+    weight = made(Conv("c", 8, 5)).nodes[0].parameter("weight")
+    assert weight.fans == (75, 200)
+    with pytest.raises(KeyError, match="c has no gamma"):
+        made(Conv("c", 8, 5)).nodes[0].parameter("gamma")
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([Conv("C1", 6, 5, out=(6, 32, 32))], "net.C1: 3x32x32 gives 6x28x28, the paper says 6x32x32"),
+        ([Conv("C1", 6, 3, groups=2)], "net.C1: 3 and 6 channels do not divide into 2 groups"),
+        ([Conv("C1", 8, 3, groups=3)], "net.C1: 3 and 8 channels do not divide into 3 groups"),
+        ([Conv("C1", 8, 3, stride=0)], "net.C1: stride is 0; it is at least 1"),
+        ([Conv("C1", 8, (3, 0))], r"net.C1: kernel is \(3, 0\); it is at least 1"),
+        ([Dense("F", 8)], r"net.F: a dense layer takes a flat input, not 3x32x32; put Flatten\(\) before it"),
+        ([Flatten(), Dense("F", 0)], "net.F: units is 0; it is at least 1"),
+        ([Flatten(), Conv("C", 1, 1)], "net.C: Conv takes channels x height x width, not 3072"),
+        ([Flatten(), MaxPool("P", 2, 2, ceil=True)], "net.P: MaxPool takes channels x height x width, not 3072"),
+        ([ReLU("a"), ReLU("a")], "net.a: two layers have this name"),
+        ([Concat("c", [[ReLU("a")], [ReLU("a")]])], "net.c.a: two layers have this name"),
+        ([Select("s", (1, 3))], "net.s: maps 1, 3 of an input with 3, counted from 0"),
+        ([Normalize("n", mean=(1.0, 2.0))], "net.n: 2 values for 3 channels"),
+        ([Residual("r", [Conv("c", 4, 1)])], "net.r: the body gives 4x32x32, the shortcut 3x32x32"),
+        (
+            [Concat("c", [[Conv("a", 1, 3)], [Conv("b", 2, 1)]])],
+            "net.c: branches give 1x30x30, 2x32x32: heights and widths differ",
+        ),
+        ([Concat("c", [[Conv("a", 1, 3, out=(1, 9, 9))]])], "net.c.a: 3x32x32 gives 1x30x30, the paper says 1x9x9"),
+        ([], "net: no layers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_row_fails_at_once(layers: list[Layer], message: str) -> None:
+    with pytest.raises(SpecError, match=f"^{message}$"):
+        made(*layers)
+
+
+@pytest.mark.parametrize("input", [(0, 4, 4), (3, -1, 4), ()])
+def test_an_input_without_values(input: Shape) -> None:
+    with pytest.raises(SpecError, match="every size is at least 1"):
+        made(ReLU(), input=input)
+
+
+@pytest.mark.parametrize(
+    ("name", "input", "message"),
+    [
+        ("vgg16", (3, 16, 16), "vgg16.pool5: 0x0 output for input 3x16x16; the smallest input is 3x32x32"),
+        ("lenet", (1, 2, 2), "lenet.C3: 0x0 output for input 1x2x2; the smallest input is 1x12x12"),
+        ("alexnet", (1, 10, 300), "alexnet.C1: 0x73 output for input 1x10x300; the smallest input is 1x67x67"),
+        ("inception_v3", (3, 74, 74), "inception_v3.Mixed_7a.branch3x3_2.conv: 0x0 output for input 3x74x74; the "
+                                      "smallest input is 3x75x75"),
+    ],
+)  # fmt: skip
+def test_a_small_input_is_told_the_smallest(name: str, input: Shape, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        NETWORKS[name]().with_input(input)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["vgg16", "lenet", "alexnet", "inception_v2", "inception_v3", "googlenet_aux"])
+def test_the_smallest_input_works_and_one_less_does_not(name: str) -> None:
+    net = NETWORKS[name]()
+    with pytest.raises(SpecError) as caught:
+        net.with_input((net.input[0], 2, 2))
+    side = int(str(caught.value).rpartition("x")[2])
+    assert net.with_input((net.input[0], side, side)).classes == net.classes
+    with pytest.raises(SpecError):
+        net.with_input((net.input[0], side - 1, side - 1))
+
+
+def test_sizes_at_which_branches_do_not_fit_are_no_remedy() -> None:
+    """At 5 x 5 nothing is too small, but the branches give 1 and 2 rows: 6 x 6 is the smallest that works."""
+    halves = Concat("halves", [[Conv("a", 1, 3, 2)], [Conv("b", 1, 2, 2), Conv("c", 1, 1)]])
+    even = Network("even", (1, 8, 8), [Conv("first", 1, 2), halves, MaxPool("p", 2, 1)])
+    with pytest.raises(SpecError) as caught:
+        even.with_input((1, 2, 2))
+    assert str(caught.value).endswith("; the smallest input is 1x6x6")
+    assert even.with_input((1, 6, 6)).output == (2, 1, 1)
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+def test_another_input_drops_what_the_paper_prints() -> None:
+    net = NETWORKS["lenet"]()
+    assert net.with_input(net.input) is net
+    assert net.with_input((1, 32, 32)).output == (10,)
+    with pytest.raises(SpecError, match="the paper says 6x28x28"):
+        replace(net, input=(1, 32, 32))
+
+
+def test_layers_in_front_keep_the_paper_checked() -> None:
+    net = NETWORKS["alexnet_cifar"]().after(Scale(), Resize("resize", 224, 224), input=(3, 32, 32))
+    assert (net.input, net.trainable) == ((3, 32, 32), NETWORKS["alexnet_cifar"]().trainable)
+    with pytest.raises(SpecError, match="the paper says 96x55x55"):
+        NETWORKS["alexnet_cifar"]().after(Scale(), input=(3, 32, 32))
+
+
+def test_auxiliary_classifiers_are_no_part_of_evaluation() -> None:
+    head = Auxiliary("aux", [Flatten(), Dense("fc", 2)], weight=0.5)
+    net = made(Conv("c", 4, 1), head, Flatten(), Dense("fc", 2))
+    without = made(Conv("c", 4, 1), Flatten(), Dense("fc", 2))
+    assert [node.path for node in net.heads] == ["aux"]
+    assert (net.output, net.multiply_adds) == (without.output, without.multiply_adds)
+    assert net.trainable == without.trainable + 2 * 4 * 1024 + 2
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_json_there_and_back(name: str) -> None:
+    net = NETWORKS[name]()
+    back = from_json(json.loads(json.dumps(to_json(net))))
+    assert back == net
+    assert back.sha256 == net.sha256
+    assert back.parameters == net.parameters
+
+
+def test_every_network_has_its_own_digest() -> None:
+    digests = {NETWORKS[name]().sha256 for name in NETWORKS}
+    assert len(digests) == len(NETWORKS)
+
+
+def test_the_digest_is_of_what_is_computed_not_of_words() -> None:
+    net = NETWORKS["lenet"]()
+    assert replace(net, departures=("other words",), source="").sha256 == net.sha256
+    assert NETWORKS["lenet"](classes=11).sha256 != net.sha256
+
+
+def test_json_with_an_unknown_kind() -> None:
+    with pytest.raises(SpecError, match="no layer kind 'Convolution'; there are Affine, Auxiliary, AvgPool, "):
+        from_json({"kind": "Convolution", "name": "c"})
+
+
+def test_only_the_standard_library_is_imported() -> None:
+    code = "import sys; before = set(sys.modules); import frameworks.networks; print(*set(sys.modules) - before)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "frameworks.networks.resnet" in loaded
+    assert {name.partition(".")[0] for name in loaded} <= sys.stdlib_module_names | {"frameworks"}
