@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,7 +140,9 @@ class Cell:
 
     def finish(self) -> None:
         """Read the peak memory, write the end, let the worker go."""
-        self._end("ok", None, **self._ask("memory"))
+        last = self.history.epochs[-1]["train_loss"]
+        diverged = None if math.isfinite(last) else f"diverged: the training loss is {last}"
+        self._end("ok", diverged, **self._ask("memory"))
         self._checkpoint(self.epoch).unlink(missing_ok=True)
 
     def fail(self, status: str, reason: str) -> None:

@@ -150,6 +150,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def available_memory() -> int:
+    """Bytes that programs can still take without swapping: MemAvailable of proc(5), elsewhere half of what there is."""
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []

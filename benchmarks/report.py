@@ -116,6 +116,8 @@ def _speed(epoch: dict[str, Any]) -> float | None:
 
 def _relative(mine: History, first: History) -> Estimate | None:
     """Speed against the first framework, paired by round; no more than the two ran side by side in the same launch."""
+    if mine is first:
+        return Estimate(1.0) if mine.epochs else None
     theirs = {(epoch["launch"], epoch["epoch"]): _speed(epoch) for epoch in first.epochs}
     pairs = [(_speed(epoch), theirs.get((epoch["launch"], epoch["epoch"]))) for epoch in mine.epochs]
     both = [(a, b) for a, b in pairs if a and b]
@@ -195,7 +197,7 @@ def notes(run: dict[str, Any]) -> list[str]:
     jobs = run["jobs"]
     recipes = dict.fromkeys(
         f"{job['net']}: {job['dataset']} ({job['train_size']:,} + {job['test_size']:,} pictures), batch "
-        f"{job['batch_size']}, {job['optimizer']}, rate {job['rate']:g}, {job['epochs']} epochs"
+        f"{job['batch_size']}, {job['optimizer']}, rate {job['rate']:g}, {_epochs(job['epochs'])}"
         for job in jobs
     )
     unpublished = {name for name, data in run["data"].items() if not data["published"]}
@@ -206,6 +208,10 @@ def notes(run: dict[str, Any]) -> list[str]:
         "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
         "interval; relative speed: against the first framework, paired by round, with its 95 % interval.",
     ]
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def machine_line(run: dict[str, Any]) -> str:

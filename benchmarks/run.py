@@ -13,137 +13,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from benchmarks import record, report, schedule
-from benchmarks.cell import Cell, Job, weights_sha256
-from benchmarks.data import DATASETS, DataError, Dataset, dataset
+from benchmarks.cell import Cell, Job
+from benchmarks.data import DATASETS, DataError, Dataset
 from benchmarks.environments import Environment, environment, parse_frameworks
-from benchmarks.errors import BadInput
-from benchmarks.networks import network
+from benchmarks.errors import BadInput, Parser
+from benchmarks.plan import Request, described, plan, too_large
 from benchmarks.progress import Show
-from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
+from benchmarks.recipes import OPTIMIZERS
 from benchmarks.record import Folder
 from benchmarks.session import WorkerFailed
 from frameworks.adapter import Unavailable
-from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
-from frameworks.spec import Network, Resize
-
-MINI = "fashion-mnist-mini"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be run: the command's options. None leaves a value to the network's recipe."""
-
-    net: Sequence[str] = ("lenet",)
-    frameworks: str = "all"
-    dataset: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    optimizer: str | None = None
-    seeds: Sequence[int] = (0,)
-    threads: int = field(
-        default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    )
-    device: str = "auto"
-    precision: str = "float32"
-    train_size: int | None = None
-    test_size: int | None = None
-    timeout: float = 600.0
-    quick: bool = False
-    pythons: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BadInput(f"--{name.replace('_', '-')} {value}: it is more than 0")
-        for name, there_is in (("optimizer", OPTIMIZERS), ("dataset", DATASETS)):
-            value = getattr(self, name)
-            if value is not None and value not in there_is:
-                raise BadInput(f"--{name} {value}: no such {name}; there are {', '.join(there_is)}")
-        if not self.net or not self.seeds:
-            raise BadInput("--net and --seed name at least one network and one seed")
-        if min(self.seeds) < 0:
-            raise BadInput(f"--seed {min(self.seeds)}: seeds are 0 or more")
-
-    def recipe(self, name: str) -> Recipe:
-        """The network's recipe with the options in place."""
-        recipe = RECIPES.get(name, DEFAULT)
-        if self.quick:
-            recipe = replace(recipe, dataset=MINI, epochs=2, batch_size=min(recipe.batch_size, 64))
-        if self.optimizer:
-            recipe = replace(recipe, training=replace(recipe.training, optimizer=OPTIMIZERS[self.optimizer]))
-        given = {"dataset": self.dataset, "epochs": self.epochs, "batch_size": self.batch_size, "rate": self.lr}
-        return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore
-
-
-def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
-    """A network behind what its pictures need: the recipe's arithmetic on pixels, and a resize where sizes differ."""
-    channels, *size = data.input
-    if wanted.classes < data.classes:
-        raise BadInput(f"{wanted.name}: {wanted.classes} outputs for the {data.classes} classes of {data.name}")
-    net = wanted.with_input((channels, *wanted.input[1:]))
-    front = [*recipe.pixels]
-    if net.input[1:] != tuple(size):
-        front.append(Resize("resize", *net.input[1:]))
-    return net.after(*front, input=data.input)
-
-
-def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Dataset]]:
-    """The cells that run side by side, group by group, and the data that they need. Imports and makes nothing."""
-    asked = parse_frameworks(request.frameworks)
-    names = list(NETWORKS) if list(request.net) == ["all"] else list(request.net)
-    device = request.device if request.device != "auto" else ("cuda" if record.gpu() else "cpu")
-    for name in names:
-        network(name)  # a name that is none is said before any data is looked for
-    recipes = {name: request.recipe(name) for name in names}
-    data = {name: dataset(name, show.note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
-    groups = []
-    for name, recipe in recipes.items():
-        pictures = data[recipe.dataset]
-        wanted = network(name, classes=pictures.classes)
-        job = Job(
-            name=wanted.name,
-            network=fit(wanted, recipe, pictures),
-            framework="",
-            seed=0,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            rate=recipe.rate,
-            training=recipe.training,
-            initial=recipe.initial,
-            shuffle=recipe.shuffle,
-            train_size=_within(request.train_size, pictures.train.count, "--train-size", recipe.dataset),
-            test_size=_within(request.test_size, pictures.test.count, "--test-size", recipe.dataset),
-            device=device,
-            precision=request.precision,
-            threads=request.threads,
-            dataset=recipe.dataset,
-        )
-        for seed in request.seeds:
-            groups.append([replace(job, framework=one.label, mode=one.mode, seed=seed) for one in asked])
-    return groups, data
-
-
-def _within(asked: int | None, there_are: int, option: str, name: str) -> int:
-    if asked is not None and asked > there_are:
-        raise BadInput(f"{option} {asked}: {name} has {there_are} pictures there")
-    return asked or there_are
 
 
 def environments(request: Request, device: str, show: Show) -> dict[str, Environment | str]:
@@ -162,8 +54,6 @@ def side_by_side(cells: Sequence[Cell], found: Mapping[str, Environment | str], 
     """Open the cells, let them take turns epoch by epoch, finish them. A cell that fails does not stop the others."""
     launch = time.time_ns()
     for cell in cells:
-        if cell.over:
-            continue
         with _recorded(cell, show):
             place = found[cell.job.framework]
             if isinstance(place, str):
@@ -190,25 +80,6 @@ def _recorded(cell: Cell, show: Show) -> Iterator[None]:
     except (Unavailable, WorkerFailed) as error:
         cell.fail("unavailable" if isinstance(error, Unavailable) else "failed", str(error))
         show.over(cell.job.cell, str(error))
-
-
-def described(job: Job) -> dict[str, Any]:
-    """A job as `run.json` keeps it."""
-    optimizer = job.training.optimizer
-    return {
-        "cell": job.cell,
-        "net": job.name,
-        **{name: getattr(job, name) for name in _KEPT},
-        "optimizer": repr(optimizer),
-        "macs": job.network.multiply_adds,
-        "spec_sha256": job.network.sha256,
-        "weights_sha256": weights_sha256(job),
-    }
-
-
-_KEPT = (
-    "framework mode device precision dataset seed batch_size epochs rate initial shuffle train_size test_size threads"
-).split()
 
 
 def execute(
@@ -261,7 +132,13 @@ def _run_group(
         ]
         for cell in cells:
             stack.callback(cell.close)
-        side_by_side(cells, found, timeout, show)
+        living = [cell for cell in cells if not cell.over]
+        if reason := too_large([cell.job for cell in living]):
+            for cell in living:
+                cell.fail("unavailable", reason)
+                show.over(cell.job.cell, reason)
+        elif living:
+            side_by_side(living, found, timeout, show)
 
 
 def _resumed(path: Path, jobs: Sequence[dict[str, Any]]) -> Folder:
@@ -299,13 +176,6 @@ def run(
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; see {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:

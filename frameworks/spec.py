@@ -496,6 +496,16 @@ class Network:
         """Multiply-adds of one picture's forward pass in evaluation, auxiliary classifiers left out."""
         return sum(node.multiply_adds for top in self.nodes for _, node in _evaluated(top))
 
+    def training_bytes(self, batch_size: int, slots: int = 0, itemsize: int = 4) -> int:
+        """About what training takes beside the framework itself: an estimate to refuse by, not a figure to report.
+
+        Every trained value with its gradient and the optimiser's `slots`, and every layer's output with its gradient.
+        Workspaces are left out, and so is what a framework saves by computing in place: the two are of one size.
+        """
+        outputs = sum(prod(node.output) for _, node in self.walk() if not node.branches)
+        values = self.trainable * (2 + slots) + self.running + 2 * batch_size * (outputs + prod(self.input))
+        return values * itemsize
+
     def with_input(self, shape: Shape) -> Network:
         """The same layers on another input, where what the paper prints no longer holds and is not checked."""
         return self if shape == self.input else replace(self, input=shape, as_printed=False)

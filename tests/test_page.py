@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import page, report
-from benchmarks.statistics import geometric_mean, paired_ratio
+from benchmarks.statistics import paired_ratio
 
 FIGURES = ("test_accuracy", "train_loss", "examples_per_second")
 HOSTILE = "</td><script>alert('1')</script> & \"so\" \x1b[31mred\x1b[0m \x00 \ud800 \N{SNOWMAN}"
@@ -247,7 +247,7 @@ def test_says_who_is_faster(relative: tuple[float | None, ...], sentence: str) -
 def test_sentence_is_what_was_measured() -> None:
     torch, mxnet = [1000.0, 1100.0, 1050.0], [800.0, 870.0, 850.0]
     estimate, turned = paired_ratio(mxnet, torch), paired_ratio(torch, mxnet)
-    assert turned is not None and geometric_mean(torch) is not None
+    assert turned is not None
     (said,) = results(render([cell("lenet", "torch"), cell("lenet", "mxnet", relative=estimate)], []))
     assert f"PyTorch 1.0 trains {turned.value:.2f} ({turned.low:.2f} to {turned.high:.2f}) times as fast as" in said
 
@@ -269,9 +269,7 @@ def test_a_cell_that_did_not_finish_is_not_compared(failing: str) -> None:
 
 
 def test_accuracies_are_those_of_the_table() -> None:
-    rows = [
-        cell("lenet", name, test_accuracy=value) for name, value in (("torch", 0.80456), ("mxnet", 0.79)) for _ in "a"
-    ]
+    rows = [cell("lenet", "torch", test_accuracy=0.80456), cell("lenet", "mxnet", test_accuracy=0.79)]
     rows.append(cell("lenet", "keras", test_accuracy=0.1, status="failed"))
     (said,) = results(render(rows, []))
     assert "Test accuracy at the end: 0.7900 to 0.8046." in said

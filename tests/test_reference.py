@@ -357,6 +357,8 @@ def test_running_statistics_move(departures: tuple[str, ...], variance: float) -
     np.testing.assert_allclose(weights["B.running_mean"], [0.2 * 2.5, 0.8 * 5 + 0.2 * 7], rtol=ROUNDING)
     np.testing.assert_allclose(weights["B.running_var"], [0.8 * 1 + 0.2 * variance, 0.8 * 4], rtol=ROUNDING)
     np.testing.assert_array_equal(weights["B.gamma"], STATISTICS["gamma"])
+    y = reference.activations(np.array(PICTURES), training=True)["B"]  # either way by the biased variance
+    np.testing.assert_array_equal(y, forward(BatchNorm("B"), PICTURES, training=True, **STATISTICS))
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------
@@ -547,11 +549,13 @@ def test_weights_without_the_optimizers_own_start_it_afresh() -> None:
 
 def test_looking_changes_nothing() -> None:
     reference = trainee(SGD())
-    before = reference.get_weights()
+    before = {name: array.copy() for name, array in reference.get_weights().items()}
     reference.load("test", *reference.data["train"])
     reference.gradients(*reference.data["train"])
     reference.activations(reference.data["train"][0], training=True)
     reference.predict("test", 3)
+    for array in reference.get_weights().values():
+        array[...] = 0
     for name, array in reference.get_weights().items():
         np.testing.assert_array_equal(array, before[name], name)
 

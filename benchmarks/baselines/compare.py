@@ -9,7 +9,6 @@ its rounds'; the interval is over launches.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
 import sys
@@ -22,9 +21,9 @@ import numpy as np
 from benchmarks import record, schedule
 from benchmarks.data import DataError, Dataset, dataset
 from benchmarks.environments import environment, parse_frameworks
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, Parser
+from benchmarks.plan import fit
 from benchmarks.recipes import RECIPES
-from benchmarks.run import fit
 from benchmarks.session import Session, WorkerFailed
 from benchmarks.statistics import Estimate, geometric_mean, paired_ratio
 from frameworks.adapter import Unavailable
@@ -54,7 +53,7 @@ def launch(python: Path, name: str, rounds: int, threads: int, data: Dataset, sc
         for loop, (module, adapter) in loops.items():
             log = scratch / f"{name}.{loop}.log"
             workers[loop] = worker = stack.enter_context(Session(python, module, adapter, threads=threads, log=log))
-            worker.receive()
+            found[loop]["version"] = next(iter(worker.receive()["versions"].values()))
             where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": ""}
             worker.request("build", network=to_json(net), training=RECIPES["lenet"].training.to_json(), setting=where)
             if loop == "adapter":
@@ -85,14 +84,14 @@ def ratios(launches: list[Launch], against: str, what: str) -> Estimate | None:
     return geometric_mean(per_launch)
 
 
-def row(name: str, version: str, launches: list[Launch], test_size: int) -> list[str]:
+def row(title: str, launches: list[Launch]) -> list[str]:
     """A framework's line of the table."""
     speeds = [BATCH * STEPS / seconds for one in launches for seconds in one["adapter"]["train"]]
     peak = math.exp(np.mean([math.log(one["adapter"]["peak"] / one["bare"]["peak"]) for one in launches]))
     cells = [
         ratios(launches, loop, what) for loop, what in (("bare", "train"), ("bare", "predict"), ("article", "train"))
     ]
-    return [name, version, f"{np.median(speeds):,.0f}", *map(_text, cells), f"{peak:.2f}"]
+    return [title, launches[0]["adapter"]["version"], f"{np.median(speeds):,.0f}", *map(_text, cells), f"{peak:.2f}"]
 
 
 def _text(estimate: Estimate | None) -> str:
@@ -114,18 +113,16 @@ HEAD = [
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.baselines.compare", description="Adapters against bare loops."
-    )
+    parser = Parser(prog="python -m benchmarks.baselines.compare", description="Adapters against bare loops.")
     parser.add_argument("--fw", default="all")
     parser.add_argument("--launches", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--python", action="append", default=[], metavar="FW=PATH")
     parser.add_argument("--out", type=Path, default=None, help="also write the table there, as baselines.md")
-    options = parser.parse_args(arguments)
     lines = [HEAD, ["---"] * len(HEAD)]
     try:
+        options = parser.parse_args(arguments)
         pythons = dict(text.rsplit("=", 1) for text in options.python)
         data = dataset("fashion-mnist", progress=lambda line: print(line, file=sys.stderr))
         for asked in parse_frameworks(options.fw):
@@ -137,8 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
                     launches.append(
                         launch(place.python, asked.name, options.rounds, options.threads, data, Path(scratch))
                     )
-            version = asked.version or REALISATIONS[asked.name].package
-            lines.append(row(REALISATIONS[asked.name].title, version, launches, data.test.count))
+            lines.append(row(REALISATIONS[asked.name].title, launches))
     except (BadInput, DataError, Unavailable, WorkerFailed) as error:
         print(error, file=sys.stderr)
         return 3 if isinstance(error, DataError) else 2 if isinstance(error, BadInput) else 1
@@ -146,8 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     text += (
         f"\n\nLeNet, Fashion-MNIST, batch {BATCH}; {options.launches} launches of {options.rounds} rounds of {STEPS} "
-        f"steps, {options.threads} threads. {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{machine['system']}. Above 1 the adapter is faster; memory: peak resident, below 1 it needs less.\n"
+        f"steps, {options.threads} threads. {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, {machine['system']}. Above 1 the adapter is faster; memory: peak resident, "
+        "below 1 it needs less.\n"
     )
     print(text)
     if options.out:
