@@ -16,7 +16,7 @@ from benchmarks.networks import network
 from benchmarks.progress import Show
 from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
 from frameworks.networks import NETWORKS
-from frameworks.spec import Network, Resize
+from frameworks.spec import Network, Resize, times
 
 MINI = "fashion-mnist-mini"
 
@@ -78,6 +78,8 @@ class Request:
 def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
     """A network behind what its pictures need: the recipe's arithmetic on pixels, and a resize where sizes differ."""
     channels, *size = data.input
+    if len(wanted.output) != 1:
+        raise BadInput(f"{wanted.name}: its last layer gives {times(wanted.output)}; put Flatten() after it")
     if wanted.classes < data.classes:
         raise BadInput(f"{wanted.name}: {wanted.classes} outputs for the {data.classes} classes of {data.name}")
     net = wanted.with_input((channels, *wanted.input[1:]))

@@ -191,6 +191,8 @@ def average(node: Node, layer: spec.AvgPool) -> list[nn.Module]:
     kernel, stride = pair(layer.kernel), pair(layer.stride)
     if layer.count_padding:
         own, before = symmetric(sides(layer.padding))
+        if any(2 * side > window for side, window in zip(own, kernel)):  # more than nn.AvgPool2d takes
+            own, before = (0, 0), sides(layer.padding)
         return [*pad(before, 0.0), nn.AvgPool2d(kernel, stride, own)]
     counts = window_counts(node.input, kernel, stride, layer.padding).astype(float)
     total = nn.AvgPool2d(kernel, stride, divisor_override=1)

@@ -143,6 +143,8 @@ class _Pool(Layer):
     padding: Padding = 0
 
     def output(self, shape: Shape) -> Shape:
+        if any(side >= window for around, window in zip(sides(self.padding), pair(self.kernel)) for side in around):
+            raise SpecError(f"padding {self.padding} on a {times(pair(self.kernel))} window: some would see nothing else")
         return (_maps(self, shape), *_windows(shape, self.kernel, self.stride, sides(self.padding)))
 
 
@@ -251,6 +253,9 @@ class LocalResponseNorm(Layer):
     beta: float = 0.75
     k: float = 1.0
 
+    def output(self, shape: Shape) -> Shape:
+        return (_maps(self, shape), *shape[1:])
+
 
 @dataclass(frozen=True)
 class Dropout(Layer):
@@ -258,6 +263,11 @@ class Dropout(Layer):
 
     name: str = ""
     rate: float = field(default=0.5, kw_only=True)
+
+    def output(self, shape: Shape) -> Shape:
+        if not 0 <= self.rate < 1:
+            raise SpecError(f"rate is {self.rate}; it is the share that is dropped, 0 <= rate < 1")
+        return shape
 
 
 @dataclass(frozen=True)

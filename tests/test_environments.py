@@ -31,6 +31,7 @@ METADATA = """Metadata-Version: 2.1
 Name: onespec
 Version: 0
 Requires-Dist: filelock
+Requires-Dist: packaging; python_version >= "3"
 Requires-Dist: nothing-anywhere; sys_platform == "nowhere" and extra == "fake"
 Requires-Dist: fakenet[fast]==1.0; extra == "fake"
 Requires-Dist: fakebase; extra == "fake"
@@ -439,7 +440,8 @@ def test_python_that_fits_is_found_on_path(tmp_path: Path, monkeypatch: pytest.M
     write_command(tmp_path / "python3.99", "echo not selected >&2; exit 127")
     write_command(tmp_path / "python3.98", """echo '{"python": "3.0.1"}'""")
     write_command(tmp_path / "python3.11", f'exec {sys.executable} "$@"')
-    write_command(tmp_path / "python3.11-config", f'exec {sys.executable} "$@"')
+    write_command(tmp_path / "python3.11-config", "exit 1")
+    write_command(tmp_path / "python3.9", """echo '{"python": "3.10.1"}'""")  # fits, but the newest is taken
     monkeypatch.setenv("PATH", f"{tmp_path / 'no such folder'}{os.pathsep}{tmp_path}{os.pathsep}/bin")
     made, _ = make("fake")
     assert made.origin == "cache" and ask(made.python, "import fakenet; print(fakenet.version)") == "1.0"

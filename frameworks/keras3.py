@@ -1,0 +1,390 @@
+"""Keras 3 on TensorFlow. How it differs from the spec, and what is done about it:
+
+layout         channels last, TensorFlow's only one for convolutions on a CPU: arrays are turned at the adapter's edges.
+flatten        gives H,W,C order: the channels are moved to the front before it.
+padding        the words "same" and "valid" only: "same" where it is the spec's padding, otherwise a pad before.
+average pool   "same" does not count what is padded: it serves where the spec does not count it either.
+grouped conv   is compiled by XLA on a CPU, at several times the cost of one convolution a group, which is used.
+batch norm     momentum is the share that the old value keeps.
+LRN            Keras has none, TensorFlow's has neither float64 nor even windows: written out.
+optimisers     the velocity holds the rate, epsilon stands inside the bias correction, decay is always decoupled: written
+               on TensorFlow's fused updates.
+memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
+TF32           is switched off: float32 means float32.
+
+Threads and device are the process's, settled with TensorFlow's first operation.
+Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # read when Keras is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: notes on the processor's instructions fill the log
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from keras import KerasTensor, layers, ops
+
+from frameworks import spec
+from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights
+from frameworks.spec import Network, Node, Shape, Sides, pair, sides
+from frameworks.training import SGD, Adam, Training, decays
+from frameworks.weights import resize_matrix, window_counts
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+Outputs = dict[str, KerasTensor]
+
+
+class GroupedConv2D(layers.Conv2D):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        convolve = super().convolution_op
+        groups = zip(ops.split(inputs, self.groups, -1), ops.split(kernel, self.groups, -1))
+        return ops.concatenate([convolve(*group) for group in groups], -1)
+
+
+class Affine(layers.Layer):
+    def build(self, shape: Shape) -> None:
+        self.gamma = self.add_weight(shape[-1:], "ones", name="gamma")
+        self.beta = self.add_weight(shape[-1:], "zeros", name="beta")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.gamma * x + self.beta
+
+
+def build(node: Node, x: KerasTensor, outputs: Outputs) -> KerasTensor:
+    """A layer's output; the Keras layer that holds its arrays bears its path."""
+    layer, name = node.layer, node.path
+    match layer:
+        case spec.Conv():
+            x, padding = padded(node, layer, x, 0.0)
+            options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros", "name": name}
+            kind = layers.Conv2D if layer.groups == 1 else GroupedConv2D
+            return kind(layer.channels, pair(layer.kernel), pair(layer.stride), padding, **options)(x)
+        case spec.MaxPool():
+            x, padding = padded(node, layer, x, -np.inf)
+            return layers.MaxPooling2D(pair(layer.kernel), pair(layer.stride), padding)(x)
+        case spec.AvgPool():
+            return average(node, layer, x)
+        case spec.GlobalAvgPool():
+            return layers.GlobalAveragePooling2D(keepdims=True)(x)
+        case spec.Dense():
+            return layers.Dense(layer.units, use_bias=layer.bias, kernel_initializer="zeros", name=name)(x)
+        case spec.BatchNorm():
+            options = {"center": layer.beta, "scale": layer.gamma, "name": name}
+            return layers.BatchNormalization(-1, 1 - layer.momentum, layer.eps, **options)(x)
+        case spec.Affine():
+            return Affine(name=name)(x)
+        case spec.LocalResponseNorm():
+            distance = np.subtract.outer(*[np.arange(node.input[0])] * 2)  # of channel j from channel c
+            window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
+            total = ops.matmul(ops.square(x), constant(window, x))
+            return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+        case spec.Dropout():
+            return layers.Dropout(layer.rate)(x)
+        case spec.ReLU():
+            return layers.Activation("relu")(x)
+        case spec.Sigmoid():
+            return layers.Activation("sigmoid")(x)
+        case spec.Tanh():
+            plain = (layer.amplitude, layer.slope) == (1, 1)
+            return layers.Activation("tanh")(x) if plain else layer.amplitude * ops.tanh(layer.slope * x)
+        case spec.Flatten():
+            return layers.Flatten()(x if x.shape[1:-1] in ((), (1, 1)) else channels_first(x))
+        case spec.Scale():
+            return layer.factor * x
+        case spec.Normalize():
+            return (x - constant(layer.mean, x)) / constant(layer.std, x)
+        case spec.Resize():
+            rows, columns = (constant(resize_matrix(*way), x) for way in zip(node.input[1:], node.output[1:]))
+            return ops.moveaxis(ops.matmul(ops.matmul(rows, channels_first(x)), columns.T), 1, -1)
+        case spec.Select():
+            chosen = constant(np.eye(node.input[0])[:, layer.maps], x)
+            return ops.matmul(x, chosen)  # on a CPU twice as fast as `ops.take`, forward and backward
+        case spec.Concat():
+            return layers.Concatenate()([chain(branch, x, outputs) for branch in node.branches])
+        case spec.Residual():
+            return layers.Add()([chain(branch, x, outputs) for branch in node.branches])
+        case spec.Auxiliary():
+            chain(node.branches[0], x, outputs)
+            return x
+    raise NotImplementedError(f"{node.path}: the adapter of Keras has no {layer.kind}")
+
+
+def chain(nodes: Sequence[Node], x: KerasTensor, outputs: Outputs) -> KerasTensor:
+    """The output of layers in a row; `outputs` takes each one's by its path."""
+    for node in nodes:
+        x = outputs[node.path] = build(node, x, outputs)
+    return x
+
+
+def padded(node: Node, layer: spec.Conv | spec.MaxPool | spec.AvgPool, x: KerasTensor, value: float) -> tuple[KerasTensor, str]:
+    """What the layer's windows move over, and Keras's word for what is left to pad."""
+    ways = list(zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding)))
+    # What the windows reach: at the bottom and the right it may be less than the spec pads.
+    reached = [(before, max(0, (to - 1) * step + window - size - before)) for size, to, window, step, (before, _) in ways]
+    same = [max(0, (-(-size // step) - 1) * step + window - size) for size, _, window, step, _ in ways]
+    if not np.any(reached):
+        return x, "valid"
+    if reached == [(total // 2, total - total // 2) for total in same]:
+        return x, "same"
+    return pad(x, sides(layer.padding), value), "valid"
+
+
+def pad(x: KerasTensor, padding: Sides, value: float) -> KerasTensor:
+    return ops.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value) if np.any(padding) else x
+
+
+def average(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
+    kernel, stride = pair(layer.kernel), pair(layer.stride)
+    if layer.count_padding:
+        return layers.AveragePooling2D(kernel, stride)(pad(x, sides(layer.padding), 0.0))
+    x, padding = padded(node, layer, x, 0.0)
+    mean = layers.AveragePooling2D(kernel, stride, padding)(x)
+    if padding == "same":
+        return mean
+    counts = window_counts(node.input, kernel, stride, layer.padding)[:, :, None]
+    return mean * constant(np.prod(kernel) / counts, x)
+
+
+def channels_first(x: KerasTensor) -> KerasTensor:
+    return ops.moveaxis(x, -1, 1)
+
+
+def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:
+    """Numbers in a tensor's precision, to which float64 would raise it."""
+    return np.asarray(values, like.dtype)
+
+
+# --- optimisers -------------------------------------------------------------------------------------------------------
+
+Update = Callable[..., Any]  # of a variable by its gradient and its own arrays, all but the gradient as handles
+
+
+def sgd(rule: SGD, rate: tf.Tensor) -> Update:
+    if not rule.momentum:
+        return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=rate, delta=g)
+    options = {"lr": rate, "momentum": tf.constant(rule.momentum, rate.dtype), "use_nesterov": rule.nesterov}
+    return lambda w, g, velocity: tf.raw_ops.ResourceApplyMomentum(var=w, accum=velocity, grad=g, **options)
+
+
+def adam(rule: Adam, rate: tf.Tensor, step: tf.Tensor) -> Update:
+    """TensorFlow's w -= lr m / (sqrt(v) + epsilon) with its own bias correction off: lr and epsilon bring the spec's.
+
+    In float32, 1 - beta2 is off by 1e-5; the correction is computed from the same rounded betas, so it cancels.
+    """
+    beta1, beta2 = (tf.constant(beta, rate.dtype) for beta in (rule.beta1, rule.beta2))
+    first, second = (1 - tf.cast(beta, tf.float64) ** tf.cast(step, tf.float64) for beta in (beta1, beta2))
+    lr = rate * tf.cast(tf.sqrt(second) / first, rate.dtype)
+    epsilon = tf.cast(rule.epsilon * tf.sqrt(second), rate.dtype)
+    none = tf.zeros_like(rate)
+    options = {"beta1_power": none, "beta2_power": none, "lr": lr, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    return lambda w, g, m, v: tf.raw_ops.ResourceApplyAdam(var=w, m=m, v=v, grad=g, **options)
+
+
+# --- adapter ----------------------------------------------------------------------------------------------------------
+
+# What a role is called in Keras.
+ATTRIBUTES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+class Keras3(Adapter):
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        super().__init__(network, training, setting)
+        if setting.mode:
+            raise Unavailable(f"Keras has no mode {setting.mode!r} here")
+        settle(setting)
+        keras.config.set_floatx(setting.precision)
+        keras.config.set_dtype_policy(setting.precision)  # made once from floatx, it does not follow it
+        self.dtype = tf.as_dtype(setting.precision)
+        # Variables declared in a stateless scope are allocated when the next such scope ends: in `set_weights`.
+        with keras.StatelessScope(initialize_variables=False):
+            self._build()
+            self._declare_slots()
+        self.arrays = {name: (canonical(np.broadcast_to(0, v.shape)).shape, v.trainable) for name, v in self.variables.items()}
+        self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+        self._train, self._predict = self._compiled()
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        versions = {"keras": keras.version(), "tensorflow": tf.__version__, "numpy": np.__version__}
+        cuda = tf.sysconfig.get_build_info().get("cuda_version")
+        return versions | ({"cuda": cuda} if cuda else {})
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "mode": "tf.function",
+            "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+            "operations at once": str(tf.config.threading.get_inter_op_parallelism_threads()),
+            "layout": "NHWC",
+            "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
+            "xla": tf.config.optimizer.get_jit() or "off",
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
+        }
+
+    def get_weights(self) -> Weights:
+        arrays = {name: canonical(variable.numpy()) for name, variable in (self.variables | self.slots).items()}
+        return arrays | {"step": self.steps.numpy()}
+
+    def set_weights(self, weights: Weights) -> None:
+        with keras.StatelessScope():
+            pass
+        for name, variable in self.variables.items():
+            variable.assign(turned(weights[name]))
+        self.steps.assign(int(weights.get("step", 0)))
+        for name, slot in self.slots.items():
+            slot.assign(turned(weights[name]) if name in weights else tf.zeros_like(slot))
+
+    def load(self, split: Split, images: Array, labels: Array) -> None:
+        self.data[split] = tf.constant(np.moveaxis(images, 1, -1)), tf.constant(labels, tf.int64)
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        for number, layer in enumerate(self.dropouts):
+            layer.seed_generator.state.assign([seed % 2**31 * len(self.dropouts) + number, 0])
+        losses, correct = self._train(*self.data["train"], order, batch_size, rates)
+        return Trained(losses.numpy().astype(np.float64), int(correct))
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        images, _ = self.data[split]
+        return self._predict(images, batch_size).numpy()
+
+    def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
+        x = tf.constant(np.moveaxis(images, 1, -1), self.dtype)
+        with keras.StatelessScope(), tf.GradientTape() as tape:  # what moves in a forward pass stays in the scope
+            tape.watch(x)
+            loss, _ = self._forward(x, tf.constant(labels, tf.int64))
+            found = tape.gradient(loss, [*self.trained.values(), x])
+        named = {name: canonical(gradient.numpy()) for name, gradient in zip(self.trained, found)}
+        return float(loss), named | {"input": np.moveaxis(found[-1].numpy(), -1, 1)}
+
+    def activations(self, images: Array, training: bool) -> Weights:
+        with keras.StatelessScope():
+            outputs = self.net(tf.constant(np.moveaxis(images, 1, -1), self.dtype), training=training)
+        return {path: np.moveaxis(output.numpy(), -1, 1) for path, output in outputs.items()}
+
+    def peak_memory(self) -> dict[str, int]:
+        peak = super().peak_memory()
+        if self.setting.device == "cuda":
+            peak["device"] = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        return peak
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """A model that gives every layer's output by its path; of these a graph computes what is used."""
+        channels, *size = self.network.input
+        pictures = keras.Input((*size, channels))
+        outputs: Outputs = {}
+        chain(self.network.nodes, pictures, outputs)
+        self.net = keras.Model(pictures, outputs)
+        self.dropouts = [layer for layer in self.net.layers if isinstance(layer, layers.Dropout) and layer.rate]
+        self.variables = {
+            parameter.name: getattr(self.net.get_layer(node.path), ATTRIBUTES.get(parameter.role, parameter.role))
+            for _, node in self.network.walk()
+            for parameter in node.parameters
+        }
+        self.trained = {name: variable for name, variable in self.variables.items() if variable.trainable}
+
+    def _declare_slots(self) -> None:
+        """The optimiser's own arrays by canonical name."""
+        self.steps = keras.Variable("zeros", (), "int64", trainable=False)
+        self.slots = {
+            f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
+            for name, variable in self.trained.items()
+            for slot in self.training.optimizer.slots
+        }
+
+    def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """A slice of training and of evaluation as one graph each, for batches of any size."""
+        images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)
+        number, rates = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.float64)
+        train = tf.function(self._steps, (images, indices, indices, number, rates), autograph=False)
+        return train, tf.function(self._logits, (images, number), autograph=False)
+
+    def _steps(
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, batch_size: tf.Tensor, rates: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of each step and how many pictures were right."""
+
+        def step(number: tf.Tensor, losses: tf.TensorArray, correct: tf.Tensor) -> tuple[Any, ...]:
+            batch = order[number * batch_size : (number + 1) * batch_size]
+            targets = tf.gather(labels, batch)
+            with tf.GradientTape() as tape:
+                loss, logits = self._forward(tf.gather(images, batch), targets)
+            self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(rates[number], self.dtype))
+            right = tf.math.count_nonzero(tf.argmax(logits, 1) == targets)
+            return number + 1, losses.write(number, loss), correct + right
+
+        steps = tf.size(rates)
+        start = tf.constant(0), tf.TensorArray(self.dtype, steps), tf.constant(0, tf.int64)
+        _, losses, correct = tf.while_loop(lambda number, *_: number < steps, step, start)
+        return losses.stack(), correct
+
+    def _logits(self, images: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
+        def batch(number: tf.Tensor, logits: tf.TensorArray) -> tuple[Any, ...]:
+            pictures = images[number * batch_size : (number + 1) * batch_size]
+            outputs = self.net(tf.cast(pictures, self.dtype), training=False)
+            return number + 1, logits.write(number, outputs[self.network.nodes[-1].path])
+
+        batches = -(-tf.shape(images)[0] // batch_size)
+        start = tf.constant(0), tf.TensorArray(self.dtype, batches, infer_shape=False)
+        _, logits = tf.while_loop(lambda number, _: number < batches, batch, start)
+        return logits.concat()
+
+    def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss, auxiliary classifiers' shares included, and the main logits."""
+        outputs = self.net(tf.cast(images, self.dtype), training=True)
+        logits = outputs[self.network.nodes[-1].path]
+        loss = self._cross_entropy(logits, labels)
+        for head in self.network.heads:
+            loss += head.layer.weight * self._cross_entropy(outputs[head.branches[0][-1].path], labels)
+        return loss, logits
+
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        smoothing, classes = self.training.label_smoothing, logits.shape[-1]
+        targets = (1 - smoothing) * ops.one_hot(labels, classes, dtype=logits.dtype) + smoothing / classes
+        return ops.mean(ops.categorical_crossentropy(targets, logits, from_logits=True))
+
+    def _update(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
+        rule = self.training.optimizer
+        self.steps.assign_add(1)
+        update = sgd(rule, rate) if isinstance(rule, SGD) else adam(rule, rate, self.steps.value)
+        for (name, variable), gradient in zip(self.trained.items(), gradients):
+            if rule.weight_decay and decays(name):
+                if isinstance(rule, Adam) and rule.decoupled:
+                    variable.value.assign_sub(rate * rule.weight_decay * variable.value)
+                else:
+                    gradient += rule.weight_decay * variable.value
+            update(variable.handle, gradient, *[self.slots[f"{name}/{slot}"].handle for slot in rule.slots])
+
+
+def settle(setting: Setting) -> None:
+    """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
+    gpus = tf.config.list_physical_devices("GPU") if setting.device == "cuda" else []
+    if setting.device == "cuda" and not gpus:
+        raise Unavailable(f"this build of TensorFlow, {tf.__version__}, sees no CUDA device")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.set_visible_devices(gpus[:1], "GPU")
+        for gpu in gpus[:1]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise Unavailable(f"Keras: TensorFlow has started with other settings in this process: {error}") from None
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def turned(array: Array) -> Array:
+    """From canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
+    return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
+
+
+def canonical(array: Array) -> Array:
+    """From Keras's layout to the canonical one."""
+    return np.ascontiguousarray(np.moveaxis(array, (-1, -2), (0, 1))) if array.ndim > 1 else array

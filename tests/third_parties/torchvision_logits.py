@@ -1,0 +1,62 @@
+"""Prints how far torchvision's logits are from ours with the same weights: {mode: [main classifier, auxiliary ones]}.
+
+Arguments: our network, torchvision's, the height and width of the pictures. Float64; relative to the largest logit.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import torch
+from torch import nn
+
+from frameworks.adapter import Setting, Weights
+from frameworks.networks import NETWORKS
+from frameworks.pytorch import ATTRIBUTES, PyTorch
+from frameworks.spec import Network
+from frameworks.training import Training
+from frameworks.weights import initial
+from tests.third_parties.torchvision_nets import COUNTERS, model
+
+
+def differences(ours: str, theirs: str, side: int) -> dict[str, list[float]]:
+    network = NETWORKS[ours]().with_input((3, side, side))
+    weights = drawn(network)
+    adapter = PyTorch(network, Training(), Setting(precision="float64", threads=2))
+    adapter.set_weights(weights)
+    net = holding(model(theirs), network, weights)
+    for module in (*adapter.net.modules(), *net.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    images = torch.from_numpy(np.random.default_rng(2).normal(size=(2, *network.input)))
+    found = {}
+    for mode in ("train", "eval"):  # in this order, evaluation sees what training has made of the running statistics
+        with torch.no_grad():
+            main, expected = adapter.net.train(mode == "train")(images), net.train(mode == "train")(images)
+        given = [main, *(head.logits for head in adapter.heads if head.logits is not None)]
+        pairs = zip(given, expected if isinstance(expected, tuple) else [expected], strict=True)
+        found[mode] = [((own - other).abs().max() / other.abs().max()).item() for own, other in pairs]
+    return found
+
+
+def drawn(network: Network) -> Weights:
+    """Weights that keep a deep network's values in range, and vectors in which no two channels are alike."""
+    chance = np.random.default_rng(1)
+    vectors = {p.name: chance.uniform(0.5, 1.5, p.shape) for p in network.parameters if p.role != "weight"}
+    return initial(network, seed=1, scheme="he_uniform") | vectors
+
+
+def holding(net: nn.Module, network: Network, weights: Weights) -> nn.Module:
+    """torchvision's network with these arrays under its own names; RuntimeError where names or shapes differ."""
+    state = {key: torch.tensor(0) for key in net.state_dict() if key.endswith(COUNTERS)}
+    for parameter in network.parameters:
+        path = parameter.name.removesuffix(parameter.role)
+        state[path + ATTRIBUTES.get(parameter.role, parameter.role)] = torch.from_numpy(weights[parameter.name])
+    net.load_state_dict(state, assign=True)
+    return net
+
+
+if __name__ == "__main__":
+    print(json.dumps(differences(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

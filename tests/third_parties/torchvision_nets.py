@@ -1,0 +1,27 @@
+"""torchvision's own networks, without memory or values."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+try:
+    import torchvision
+except RuntimeError:  # operator torchvision::nms does not exist
+    # torchvision's wheel is built for CUDA: beside a PyTorch that is not, its library of operators cannot be loaded,
+    # and the import stops where it tells PyTorch about these two. Declared, they let it through; no network calls them.
+    operators = torch.library.Library("torchvision", "DEF")  # the declarations last as long as this object
+    for operator in ("nms", "qnms"):
+        operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+COUNTERS = "num_batches_tracked"  # batch norm's count of batches, which only a momentum of None reads
+
+
+def model(name: str) -> nn.Module:
+    """The network of that name on the meta device; `inception_v3_aux` is `inception_v3` with its auxiliary head."""
+    heads = {"aux_logits": name.endswith("_aux"), "init_weights": False}
+    options = heads if name.startswith(("googlenet", "inception")) else {}
+    with torch.device("meta"):
+        net: nn.Module = torchvision.models.get_model(name.removesuffix("_aux"), **options)
+    return net
