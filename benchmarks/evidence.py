@@ -33,9 +33,11 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "momentum, decay": SGD(momentum=0.9, weight_decay=0.01),
     "nesterov": SGD(momentum=0.9, nesterov=True),
     "nesterov, decay": SGD(momentum=0.9, nesterov=True, weight_decay=0.01),
-    "adam": Adam(),
-    "adam, decay": Adam(weight_decay=0.01),
-    "adamw": Adam(weight_decay=0.01, decoupled=True),
+    # An epsilon that shows where it stands; and a gradient that is 0 but for rounding, as a bias's before batch norm is,
+    # moves by a share of it instead of by its noise.
+    "adam": Adam(epsilon=1e-4),
+    "adam, decay": Adam(epsilon=1e-4, weight_decay=0.01),
+    "adamw": Adam(epsilon=1e-4, weight_decay=0.01, decoupled=True),
 }
 # A large network takes every step slowly, and an optimiser does not know which network it moves: it gets the two that
 # hold every term of the others. LARGE: trained values of the trial's network.

@@ -1,4 +1,4 @@
-"""Prints the arrays of torchvision's networks: {network: {array: [shape, whether it is trained]}}."""
+"""Prints what arrays torchvision's networks have: {network: {array: [shape, whether it is trained]}}."""
 
 from __future__ import annotations
 

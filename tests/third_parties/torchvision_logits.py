@@ -1,6 +1,7 @@
-"""Prints how far torchvision's logits are from ours with the same weights: {mode: [main classifier, auxiliary ones]}.
+"""Prints how far our logits are from torchvision's with the same weights, in float64.
 
-Arguments: our network, torchvision's, the height and width of the pictures. Float64; relative to the largest logit.
+The argument: {torchvision's network: [ours, height and width of the pictures]}. The answer: {torchvision's network:
+{mode: [main classifier, auxiliary ones]}}, the largest difference relative to the largest logit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from frameworks.weights import initial
 from tests.third_parties.torchvision_nets import COUNTERS, model
 
 
-def differences(ours: str, theirs: str, side: int) -> dict[str, list[float]]:
+def differences(theirs: str, ours: str, side: int) -> dict[str, list[float]]:
     network = NETWORKS[ours]().with_input((3, side, side))
     weights = drawn(network)
     adapter = PyTorch(network, Training(), Setting(precision="float64", threads=2))
@@ -59,4 +60,5 @@ def holding(net: nn.Module, network: Network, weights: Weights) -> nn.Module:
 
 
 if __name__ == "__main__":
-    print(json.dumps(differences(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    pairs = json.loads(sys.argv[1])
+    print(json.dumps({theirs: differences(theirs, ours, side) for theirs, (ours, side) in pairs.items()}))
