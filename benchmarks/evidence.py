@@ -33,8 +33,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "momentum, decay": SGD(momentum=0.9, weight_decay=0.01),
     "nesterov": SGD(momentum=0.9, nesterov=True),
     "nesterov, decay": SGD(momentum=0.9, nesterov=True, weight_decay=0.01),
-    # An epsilon that shows where it stands; and a gradient that is 0 but for rounding, as a bias's before batch norm is,
-    # moves by a share of it instead of by its noise.
+    # An epsilon that shows where it stands; and a gradient that is 0 but for rounding, as that of a bias before batch
+    # norm, moves the bias by a share of it and not by a whole step of noise.
     "adam": Adam(epsilon=1e-4),
     "adam, decay": Adam(epsilon=1e-4, weight_decay=0.01),
     "adamw": Adam(epsilon=1e-4, weight_decay=0.01, decoupled=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from benchmarks import record
@@ -17,6 +17,7 @@ from benchmarks.progress import Show
 from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Resize, times
+from frameworks.training import Optimizer
 
 MINI = "fashion-mnist-mini"
 
@@ -92,6 +93,9 @@ def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
 def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Dataset]]:
     """The cells that run side by side, group by group, and the data that they need. Imports and makes nothing."""
     asked = parse_frameworks(request.frameworks)
+    for key in request.pythons:
+        if not any(key in (one.name, one.label) for one in asked):
+            raise BadInput(f"--python {key}=...: --fw has no {key}; it has {', '.join(one.label for one in asked)}")
     names = list(NETWORKS) if list(request.net) == ["all"] else list(request.net)
     device = request.device if request.device != "auto" else ("cuda" if record.gpu() else "cpu")
     for name in names:
@@ -159,11 +163,19 @@ def described(job: Job) -> dict[str, Any]:
         "cell": job.cell,
         "net": job.name,
         **{name: getattr(job, name) for name in _KEPT},
-        "optimizer": repr(optimizer),
+        "optimizer": told(optimizer),
         "macs": job.network.multiply_adds,
         "spec_sha256": job.network.sha256,
         "weights_sha256": weights_sha256(job),
     }
+
+
+def told(optimizer: Optimizer) -> str:
+    """An optimiser in words: its name, and what is not its default."""
+    given = {item.name: getattr(optimizer, item.name) for item in fields(optimizer)}
+    other = {name: value for name, value in given.items() if value != getattr(type(optimizer)(), name, None)}
+    words = [name.replace("_", " ") + ("" if value is True else f" {value:g}") for name, value in other.items()]
+    return ", ".join([type(optimizer).__name__, *words])
 
 
 _KEPT = (

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -171,17 +170,20 @@ def _interval(row: dict[Hashable, Any], name: str, form: str) -> str:
 def table(cells: pd.DataFrame, width: int) -> Table:
     """The same for a terminal of so many columns; a narrow one is spared what is in the file all the same."""
     text = shown(cells)
+    text["examples/s"] = text["examples/s"].str.split(" ").str[0]
     if width < WIDE:
-        text = text.drop(columns=["parameters", "train loss", "first step s", "train s"])
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        spared = ["parameters", "train loss", "first step s", "train s", *["peak MiB"] * (width < WIDE * 0.7)]
+        text = text.drop(columns=spared)
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in text.columns:
-        made.add_column(name, justify="left" if name in ("network", "framework", "status") else "right")
+        words = name in ("network", "framework", "status")
+        made.add_column(name, justify="left" if words else "right", no_wrap=name != "status")
     for row in text.astype(str).to_numpy().tolist():
         made.add_row(*map(escape, row))
     return made
 
 
-WIDE = 150  # columns of a terminal that holds the whole table
+WIDE = 140  # columns of a terminal that holds the whole table
 
 
 def markdown(folder: Folder, cells: pd.DataFrame) -> str:

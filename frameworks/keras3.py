@@ -7,8 +7,8 @@ average pool   "same" does not count what is padded: it serves where the spec do
 grouped conv   is compiled by XLA on a CPU, at several times the cost of one convolution a group, which is used.
 batch norm     momentum is the share that the old value keeps.
 LRN            Keras has none, TensorFlow's has neither float64 nor even windows: written out.
-optimisers     the velocity holds the rate, epsilon stands inside the bias correction, decay is always decoupled: written
-               on TensorFlow's fused updates.
+optimisers     the velocity holds the rate, epsilon stands inside the bias correction, decay is always decoupled:
+               written on TensorFlow's fused updates.
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
 
@@ -19,6 +19,7 @@ Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ from frameworks.weights import resize_matrix, window_counts
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 Outputs = dict[str, KerasTensor]
+Windowed = spec.Conv | spec.MaxPool | spec.AvgPool
 
 
 class GroupedConv2D(layers.Conv2D):
@@ -60,7 +62,7 @@ class Affine(layers.Layer):
 
 def build(node: Node, x: KerasTensor, outputs: Outputs) -> KerasTensor:
     """A layer's output; the Keras layer that holds its arrays bears its path."""
-    layer, name = node.layer, node.path
+    layer, name = node.layer, keras_name(node)
     match layer:
         case spec.Conv():
             x, padding = padded(node, layer, x, 0.0)
@@ -124,15 +126,20 @@ def chain(nodes: Sequence[Node], x: KerasTensor, outputs: Outputs) -> KerasTenso
     return x
 
 
-def padded(node: Node, layer: spec.Conv | spec.MaxPool | spec.AvgPool, x: KerasTensor, value: float) -> tuple[KerasTensor, str]:
+def keras_name(node: Node) -> str:
+    """The path, less what TensorFlow does not take in a name."""
+    return re.sub(r"[^A-Za-z0-9._]", "_", node.path)
+
+
+def padded(node: Node, layer: Windowed, x: KerasTensor, value: float) -> tuple[KerasTensor, str]:
     """What the layer's windows move over, and Keras's word for what is left to pad."""
     ways = list(zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding)))
-    # What the windows reach: at the bottom and the right it may be less than the spec pads.
-    reached = [(before, max(0, (to - 1) * step + window - size - before)) for size, to, window, step, (before, _) in ways]
+    # The last window may end before the spec's padding does.
+    used = [(before, max(0, (to - 1) * step + window - size - before)) for size, to, window, step, (before, _) in ways]
     same = [max(0, (-(-size // step) - 1) * step + window - size) for size, _, window, step, _ in ways]
-    if not np.any(reached):
+    if not np.any(used):
         return x, "valid"
-    if reached == [(total // 2, total - total // 2) for total in same]:
+    if used == [(total // 2, total - total // 2) for total in same]:
         return x, "same"
     return pad(x, sides(layer.padding), value), "valid"
 
@@ -203,11 +210,15 @@ class Keras3(Adapter):
         keras.config.set_floatx(setting.precision)
         keras.config.set_dtype_policy(setting.precision)  # made once from floatx, it does not follow it
         self.dtype = tf.as_dtype(setting.precision)
+        self.device = "GPU:0" if setting.device == "cuda" else "CPU:0"
+        # TensorFlow 2.21 gathers no uint8 on a GPU; float16 holds 0 to 255 exactly.
+        self.pixel = tf.float16 if setting.device == "cuda" else tf.uint8
         # Variables declared in a stateless scope are allocated when the next such scope ends: in `set_weights`.
         with keras.StatelessScope(initialize_variables=False):
             self._build()
             self._declare_slots()
-        self.arrays = {name: (canonical(np.broadcast_to(0, v.shape)).shape, v.trainable) for name, v in self.variables.items()}
+        shapes = {name: canonical(np.broadcast_to(0, variable.shape)).shape for name, variable in self.variables.items()}
+        self.arrays = {name: (shape, self.variables[name].trainable) for name, shape in shapes.items()}
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._train, self._predict = self._compiled()
 
@@ -237,17 +248,21 @@ class Keras3(Adapter):
             pass
         for name, variable in self.variables.items():
             variable.assign(turned(weights[name]))
-        self.steps.assign(int(weights.get("step", 0)))
+        steps = int(weights.get("step", 0))
+        self.steps.assign(steps)
         for name, slot in self.slots.items():
-            slot.assign(turned(weights[name]) if name in weights else tf.zeros_like(slot))
+            slot.assign(turned(weights[name]) if steps else tf.zeros_like(slot))
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
-        self.data[split] = tf.constant(np.moveaxis(images, 1, -1)), tf.constant(labels, tf.int64)
+        with tf.device(self.device):
+            pictures = tf.cast(tf.constant(np.moveaxis(images, 1, -1)), self.pixel)
+            self.data[split] = pictures, tf.constant(labels, tf.int64)
 
     def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
         for number, layer in enumerate(self.dropouts):
             layer.seed_generator.state.assign([seed % 2**31 * len(self.dropouts) + number, 0])
-        losses, correct = self._train(*self.data["train"], order, batch_size, rates)
+        with tf.device(self.device):
+            losses, correct = self._train(*self.data["train"], tf.constant(order), batch_size, tf.constant(rates))
         return Trained(losses.numpy().astype(np.float64), int(correct))
 
     def predict(self, split: Split, batch_size: int) -> Array:
@@ -283,10 +298,13 @@ class Keras3(Adapter):
         outputs: Outputs = {}
         chain(self.network.nodes, pictures, outputs)
         self.net = keras.Model(pictures, outputs)
+        nodes = [node for _, node in self.network.walk()]
+        self.heads = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
         self.dropouts = [layer for layer in self.net.layers if isinstance(layer, layers.Dropout) and layer.rate]
         self.variables = {
-            parameter.name: getattr(self.net.get_layer(node.path), ATTRIBUTES.get(parameter.role, parameter.role))
-            for _, node in self.network.walk()
+            parameter.name: getattr(layer, ATTRIBUTES.get(parameter.role, parameter.role))
+            for node in nodes
+            if node.parameters and (layer := self.net.get_layer(keras_name(node)))
             for parameter in node.parameters
         }
         self.trained = {name: variable for name, variable in self.variables.items() if variable.trainable}
@@ -302,7 +320,7 @@ class Keras3(Adapter):
 
     def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """A slice of training and of evaluation as one graph each, for batches of any size."""
-        images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), tf.uint8), tf.TensorSpec((None,), tf.int64)
+        images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), self.pixel), tf.TensorSpec((None,), tf.int64)
         number, rates = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.float64)
         train = tf.function(self._steps, (images, indices, indices, number, rates), autograph=False)
         return train, tf.function(self._logits, (images, number), autograph=False)
@@ -342,8 +360,8 @@ class Keras3(Adapter):
         outputs = self.net(tf.cast(images, self.dtype), training=True)
         logits = outputs[self.network.nodes[-1].path]
         loss = self._cross_entropy(logits, labels)
-        for head in self.network.heads:
-            loss += head.layer.weight * self._cross_entropy(outputs[head.branches[0][-1].path], labels)
+        for head, weight in self.heads.items():
+            loss += weight * self._cross_entropy(outputs[head], labels)
         return loss, logits
 
     def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -387,4 +405,4 @@ def turned(array: Array) -> Array:
 
 def canonical(array: Array) -> Array:
     """From Keras's layout to the canonical one."""
-    return np.ascontiguousarray(np.moveaxis(array, (-1, -2), (0, 1))) if array.ndim > 1 else array
+    return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array

@@ -328,12 +328,12 @@ class Logits(HybridBlock):
 
 
 class Graph:
-    """A block as two graphs: static for full batches, planned at each call for any other size."""
+    """A block as two graphs: one for full batches, one for any other size, so that neither undoes the other's plan."""
 
     def __init__(self, block: type[HybridBlock], *arguments: Any) -> None:
         self.full, self.other = block(*arguments), block(*arguments)
-        self.full.hybridize(static_alloc=True, static_shape=True)
-        self.other.hybridize()
+        for graph in (self.full, self.other):
+            graph.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, batch_size: int, images: NDArray, *labels: NDArray) -> Any:
         graph = self.full if len(images) == batch_size else self.other

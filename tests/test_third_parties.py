@@ -1,4 +1,4 @@
-"""What others count and compute: torchvision, keras.applications, Gluon's model zoo and PyTorch's counter of operations.
+"""What others count and compute: torchvision, keras.applications, Gluon's model zoo, PyTorch's counter of operations.
 
 The scripts of tests/third_parties build their networks in their own environments.
 """
@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +21,8 @@ from frameworks.spec import BatchNorm, Conv, Network, Residual
 from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[1]
-Arrays = dict[str, dict[str, tuple[list[int], bool]]]  # by network and array: shape, and whether it is trained
+Arrays = dict[str, dict[str, list[Any]]]  # by network and array: its shape, and whether it is trained
+Differences = dict[str, dict[str, list[float]]]  # by network and mode: the main classifier's, the auxiliary ones'
 Counts = tuple[int, int]  # trained, running
 
 # No framework of ours, but an extra in pyproject.toml like theirs.
@@ -76,7 +77,7 @@ def no_gamma(net: Network) -> Counts:
 
 
 def normalised_heads(net: Network) -> Counts:
-    """torchvision's heads of GoogLeNet are the paper's, but batch normalisation takes the convolution's bias's place."""
+    """torchvision's GoogLeNet has the paper's heads, batch normalisation in place of the convolution's bias."""
     heads = [node for head in NETWORKS["googlenet_aux"]().heads for _, node in head.walk()]
     paper = sum(parameter.size for node in heads for parameter in node.parameters)
     maps = sum(node.output[0] for node in heads if isinstance(node.layer, Conv))
@@ -105,34 +106,50 @@ COUNTED: list[tuple[str, str, str, Callable[[Network], Counts]]] = [
 ]
 
 
+def arrays(bench: Bench, library: str) -> Arrays:
+    """The arrays of all its networks above, as the library builds them."""
+    names = [theirs for whose, theirs, _, _ in COUNTED if whose == library]
+    return cast(Arrays, told(bench, library, f"{library}_arrays", *names))
+
+
 @pytest.fixture(scope="module")
-def arrays(request: pytest.FixtureRequest, bench: Bench) -> Arrays:
-    """The arrays of all networks of a library, as it builds them."""
-    names = [theirs for library, theirs, _, _ in COUNTED if library == request.param]
-    found: Arrays = told(bench, request.param, f"{request.param}_arrays", *names)
-    return found
+def torchvision(bench: Bench) -> Arrays:
+    return arrays(bench, "torchvision")
 
 
-@pytest.mark.parametrize(("arrays", "theirs", "ours", "counts"), COUNTED, indirect=["arrays"])
-def test_counts(arrays: Arrays, theirs: str, ours: str, counts: Callable[[Network], Counts]) -> None:
-    trained = sum(prod(shape) for shape, trained in arrays[theirs].values() if trained)
-    running = sum(prod(shape) for shape, trained in arrays[theirs].values() if not trained)
+@pytest.fixture(scope="module")
+def keras(bench: Bench) -> Arrays:
+    return arrays(bench, "keras")
+
+
+@pytest.fixture(scope="module")
+def mxnet(bench: Bench) -> Arrays:
+    return arrays(bench, "mxnet")
+
+
+@pytest.mark.parametrize(("library", "theirs", "ours", "counts"), COUNTED)
+def test_counts(
+    request: pytest.FixtureRequest, library: str, theirs: str, ours: str, counts: Callable[[Network], Counts]
+) -> None:
+    found = request.getfixturevalue(library)[theirs].values()
+    trained = sum(prod(shape) for shape, trained in found if trained)
+    running = sum(prod(shape) for shape, trained in found if not trained)
     assert (trained, running) == counts(NETWORKS[ours]())
 
 
-SAME = [row[:3] for row in COUNTED if row[0] == "torchvision" and row[3] is equal]
 ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # what batch normalisation's arrays are called in PyTorch
 
 
-@pytest.mark.parametrize(("arrays", "theirs", "ours"), SAME, indirect=["arrays"])
-def test_every_array(arrays: Arrays, theirs: str, ours: str) -> None:
-    """Names, shapes and what is trained, as in torchvision's state_dict."""
-    assert arrays[theirs] == {
-        parameter.name.removesuffix(parameter.role) + ATTRIBUTES.get(parameter.role, parameter.role): [
-            *(list(parameter.shape), parameter.trainable)
-        ]
-        for parameter in NETWORKS[ours]().parameters
-    }
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [row[1:3] for row in COUNTED if row[0] == "torchvision" and row[3] is equal]
+)
+def test_torchvisions_arrays(torchvision: Arrays, theirs: str, ours: str) -> None:
+    """Names, shapes and what is trained are those of torchvision's state_dict."""
+    expected = {}
+    for parameter in NETWORKS[ours]().parameters:
+        key = parameter.name.removesuffix(parameter.role) + ATTRIBUTES.get(parameter.role, parameter.role)
+        expected[key] = [list(parameter.shape), parameter.trainable]
+    assert torchvision[theirs] == expected
 
 
 # --- logits -----------------------------------------------------------------------------------------------------------
@@ -151,13 +168,12 @@ TOLERANCE = 1e-10
 
 
 @pytest.fixture(scope="module")
-def differences(bench: Bench) -> dict[str, dict[str, list[float]]]:
-    found: dict[str, dict[str, list[float]]] = told(bench, "torchvision", "torchvision_logits", json.dumps(COMPUTED))
-    return found
+def differences(bench: Bench) -> Differences:
+    return cast(Differences, told(bench, "torchvision", "torchvision_logits", json.dumps(COMPUTED)))
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_the_same_weights_give_the_same_logits(differences: dict[str, dict[str, list[float]]], name: str) -> None:
+def test_the_same_weights_give_the_same_logits(differences: Differences, name: str) -> None:
     heads = len(NETWORKS[COMPUTED[name][0]]().heads)
     assert {mode: len(found) for mode, found in differences[name].items()} == {"train": 1 + heads, "eval": 1}
     assert all(each <= TOLERANCE for found in differences[name].values() for each in found), differences[name]
@@ -168,8 +184,7 @@ def test_the_same_weights_give_the_same_logits(differences: dict[str, dict[str, 
 
 @pytest.fixture(scope="module")
 def flops(bench: Bench) -> dict[str, int]:
-    found: dict[str, int] = told(bench, "torch", "torch_flops", *NETWORKS)
-    return found
+    return cast(dict[str, int], told(bench, "torch", "torch_flops", *NETWORKS))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
