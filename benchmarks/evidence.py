@@ -19,7 +19,7 @@ import numpy as np
 
 from frameworks.adapter import Array, Weights
 from frameworks.reference import Reference, without_dropout
-from frameworks.spec import BatchNorm, Network, Scale, SpecError, to_json
+from frameworks.spec import BatchNorm, Dropout, Network, Node, Scale, SpecError, to_json
 from frameworks.training import SGD, Adam, Optimizer, Training
 from frameworks.weights import initial
 from frameworks.worker import Worker
@@ -45,6 +45,12 @@ BOTH, LARGE = ("momentum, decay", "adam, decay"), 1_000_000
 STEPS = (1, 10, 50)  # weights are compared after the first two, losses up to the last
 
 
+# In the order in which a fault shows first.
+STAGES = (
+    "parameters", "evaluation", "training", "loss", "gradients", "optimisers", "running statistics", "dropout", "curve",
+)  # fmt: skip
+
+
 class Place(NamedTuple):
     """Where a tensor belongs: the stage, the optimiser's name or nothing, the step or 0, and the tensor's name."""
 
@@ -62,6 +68,7 @@ class Trial:
     """A network and all that is put to it."""
 
     network: Network  # without dropout
+    dropping: Network  # with it
     images: Array
     labels: Array
     weights: Weights
@@ -72,12 +79,13 @@ class Trial:
     def of(network: Network, seed: int, batch_size: int) -> Trial:
         """The trial of a network for a seed: four batches of pictures, so that batches differ."""
         stream = np.random.default_rng(seed)
-        plain = without_dropout(network).after(Scale("pixels"), input=network.input)
+        dropping = network.after(Scale("pixels"), input=network.input)
+        plain = without_dropout(dropping)
         images = stream.integers(0, 256, (4 * batch_size, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, 4 * batch_size)
         names = OPTIMIZERS if plain.trainable <= LARGE else BOTH
         cases = {name: OPTIMIZERS[name] for name in names}
-        return Trial(plain, images, labels, _telling(plain, seed), cases, batch_size)
+        return Trial(plain, dropping, images, labels, _telling(plain, seed), cases, batch_size)
 
     def rates(self, case: str, steps: int) -> list[float]:
         """A rate that halves after every third step, so that a rate kept in the velocity shows."""
@@ -122,6 +130,18 @@ def _telling(network: Network, seed: int) -> Weights:
     return weights
 
 
+def _predecessors(nodes: Sequence[Node], last: str = "") -> dict[str, str]:
+    """For each dropout that drops, the layer whose output it takes."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node.layer, Dropout) and node.layer.rate and last:
+            found[node.path] = last
+        for branch in node.branches:
+            found |= _predecessors(branch, last)
+        last = node.path
+    return found
+
+
 class Judge:
     """The NumPy reference, answering as a worker does."""
 
@@ -134,21 +154,26 @@ class Judge:
         return answer
 
 
-def gather(ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path, steps: int = STEPS[-1]) -> Evidence:
-    """Put a trial to a worker. The arrays' shapes come first, the loss of the last step last."""
+def gather(
+    ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path, steps: int = STEPS[-1]
+) -> tuple[Evidence, list[str]]:
+    """Put a trial to a worker: the evidence, arrays' shapes first, last losses last, and the departures it declares."""
     examiner = _Examiner(ask, trial, setting, scratch)
     evidence: Evidence = {}
     for place, tensor in examiner.still():
         evidence[place] = tensor
+    for place, tensor in examiner.dropped():
+        evidence[place] = tensor
     for number, case in enumerate(trial.cases):
         for place, tensor in examiner.moving(case, steps if number == len(trial.cases) - 1 else STEPS[1]):
             evidence[place] = tensor
-    return evidence
+    return evidence, examiner.departures
 
 
 class _Examiner:
     def __init__(self, ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path) -> None:
         self.ask, self.trial, self.setting, self.scratch = ask, trial, setting, scratch
+        self.departures: list[str] = []
         files = {"images": trial.images, "labels": trial.labels, "order": self._order()}
         for name, array in files.items():
             np.save(scratch / f"{name}.npy", array)
@@ -174,6 +199,15 @@ class _Examiner:
                 yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
         yield Place("gradients", "", 0, "input"), gradients["input"]
 
+    def dropped(self) -> Iterator[tuple[Place, Array]]:
+        """What goes into each dropout and what comes out in training, one above the other."""
+        before = _predecessors(self.trial.dropping.nodes)
+        if before:
+            self._build(next(iter(self.trial.cases)), self.trial.dropping)
+            found = self._arrays("activations", images=self._file("images"), training=True)
+            for path, last in before.items():
+                yield Place("dropout", "", 0, path), np.stack([found[last], found[path]])
+
     def moving(self, case: str, steps: int) -> Iterator[tuple[Place, Array]]:
         """Steps of an optimiser from the trial's weights: its arrays after the first and the tenth, and all losses."""
         self._build(case)
@@ -193,10 +227,12 @@ class _Examiner:
             for step, loss in enumerate(losses, start + 1):
                 yield Place("curve", case, step, "loss"), np.array(loss)
 
-    def _build(self, case: str) -> dict[str, Any]:
+    def _build(self, case: str, network: Network | None = None) -> dict[str, Any]:
         recipe = Training(self.trial.cases[case]).to_json()
-        built = self.ask("build", network=to_json(self.trial.network), training=recipe, setting=self.setting)
+        described = to_json(network or self.trial.network)
+        built = self.ask("build", network=described, training=recipe, setting=self.setting)
         self.ask("set_weights", path=str(self.scratch / "weights.npz"))
+        self.departures = built["departures"]
         return built
 
     def _order(self) -> Array:

@@ -201,6 +201,32 @@ def adam(rule: Adam, rate: tf.Tensor, step: tf.Tensor) -> Update:
 ATTRIBUTES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
+def settle(setting: Setting) -> None:
+    """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
+    gpus = tf.config.list_physical_devices("GPU") if setting.device == "cuda" else []
+    if setting.device == "cuda" and not gpus:
+        raise Unavailable(f"this build of TensorFlow, {tf.__version__}, sees no CUDA device")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)  # each operation has all the threads to itself
+        tf.config.set_visible_devices(gpus[:1], "GPU")
+        for gpu in gpus[:1]:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:
+        raise Unavailable(f"Keras: TensorFlow has started with other settings in this process: {error}") from None
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def turned(array: Array) -> Array:
+    """From canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
+    return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
+
+
+def canonical(array: Array) -> Array:
+    """From Keras's layout to the canonical one."""
+    return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
+
+
 class Keras3(Adapter):
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
@@ -217,8 +243,8 @@ class Keras3(Adapter):
         with keras.StatelessScope(initialize_variables=False):
             self._build()
             self._declare_slots()
-        shapes = {name: canonical(np.broadcast_to(0, variable.shape)).shape for name, variable in self.variables.items()}
-        self.arrays = {name: (shape, self.variables[name].trainable) for name, shape in shapes.items()}
+        views = {name: canonical(np.broadcast_to(0, variable.shape)) for name, variable in self.variables.items()}
+        self.arrays = {name: (view.shape, self.variables[name].trainable) for name, view in views.items()}
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._train, self._predict = self._compiled()
 
@@ -245,7 +271,7 @@ class Keras3(Adapter):
 
     def set_weights(self, weights: Weights) -> None:
         with keras.StatelessScope():
-            pass
+            pass  # its end allocates what the constructor declared
         for name, variable in self.variables.items():
             variable.assign(turned(weights[name]))
         steps = int(weights.get("step", 0))
@@ -259,7 +285,7 @@ class Keras3(Adapter):
             self.data[split] = pictures, tf.constant(labels, tf.int64)
 
     def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        for number, layer in enumerate(self.dropouts):
+        for number, layer in enumerate(self.dropouts):  # each has a stream of its own, begun anew by each slice
             layer.seed_generator.state.assign([seed % 2**31 * len(self.dropouts) + number, 0])
         with tf.device(self.device):
             losses, correct = self._train(*self.data["train"], tf.constant(order), batch_size, tf.constant(rates))
@@ -380,29 +406,3 @@ class Keras3(Adapter):
                 else:
                     gradient += rule.weight_decay * variable.value
             update(variable.handle, gradient, *[self.slots[f"{name}/{slot}"].handle for slot in rule.slots])
-
-
-def settle(setting: Setting) -> None:
-    """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
-    gpus = tf.config.list_physical_devices("GPU") if setting.device == "cuda" else []
-    if setting.device == "cuda" and not gpus:
-        raise Unavailable(f"this build of TensorFlow, {tf.__version__}, sees no CUDA device")
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.set_visible_devices(gpus[:1], "GPU")
-        for gpu in gpus[:1]:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError as error:
-        raise Unavailable(f"Keras: TensorFlow has started with other settings in this process: {error}") from None
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-
-
-def turned(array: Array) -> Array:
-    """From canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
-    return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
-
-
-def canonical(array: Array) -> Array:
-    """From Keras's layout to the canonical one."""
-    return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array

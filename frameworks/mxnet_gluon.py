@@ -1,10 +1,9 @@
 """MXNet Gluon 1.9. How it differs from the spec, and what is done about it:
 
-attributes     an operator's own numbers (epsilon, momentum, a dropout's rate, an optimiser's rate) are float32, whatever
-               the arrays are; plain arithmetic keeps double scalars. In float64, such layers and the updates are
-               therefore written out in plain arithmetic.
+attributes     the numbers given to an operator (epsilon, momentum, the rate of a dropout or an update) become float32,
+               but the scalars of plain arithmetic stay doubles: in float64 such layers and updates are written out.
 batch norm     its momentum is the share of the old value. The running variance takes the batch's biased variance on the
-               CPU, where it moves in the backward pass, and cuDNN's unbiased one on a GPU: declared there as a departure.
+               CPU, where it moves in the backward pass, and the unbiased one on a GPU: there declared as a departure.
 pooling        takes symmetric padding only: other padding is a `pad` of its own.
 LRN            the operator has no float64 and no even sizes, and its gradient is slow on the CPU: in training the mean
                over neighbouring channels is a 1 x 1 convolution by a band matrix.
@@ -26,6 +25,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import mxnet as mx
@@ -46,7 +46,7 @@ from frameworks.adapter import (
     Weights,
 )
 from frameworks.spec import Network, Node, Sides, pair, sides
-from frameworks.training import SGD, Adam, Optimizer, Training, decays
+from frameworks.training import Adam, Optimizer, Training, decays
 from frameworks.weights import resize_matrix, window_counts
 
 # Parts of a net that only training or only evaluation has are told of at every trace.
@@ -286,7 +286,7 @@ def resize(node: Node) -> HybridBlock:
 def consecutive(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """(begin, end) of each run of numbers that follow each other."""
     cuts = [0, *(i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1), len(numbers)]
-    return [(numbers[begin], numbers[end - 1] + 1) for begin, end in zip(cuts, cuts[1:])]
+    return [(numbers[begin], numbers[end - 1] + 1) for begin, end in pairwise(cuts)]
 
 
 def by_channel(node: Node) -> tuple[int, ...]:
@@ -298,7 +298,7 @@ def by_channel(node: Node) -> tuple[int, ...]:
 
 
 class Loss(HybridBlock):
-    """Of a batch: the loss, auxiliary classifiers' shares included, how many were right, and batch norms' statistics."""
+    """Of a batch: the loss, auxiliary classifiers' shares included; how many were right; batch norms' statistics."""
 
     def __init__(self, net: HybridBlock, smoothing: float, precision: str) -> None:
         super().__init__()
@@ -401,7 +401,8 @@ class MXNetGluon(Adapter):
             raise Unavailable(f"MXNet Gluon has no mode {setting.mode!r} here")
         if os.environ.get("OMP_NUM_THREADS") != str(setting.threads):
             found = os.environ.get("OMP_NUM_THREADS", "not set")
-            raise Unavailable(f"MXNet takes its threads from OMP_NUM_THREADS, {found} and not {setting.threads}")
+            wanted = f"OMP_NUM_THREADS={setting.threads} before Python starts"
+            raise Unavailable(f"MXNet has as many threads as OMP_NUM_THREADS says, which is {found}: set {wanted}")
         if setting.device == "cuda":
             os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
             if not mx.context.num_gpus():
@@ -454,7 +455,7 @@ class MXNetGluon(Adapter):
         if not self.slots:
             self._allocate()
         for name, parameter in self.places.items():
-            parameter.data()[:] = weights[name]
+            parameter.set_data(nd.array(weights[name], self.context, self.setting.precision))
         self.steps = int(weights.get("step", 0))
         for name, own in self.slots.items():
             for slot, array in zip(self.training.optimizer.slots, own):

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import REALISATIONS
 from frameworks.spec import BatchNorm, Conv, Network, Residual
 from tests.conftest import Bench
 
@@ -25,8 +26,8 @@ Arrays = dict[str, dict[str, list[Any]]]  # by network and array: its shape, and
 Differences = dict[str, dict[str, list[float]]]  # by network and mode: the main classifier's, the auxiliary ones'
 Counts = tuple[int, int]  # trained, running
 
-# No framework of ours, but an extra in pyproject.toml like theirs.
-TORCHVISION = Realisation("torchvision", "torchvision", "", "", "torchvision", REALISATIONS["torch"].python)
+# Not one of our frameworks, but it has an extra in pyproject.toml as they have.
+TORCHVISION = replace(REALISATIONS["torch"], name="torchvision", package="torchvision")
 
 
 def told(bench: Bench, environment: str, script: str, *arguments: str) -> Any:
