@@ -200,6 +200,9 @@ def adam(rule: Adam, rate: tf.Tensor, step: tf.Tensor) -> Update:
 # What a role is called in Keras.
 ATTRIBUTES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
+# Of a loop over batches: no faster when the next ones begin ahead of their turn, but each takes its memory.
+ONE_BY_ONE = {"parallel_iterations": 1}
+
 
 def settle(setting: Setting) -> None:
     """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
@@ -239,10 +242,12 @@ class Keras3(Adapter):
         self.device = "GPU:0" if setting.device == "cuda" else "CPU:0"
         # TensorFlow 2.21 gathers no uint8 on a GPU; float16 holds 0 to 255 exactly.
         self.pixel = tf.float16 if setting.device == "cuda" else tf.uint8
-        # Variables declared in a stateless scope are allocated when the next such scope ends: in `set_weights`.
         with keras.StatelessScope(initialize_variables=False):
             self._build()
             self._declare_slots()
+        # The session lists what was declared, and the next stateless scope to end would allocate all of it.
+        keras.utils.clear_session(free_memory=False)
+        self.allocated = False
         views = {name: canonical(np.broadcast_to(0, variable.shape)) for name, variable in self.variables.items()}
         self.arrays = {name: (view.shape, self.variables[name].trainable) for name, view in views.items()}
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
@@ -267,11 +272,11 @@ class Keras3(Adapter):
 
     def get_weights(self) -> Weights:
         arrays = {name: canonical(variable.numpy()) for name, variable in (self.variables | self.slots).items()}
-        return arrays | {"step": self.steps.numpy()}
+        return arrays | {"step": np.array(self.steps)}
 
     def set_weights(self, weights: Weights) -> None:
-        with keras.StatelessScope():
-            pass  # its end allocates what the constructor declared
+        if not self.allocated:
+            self._allocate()
         for name, variable in self.variables.items():
             variable.assign(turned(weights[name]))
         steps = int(weights.get("step", 0))
@@ -344,6 +349,12 @@ class Keras3(Adapter):
             for slot in self.training.optimizer.slots
         }
 
+    def _allocate(self) -> None:
+        """What the end of a stateless scope does, for the variables of this network alone."""
+        for variable in (*self.net.variables, *self.slots.values(), self.steps):
+            variable._deferred_initialize()
+        self.allocated = True
+
     def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """A slice of training and of evaluation as one graph each, for batches of any size."""
         images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), self.pixel), tf.TensorSpec((None,), tf.int64)
@@ -367,7 +378,7 @@ class Keras3(Adapter):
 
         steps = tf.size(rates)
         start = tf.constant(0), tf.TensorArray(self.dtype, steps), tf.constant(0, tf.int64)
-        _, losses, correct = tf.while_loop(lambda number, *_: number < steps, step, start)
+        _, losses, correct = tf.while_loop(lambda number, *_: number < steps, step, start, **ONE_BY_ONE)
         return losses.stack(), correct
 
     def _logits(self, images: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
@@ -378,7 +389,7 @@ class Keras3(Adapter):
 
         batches = -(-tf.shape(images)[0] // batch_size)
         start = tf.constant(0), tf.TensorArray(self.dtype, batches, infer_shape=False)
-        _, logits = tf.while_loop(lambda number, _: number < batches, batch, start)
+        _, logits = tf.while_loop(lambda number, _: number < batches, batch, start, **ONE_BY_ONE)
         return logits.concat()
 
     def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,11 +7,11 @@ batch norm     its momentum is the share of the old value. The running variance 
 pooling        takes symmetric padding only: other padding is a `pad` of its own.
 LRN            the operator has no float64 and no even sizes, and its gradient is slow on the CPU: in training the mean
                over neighbouring channels is a 1 x 1 convolution by a band matrix.
-broadcasting   has a slow gradient on the CPU: one factor a channel is a 1 x 1 convolution with a group a channel.
-updates        Trainer divides by the batch, decays biases too, and `sgd` holds the rate in the velocity: the fused
-               operators below it are called so that they compute what the spec says. beta2 is float32 in them, so that
-               the second moment is off by up to 2e-5 in float32 training; the bias correction follows it.
-last batch     a shape that changes undoes the static graph: full batches have a graph of their own.
+broadcasting   has a slow gradient on the CPU: one factor a channel is a 1 x 1 convolution, each channel a group.
+updates        Trainer divides by the batch and decays biases too; its `sgd` holds the rate in the velocity, its `adam`
+               has epsilon before the bias correction. The fused operators beneath are called so that they compute
+               what the spec says. They take 1 - beta2 in float32: the second moment is off by 1.3e-5 at 0.999.
+last batch     another shape undoes a static graph: full batches have one, other sizes another.
 threads        OMP_NUM_THREADS, read when MXNet is imported; another number is refused.
 memory         arrays are allocated when `set_weights` brings their values. A split has fewer than 2^31 values.
 TF32           MXNet has no switch: NVIDIA's, NVIDIA_TF32_OVERRIDE, is set to 0 before the device is used.
@@ -240,10 +240,14 @@ def average(node: Node, layer: spec.AvgPool) -> list[HybridBlock]:
 def affine(node: Node) -> Callable[..., Any]:
     """factor[c] x[c] + offset[c], as a function of F, x, factor and offset."""
     channels, *size = node.input
-    if not size:
-        return lambda F, x, *ab: F.broadcast_add(F.broadcast_mul(x, F.expand_dims(ab[0], 0)), F.expand_dims(ab[1], 0))
     options = {"kernel": (1, 1), "num_filter": channels, "num_group": channels}
-    return lambda F, x, *ab: F.Convolution(x, F.reshape(ab[0], (-1, 1, 1, 1)), ab[1], **options)
+
+    def function(F: Any, x: Any, factor: Any, offset: Any) -> Any:
+        if size:
+            return F.Convolution(x, F.reshape(factor, (-1, 1, 1, 1)), offset, **options)
+        return F.broadcast_add(F.broadcast_mul(x, F.expand_dims(factor, 0)), F.expand_dims(offset, 0))
+
+    return function
 
 
 def local_response_norm(node: Node, layer: spec.LocalResponseNorm, precision: str) -> HybridBlock:
@@ -358,7 +362,8 @@ def update_by_operators(
     elif not slots:
         nd.sgd_update(weight, gradient, lr=rate, wd=decay, out=weight)
     elif rule.nesterov:  # sgd_update(y, x, lr=a, wd=b) is y = (1 - a b) y - a x
-        nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
+        if decay:
+            nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
         nd.sgd_update(*slots, gradient, lr=-1, wd=rule.momentum - 1, out=slots[0])
         nd.sgd_update(gradient, *slots, lr=-rule.momentum, out=gradient)
         nd.sgd_update(weight, gradient, lr=rate, out=weight)

@@ -144,7 +144,7 @@ class _Pool(Layer):
 
     def output(self, shape: Shape) -> Shape:
         if any(side >= window for around, window in zip(sides(self.padding), pair(self.kernel)) for side in around):
-            raise SpecError(f"padding {self.padding} on a {times(pair(self.kernel))} window: some would see nothing else")
+            raise SpecError(f"padding {self.padding} fills a whole {times(pair(self.kernel))} window; less is needed")
         return (_maps(self, shape), *_windows(shape, self.kernel, self.stride, sides(self.padding)))
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.data import DATASETS, PARTS, DataError, Dataset, Split, BadInput, dataset, decode, make_mini
+from benchmarks.data import DATASETS, PARTS, BadInput, DataError, Dataset, Split, dataset, decode, make_mini
 from benchmarks.sources import Found, Published, find
 
 ROOT = Path(data.__file__).parents[1]
