@@ -46,10 +46,21 @@ class WorkerFailed(Exception):
 
 
 class Session:
-    """One living worker. `Unavailable` where the framework or the device cannot be had, `WorkerFailed` else."""
+    """One living worker. `Unavailable` where the framework or the device cannot be had, `WorkerFailed` else.
+
+    steady: the allocator and the waiting threads are set as above; False leaves both as the system has them.
+    """
 
     def __init__(
-        self, python: Path | str, module: str, adapter: str, *, threads: int, log: Path, timeout: float = 600.0
+        self,
+        python: Path | str,
+        module: str,
+        adapter: str,
+        *,
+        threads: int,
+        log: Path,
+        timeout: float = 600.0,
+        steady: bool = True,
     ) -> None:
         self.timeout = timeout
         self.log = log
@@ -65,7 +76,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(threads),
+                env=_environment(threads, steady),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         os.close(to_child)
@@ -139,8 +150,9 @@ class Session:
         return f"the worker {how} during {self._asked!r}" + (f": {lines[-1][:300]}" if lines else "")
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """The worker's environment: the user's own, the number of threads, and an allocator that keeps what it has."""
+def _environment(threads: int, steady: bool) -> dict[str, str]:
+    """The worker's environment: what makes it steady, the user's own before that, and the number of threads."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**_STEADY_ALLOCATOR, **_NO_SPINNING, **kept, **dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}
+    settings = {**_STEADY_ALLOCATOR, **_NO_SPINNING} if steady else {}
+    return {**settings, **kept, **dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}

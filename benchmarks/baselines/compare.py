@@ -37,22 +37,22 @@ Launch: TypeAlias = dict[str, dict[str, Any]]  # by loop
 
 
 def launch(python: Path, name: str, rounds: int, threads: int, data: Dataset, scratch: Path) -> Launch:
-    """One launch of all loops of a framework: by loop, seconds of training and prediction by round, and peak bytes."""
+    """One launch of all loops of a framework: by loop, seconds a picture of training, of predicting all, peak bytes."""
     realisation = REALISATIONS[name]
     bare = str(Path(__file__).parent / (realisation.module.rpartition(".")[2] + ".py"))
     loops = {"adapter": (realisation.module, realisation.adapter), "bare": (bare, "Bare")}
     if "class Article" in Path(bare).read_text(encoding="utf-8"):
         loops["article"] = (bare, "Article")
     net = fit(NETWORKS["lenet"](), RECIPES["lenet"], data)
-    order = np.random.default_rng(0).permutation(data.train.count)[: BATCH * STEPS]
-    np.save(scratch / "order.npy", order)
+    np.save(scratch / "order.npy", np.random.default_rng(0).permutation(data.train.count))
     np.savez(scratch / "weights.npz", **initial(net, 0))  # type: ignore[arg-type]
     found: dict[str, dict[str, Any]] = {loop: {"train": [], "predict": []} for loop in loops}
     with contextlib.ExitStack() as stack:
         workers = {}
         for loop, (module, adapter) in loops.items():
             log = scratch / f"{name}.{loop}.log"
-            workers[loop] = worker = stack.enter_context(Session(python, module, adapter, threads=threads, log=log))
+            asked = Session(python, module, adapter, threads=threads, log=log, steady=loop != "article")
+            workers[loop] = worker = stack.enter_context(asked)
             found[loop]["version"] = next(iter(worker.receive()["versions"].values()))
             where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": ""}
             worker.request("build", network=to_json(net), training=RECIPES["lenet"].training.to_json(), setting=where)
@@ -63,11 +63,14 @@ def launch(python: Path, name: str, rounds: int, threads: int, data: Dataset, sc
                 worker.request("load", split=split, count=files.count, **paths)
         for number, turn in schedule.turns(list(loops), rounds + 1):
             for loop in turn:
-                slice_ = {"order": str(scratch / "order.npy"), "start": 0, "stop": len(order), "batch_size": BATCH}
-                trained = workers[loop].request("train", rates=[0.9] * STEPS, seed=number, **slice_)
+                # The article's loader starts its processes for every epoch: its slice is an epoch.
+                count = data.train.count if loop == "article" else BATCH * STEPS
+                slice_ = {"order": str(scratch / "order.npy"), "start": 0, "stop": count, "batch_size": BATCH}
+                rates = [0.9] * -(-count // BATCH)
+                trained = workers[loop].request("train", rates=rates, seed=number, **slice_)
                 tested = workers[loop].request("evaluate", split="test", batch_size=BATCH)
                 if number:  # the first round compiles and warms up
-                    found[loop]["train"].append(trained["seconds"])
+                    found[loop]["train"].append(trained["seconds"] / count)
                     found[loop]["predict"].append(tested["seconds"])
         for loop, worker in workers.items():
             found[loop]["peak"] = worker.request("memory")["peak"]["resident"]
@@ -86,7 +89,7 @@ def ratios(launches: list[Launch], against: str, what: str) -> Estimate | None:
 
 def row(title: str, launches: list[Launch]) -> list[str]:
     """A framework's line of the table."""
-    speeds = [BATCH * STEPS / seconds for one in launches for seconds in one["adapter"]["train"]]
+    speeds = [1 / seconds for one in launches for seconds in one["adapter"]["train"]]
     peak = math.exp(np.mean([math.log(one["adapter"]["peak"] / one["bare"]["peak"]) for one in launches]))
     cells = [
         ratios(launches, loop, what) for loop, what in (("bare", "train"), ("bare", "predict"), ("article", "train"))

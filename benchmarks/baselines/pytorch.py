@@ -91,7 +91,10 @@ class Pictures(Dataset):  # type: ignore[misc, type-arg]
 
 
 class Article(Bare):
-    """Article 000's loop: shuffled by the loader, one picture at a time, in this process. It draws its own order."""
+    """Article 000's loop: the loader of its d2l package, four processes that turn one picture after the other.
+
+    It draws its own order, and runs in the environment as it is: spinning threads, the system's allocator.
+    """
 
     def load(self, split: str, images: Array, labels: Array) -> None:
         self.pictures = {**getattr(self, "pictures", {}), split: Pictures(np.array(images), np.array(labels))}
@@ -100,7 +103,7 @@ class Article(Bare):
         chosen = torch.utils.data.Subset(self.pictures["train"], order.tolist())
         self.net.train()
         losses, correct = [], 0
-        for x, y in DataLoader(chosen, batch_size, shuffle=True):
+        for x, y in DataLoader(chosen, batch_size, shuffle=True, num_workers=4):
             self.optimizer.zero_grad()
             logits = self.net(x)
             loss = self.loss(logits, y)
@@ -113,4 +116,4 @@ class Article(Bare):
     @torch.inference_mode()
     def predict(self, split: str, batch_size: int) -> Array:
         self.net.eval()
-        return torch.cat([self.net(x) for x, _ in DataLoader(self.pictures[split], batch_size)]).numpy()
+        return torch.cat([self.net(x) for x, _ in DataLoader(self.pictures[split], batch_size, num_workers=4)]).numpy()
