@@ -35,7 +35,7 @@ from platformdirs import user_cache_path
 
 from benchmarks.errors import BadInput
 from frameworks.adapter import Unavailable
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import COMPANIONS, REALISATIONS, Realisation
 
 Device = Literal["cpu", "cuda"]
 Progress = Callable[[str], None]
@@ -89,12 +89,12 @@ def _parse(item: str) -> Requested:
 
 
 def environment(requested: Requested, pythons: Mapping[str, str], *, device: Device, progress: Progress) -> Environment:
-    """The interpreter for a framework, made if need be.
+    """The interpreter for a framework or a companion, made if need be.
 
     `pythons` are the ones that `--python` names, by label or by framework; `progress` is given lines to show.
     Raises BadInput, and Unavailable where there is none and none can be made.
     """
-    realisation = REALISATIONS[requested.name]
+    realisation = REALISATIONS.get(requested.name) or COMPANIONS[requested.name]
     for key in (requested.label, requested.name):
         if key in pythons:
             return Environment(_named(key, pythons[key], requested), (), "named with --python")

@@ -7,8 +7,9 @@ LRN            the window and the division by its size are the spec's.
 weight decay   acts on all parameters of a group: weights are one group, the others another.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
+layout         shapes are canonical; in memory channels are last, as PyTorch's tutorial on memory formats advises.
 
-Layouts are canonical already. Mode "" is eager, as PyTorch's tutorials teach.
+Mode "" is eager, as PyTorch's tutorials teach.
 """
 
 from __future__ import annotations
@@ -206,6 +207,8 @@ def by_channel(node: Node) -> tuple[int, ...]:
 
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
+LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
+
 # What a role and an optimiser's array are called in PyTorch.
 ATTRIBUTES = {"gamma": "weight", "beta": "bias"}
 SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
@@ -247,7 +250,7 @@ class PyTorch(Adapter):
         return {
             "mode": "eager",
             "threads": str(torch.get_num_threads()),
-            "layout": "NCHW",
+            "layout": "channels last",
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
             "cudnn autotune": str(torch.backends.cudnn.benchmark),
             "vector library": torch.backends.cpu.get_cpu_capability(),
@@ -295,7 +298,8 @@ class PyTorch(Adapter):
     def predict(self, split: Split, batch_size: int) -> Array:
         self.net.eval()
         images, _ = self.data[split]
-        return torch.cat([self.net(batch.to(self.dtype)) for batch in images.split(batch_size)]).cpu().numpy()
+        steps = images.split(batch_size)
+        return torch.cat([self.net(x.to(self.dtype, memory_format=LAYOUT)) for x in steps]).cpu().numpy()
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = torch.tensor(images, device=self.device, dtype=self.dtype, requires_grad=True)
@@ -329,7 +333,7 @@ class PyTorch(Adapter):
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, auxiliary classifiers' shares included, and the main logits."""
         smoothing = self.training.label_smoothing
-        logits = self.net(images.to(self.dtype))
+        logits = self.net(images.to(self.dtype, memory_format=LAYOUT))
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         for head in self.heads:
             loss = loss + head.weight * F.cross_entropy(head.logits, labels, label_smoothing=smoothing)
@@ -344,7 +348,7 @@ class PyTorch(Adapter):
             tensor = torch.empty_like(getattr(module, attribute), device=self.device, dtype=self.dtype)
             trained = isinstance(getattr(module, attribute), nn.Parameter)
             setattr(module, attribute, nn.Parameter(tensor) if trained else tensor)
-        self.net.to(self.device, self.dtype)
+        self.net.to(self.device, self.dtype, memory_format=LAYOUT)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         trained = {name: tensor for name, tensor in self._tensors().items() if tensor.requires_grad}

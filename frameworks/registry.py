@@ -31,3 +31,8 @@ REALISATIONS: dict[str, Realisation] = {
         Realisation("keras", "Keras", "frameworks.keras3", "Keras3", "keras", python=">=3.11,<3.14"),
     )
 }
+
+# No frameworks of ours, but extras that tests and baselines run: found and installed in the same way.
+COMPANIONS: dict[str, Realisation] = {
+    "torchvision": Realisation("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
+}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.environments import environment, parse_frameworks
+from benchmarks.environments import Requested, environment
 from benchmarks.session import Session
 from frameworks.adapter import Array, Unavailable, Weights
 from frameworks.registry import REALISATIONS
@@ -29,7 +29,7 @@ class Bench:
     def python(self, framework: str) -> Path:
         """The framework's interpreter; the test is skipped, with the reason, where it cannot be had."""
         try:
-            return environment(parse_frameworks(framework)[0], {}, device="cpu", progress=print).python
+            return environment(Requested(framework), {}, device="cpu", progress=print).python
         except Unavailable as error:
             pytest.skip(f"{framework}: {error}")
 

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,6 @@ from typing import Any, cast
 import pytest
 
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
 from frameworks.spec import BatchNorm, Conv, Network, Residual
 from tests.conftest import Bench
 
@@ -26,15 +24,10 @@ Arrays = dict[str, dict[str, list[Any]]]  # by network and array: its shape, and
 Differences = dict[str, dict[str, list[float]]]  # by network and mode: the main classifier's, the auxiliary ones'
 Counts = tuple[int, int]  # trained, running
 
-# Not one of our frameworks, but it has an extra in pyproject.toml as they have.
-TORCHVISION = replace(REALISATIONS["torch"], name="torchvision", package="torchvision")
-
 
 def told(bench: Bench, environment: str, script: str, *arguments: str) -> Any:
     """What a script of tests/third_parties prints when an environment's interpreter runs it."""
-    with pytest.MonkeyPatch.context() as registry:
-        registry.setitem(REALISATIONS, "torchvision", TORCHVISION)
-        python = bench.python(environment)
+    python = bench.python(environment)
     done = subprocess.run(
         [str(python), "-m", f"tests.third_parties.{script}", *arguments],
         cwd=ROOT,

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import record, schedule
 from benchmarks.data import DataError, Dataset, dataset
-from benchmarks.environments import environment, parse_frameworks
+from benchmarks.environments import Requested, environment, parse_frameworks
 from benchmarks.errors import BadInput, Parser
 from benchmarks.plan import fit
 from benchmarks.recipes import RECIPES
@@ -36,12 +36,17 @@ BATCH, STEPS = 256, 40  # pictures of a step, steps of a slice
 Launch: TypeAlias = dict[str, dict[str, Any]]  # by loop
 
 
-def launch(python: Path, name: str, rounds: int, threads: int, data: Dataset, scratch: Path) -> Launch:
+ARTICLES = {"torch": "torchvision"}  # whose loop an article has, and the companion that it needs
+
+
+def launch(
+    python: Path, article: Path | None, name: str, rounds: int, threads: int, data: Dataset, scratch: Path
+) -> Launch:
     """One launch of all loops of a framework: by loop, seconds a picture of training, of predicting all, peak bytes."""
     realisation = REALISATIONS[name]
     bare = str(Path(__file__).parent / (realisation.module.rpartition(".")[2] + ".py"))
     loops = {"adapter": (realisation.module, realisation.adapter), "bare": (bare, "Bare")}
-    if "class Article" in Path(bare).read_text(encoding="utf-8"):
+    if article:
         loops["article"] = (bare, "Article")
     net = fit(NETWORKS["lenet"](), RECIPES["lenet"], data)
     np.save(scratch / "order.npy", np.random.default_rng(0).permutation(data.train.count))
@@ -51,7 +56,9 @@ def launch(python: Path, name: str, rounds: int, threads: int, data: Dataset, sc
         workers = {}
         for loop, (module, adapter) in loops.items():
             log = scratch / f"{name}.{loop}.log"
-            asked = Session(python, module, adapter, threads=threads, log=log, steady=loop != "article")
+            interpreter = article if article and loop == "article" else python
+            steady = loop != "article"
+            asked = Session(interpreter, module, adapter, threads=threads, log=log, steady=steady)
             workers[loop] = worker = stack.enter_context(asked)
             found[loop]["version"] = next(iter(worker.receive()["versions"].values()))
             where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": ""}
@@ -115,6 +122,10 @@ HEAD = [
 ]
 
 
+def note(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.baselines.compare", description="Adapters against bare loops.")
     parser.add_argument("--fw", default="all")
@@ -127,15 +138,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser.parse_args(arguments)
         pythons = dict(text.rsplit("=", 1) for text in options.python)
-        data = dataset("fashion-mnist", progress=lambda line: print(line, file=sys.stderr))
+        data = dataset("fashion-mnist", progress=note)
         for asked in parse_frameworks(options.fw):
-            place = environment(asked, pythons, device="cpu", progress=lambda line: print(line, file=sys.stderr))
+            article = None
+            if asked.name in ARTICLES:
+                article = environment(Requested(ARTICLES[asked.name]), {}, device="cpu", progress=note).python
+            place = environment(asked, pythons, device="cpu", progress=note)
             launches = []
             with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
                 for number in range(options.launches):
                     print(f"{asked.label}: launch {number + 1} of {options.launches}", file=sys.stderr)
                     launches.append(
-                        launch(place.python, asked.name, options.rounds, options.threads, data, Path(scratch))
+                        launch(place.python, article, asked.name, options.rounds, options.threads, data, Path(scratch))
                     )
             lines.append(row(REALISATIONS[asked.name].title, launches))
     except (BadInput, DataError, Unavailable, WorkerFailed) as error:

@@ -78,16 +78,34 @@ class Bare:
 
 
 class Pictures(Dataset):  # type: ignore[misc, type-arg]
-    """One picture at a time, turned into a float tensor in 0..1 as `torchvision.transforms.ToTensor` does."""
+    """One picture at a time, as `torchvision.datasets.FashionMNIST` gives them: a PIL image, then `ToTensor`."""
 
     def __init__(self, images: Array, labels: Array) -> None:
         self.images, self.labels = images, labels
+        self.transform = to_tensor()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(self.images[index]).to(torch.float32).div(255), int(self.labels[index])
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index, 0])), int(self.labels[index])
+
+
+OPERATORS: list[torch.library.Library] = []  # what is declared lasts as long as the object
+
+
+def to_tensor() -> Any:
+    """`torchvision.transforms.ToTensor()`."""
+    if not OPERATORS and not torch.version.cuda:
+        # torchvision's wheel is built for CUDA; beside another PyTorch its import stops unless these two are declared.
+        OPERATORS.append(torch.library.Library("torchvision", "DEF"))
+        for operator in ("nms", "qnms"):
+            OPERATORS[0].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    from torchvision import transforms
+
+    return transforms.ToTensor()
 
 
 class Article(Bare):
