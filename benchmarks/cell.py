@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
@@ -144,6 +145,8 @@ class Cell:
         diverged = None if math.isfinite(last) else f"diverged: the training loss is {last}"
         self._end("ok", diverged, **self._ask("memory"))
         self._checkpoint(self.epoch).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other cells' are in it
+            self._checkpoint(self.epoch).parent.rmdir()
 
     def fail(self, status: str, reason: str) -> None:
         """Record why this cell ends here."""

@@ -37,7 +37,7 @@ def write(folder: Folder) -> pd.DataFrame:
     folder.write("report.csv", cells.to_csv(index=False))
     folder.write("curves.csv", curves.to_csv(index=False))
     folder.write("report.md", markdown(folder, cells))
-    folder.write("report.html", page.html(folder.run, cells, curves, shown(cells), notes(folder.run)))
+    folder.write("report.html", page.html(folder.run, cells, curves, shown(cells), notes(folder)))
     return cells
 
 
@@ -191,11 +191,12 @@ def markdown(folder: Folder, cells: pd.DataFrame) -> str:
     table = shown(cells)
     lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([*rows, "", *notes(folder.run)]) + "\n"
+    return "\n".join([*rows, "", *notes(folder)]) + "\n"
 
 
-def notes(run: dict[str, Any]) -> list[str]:
+def notes(folder: Folder) -> list[str]:
     """Under the table: the recipe, the machine, what the figures are."""
+    run = folder.run
     jobs = run["jobs"]
     recipes = dict.fromkeys(
         f"{job['net']}: {job['dataset']} ({job['train_size']:,} + {job['test_size']:,} pictures), batch "
@@ -209,7 +210,25 @@ def notes(run: dict[str, Any]) -> list[str]:
         f"- {machine_line(run)}.",
         "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
         "interval; relative speed: against the first framework, paired by round, with its 95 % interval.",
+        *(
+            [f"- Of the epochs' time {share:.1%} went to the harness."]
+            if (share := _harness(folder)) is not None
+            else []
+        ),
     ]
+
+
+def _harness(folder: Folder) -> float | None:
+    """The share of the epochs' wall time in which no worker was training or predicting."""
+    epochs = [epoch for _, history in _cells(folder) for epoch in history.epochs]
+    outside = sum(epoch["harness_seconds"] for epoch in epochs)
+    inside = sum(
+        sum(seconds for _, seconds in epoch["slices"])
+        + (epoch["first_step_seconds"] or 0)
+        + epoch["evaluation_seconds"]
+        for epoch in epochs
+    )
+    return outside / (outside + inside) if epochs else None
 
 
 def _epochs(number: int) -> str:
