@@ -1,0 +1,99 @@
+"""The rules of the house: who imports what, what README says, and that its figures come from a run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.record import Folder
+from benchmarks.report import frame, markdown
+from frameworks.registry import REALISATIONS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FRAMEWORKS = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
+MODULES = sorted(f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+
+
+def imported(module: str) -> set[str]:
+    """Top-level names of all that a module brings in, in a process of its own."""
+    program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", [*MODULES, "benchmarks.baselines.compare"])
+def test_benchmarks_import_no_framework(module: str) -> None:
+    assert not imported(module) & FRAMEWORKS
+
+
+@pytest.mark.parametrize(
+    "module", ["frameworks.spec", "frameworks.training", "frameworks.registry", "frameworks.networks"]
+)
+def test_descriptions_need_the_standard_library_alone(module: str) -> None:
+    assert not imported(module) & {"numpy", "pandas", "rich", *FRAMEWORKS}
+
+
+@pytest.mark.parametrize("module", ["frameworks.worker", "frameworks.reference", "frameworks.weights"])
+def test_the_worker_needs_numpy_and_nothing_else(module: str) -> None:
+    assert not imported(module) & {"pandas", "rich", "scipy", "pooch", "benchmarks", *FRAMEWORKS}
+
+
+@pytest.mark.parametrize("name", REALISATIONS)
+def test_realisations_import_their_own_framework_alone(name: str) -> None:
+    """By their text: no other framework's package, and none of the other realisations."""
+    own = ROOT / (REALISATIONS[name].module.replace(".", "/") + ".py")
+    others = {one.module.rpartition(".")[2] for one in REALISATIONS.values() if one.name != name}
+    foreign = {"torch": {"mxnet", "tensorflow", "keras"}, "mxnet": {"torch", "tensorflow", "keras"},
+               "keras": {"torch", "mxnet"}}[name]  # fmt: skip
+    packages = set(re.findall(r"^\s*(?:import|from) (\w+)", own.read_text(encoding="utf-8"), re.MULTILINE))
+    assert not packages & foreign
+    assert not re.findall(rf"frameworks(?:\.| import )(?:{'|'.join(others)})\b", own.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "frameworks").glob("*.py")], ids=str)
+def test_no_framework_is_asked_for_by_name(path: Path) -> None:
+    """`if framework == "torch"` would be a special case that a new framework does not have."""
+    assert not re.search(r"""[=!]= ["'](torch|mxnet|keras|jax)["']""", path.read_text(encoding="utf-8"))
+
+
+def test_readmes_table_is_a_runs() -> None:
+    """Word for word what the report of a committed run says."""
+    shown = re.search(r"<!-- results: .*?-->\n(.*)<!-- end of results -->", README, re.DOTALL)
+    assert shown
+    runs = [Folder(path.parent) for path in sorted((ROOT / "results").glob("*/run.json"))]
+    assert any(markdown(run, frame(run)).strip() in shown[1] for run in runs)
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (benchmarks[.\w]*)", README))))
+def test_readmes_commands_are_there(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and module in done.stdout, done.stderr
+
+
+def test_readmes_network_is_one(tmp_path: Path) -> None:
+    block = re.search(r"```python\n(from frameworks\.spec.*?)```", README, re.DOTALL)
+    assert block
+    (tmp_path / "my_net.py").write_text(block[1])
+    command = [sys.executable, "-m", "benchmarks.summary", "--net", f"{tmp_path / 'my_net.py'}:tiny"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "11,738" in done.stdout, done.stderr
+
+
+def test_nothing_names_a_path_of_the_machine() -> None:
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("no git checkout: nothing to list")
+    text = {
+        ROOT / name
+        for name in done.stdout.splitlines()
+        if Path(name).suffix in {".py", ".md", ".toml", ".json", ".jsonl"}
+    }
+    named = [path.name for path in text if re.search(r"/(root|work|home/\w+)/", path.read_text(encoding="utf-8"))]
+    assert named == [] or named == [Path(__file__).name]
