@@ -198,10 +198,11 @@ class Cell:
 
 
 def weights_sha256(job: Job) -> str:
-    """The digest of the initial weights, array by array in the spec's order."""
+    """The digest of the initial weights, array by array in the spec's order: names, and float64 values."""
     digest = hashlib.sha256()
-    for name, array in weights.initial(job.network, job.seed, job.initial).items():
-        digest.update(name.encode() + array.tobytes())
+    for parameter in job.network.parameters:
+        digest.update(parameter.name.encode())
+        digest.update(np.ascontiguousarray(weights.drawn(parameter, job.seed, job.initial)).data)
     return digest.hexdigest()
 
 

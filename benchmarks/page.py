@@ -314,7 +314,9 @@ def _details(run: dict[str, Any], cells: pd.DataFrame, looks: dict[str, Look]) -
         facts[looks[cell["framework"]].full] = ", ".join(how)
     for job in run["jobs"]:
         facts[f"{job['net']}: SHA-256 of the network"] = job["spec_sha256"]
-        facts[f"{job['net']}, seed {job['seed']}: SHA-256 of the initial weights"] = job["weights_sha256"]
+        facts[f"{job['net']}, seed {job['seed']}: SHA-256 of the initial weights"] = job.get(
+            "weights_sha256", "not begun"
+        )
     for name, data in run["data"].items():
         facts |= {f"{name}: SHA-256 of {file}": digest for file, digest in data["sha256"].items()}
     items = (f"<dt>{_safe(name)}</dt><dd>{_safe(fact or 'none')}</dd>\n" for name, fact in facts.items())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from benchmarks import record
-from benchmarks.cell import Job, weights_sha256
+from benchmarks.cell import Job
 from benchmarks.data import DATASETS, Dataset, dataset
 from benchmarks.environments import parse_frameworks
 from benchmarks.errors import BadInput
@@ -166,7 +166,6 @@ def described(job: Job) -> dict[str, Any]:
         "optimizer": told(optimizer),
         "macs": job.network.multiply_adds,
         "spec_sha256": job.network.sha256,
-        "weights_sha256": weights_sha256(job),
     }
 
 

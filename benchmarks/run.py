@@ -25,7 +25,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks import record, report, schedule
-from benchmarks.cell import Cell, Job
+from benchmarks.cell import Cell, Job, weights_sha256
 from benchmarks.data import DATASETS, DataError, Dataset
 from benchmarks.environments import Environment, environment, parse_frameworks
 from benchmarks.errors import BadInput, Parser
@@ -109,6 +109,11 @@ def execute(
     try:
         began = time.monotonic()
         for group in groups:
+            digest = weights_sha256(group[0])  # the same in every framework
+            for entry in run["jobs"]:
+                if entry["cell"] in {job.cell for job in group}:
+                    entry["weights_sha256"] = digest
+            folder.write_run(run)
             _run_group(group, data, folder, found, request.timeout, show)
         folder.write_run({**run, "wall_seconds": run.get("wall_seconds", 0) + time.monotonic() - began})
     finally:

@@ -21,10 +21,11 @@ _CONSTANTS = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "running_mean": 0.0, "runn
 
 def initial(network: Network, seed: int, scheme: str = "xavier_uniform") -> Weights:
     """Float64 arrays by canonical name. Each has a stream of its own, so a change in one layer leaves the others."""
-    return {parameter.name: _drawn(parameter, seed, scheme) for parameter in network.parameters}
+    return {parameter.name: drawn(parameter, seed, scheme) for parameter in network.parameters}
 
 
-def _drawn(parameter: Parameter, seed: int, scheme: str) -> Array:
+def drawn(parameter: Parameter, seed: int, scheme: str) -> Array:
+    """One array's initial values."""
     if parameter.role != "weight":
         return np.full(parameter.shape, _CONSTANTS[parameter.role])
     variance_of, shape = SCHEMES[scheme]
