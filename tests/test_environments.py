@@ -148,9 +148,10 @@ def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     wait_until_dead(folder)
 
 
-def wait_until_started(meeting: Path) -> int:
+def wait_until_started(meeting: Path, run: subprocess.Popen[str]) -> int:
     """The process group of the pip that builds slownet, when it is half-way."""
     while not (meeting / "started").exists():
+        assert run.poll() is None, run.communicate()[1]
         time.sleep(0.02)  # pytest's own timeout ends it where that never comes
     return int((meeting / "started").read_text())
 
@@ -161,9 +162,12 @@ def wait_until_dead(meeting: Path) -> None:
         pass
 
 
-def start_run() -> subprocess.Popen[str]:
+def start_run(world: Path) -> subprocess.Popen[str]:
+    """A process that asks for the slow one's environment; not in the checkout, where onespec's own metadata may lie."""
+    world.mkdir(exist_ok=True)
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-c", RUN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", RUN], cwd=world, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
 
 
@@ -358,9 +362,9 @@ def test_nothing_outside_passes_for_installed(world: Path, tmp_path: Path, monke
 
 
 def test_two_runs_at_once_make_one_environment(world: Path, meeting: Path) -> None:
-    first = start_run()
-    wait_until_started(meeting)
-    second = start_run()
+    first = start_run(world)
+    wait_until_started(meeting, first)
+    second = start_run(world)
     assert second.stdout and second.stdout.readline() == "slow: another run is installing it; waiting for that\n"
     (meeting / "go").touch()
     (first_said, first_error), (second_said, second_error) = first.communicate(), second.communicate()
@@ -373,8 +377,8 @@ def test_two_runs_at_once_make_one_environment(world: Path, meeting: Path) -> No
 
 @pytest.mark.parametrize("pip_lives_on", [False, True])
 def test_killed_maker_leaves_nothing_that_is_used(world: Path, meeting: Path, pip_lives_on: bool) -> None:
-    killed = start_run()
-    pip = wait_until_started(meeting)
+    killed = start_run(world)
+    pip = wait_until_started(meeting, killed)
     killed.kill()
     killed.communicate()
     if not pip_lives_on:
@@ -389,8 +393,8 @@ def test_killed_maker_leaves_nothing_that_is_used(world: Path, meeting: Path, pi
 
 
 def test_interrupt_ends_pip_and_removes_what_it_made(world: Path, meeting: Path) -> None:
-    interrupted = start_run()
-    wait_until_started(meeting)
+    interrupted = start_run(world)
+    wait_until_started(meeting, interrupted)
     interrupted.send_signal(signal.SIGINT)
     _, error = interrupted.communicate()
     assert "KeyboardInterrupt" in error and interrupted.returncode == -signal.SIGINT
