@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
 THREADS = 2
+
+
+def heed_interrupts() -> None:
+    """For `preexec_fn`: a shell starts what runs in its background deaf to SIGINT, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Bench:

@@ -23,6 +23,7 @@ from benchmarks.environments import Environment, Requested, environment, parse_f
 from benchmarks.errors import BadInput
 from frameworks.adapter import Unavailable
 from frameworks.registry import REALISATIONS, Realisation
+from tests.conftest import heed_interrupts
 
 ROOT = Path(environments.__file__).parents[1]
 
@@ -167,7 +168,13 @@ def start_run(world: Path) -> subprocess.Popen[str]:
     world.mkdir(exist_ok=True)
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-c", RUN], cwd=world, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        [sys.executable, "-c", RUN],
+        cwd=world,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 

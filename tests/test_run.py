@@ -19,7 +19,7 @@ import pytest
 from benchmarks.record import Folder
 from benchmarks.report import COLUMNS
 from benchmarks.run import main, run
-from tests.conftest import Bench
+from tests.conftest import Bench, heed_interrupts
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "benchmarks.run"]
@@ -30,7 +30,14 @@ def start(out: Path, *options: str, **environment: str) -> subprocess.Popen[str]
     command = [*COMMAND, "--out", str(out), *options]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=os.environ | environment, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=os.environ | environment,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 
