@@ -88,6 +88,17 @@ def _parse(item: str) -> Requested:
         raise BadInput(f"--fw {item!r}: {version!r} is not a version; expected one like {name}==1.2.3") from None
 
 
+def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
+    """What `--python` names: framework or label, and its interpreter. Raises BadInput."""
+    pythons = {}
+    for text in texts:
+        name, equals, path = text.rpartition("=")
+        if not (name and equals and path):
+            raise BadInput(f"--python {text}: write FRAMEWORK=/path/to/python")
+        pythons[name] = path
+    return pythons
+
+
 def environment(requested: Requested, pythons: Mapping[str, str], *, device: Device, progress: Progress) -> Environment:
     """The interpreter for a framework or a companion, made if need be.
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks import record, report, schedule
 from benchmarks.cell import Cell, Job, weights_sha256
 from benchmarks.data import DATASETS, DataError, Dataset
-from benchmarks.environments import Environment, environment, parse_frameworks
+from benchmarks.environments import Environment, environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.plan import Request, described, plan, too_large
 from benchmarks.progress import Show
@@ -221,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _request(options: argparse.Namespace) -> Request:
-    pythons = dict(_named_python(text) for text in options.python)
+    pythons = parse_pythons(options.python)
     if options.resume:
         saved = Folder.open(options.resume).run["request"]
         return Request(**{**saved, "pythons": {**saved["pythons"], **pythons}, "timeout": options.timeout})
@@ -236,13 +236,6 @@ def _request(options: argparse.Namespace) -> Request:
         pythons=pythons,
         **{name: value for name, value in given.items() if value is not None},
     )
-
-
-def _named_python(text: str) -> tuple[str, str]:
-    name, equals, path = text.rpartition("=")
-    if not (name and equals and path):
-        raise BadInput(f"--python {text}: write FRAMEWORK=/path/to/python")
-    return name, path
 
 
 def _seed(text: str) -> int:

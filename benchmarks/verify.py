@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.certificate import Verdict, judge
-from benchmarks.environments import environment, parse_frameworks
+from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.evidence import BATCH, STAGES, Judge, Trial, gather, small
 from benchmarks.networks import network
@@ -150,7 +150,7 @@ def _verify(nets: Mapping[str, Network], options: Any) -> int:
 
 def _sessions(options: Any, scratch: Path, stack: contextlib.ExitStack) -> tuple[dict[str, Session], list[str]]:
     """A living worker per framework, and a line for each that cannot be had."""
-    pythons = dict(text.rpartition("=")[::2] for text in options.python)
+    pythons = parse_pythons(options.python)
     sessions, missing = {}, []
     for asked in parse_frameworks(options.fw):
         try:

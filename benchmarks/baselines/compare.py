@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import record, schedule
 from benchmarks.data import DataError, Dataset, dataset
-from benchmarks.environments import Requested, environment, parse_frameworks
+from benchmarks.environments import Requested, environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.plan import fit
 from benchmarks.recipes import RECIPES
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     lines = [HEAD, ["---"] * len(HEAD)]
     try:
         options = parser.parse_args(arguments)
-        pythons = dict(text.rsplit("=", 1) for text in options.python)
+        pythons = parse_pythons(options.python)
         data = dataset("fashion-mnist", progress=note)
         for asked in parse_frameworks(options.fw):
             article = None
