@@ -183,7 +183,7 @@ def table(cells: pd.DataFrame, width: int) -> Table:
     return made
 
 
-WIDE = 140  # columns of a terminal that holds the whole table
+WIDE = 150  # columns of a terminal that holds the whole table
 
 
 def markdown(folder: Folder, cells: pd.DataFrame) -> str:
