@@ -154,19 +154,14 @@ class Judge:
         return answer
 
 
-def gather(
-    ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path, steps: int = STEPS[-1]
-) -> tuple[Evidence, list[str]]:
+def gather(ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path) -> tuple[Evidence, list[str]]:
     """Put a trial to a worker: the evidence, arrays' shapes first, last losses last, and the departures it declares."""
     examiner = _Examiner(ask, trial, setting, scratch)
-    evidence: Evidence = {}
-    for place, tensor in examiner.still():
-        evidence[place] = tensor
-    for place, tensor in examiner.dropped():
-        evidence[place] = tensor
-    for number, case in enumerate(trial.cases):
-        for place, tensor in examiner.moving(case, steps if number == len(trial.cases) - 1 else STEPS[1]):
-            evidence[place] = tensor
+    *others, longest = trial.cases  # one curve goes on to the last step
+    evidence = dict([*examiner.still(), *examiner.dropped()])
+    for case in others:
+        evidence.update(examiner.moving(case, STEPS[1]))
+    evidence.update(examiner.moving(longest, STEPS[-1]))
     return evidence, examiner.departures
 
 

@@ -121,7 +121,7 @@ def _verify(nets: Mapping[str, Network], options: Any) -> int:
     precisions = PRECISIONS if options.precision == "both" else (options.precision,)
     lines: list[tuple[str, ...]] = []
     told: list[str] = []
-    record_: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="onespec-") as place, contextlib.ExitStack() as stack:
         scratch = Path(place)
         sessions, missing = _sessions(options, scratch, stack)
@@ -131,7 +131,7 @@ def _verify(nets: Mapping[str, Network], options: Any) -> int:
                 verdicts = certify(net, sessions, precision, options.seed, options.threads, scratch)
                 lines += rows(name, precision, verdicts)
                 told += differences(name, verdicts)
-                record_ += _records(name, net, precision, verdicts)
+                facts += _records(name, net, precision, verdicts)
     print(table(head(), lines))
     print("\n".join([*told, *missing]))
     if options.out:
@@ -143,7 +143,7 @@ def _verify(nets: Mapping[str, Network], options: Any) -> int:
             *told,
         ]
         (options.out / "certificate.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-        whole = {"machine": record.machine(), "commit": record.commit(), "verdicts": record_}
+        whole = {"machine": record.machine(), "commit": record.commit(), "verdicts": facts}
         (options.out / "certificate.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
     return 1 if told or (missing and options.fw != "all") or not sessions else 0
 

@@ -186,8 +186,9 @@ WRONG_NETS = {
         (["--fast"], "--fast"),
         (["--net", "missing.py:net"], "missing.py"),
         (["--resume", "nowhere"], "nowhere"),
-        *((["--net", f"{{nets}}/{name}:net"], name.split(".")[0] if "row" not in name and "few" not in name else "")
-          for name in WRONG_NETS),
+        (["--net", "{nets}/does_not_import.py:net"], "nothing_of_this_name"),
+        (["--net", "{nets}/no_network.py:net"], "returns a int"),
+        (["--net", "{nets}/needs_arguments.py:net"], "needs size"),
         (["--net", "{nets}/wrong_row.py:net"], "wrong.C1: 1x28x28 gives 6x24x24, the paper says 6x28x28"),
         (["--net", "{nets}/few_classes.py:net"], "few: 3 outputs for the 10 classes"),
         (["--net", "{nets}/no_network.py:other"], "net"),

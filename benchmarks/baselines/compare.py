@@ -165,7 +165,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(text)
     if options.out:
-        (options.out / "baselines.md").write_text(text, encoding="utf-8")
+        command = " ".join(sys.argv[1:] if arguments is None else arguments)
+        told = f"Written by `python -m benchmarks.baselines.compare {command}`.\n\n{text}"
+        (options.out / "baselines.md").write_text(told, encoding="utf-8")
     return 0
 
 
