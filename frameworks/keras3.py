@@ -35,7 +35,7 @@ from keras import KerasTensor, layers, ops
 from frameworks import spec
 from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights
 from frameworks.spec import Network, Node, Shape, Sides, pair, sides
-from frameworks.training import SGD, Adam, Training, decays
+from frameworks.training import SGD, Adam, Training
 from frameworks.weights import resize_matrix, window_counts
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ class Keras3(Adapter):
         self.steps.assign_add(1)
         update = sgd(rule, rate) if isinstance(rule, SGD) else adam(rule, rate, self.steps.value)
         for (name, variable), gradient in zip(self.trained.items(), gradients):
-            if rule.weight_decay and decays(name):
+            if self.training.decay(name):
                 if isinstance(rule, Adam) and rule.decoupled:
                     variable.value.assign_sub(rate * rule.weight_decay * variable.value)
                 else:

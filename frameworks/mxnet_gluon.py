@@ -46,7 +46,7 @@ from frameworks.adapter import (
     Weights,
 )
 from frameworks.spec import Network, Node, Sides, pair, sides
-from frameworks.training import Adam, Optimizer, Training, decays
+from frameworks.training import Adam, Optimizer, Training
 from frameworks.weights import resize_matrix, window_counts
 
 # Parts of a net that only training or only evaluation has are told of at every trace.
@@ -535,7 +535,7 @@ class MXNetGluon(Adapter):
         self.steps += 1
         rule = self.training.optimizer
         for name, slots in self.slots.items():
-            parameter, decay = self.places[name], rule.weight_decay if decays(name) else 0.0
+            parameter, decay = self.places[name], self.training.decay(name)
             self.update(rule, self.steps, rate, decay, parameter.data(), parameter.grad(), *slots)
         for norm, mean, variance in zip(inside(self.net, BatchNorm), statistics[::2], statistics[1::2]):
             norm.move_running(mean, variance)

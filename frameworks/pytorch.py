@@ -34,7 +34,7 @@ from frameworks.adapter import (
     Weights,
 )
 from frameworks.spec import Network, Node, Sides, pair, sides
-from frameworks.training import SGD, Training, decays
+from frameworks.training import SGD, Training
 from frameworks.weights import resize_matrix, window_counts
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -353,8 +353,8 @@ class PyTorch(Adapter):
     def _new_optimizer(self) -> torch.optim.Optimizer:
         trained = {name: tensor for name, tensor in self._tensors().items() if tensor.requires_grad}
         rule = self.training.optimizer
-        decayed = [tensor for name, tensor in trained.items() if decays(name)]
-        others = [tensor for name, tensor in trained.items() if not decays(name)]
+        decayed = [tensor for name, tensor in trained.items() if self.training.decay(name)]
+        others = [tensor for name, tensor in trained.items() if not self.training.decay(name)]
         groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": others, "weight_decay": 0.0}]
         if isinstance(rule, SGD):
             return torch.optim.SGD(groups, lr=0.0, momentum=rule.momentum, nesterov=rule.nesterov)

@@ -33,7 +33,7 @@ from frameworks.adapter import (
     batches,
 )
 from frameworks.spec import Layer, Network, Node, pair, sides
-from frameworks.training import Adam, Optimizer, Training, decays
+from frameworks.training import Adam, Optimizer, Training
 from frameworks.weights import resize_matrix
 
 Windowed: TypeAlias = "spec.Conv | spec.MaxPool | spec.AvgPool"
@@ -365,24 +365,44 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> tuple
     return float(-(target * logarithms).sum() / count), (np.exp(logarithms) - target) / count
 
 
-def update(weights: Weights, name: str, g: Array, rule: Optimizer, rate: float, step: int) -> None:
-    """Step number `step`, from 1, of `rule`, as its class says it: moves the array `name` and its slots."""
-    w, decay = weights[name], rule.weight_decay if decays(name) else 0.0
-
-    def moved(slot: str, keep: float, value: Array) -> Array:
-        slot = f"{name}/{slot}"
-        weights[slot] = keep * weights.get(slot, 0.0) + value
-        return weights[slot]
-
-    if isinstance(rule, Adam):
-        w, g = (w - rate * decay * w, g) if rule.decoupled else (w, g + decay * w)
-        m = moved("first_moment", rule.beta1, (1 - rule.beta1) * g) / (1 - rule.beta1**step)
-        v = moved("second_moment", rule.beta2, (1 - rule.beta2) * g * g) / (1 - rule.beta2**step)
-        weights[name] = w - rate * m / (np.sqrt(v) + rule.epsilon)
+def moved(
+    rule: Optimizer, rate: float, decay: float, step: int, w: Array, g: Array, *slots: Array
+) -> tuple[Array, ...]:
+    """What an array and its slots become by step number `step`, from 1, of `rule`, as its class says it."""
+    if rule.decoupled:
+        w = w - rate * decay * w
     else:
         g = g + decay * w
-        v = moved("velocity", rule.momentum, g) if rule.momentum else g
-        weights[name] = w - rate * (g + rule.momentum * v if rule.nesterov else v)
+    if isinstance(rule, Adam):
+        m, v = slots
+        m = rule.beta1 * m + (1 - rule.beta1) * g
+        v = rule.beta2 * v + (1 - rule.beta2) * g * g
+        first, second = 1 - rule.beta1**step, 1 - rule.beta2**step
+        if rule.epsilon_hat:
+            return w - rate * second**0.5 / first * m / (np.sqrt(v) + rule.epsilon), m, v
+        return w - rate * (m / first) / (np.sqrt(v / second) + rule.epsilon), m, v
+    if not slots:
+        return (w - rate * g,)
+    g = rate * g if rule.rate_inside else g
+    v = rule.momentum * slots[0] + g
+    change = g + rule.momentum * v if rule.nesterov else v
+    return w - (change if rule.rate_inside else rate * change), v
+
+
+BLOCK = 1 << 14  # values that an update takes at a time: they and what is computed from them stay in the cache
+
+
+def update(weights: Weights, name: str, g: Array, training: Training, rate: float, step: int) -> None:
+    """Move the array `name` and its slots, in place."""
+    rule, decay = training.optimizer, training.decay(name)
+    names = [name, *(f"{name}/{slot}" for slot in rule.slots)]
+    w, *slots = (weights.setdefault(each, np.zeros(g.shape)).reshape(-1) for each in names)
+    flat = g.reshape(-1)
+    for start in range(0, w.size, BLOCK):
+        here = slice(start, start + BLOCK)
+        became = moved(rule, rate, decay, step, w[here], flat[here], *(slot[here] for slot in slots))
+        for array, values in zip((w, *slots), became):
+            array[here] = values
 
 
 def without_dropout(network: Network) -> Network:
@@ -457,7 +477,7 @@ class Reference(Adapter):
             self.weights |= run.running
             for name, (_, trained) in self.arrays.items():
                 if trained:
-                    update(self.weights, name, run.gradients[name], self.training.optimizer, rate, self.steps)
+                    update(self.weights, name, run.gradients[name], self.training, rate, self.steps)
         return Trained(losses, correct)
 
     def predict(self, split: Split, batch_size: int) -> Array:

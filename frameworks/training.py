@@ -15,12 +15,15 @@ class SGD:
     """g' = g + weight_decay w;  v = momentum v + g', 0 at first;  w -= rate v; Nesterov: w -= rate (g' + momentum v).
 
     The velocity does not hold the rate, so a change of rate acts at once (Sutskever et al. 2013 as PyTorch writes it).
-    Decay is L2 and acts on weights alone: not on biases, gamma or beta.
+    rate_inside: it does: v = momentum v + rate g';  w -= v; Nesterov: w -= rate g' + momentum v.
+    Decay is L2, or `decoupled` (Loshchilov and Hutter 2019): g' = g, and w -= rate weight_decay w before the step.
     """
 
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    decoupled: bool = False
+    rate_inside: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
@@ -41,8 +44,10 @@ class Adam:
     m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
     w -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t counted from 1.
 
-    Decay acts on weights alone: as L2, g' = g + weight_decay w, or `decoupled` (AdamW, Loshchilov and Hutter 2019):
-    g' = g, and w -= rate weight_decay w before the step.
+    epsilon_hat: before it instead (their section 2, end): w -= rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) +
+    epsilon).
+    Decay is L2, g' = g + weight_decay w, or `decoupled` (AdamW, Loshchilov and Hutter 2019): g' = g, and
+    w -= rate weight_decay w before the step.
     """
 
     beta1: float = 0.9
@@ -50,6 +55,7 @@ class Adam:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     decoupled: bool = False
+    epsilon_hat: bool = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1 and self.epsilon > 0 and self.weight_decay >= 0):
@@ -70,22 +76,23 @@ class Training:
 
     label_smoothing s: the target is 1 - s + s / classes for the label and s / classes for every other class (Szegedy et
     al. 2015, section 7). Each auxiliary classifier adds its own loss times its weight.
+    decay_all: weight decay acts on every trained array; else on weights alone, not on biases, gamma or beta.
     """
 
     optimizer: Optimizer = SGD()
     label_smoothing: float = 0.0
+    decay_all: bool = False
+
+    def decay(self, parameter: str) -> float:
+        """The weight decay of the parameter of this name."""
+        return self.optimizer.weight_decay if self.decay_all or parameter.endswith(".weight") else 0.0
 
     def to_json(self) -> dict[str, Any]:
         optimizer = {"kind": type(self.optimizer).__name__, **asdict(self.optimizer)}
-        return {"optimizer": optimizer, "label_smoothing": self.label_smoothing}
+        return {"optimizer": optimizer, "label_smoothing": self.label_smoothing, "decay_all": self.decay_all}
 
     @staticmethod
     def from_json(thing: dict[str, Any]) -> Training:
         kinds: dict[str, type[SGD] | type[Adam]] = {"SGD": SGD, "Adam": Adam}
         given = dict(thing["optimizer"])
-        return Training(kinds[given.pop("kind")](**given), thing["label_smoothing"])
-
-
-def decays(parameter: str) -> bool:
-    """Whether weight decay acts on the parameter of this name: on weights alone."""
-    return parameter.endswith(".weight")
+        return Training(kinds[given.pop("kind")](**given), thing["label_smoothing"], thing["decay_all"])

@@ -457,15 +457,33 @@ RATES = (0.1, 0.1, 0.01)
         # The velocity is 1, 1.9 and 2.71; one that held the rate would give 0.529 in the end.
         pytest.param(SGD(0.9), RATES, (1, 1, 1), (0.9, 0.71, 0.6829), id="momentum"),
         pytest.param(SGD(0.9, nesterov=True), RATES, (1, 1, 1), (0.81, 0.539, 0.50461), id="nesterov"),
+        pytest.param(SGD(0.9, rate_inside=True), RATES, (1, 1, 1), (0.9, 0.71, 0.529), id="momentum, rate inside"),
+        pytest.param(
+            SGD(0.9, nesterov=True, rate_inside=True),
+            RATES,
+            (1, 1, 1),
+            (0.81, 0.539, 0.3661),
+            id="nesterov, rate inside",
+        ),
         pytest.param(SGD(weight_decay=0.1), RATES, (1, 1, 1), (0.89, 0.7811, 0.7703189), id="decay"),
-        # Decoupled it would be 0.6911 after two steps.
         pytest.param(SGD(0.9, weight_decay=0.1), (0.1, 0.1), (1, 1), (0.89, 0.6821), id="momentum, decay"),
+        pytest.param(
+            SGD(0.9, weight_decay=0.1, decoupled=True),
+            (0.1, 0.1),
+            (1, 1),
+            (0.89, 0.6911),
+            id="momentum, decoupled decay",
+        ),
         pytest.param(Adam(epsilon=1e-4), (1e-3,), (1e-3,), (1 - 1e-3 / 1.1,), id="adam, epsilon outside"),
         # Moments 1/2, 1/2 and 7/4, 19/4, which corrected are 1, 1 and 7/3, 19/3.
         pytest.param(
             Adam(0.5, 0.5, 1.0), (0.1, 0.01), (1, 3), (0.95, 0.95 - 0.01 * 7 / 3 / (sqrt(19 / 3) + 1)), id="adam"
         ),
         pytest.param(Adam(0.5, 0.75, 1.0), (0.1,), (2,), (1 - 0.1 * 2 / 3,), id="adam, two betas"),
+        # Moments 1/2 and 1/2: 0.1 sqrt(1/2) / (1/2) * 1/2 / (sqrt(1/2) + 1).
+        pytest.param(
+            Adam(0.5, 0.5, 1.0, epsilon_hat=True), (0.1,), (1,), (1 - 0.1 / (1 + sqrt(2)),), id="adam, epsilon before"
+        ),
         pytest.param(Adam(epsilon=1.0, weight_decay=0.1), (0.1,), (1,), (1 - 0.1 * 1.1 / 2.1,), id="adam, decay"),
         pytest.param(Adam(epsilon=1.0, weight_decay=0.1, decoupled=True), (0.1,), (1,), (0.94,), id="adamw"),
     ],
@@ -476,7 +494,7 @@ def test_optimizer(
     weights: Weights = {"D.weight": np.ones(1)}
     found = []
     for step, (rate, gradient) in enumerate(zip(rates, gradients), 1):
-        update(weights, "D.weight", np.array([gradient], float), rule, rate, step)
+        update(weights, "D.weight", np.array([gradient], float), Training(rule), rate, step)
         found.append(weights["D.weight"].item())
     assert found == pytest.approx(expected, rel=ROUNDING)
     assert set(weights) == {"D.weight", *(f"D.weight/{slot}" for slot in rule.slots)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Dense, Flatten, Network
-from frameworks.training import SGD, Adam, Training, decays
+from frameworks.training import SGD, Adam, Training
 from frameworks.weights import SCHEMES, initial, resize_matrix, window_counts
 
 NET = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense", 40)])
@@ -79,5 +80,8 @@ def test_values_that_cannot_be_are_refused(bad: object) -> None:
 
 
 def test_decay_acts_on_weights_alone() -> None:
-    decayed = {p.role for name in NETWORKS for p in NETWORKS[name]().parameters if decays(p.name)}
-    assert decayed == {"weight"}
+    training = Training(SGD(weight_decay=0.1))
+    parameters = [parameter for name in NETWORKS for parameter in NETWORKS[name]().parameters]
+    assert {parameter.role for parameter in parameters if training.decay(parameter.name)} == {"weight"}
+    everything = replace(training, decay_all=True)
+    assert all(everything.decay(parameter.name) for parameter in parameters)
