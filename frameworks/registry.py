@@ -19,6 +19,7 @@ class Realisation:
     adapter: str  # the class in that module
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces the pin of this one
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
+    modes: tuple[str, ...] = ()  # ways of running it beside the one that its documentation teaches: torch:compile
 
 
 REALISATIONS: dict[str, Realisation] = {
