@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import schedule
+from benchmarks import augment, certified, checkpoint, schedule
+from benchmarks.augment import Change
 from benchmarks.data import Dataset
+from benchmarks.rates import CONSTANT, Schedule
 from benchmarks.record import Folder, History
 from benchmarks.session import Session
 from frameworks import weights
@@ -45,7 +47,12 @@ class Job:
     precision: str
     threads: int
     dataset: str
+    trial_sha256: str = ""  # of the network that a certificate is about
     mode: str = ""
+    schedule: Schedule = CONSTANT
+    changes: tuple[Change, ...] = ()
+    permutation: int | None = None
+    tested_in_training_mode: bool = False
 
     @property
     def cell(self) -> str:
@@ -55,8 +62,13 @@ class Job:
 class Cell:
     """A job on its worker. Every method may raise `WorkerFailed` or `Unavailable`: then this cell is over."""
 
-    def __init__(self, job: Job, data: Dataset, folder: Folder, scratch: Path, history: History) -> None:
+    def __init__(
+        self, job: Job, data: Dataset, folder: Folder, scratch: Path, history: History, save: bool = False
+    ) -> None:
         self.job, self.data, self.folder, self.scratch, self.history = job, data, folder, scratch, history
+        self.save = save  # the weights after the last epoch
+        steps = -(-job.train_size // job.batch_size)
+        self.rates = job.rate * job.schedule.factors(job.epochs, steps).reshape(job.epochs, steps)
         self.epoch = len(history.epochs)  # finished so far
         self.over = history.finished
         self.session: Session | None = None
@@ -74,7 +86,7 @@ class Cell:
             "build", network=to_json(job.network), training=job.training.to_json(), setting=where
         )
         filled = self.session.request("set_weights", path=str(self._weights()))
-        loaded = [self._load("train", job.train_size), self._load("test", job.test_size)]
+        loaded = [self._load("train", self._images("train")), self._load("test", self._images("test"))]
         arrays = built["arrays"].values()
         self.folder.append(
             job.cell,
@@ -83,6 +95,7 @@ class Cell:
             versions=started["versions"],
             settings=built["settings"],
             departures=built["departures"],
+            certificate=self._certificate(started["file"], started["versions"]),
             params=sum(int(np.prod(shape)) for shape, trained in arrays if trained),
             buffers=sum(int(np.prod(shape)) for shape, trained in arrays if not trained),
             import_seconds=started["seconds"],
@@ -95,6 +108,7 @@ class Cell:
         """One epoch and its evaluation; the record of it, already on disk."""
         began = time.perf_counter()
         job, number = self.job, self.epoch + 1
+        drawn = self._draw(number) if job.changes else {}
         order = self._order(number)
         cuts = schedule.slices(
             job.train_size, job.batch_size, job.network.multiply_adds, job.device, first_alone=number == 1
@@ -103,21 +117,21 @@ class Cell:
         losses: list[float] = []
         correct = 0
         for place, (start, stop) in enumerate(cuts):
-            steps = -(-(stop - start) // job.batch_size)
+            steps = slice(start // job.batch_size, -(-stop // job.batch_size))
             answer = self._ask(
                 "train",
                 order=str(order),
                 start=start,
                 stop=stop,
                 batch_size=job.batch_size,
-                rates=[job.rate] * steps,
+                rates=self.rates[self.epoch, steps].tolist(),
                 seed=_seed(job.seed, number, place),
             )
             timed.append([stop - start, answer["seconds"]])
             losses += answer["losses"]
             correct += answer["correct"]
             moved(job.cell, self.epoch + stop / job.train_size)
-        tested = self._ask("evaluate", split="test", batch_size=max(job.batch_size, 256))
+        tested = self._test()
         sizes = np.diff([*range(0, job.train_size, job.batch_size), job.train_size])
         record: dict[str, Any] = {
             "epoch": number,
@@ -129,9 +143,11 @@ class Cell:
             "test_loss": tested["loss"],
             "test_accuracy": tested["accuracy"],
             "evaluation_seconds": tested["seconds"],
+            **drawn,
         }
         self._ask("get_weights", path=str(self._checkpoint(number)))
         at_work = sum(seconds for _, seconds in timed) + (record["first_step_seconds"] or 0) + tested["seconds"]
+        at_work += sum(seconds or 0 for seconds in drawn.values())
         record["harness_seconds"] = time.perf_counter() - began - at_work
         self.folder.append(job.cell, "epoch", **record)
         self._checkpoint(number - 1).unlink(missing_ok=True)
@@ -140,7 +156,9 @@ class Cell:
         return record
 
     def finish(self) -> None:
-        """Read the peak memory, write the end, let the worker go."""
+        """Read the peak memory, keep the weights if asked to, write the end, let the worker go."""
+        if self.save:
+            self._keep()
         last = self.history.epochs[-1]["train_loss"]
         diverged = None if math.isfinite(last) else f"diverged: the training loss is {last}"
         self._end("ok", diverged, **self._ask("memory"))
@@ -167,10 +185,67 @@ class Cell:
         assert self.session is not None, "open() comes first"
         return self.session.request(command, **arguments)
 
-    def _load(self, split: str, count: int) -> float:
-        files = getattr(self.data, split)
-        answer = self._ask("load", split=split, images=str(files.images), labels=str(files.labels), count=count)
+    def _certificate(self, module: str, versions: dict[str, str]) -> dict[str, str] | None:
+        """The certificate that covers this network in this framework as it is here, if there is one."""
+        job, code, version = self.job, certified.code_sha256(module), certified.version(versions)
+        return certified.find(certified.key(job.trial_sha256, code, version, job.mode, job.precision, job.device))
+
+    def _load(self, split: str, images: Path, labels: str = "") -> float:
+        """Put pictures on the device as one of the two splits, with the labels of that or another one."""
+        count = self.job.train_size if (labels or split) == "train" else self.job.test_size
+        files = getattr(self.data, labels or split)
+        answer = self._ask("load", split=split, images=str(images), labels=str(files.labels), count=count)
         return float(answer["seconds"])
+
+    def _images(self, split: str) -> Path:
+        """The pictures of a split, their pixels in the other order where the job has one."""
+        job, images = self.job, Path(getattr(self.data, split).images)
+        if job.permutation is None:
+            return images
+        path = self.scratch / f"{split}.permuted.{job.permutation}.npy"
+        if not path.exists():
+            np.save(path, augment.permuted(np.load(images, mmap_mode="r"), job.permutation))
+        return path
+
+    def _draw(self, epoch: int) -> dict[str, float | None]:
+        """Change the training pictures for an epoch and load them; None for the drawing that another cell has done."""
+        job, seconds = self.job, None
+        path = self.scratch / f"changed.{job.seed}.{epoch}.npy"
+        if not path.exists():
+            began = time.perf_counter()
+            images = np.load(self._images("train"), mmap_mode="r")[: job.train_size]
+            np.save(path, augment.drawn(images, job.changes, job.seed, epoch))
+            seconds = time.perf_counter() - began
+            # All cells of a group are in this epoch now; what a worker still maps stays until it lets go.
+            path.with_name(f"changed.{job.seed}.{epoch - 1}.npy").unlink(missing_ok=True)
+        return {"augment_seconds": seconds, "reload_seconds": self._load("train", path)}
+
+    def _test(self) -> dict[str, Any]:
+        """Loss, accuracy and seconds over the test pictures."""
+        job, batch_size = self.job, max(self.job.batch_size, 256)
+        if not job.tested_in_training_mode:
+            return self._ask("evaluate", split="test", batch_size=batch_size)
+        # Steps with a rate of 0 on the test pictures: dropout is at work, and only what is set back afterwards moves.
+        sizes = np.diff([*range(0, job.test_size, batch_size), job.test_size])
+        path, order = self.scratch / f"{job.cell}.npz", self.scratch / f"straight.{job.test_size}.npy"
+        np.save(order, np.arange(job.test_size))
+        self._ask("get_weights", path=str(path))
+        self._load("train", self._images("test"), labels="test")
+        steps = {"rates": [0.0] * len(sizes), "seed": _seed(job.seed, self.epoch + 1)}
+        answer = self._ask("train", order=str(order), start=0, stop=job.test_size, batch_size=batch_size, **steps)
+        self._load("train", self._images("train"))
+        self._ask("set_weights", path=str(path))
+        loss = float(np.average(answer["losses"], weights=sizes))
+        return {"loss": loss, "accuracy": answer["correct"] / job.test_size, "seconds": answer["seconds"]}
+
+    def _keep(self) -> None:
+        """The trained weights as a file that any framework can predict with."""
+        path = self.folder.path / "weights" / f"{self.job.cell}.npz"
+        path.parent.mkdir(exist_ok=True)
+        with np.load(self._weights(), allow_pickle=False) as arrays:
+            trained = {parameter.name: arrays[parameter.name] for parameter in self.job.network.parameters}
+        about = {name: getattr(self.job, name) for name in ("framework", "seed", "epochs", "dataset", "permutation")}
+        checkpoint.save(path, self.job.network, trained, about)
 
     def _weights(self) -> Path:
         """The last finished epoch's, or those that every framework starts from."""

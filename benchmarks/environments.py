@@ -33,6 +33,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from platformdirs import user_cache_path
 
+from benchmarks.adapters import worker_path
 from benchmarks.errors import BadInput
 from frameworks.adapter import Unavailable
 from frameworks.registry import COMPANIONS, REALISATIONS, Realisation
@@ -109,6 +110,10 @@ def environment(requested: Requested, pythons: Mapping[str, str], *, device: Dev
     for key in (requested.label, requested.name):
         if key in pythons:
             return Environment(_named(key, pythons[key], requested), (), "named with --python")
+    if realisation.outside:
+        if requested.version:
+            raise BadInput(f"--fw {requested.label}: nothing tells how to install it; --python {requested.name}=PATH")
+        return Environment(Path(sys.executable), (), "running interpreter")
     wanted = requirements(realisation, requested.version, device)
     texts = tuple(map(str, wanted))
     if RUNNING in SpecifierSet(realisation.python) and all(map(satisfied, wanted)):
@@ -156,9 +161,7 @@ def of_extra(requires: Iterable[str], extra: str) -> list[Requirement]:
 
 def satisfied(requirement: Requirement) -> bool:
     """Whether the running interpreter has it, extras included."""
-    outside = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
-    path = [folder for folder in sys.path if os.path.abspath(folder) not in outside]
-    found = next(iter(importlib.metadata.distributions(name=requirement.name, path=path)), None)
+    found = next(iter(importlib.metadata.distributions(name=requirement.name, path=worker_path())), None)
     if not found or not requirement.specifier.contains(found.version, prereleases=True):
         return False
     return all(satisfied(each) for extra in requirement.extras for each in of_extra(found.requires or [], extra))
@@ -202,10 +205,10 @@ def _named(key: str, text: str, requested: Requested) -> Path:
         raise BadInput(f"{option}: no such interpreter; give its path, or a name that PATH has, such as python3")
     package = REALISATIONS[requested.name].package
     try:
-        versions = installed_versions(Path(found), [package])
+        versions = installed_versions(Path(found), [package] if package else [])
     except _NOT_TOLD as error:
         raise BadInput(f"{option}: it does not run as a Python interpreter ({type(error).__name__})") from None
-    if package not in versions:
+    if package and package not in versions:
         raise BadInput(f"{option}: that Python {versions['python']} has no {package}; install it there: -m pip install")
     if requested.version and not SpecifierSet(f"=={requested.version}").contains(versions[package], prereleases=True):
         raise BadInput(f"{option}: it has {package} {versions[package]}, and {requested.label} was asked for")

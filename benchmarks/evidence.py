@@ -7,8 +7,8 @@ is a list of tensors by place, in the order in which a fault would show first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from math import prod
@@ -19,30 +19,34 @@ import numpy as np
 
 from frameworks.adapter import Array, Weights
 from frameworks.reference import Reference, without_dropout
-from frameworks.spec import BatchNorm, Dropout, Network, Node, Scale, SpecError, to_json
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.semantics import Native, natively
+from frameworks.spec import Auxiliary, BatchNorm, Dropout, Network, Node, Scale, SpecError, to_json
+from frameworks.training import SGD, Adam, Training
 from frameworks.weights import initial
 from frameworks.worker import Worker
 
 Ask: TypeAlias = Callable[..., dict[str, Any]]  # ask("build", network=..., ...)
 
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": SGD(),
-    "sgd, decay": SGD(weight_decay=0.01),
-    "momentum": SGD(momentum=0.9),
-    "momentum, decay": SGD(momentum=0.9, weight_decay=0.01),
-    "nesterov": SGD(momentum=0.9, nesterov=True),
-    "nesterov, decay": SGD(momentum=0.9, nesterov=True, weight_decay=0.01),
-    # An epsilon that shows where it stands; and a gradient that is 0 but for rounding, as that of a bias before batch
-    # norm, moves the bias by a share of it and not by a whole step of noise.
-    "adam": Adam(epsilon=1e-4),
-    "adam, decay": Adam(epsilon=1e-4, weight_decay=0.01),
-    "adamw": Adam(epsilon=1e-4, weight_decay=0.01, decoupled=True),
+# Adam's epsilon shows where it stands; and a gradient that is 0 but for rounding, as that of a bias before batch norm,
+# moves the bias by a share of it and not by a whole step of noise.
+EPSILON, DECAY = 1e-4, 0.01
+CASES: dict[str, Training] = {
+    "sgd": Training(SGD()),
+    "sgd, decay": Training(SGD(weight_decay=DECAY)),
+    "sgd, smoothed labels": Training(SGD(), label_smoothing=0.1),
+    "momentum": Training(SGD(momentum=0.9)),
+    "momentum, decay": Training(SGD(momentum=0.9, weight_decay=DECAY)),
+    "nesterov": Training(SGD(momentum=0.9, nesterov=True)),
+    "nesterov, decay": Training(SGD(momentum=0.9, nesterov=True, weight_decay=DECAY)),
+    "adam": Training(Adam(epsilon=EPSILON)),
+    "adamw": Training(Adam(epsilon=EPSILON, weight_decay=DECAY, decoupled=True)),
+    "adam, decay": Training(Adam(epsilon=EPSILON, weight_decay=DECAY)),
 }
-# A large network takes every step slowly, and an optimiser does not know which network it moves: it gets the two that
-# hold every term of the others. LARGE: trained values of the trial's network.
-BOTH, LARGE = ("momentum, decay", "adam, decay"), 1_000_000
-STEPS = (1, 10, 50)  # weights are compared after the first two, losses up to the last
+# A large network takes every step slowly, and an optimiser does not know which network it moves: such a network gets
+# the one that has the most terms, for as many steps as its weights are looked at. LARGE: trained values.
+LARGE, LARGE_CASES = 1_000_000, ("adam, decay",)
+STEPS = (1, 10)  # after which weights are compared
+CURVE = 50  # losses, in the last case
 
 
 # In the order in which a fault shows first.
@@ -52,7 +56,7 @@ STAGES = (
 
 
 class Place(NamedTuple):
-    """Where a tensor belongs: the stage, the optimiser's name or nothing, the step or 0, and the tensor's name."""
+    """Where a tensor belongs: the stage, the training's name or nothing, the step or 0, and the tensor's name."""
 
     stage: str
     case: str
@@ -60,37 +64,70 @@ class Place(NamedTuple):
     tensor: str
 
 
-Evidence: TypeAlias = dict[Place, Array]
+Evidence: TypeAlias = Mapping[Place, Array]
+Piece: TypeAlias = tuple[Place, Array]
 
 
 @dataclass(frozen=True)
 class Trial:
     """A network and all that is put to it."""
 
-    network: Network  # without dropout
+    given: Network
+    network: Network  # the same behind the pixels, without dropout
     dropping: Network  # with it
+    seed: int
     images: Array
     labels: Array
     weights: Weights
-    cases: dict[str, Optimizer]
+    cases: dict[str, Training]
     batch_size: int
+    curve: int  # steps of the last case
+
+    def again(self) -> Trial:
+        """The same with the next seed."""
+        return Trial.of(self.given, self.seed + 1, self.batch_size, self.curve)
 
     @staticmethod
-    def of(network: Network, seed: int, batch_size: int) -> Trial:
-        """The trial of a network for a seed: four batches of pictures, so that batches differ."""
+    def of(network: Network, seed: int, batch_size: int, curve: int | None = None) -> Trial:
+        """The trial of a network for a seed: four batches of pictures, so that batches differ.
+
+        curve: the losses that are compared; None: `CURVE`, and no more than the weights need for a large network.
+        """
         stream = np.random.default_rng(seed)
         dropping = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(dropping)
         images = stream.integers(0, 256, (4 * batch_size, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, 4 * batch_size)
-        names = OPTIMIZERS if plain.trainable <= LARGE else BOTH
-        cases = {name: OPTIMIZERS[name] for name in names}
-        return Trial(plain, dropping, images, labels, _telling(plain, seed), cases, batch_size)
+        large = plain.trainable > LARGE
+        cases = {name: CASES[name] for name in (LARGE_CASES if large else CASES)}
+        steps = curve or (STEPS[-1] if large else CURVE)
+        return Trial(network, plain, dropping, seed, images, labels, _telling(plain, seed), cases, batch_size, steps)
+
+    def natively(self, native: Native) -> Trial:
+        """The same as a framework's own user would get it; see `frameworks/semantics.py`. Adam's epsilon stays."""
+        native = replace(native, epsilon=replace(native.epsilon, value=EPSILON))
+        network, dropping = (natively(net, Training(), native)[0] for net in (self.network, self.dropping))
+        cases = {name: natively(self.network, training, native)[1] for name, training in self.cases.items()}
+        return replace(self, network=network, dropping=dropping, cases=cases)
 
     def rates(self, case: str, steps: int) -> list[float]:
-        """A rate that halves after every third step, so that a rate kept in the velocity shows."""
-        first = 1e-3 if isinstance(self.cases[case], Adam) else 1e-2
+        """A rate that halves after every third step, so that a rate kept in the velocity shows.
+
+        Adam moves every value by about the rate, and values of a large network are small: moved too far, it is chaos
+        that is compared. At 1e-3 GoogLeNet's losses in float32 differ by half after ten steps, in every framework.
+        """
+        first = (
+            (1e-4 if self.network.trainable > LARGE else 1e-3) if isinstance(self.cases[case].optimizer, Adam) else 1e-2
+        )
         return [first * 0.5 ** (step // 3 % 3) for step in range(steps)]
+
+    @property
+    def order(self) -> Array:
+        """The pictures again and again: batch after batch, then the same in another order."""
+        count = len(self.images)
+        stream = np.random.default_rng(count)
+        rounds = -(-max(self.curve, STEPS[-1]) * self.batch_size // count)
+        return np.concatenate([stream.permutation(count) for _ in range(rounds)])
 
 
 def small(network: Network) -> Network:
@@ -118,7 +155,7 @@ def _enough(network: Network) -> bool:
 
 
 def _telling(network: Network, seed: int) -> Weights:
-    """Initial weights in which nothing is 0 or 1 that a fault could hide behind."""
+    """Initial weights in which nothing is 0 or 1 that a fault could hide behind; float32 has each of them exactly."""
     weights = initial(network, seed, "he_normal")
     stream = np.random.default_rng([seed, 1])
     for parameter in network.parameters:
@@ -127,7 +164,7 @@ def _telling(network: Network, seed: int) -> Weights:
             weights[parameter.name] = stream.normal(0, 0.1, shape)
         elif parameter.role in ("gamma", "running_var"):
             weights[parameter.name] = stream.uniform(0.5, 1.5, shape)
-    return weights
+    return {name: array.astype(np.float32).astype(np.float64) for name, array in weights.items()}
 
 
 def _predecessors(nodes: Sequence[Node], last: str = "") -> dict[str, str]:
@@ -142,6 +179,15 @@ def _predecessors(nodes: Sequence[Node], last: str = "") -> dict[str, str]:
     return found
 
 
+def _computed(nodes: Sequence[Node], training: bool) -> Iterator[Node]:
+    """The nodes in the order of their outputs, what a layer holds before the layer; heads in training alone."""
+    for node in nodes:
+        if training or not isinstance(node.layer, Auxiliary):
+            for branch in node.branches:
+                yield from _computed(branch, training)
+        yield node
+
+
 class Judge:
     """The NumPy reference, answering as a worker does."""
 
@@ -154,88 +200,94 @@ class Judge:
         return answer
 
 
-def gather(ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path) -> tuple[Evidence, list[str]]:
-    """Put a trial to a worker: the evidence, arrays' shapes first, last losses last, and the departures it declares."""
-    examiner = _Examiner(ask, trial, setting, scratch)
-    *others, longest = trial.cases  # one curve goes on to the last step
-    evidence = dict([*examiner.still(), *examiner.dropped()])
-    for case in others:
-        evidence.update(examiner.moving(case, STEPS[1]))
-    evidence.update(examiner.moving(longest, STEPS[-1]))
-    return evidence, examiner.departures
+class Examination:
+    """A trial put to a worker: `pieces` gives the evidence one by one, arrays' shapes first, last losses last.
 
+    scratch: a folder of this examination's own. departures: the names of those that the framework declares, and
+    settings: as it found them; both are known once it has built a network.
+    """
 
-class _Examiner:
     def __init__(self, ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path) -> None:
         self.ask, self.trial, self.setting, self.scratch = ask, trial, setting, scratch
         self.departures: list[str] = []
-        files = {"images": trial.images, "labels": trial.labels, "order": self._order()}
-        for name, array in files.items():
-            np.save(scratch / f"{name}.npy", array)
-        np.savez(scratch / "weights.npz", **trial.weights)  # type: ignore[arg-type]
-        few = trial.images[: trial.batch_size], trial.labels[: trial.batch_size]
-        np.save(scratch / "few_images.npy", few[0])
-        np.save(scratch / "few_labels.npy", few[1])
+        self.settings: dict[str, str] = {}
 
-    def still(self) -> Iterator[tuple[Place, Array]]:
+    def pieces(self) -> Iterator[Piece]:
+        self._write()
+        yield from self._still()
+        yield from self._dropped()
+        for case in self.trial.cases:
+            yield from self._moving(case)
+
+    def _write(self) -> None:
+        trial, few = self.trial, slice(self.trial.batch_size)
+        files = {"images": trial.images, "labels": trial.labels, "order": trial.order}
+        files |= {"few_images": trial.images[few], "few_labels": trial.labels[few]}
+        for name, array in files.items():
+            np.save(self.scratch / f"{name}.npy", array)
+        np.savez(self.scratch / "weights.npz", **trial.weights)  # type: ignore[arg-type]
+
+    def _still(self) -> Iterator[Piece]:
         """What is computed without moving a weight."""
         for name, (shape, trained) in self._build(next(iter(self.trial.cases)))["arrays"].items():
             yield Place("parameters", "", 0, name), np.array([*shape, trained])
         for stage, training in (("evaluation", False), ("training", True)):
             found = self._arrays("activations", images=self._file("few_images"), training=training)
-            for _, node in self.trial.network.walk():
-                if node.path in found:  # what an auxiliary classifier holds is absent in evaluation
+            for node in _computed(self.trial.network.nodes, training):
+                if node.path in found:
                     yield Place(stage, "", 0, node.path), found[node.path]
         answer = self._answer("gradients", images=self._file("few_images"), labels=self._file("few_labels"))
         yield Place("loss", "", 0, "loss"), np.array(answer["loss"])
-        gradients = self._written()
-        for parameter in reversed(self.trial.network.parameters):
-            if parameter.name in gradients:
-                yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
-        yield Place("gradients", "", 0, "input"), gradients["input"]
+        with self._written() as gradients:
+            for parameter in reversed(self.trial.network.parameters):
+                if parameter.name in gradients:
+                    yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
+            yield Place("gradients", "", 0, "input"), gradients["input"]
 
-    def dropped(self) -> Iterator[tuple[Place, Array]]:
+    def _dropped(self) -> Iterator[Piece]:
         """What goes into each dropout and what comes out in training, one above the other."""
         before = _predecessors(self.trial.dropping.nodes)
         if before:
             self._build(next(iter(self.trial.cases)), self.trial.dropping)
+            found = self._arrays("activations", images=self._file("few_images"), training=False)
+            for path in before:
+                yield Place("evaluation", "with dropout", 0, path), found[path]
             found = self._arrays("activations", images=self._file("images"), training=True)
             for path, last in before.items():
                 yield Place("dropout", "", 0, path), np.stack([found[last], found[path]])
 
-    def moving(self, case: str, steps: int) -> Iterator[tuple[Place, Array]]:
-        """Steps of an optimiser from the trial's weights: its arrays after the first and the tenth, and all losses."""
+    def _moving(self, case: str) -> Iterator[Piece]:
+        """Steps from the trial's weights: the network's arrays after the first and the tenth, and all losses."""
         self._build(case)
         for split in ("train", "test"):
             files = {"images": self._file("images"), "labels": self._file("labels")}
             self.ask("load", split=split, count=len(self.trial.images), **files)
+        if case == next(iter(self.trial.cases)):
+            path = self._file("answer")
+            self.ask("predict", split="test", batch_size=len(self.trial.images) - 1, path=path)  # the last batch: one
+            yield Place("evaluation", "predicted", 0, self.trial.network.nodes[-1].path), np.load(path)
+        steps, batch = self.trial.curve if case == list(self.trial.cases)[-1] else STEPS[-1], self.trial.batch_size
         rates = self.trial.rates(case, steps)
-        batch = self.trial.batch_size
         for start, stop in pairwise([0, *[step for step in STEPS if step < steps], steps]):
             slice_ = {"start": start * batch, "stop": stop * batch, "batch_size": batch, "rates": rates[start:stop]}
             losses = self.ask("train", order=self._file("order"), seed=0, **slice_)["losses"]
-            if stop <= STEPS[1]:
-                found = self._arrays("get_weights")
-                for parameter in self.trial.network.parameters:
-                    stage = "optimisers" if parameter.trainable else "running statistics"
-                    yield Place(stage, case, stop, parameter.name), found[parameter.name]
+            if stop in STEPS:
+                self._answer("get_weights", slots=False)
+                with self._written() as found:
+                    for parameter in self.trial.network.parameters:
+                        stage = "optimisers" if parameter.trainable else "running statistics"
+                        yield Place(stage, case, stop, parameter.name), found[parameter.name]
             for step, loss in enumerate(losses, start + 1):
                 yield Place("curve", case, step, "loss"), np.array(loss)
 
     def _build(self, case: str, network: Network | None = None) -> dict[str, Any]:
-        recipe = Training(self.trial.cases[case]).to_json()
+        recipe = self.trial.cases[case].to_json()
         described = to_json(network or self.trial.network)
         built = self.ask("build", network=described, training=recipe, setting=self.setting)
         self.ask("set_weights", path=str(self.scratch / "weights.npz"))
-        self.departures = built["departures"]
+        self.departures[:] = built["departures"]
+        self.settings = built["settings"]
         return built
-
-    def _order(self) -> Array:
-        """The pictures again and again: batch after batch, then the same in another order."""
-        count = len(self.trial.images)
-        stream = np.random.default_rng(count)
-        rounds = -(-STEPS[-1] * self.trial.batch_size // count)
-        return np.concatenate([stream.permutation(count) for _ in range(rounds)])
 
     def _file(self, name: str) -> str:
         return str(self.scratch / f"{name}.npy")
@@ -245,8 +297,25 @@ class _Examiner:
 
     def _arrays(self, command: str, **arguments: Any) -> Weights:
         self._answer(command, **arguments)
-        return self._written()
-
-    def _written(self) -> Weights:
-        with np.load(self.scratch / "answer.npz", allow_pickle=False) as arrays:
+        with self._written() as arrays:
             return dict(arrays)
+
+    def _written(self) -> Any:
+        """The last answer's arrays, each read when it is asked for."""
+        return np.load(self.scratch / "answer.npz", allow_pickle=False)
+
+
+KEPT = 1 << 20  # bytes of an array that stays in memory; larger ones of the truth lie in files
+
+
+def truth(trial: Trial, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
+    """The reference's evidence; the large arrays are mapped from files in `scratch`."""
+    where = {"device": "cpu", "precision": "float64", "threads": 1, "mode": ""}
+    found: dict[Place, Array] = {}
+    for number, (place, array) in enumerate(Examination(Judge(departures), trial, where, scratch).pieces()):
+        if array.nbytes > KEPT:
+            file = scratch / f"truth.{number}.npy"
+            np.save(file, array)
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        found[place] = array
+    return found

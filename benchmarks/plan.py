@@ -9,14 +9,16 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.cell import Job
+from benchmarks.certified import trial_sha256
 from benchmarks.data import DATASETS, Dataset, dataset
 from benchmarks.environments import parse_frameworks
 from benchmarks.errors import BadInput
 from benchmarks.networks import network
 from benchmarks.progress import Show
-from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
+from benchmarks.rates import CONSTANT
+from benchmarks.recipes import DEFAULT, EXPERIMENTS, OPTIMIZERS, RECIPES, Experiment, Recipe
 from frameworks.networks import NETWORKS
-from frameworks.spec import Network, Resize, times
+from frameworks.spec import Network, Resize, SpecError, times
 from frameworks.training import Optimizer
 
 MINI = "fashion-mnist-mini"
@@ -49,10 +51,15 @@ class Request:
     test_size: int | None = None
     timeout: float = 600.0
     quick: bool = False
+    experiment: str = ""  # in EXPERIMENTS; its recipe then serves all its networks
+    variant: str = "as-written"  # of the experiment
+    scale: float = 1.0  # of the experiment's epochs, and of its pictures
+    save: bool = False  # the trained weights
     pythons: Mapping[str, str] = field(default_factory=dict)
+    adapters: Sequence[str] = ()  # frameworks from outside, file.py:Class
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout"):
+        for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout", "scale"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BadInput(f"--{name.replace('_', '-')} {value}: it is more than 0")
@@ -60,14 +67,22 @@ class Request:
             value = getattr(self, name)
             if value is not None and value not in there_is:
                 raise BadInput(f"--{name} {value}: no such {name}; there are {', '.join(there_is)}")
+        if self.scale > 1:
+            raise BadInput(f"--scale {self.scale:g}: 1 is the whole experiment; --epochs makes it longer")
         if not self.net or not self.seeds:
             raise BadInput("--net and --seed name at least one network and one seed")
         if min(self.seeds) < 0:
             raise BadInput(f"--seed {min(self.seeds)}: seeds are 0 or more")
 
+    @property
+    def chosen(self) -> Experiment | None:
+        """The experiment that is asked for, in its variant."""
+        return EXPERIMENTS[self.experiment].variants[self.variant] if self.experiment else None
+
     def recipe(self, name: str) -> Recipe:
         """The network's recipe with the options in place."""
-        recipe = RECIPES.get(name, DEFAULT)
+        recipe = self.chosen.recipe if self.chosen else RECIPES.get(name, DEFAULT)
+        recipe = replace(recipe, epochs=max(1, round(recipe.epochs * self.scale)))
         if self.quick:
             recipe = replace(recipe, dataset=MINI, epochs=2, batch_size=min(recipe.batch_size, 64), shuffle=True)
         if self.optimizer:
@@ -83,11 +98,14 @@ def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
         raise BadInput(f"{wanted.name}: its last layer gives {times(wanted.output)}; put Flatten() after it")
     if wanted.classes < data.classes:
         raise BadInput(f"{wanted.name}: {wanted.classes} outputs for the {data.classes} classes of {data.name}")
-    net = wanted.with_input((channels, *wanted.input[1:]))
+    net = wanted.with_input((channels, *((recipe.side, recipe.side) if recipe.side else wanted.input[1:])))
     front = [*recipe.pixels]
     if net.input[1:] != tuple(size):
         front.append(Resize("resize", *net.input[1:]))
-    return net.after(*front, input=data.input)
+    try:
+        return net.after(*front, input=data.input)
+    except SpecError as error:
+        raise BadInput(f"{error}: the recipe of {wanted.name} is not for {data.name}") from None
 
 
 def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Dataset]]:
@@ -107,7 +125,8 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
         pictures = data[recipe.dataset]
         wanted = network(name, classes=pictures.classes)
         net = fit(wanted, recipe, pictures)
-        train_size, batch_size = pictures.train.count, recipe.batch_size
+        train_size, test_size = (max(1, round(n.count * request.scale)) for n in (pictures.train, pictures.test))
+        batch_size = recipe.batch_size
         if request.quick:
             train_size = min(train_size, max(QUICK_LEAST, int(QUICK_WORK / max(net.multiply_adds, 1))))
             batch_size = request.batch_size or min(batch_size, max(1, train_size // 4))
@@ -124,11 +143,16 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
             shuffle=recipe.shuffle,
             train_size=_within(request.train_size, pictures.train.count, "--train-size", recipe.dataset) or train_size,
             test_size=_within(request.test_size, pictures.test.count, "--test-size", recipe.dataset)
-            or min(pictures.test.count, train_size),
+            or min(test_size, train_size),
             device=device,
             precision=request.precision,
             threads=request.threads,
             dataset=recipe.dataset,
+            trial_sha256=trial_sha256(name),
+            schedule=recipe.schedule,
+            changes=recipe.changes,
+            permutation=recipe.permutation,
+            tested_in_training_mode=recipe.tested_in_training_mode,
         )
         for seed in request.seeds:
             groups.append([replace(job, framework=one.label, mode=one.mode, seed=seed) for one in asked])
@@ -158,14 +182,26 @@ def too_large(group: Sequence[Job]) -> str | None:
 
 def described(job: Job) -> dict[str, Any]:
     """A job as `run.json` keeps it."""
-    optimizer = job.training.optimizer
     return {
         "cell": job.cell,
         "net": job.name,
         **{name: getattr(job, name) for name in _KEPT},
-        "optimizer": told(optimizer),
+        **trained(job),
         "macs": job.network.multiply_adds,
         "spec_sha256": job.network.sha256,
+    }
+
+
+def trained(by: Job | Recipe) -> dict[str, Any]:
+    """How a job or a recipe trains, less its length, as `run.json` keeps it; None for what most do not have."""
+    return {
+        **{name: getattr(by, name) for name in ("dataset", "batch_size", "rate", "initial", "shuffle", "permutation")},
+        "optimizer": told(by.training.optimizer),
+        "label_smoothing": by.training.label_smoothing or None,
+        "decay_all": by.training.decay_all or None,
+        "schedule": None if by.schedule == CONSTANT else repr(by.schedule),
+        "changes": list(map(repr, by.changes)) or None,
+        "tested_in_training_mode": by.tested_in_training_mode or None,
     }
 
 

@@ -142,6 +142,7 @@ def machine() -> dict[str, Any]:
     """The machine's processor, memory, system and GPU, in words."""
     return {
         "processor": _processor(),
+        "governor": _governor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
@@ -163,6 +164,12 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _governor() -> str | None:
+    """How the first core's frequency is chosen, where Linux says so: cpufreq/scaling_governor of its sysfs."""
+    told = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return told.read_text().strip() if told.exists() else None
 
 
 def gpu() -> str | None:

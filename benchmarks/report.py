@@ -27,7 +27,7 @@ COLUMNS = (
     "net framework version mode device precision dataset seed batch_size epochs status reason params buffers macs "
     "train_loss train_accuracy test_accuracy examples_per_second examples_per_second_low examples_per_second_high "
     "relative_speed relative_speed_low relative_speed_high build_seconds first_step_seconds train_seconds "
-    "evaluation_seconds peak_memory_mib import_seconds import_memory_mib load_seconds"
+    "evaluation_seconds peak_memory_mib import_seconds import_memory_mib load_seconds certified certificate"
 ).split()
 
 
@@ -90,8 +90,16 @@ def _row(job: dict[str, Any], histories: dict[str, History], jobs: list[dict[str
         "import_seconds": start.get("import_seconds"),
         "load_seconds": start.get("load_seconds"),
         "import_memory_mib": _mib(start.get("import_memory")),
+        **_certified(start),
         "peak_memory_mib": _mib(end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")),
     }
+
+
+def _certified(start: dict[str, Any]) -> dict[str, str | None]:
+    """Whether the frameworks have been proved to compute this network alike: see `benchmarks.verify`."""
+    found = start.get("certificate") or {"verdict": None, "certificate": None}
+    proved = found["verdict"] in ("ok", "explained")
+    return {"certified": "certified" if proved else "not certified", "certificate": found["certificate"]}
 
 
 def _last(history: History) -> dict[str, Any]:
@@ -154,6 +162,7 @@ def _shown(row: dict[Hashable, Any]) -> dict[str, str]:
         "first step s": _text(row["first_step_seconds"], ".2f"),
         "train s": _text(row["train_seconds"], ".1f"),
         "peak MiB": _text(row["peak_memory_mib"], ",.0f"),
+        "proof": row["certified"],
         "status": row["status"] + (f": {row['reason']}" if row["reason"] else ""),
     }
 

@@ -1,9 +1,10 @@
-"""Who runs when: the order of turns, and the slices into which a turn is cut. Pure functions; no clock, no worker."""
+"""Who runs when: the order of turns, and the slices into which a turn is cut. No worker in sight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,13 +14,39 @@ T = TypeVar("T")
 SLICE = {"cpu": 10e9, "cuda": 10e12}
 
 
-def turns(runners: Sequence[T], rounds: int, first: int = 0) -> Iterator[tuple[int, list[T]]]:
-    """(round, order) for each round from `first` on: A B C, then C B A, and so on.
+def turns(runners: Sequence[T], rounds: int | None, first: int = 0) -> Iterator[tuple[int, list[T]]]:
+    """(round, order) for each round from `first` on, without end for None: A B C, then C B A, and so on.
 
     A drift that is linear in time cancels over each pair of rounds, for every runner has the same mean position.
     """
-    for number in range(first, rounds):
+    for number in count(first) if rounds is None else range(first, rounds):
         yield number, list(runners) if number % 2 == 0 else list(reversed(runners))
+
+
+def take_turns(
+    runners: Sequence[T],
+    play: Callable[[T, int], bool],
+    *,
+    until: float,
+    least: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Rounds, `play(runner, round)` for each runner's slice, until the clock says so and at least `least`; how many.
+
+    Where `play` says False its runner has no more turns, and the others go on. A round that would end too late, if it
+    took as long as the longest so far, is not begun.
+    """
+    living = list(runners)
+    began, longest = clock(), 0.0
+    for number, order in turns(living, None):
+        if not living or (number >= least and began + longest > until):
+            break
+        for runner in order:
+            if not play(runner, number):
+                living.remove(runner)
+        ended = clock()
+        began, longest = ended, max(longest, ended - began)
+    return number
 
 
 def slices(pictures: int, batch_size: int, multiply_adds: int, device: str, first_alone: bool) -> list[tuple[int, int]]:

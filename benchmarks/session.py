@@ -150,9 +150,14 @@ class Session:
         return f"the worker {how} during {self._asked!r}" + (f": {lines[-1][:300]}" if lines else "")
 
 
+def settings(steady: bool) -> dict[str, str]:
+    """What a worker's environment says of memory and of waiting threads, unless the user's own says otherwise."""
+    ours = {**_STEADY_ALLOCATOR, **_NO_SPINNING} if steady else {}
+    return {**ours, **{name: os.environ[name] for name in (*_STEADY_ALLOCATOR, *_NO_SPINNING) if name in os.environ}}
+
+
 def _environment(threads: int, steady: bool) -> dict[str, str]:
     """The worker's environment: what makes it steady, the user's own before that, and the number of threads."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    settings = {**_STEADY_ALLOCATOR, **_NO_SPINNING} if steady else {}
-    return {**settings, **kept, **dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}
+    return {**settings(steady), **kept, **dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}

@@ -20,13 +20,16 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from frameworks.spec import Network, Shape
 from frameworks.training import Training
+
+if TYPE_CHECKING:
+    from frameworks.semantics import Native  # which reads this module
 
 Array: TypeAlias = npt.NDArray[Any]
 Weights: TypeAlias = dict[str, Array]
@@ -75,6 +78,8 @@ class Adapter(ABC):
     """One network in one framework, ready to be trained. `Unavailable` where the setting cannot be met."""
 
     departures: ClassVar[tuple[Departure, ...]] = ()
+    native: ClassVar[Native | None] = None
+    """What the framework does where nobody says otherwise; without it, it is compared in the aligned way alone."""
 
     arrays: dict[str, tuple[Shape, bool]]
     """Shape and whether it is trained of every array, as the framework has built it; known before memory is taken."""

@@ -8,12 +8,13 @@ grouped conv   is compiled by XLA on a CPU, at several times the cost of one con
 batch norm     momentum is the share that the old value keeps.
 LRN            Keras has none, TensorFlow's has neither float64 nor even windows: written out.
 optimisers     the velocity holds the rate, epsilon stands inside the bias correction, decay is always decoupled:
-               written on TensorFlow's fused updates.
+               written on TensorFlow's fused updates, where a float32 second moment is off by 1.3e-5, see `adam`.
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
 
 Threads and device are the process's, settled with TensorFlow's first operation.
-Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA.
+Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA. In mode "xla" each step inside that loop
+is, once for every size of batch; in mode "eager" each operation is called by itself.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from keras import KerasTensor, layers, ops
 
 from frameworks import spec
 from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights
+from frameworks.semantics import Native, Own
 from frameworks.spec import Network, Node, Shape, Sides, pair, sides
 from frameworks.training import SGD, Adam, Training
 from frameworks.weights import resize_matrix, window_counts
@@ -178,18 +180,22 @@ def sgd(rule: SGD, rate: tf.Tensor) -> Update:
     if not rule.momentum:
         return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=rate, delta=g)
     options = {"lr": rate, "momentum": tf.constant(rule.momentum, rate.dtype), "use_nesterov": rule.nesterov}
-    return lambda w, g, velocity: tf.raw_ops.ResourceApplyMomentum(var=w, accum=velocity, grad=g, **options)
+    apply = tf.raw_ops.ResourceApplyKerasMomentum if rule.rate_inside else tf.raw_ops.ResourceApplyMomentum
+    return lambda w, g, velocity: apply(var=w, accum=velocity, grad=g, **options)
 
 
 def adam(rule: Adam, rate: tf.Tensor, step: tf.Tensor) -> Update:
     """TensorFlow's w -= lr m / (sqrt(v) + epsilon) with its own bias correction off: lr and epsilon bring the spec's.
 
-    In float32, 1 - beta2 is off by 1e-5; the correction is computed from the same rounded betas, so it cancels.
+    In float32, 1 - beta2 is off by 1.3e-5 at 0.999, and so is the second moment; the correction and epsilon come from
+    the same rounded betas, so it cancels in the step.
     """
     beta1, beta2 = (tf.constant(beta, rate.dtype) for beta in (rule.beta1, rule.beta2))
-    first, second = (1 - tf.cast(beta, tf.float64) ** tf.cast(step, tf.float64) for beta in (beta1, beta2))
+    count = tf.cast(step, tf.float64)
+    first, second = (1 - tf.cast(beta, tf.float64) ** count for beta in (beta1, beta2))
     lr = rate * tf.cast(tf.sqrt(second) / first, rate.dtype)
-    epsilon = tf.cast(rule.epsilon * tf.sqrt(second), rate.dtype)
+    exact = 1 - tf.constant(rule.beta2, tf.float64) ** count if rule.epsilon_hat else 1.0
+    epsilon = tf.cast(rule.epsilon * tf.sqrt(second / exact), rate.dtype)
     none = tf.zeros_like(rate)
     options = {"beta1_power": none, "beta2_power": none, "lr": lr, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return lambda w, g, m, v: tf.raw_ops.ResourceApplyAdam(var=w, m=m, v=v, grad=g, **options)
@@ -230,11 +236,32 @@ def canonical(array: Array) -> Array:
     return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
 
 
+# What Keras does where nobody says otherwise.
+NATIVE = Native(
+    rate_inside=Own(True, "keras.optimizers.SGD", "TensorFlow's ResourceApplyMomentum"),
+    epsilon=Own(1e-7, "keras.optimizers.Adam, epsilon", "given"),
+    epsilon_hat=Own(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
+    decoupled=Own(True, "keras.optimizers.Optimizer, weight_decay", "decay w is added to the gradient"),
+    decay_all=Own(True, "keras.optimizers.Optimizer, exclude_from_weight_decay", "weights alone are decayed"),
+    norm_epsilon=Own(1e-3, "keras.layers.BatchNormalization, epsilon", "given"),
+    norm_momentum=Own(0.01, "keras.layers.BatchNormalization, 1 - momentum", "given"),
+    norm_unbiased=Own(False, "keras.layers.BatchNormalization"),
+    sum_squares=Own(True, "tensorflow.nn.local_response_normalization; Keras has none", "written out"),
+    weights=Own("sqrt(6 / (fan_in + fan_out))", "keras.layers.Dense, kernel_initializer", "values from outside"),
+    biases=Own("0", "keras.layers.Dense, bias_initializer", "values from outside"),
+)
+
+
+MODES = ("", "eager", "xla")
+
+
 class Keras3(Adapter):
+    native = NATIVE
+
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.mode:
-            raise Unavailable(f"Keras has no mode {setting.mode!r} here")
+        if setting.mode not in MODES:
+            raise Unavailable(f"Keras has no mode {setting.mode!r}; there are {', '.join(map(repr, MODES))}")
         settle(setting)
         keras.config.set_floatx(setting.precision)
         keras.config.set_dtype_policy(setting.precision)  # made once from floatx, it does not follow it
@@ -261,18 +288,19 @@ class Keras3(Adapter):
 
     def settings(self) -> dict[str, str]:
         return {
-            "mode": "tf.function",
+            "mode": "tf.function" if hasattr(self._train, "function_spec") else "eager",
             "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "operations at once": str(tf.config.threading.get_inter_op_parallelism_threads()),
             "layout": "NHWC",
             "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-            "xla": tf.config.optimizer.get_jit() or "off",
+            "xla": "each step" if hasattr(self._step, "function_spec") else tf.config.optimizer.get_jit() or "off",
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
         }
 
     def get_weights(self) -> Weights:
-        arrays = {name: canonical(variable.numpy()) for name, variable in (self.variables | self.slots).items()}
-        return arrays | {"step": np.array(self.steps)}
+        arrays = {name: canonical(variable.numpy()) for name, variable in self.variables.items()}
+        slots = {name: self.sign * canonical(slot.numpy()) for name, slot in self.slots.items()}
+        return arrays | slots | {"step": np.array(self.steps)}
 
     def set_weights(self, weights: Weights) -> None:
         if not self.allocated:
@@ -282,7 +310,7 @@ class Keras3(Adapter):
         steps = int(weights.get("step", 0))
         self.steps.assign(steps)
         for name, slot in self.slots.items():
-            slot.assign(turned(weights[name]) if steps else tf.zeros_like(slot))
+            slot.assign(self.sign * turned(weights[name]) if steps else tf.zeros_like(slot))
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         with tf.device(self.device):
@@ -342,6 +370,9 @@ class Keras3(Adapter):
 
     def _declare_slots(self) -> None:
         """The optimiser's own arrays by canonical name."""
+        # A velocity that holds the rate is, as Keras has it, the weight's change: the spec's with its sign turned.
+        rule = self.training.optimizer
+        self.sign = -1.0 if isinstance(rule, SGD) and rule.rate_inside else 1.0
         self.steps = keras.Variable("zeros", (), "int64", trainable=False)
         self.slots = {
             f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
@@ -356,7 +387,13 @@ class Keras3(Adapter):
         self.allocated = True
 
     def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """A slice of training and of evaluation as one graph each, for batches of any size."""
+        """A slice of training and of evaluation as one graph each, for batches of any size; not so in mode eager."""
+        if self.setting.mode == "eager":
+            return self._steps, self._logits
+        if self.setting.mode == "xla":
+            options = {"jit_compile": True, "autograph": False}
+            self._step = tf.function(self._step, **options)  # type: ignore[method-assign]
+            self._evaluate = tf.function(self._evaluate, **options)  # type: ignore[method-assign]
         images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), self.pixel), tf.TensorSpec((None,), tf.int64)
         number, rates = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.float64)
         train = tf.function(self._steps, (images, indices, indices, number, rates), autograph=False)
@@ -369,11 +406,7 @@ class Keras3(Adapter):
 
         def step(number: tf.Tensor, losses: tf.TensorArray, correct: tf.Tensor) -> tuple[Any, ...]:
             batch = order[number * batch_size : (number + 1) * batch_size]
-            targets = tf.gather(labels, batch)
-            with tf.GradientTape() as tape:
-                loss, logits = self._forward(tf.gather(images, batch), targets)
-            self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(rates[number], self.dtype))
-            right = tf.math.count_nonzero(tf.argmax(logits, 1) == targets)
+            loss, right = self._step(tf.gather(images, batch), tf.gather(labels, batch), rates[number])
             return number + 1, losses.write(number, loss), correct + right
 
         steps = tf.size(rates)
@@ -381,16 +414,25 @@ class Keras3(Adapter):
         _, losses, correct = tf.while_loop(lambda number, *_: number < steps, step, start, **ONE_BY_ONE)
         return losses.stack(), correct
 
+    def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of a batch, before the update, and how many of its pictures were right."""
+        with tf.GradientTape() as tape:
+            loss, logits = self._forward(images, labels)
+        self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(rate, self.dtype))
+        return loss, tf.math.count_nonzero(tf.argmax(logits, 1) == labels)
+
     def _logits(self, images: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         def batch(number: tf.Tensor, logits: tf.TensorArray) -> tuple[Any, ...]:
             pictures = images[number * batch_size : (number + 1) * batch_size]
-            outputs = self.net(tf.cast(pictures, self.dtype), training=False)
-            return number + 1, logits.write(number, outputs[self.network.nodes[-1].path])
+            return number + 1, logits.write(number, self._evaluate(pictures))
 
         batches = -(-tf.shape(images)[0] // batch_size)
         start = tf.constant(0), tf.TensorArray(self.dtype, batches, infer_shape=False)
         _, logits = tf.while_loop(lambda number, _: number < batches, batch, start, **ONE_BY_ONE)
         return logits.concat()
+
+    def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
+        return self.net(tf.cast(images, self.dtype), training=False)[self.network.nodes[-1].path]
 
     def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss, auxiliary classifiers' shares included, and the main logits."""
@@ -412,7 +454,7 @@ class Keras3(Adapter):
         update = sgd(rule, rate) if isinstance(rule, SGD) else adam(rule, rate, self.steps.value)
         for (name, variable), gradient in zip(self.trained.items(), gradients):
             if self.training.decay(name):
-                if isinstance(rule, Adam) and rule.decoupled:
+                if rule.decoupled:
                     variable.value.assign_sub(rate * rule.weight_decay * variable.value)
                 else:
                     gradient += rule.weight_decay * variable.value

@@ -8,15 +8,18 @@ pooling        takes symmetric padding only: other padding is a `pad` of its own
 LRN            the operator has no float64 and no even sizes, and its gradient is slow on the CPU: in training the mean
                over neighbouring channels is a 1 x 1 convolution by a band matrix.
 broadcasting   has a slow gradient on the CPU: one factor a channel is a 1 x 1 convolution, each channel a group.
-updates        Trainer divides by the batch and decays biases too; its `sgd` holds the rate in the velocity, its `adam`
-               has epsilon before the bias correction. The fused operators beneath are called so that they compute
-               what the spec says. They take 1 - beta2 in float32: the second moment is off by 1.3e-5 at 0.999.
+optimisers     Trainer divides by the batch and decays biases too; its `sgd` holds the rate in the velocity, its `adam`
+               has epsilon before the bias correction, and its `nag` decays the velocity by the new weight. The fused
+               operators beneath are called so that they compute what the spec says. They take 1 - beta2 in float32:
+               the second moment is off by 1.3e-5 at 0.999, which the bias correction, of the same rounded betas,
+               takes out of the step.
 last batch     another shape undoes a static graph: full batches have one, other sizes another.
 threads        OMP_NUM_THREADS, read when MXNet is imported; another number is refused.
 memory         arrays are allocated when `set_weights` brings their values. A split has fewer than 2^31 values.
 TF32           MXNet has no switch: NVIDIA's, NVIDIA_TF32_OVERRIDE, is set to 0 before the device is used.
 
-Layouts are canonical already. Mode "" is hybridized with static memory and shapes, as Gluon's tutorials teach.
+Layouts are canonical already. Mode "" is hybridized with static memory and shapes, as Gluon's tutorials teach; in mode
+"imperative" each operation is called by itself.
 """
 
 from __future__ import annotations
@@ -45,8 +48,9 @@ from frameworks.adapter import (
     Unavailable,
     Weights,
 )
+from frameworks.semantics import Native, Own
 from frameworks.spec import Network, Node, Sides, pair, sides
-from frameworks.training import Adam, Optimizer, Training
+from frameworks.training import SGD, Adam, Optimizer, Training
 from frameworks.weights import resize_matrix, window_counts
 
 # Parts of a net that only training or only evaluation has are told of at every trace.
@@ -334,33 +338,42 @@ class Logits(HybridBlock):
 class Graph:
     """A block as two graphs: one for full batches, one for any other size, so that neither undoes the other's plan."""
 
-    def __init__(self, block: type[HybridBlock], *arguments: Any) -> None:
+    def __init__(self, block: type[HybridBlock], *arguments: Any, active: bool) -> None:
         self.full, self.other = block(*arguments), block(*arguments)
         for graph in (self.full, self.other):
-            graph.hybridize(static_alloc=True, static_shape=True)
+            graph.hybridize(active, static_alloc=True, static_shape=True)
 
     def __call__(self, batch_size: int, images: NDArray, *labels: NDArray) -> Any:
         graph = self.full if len(images) == batch_size else self.other
         return graph(images, *labels)
 
 
-# --- updates ----------------------------------------------------------------------------------------------------------
+# --- optimisers -------------------------------------------------------------------------------------------------------
 
 
 def update_by_operators(
     rule: Optimizer, step: int, rate: float, decay: float, weight: NDArray, gradient: NDArray, *slots: NDArray
 ) -> None:
     """One array's step by the fused operators. The gradient is spent."""
+    if rule.decoupled:
+        weight *= 1 - rate * decay
+        decay = 0.0
     if isinstance(rule, Adam):
         beta1, beta2 = float(np.float32(rule.beta1)), float(np.float32(rule.beta2))  # as the operator has them
-        root = (1 - beta2**step) ** 0.5  # brings the operator's epsilon out of the bias correction
-        if rule.decoupled:
-            weight *= 1 - rate * decay
-        options = {"beta1": beta1, "beta2": beta2, "wd": 0.0 if rule.decoupled else decay, "out": weight}
+        root = (1 - beta2**step) ** 0.5
+        options = {"beta1": beta1, "beta2": beta2, "wd": decay, "out": weight}
         rate *= root / (1 - beta1**step)
-        nd.adam_update(weight, gradient, *slots, lr=rate, epsilon=rule.epsilon * root, **options)
+        # The operator's stands inside the bias correction, beside the root of a moment that is off as `root` is.
+        epsilon = rule.epsilon * root / ((1 - rule.beta2**step) ** 0.5 if rule.epsilon_hat else 1)
+        nd.adam_update(weight, gradient, *slots, lr=rate, epsilon=epsilon, **options)
     elif not slots:
         nd.sgd_update(weight, gradient, lr=rate, wd=decay, out=weight)
+    elif rule.rate_inside and rule.nesterov:
+        if decay:  # the operator's own would enter the velocity with the new weight
+            nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
+        nd.nag_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=rate, out=weight)
+    elif rule.rate_inside:
+        nd.sgd_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=rate, wd=decay, out=weight)
     elif rule.nesterov:  # sgd_update(y, x, lr=a, wd=b) is y = (1 - a b) y - a x
         if decay:
             nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
@@ -376,7 +389,7 @@ def update_by_arithmetic(
     rule: Optimizer, step: int, rate: float, decay: float, weight: NDArray, gradient: NDArray, *slots: NDArray
 ) -> None:
     """One array's step as `frameworks/training.py` has it, in doubles. The gradient is spent."""
-    if isinstance(rule, Adam) and rule.decoupled:
+    if rule.decoupled:
         weight *= 1 - rate * decay
     else:
         gradient += decay * weight
@@ -386,9 +399,14 @@ def update_by_arithmetic(
         first += (1 - rule.beta1) * gradient
         second *= rule.beta2
         second += (1 - rule.beta2) * gradient * gradient
-        root = nd.sqrt(second / (1 - rule.beta2**step)) + rule.epsilon
+        correction = 1 - rule.beta2**step
+        epsilon = rule.epsilon / (correction**0.5 if rule.epsilon_hat else 1)
+        root = nd.sqrt(second / correction) + epsilon
         weight -= rate / (1 - rule.beta1**step) * first / root
         return
+    if rule.rate_inside:
+        gradient *= -rate
+        rate = -1.0
     for velocity in slots:
         velocity *= rule.momentum
         velocity += gradient
@@ -399,11 +417,32 @@ def update_by_arithmetic(
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 
+# What MXNet does where nobody says otherwise.
+NATIVE = Native(
+    rate_inside=Own(True, "mxnet.optimizer.SGD", "sgd_mom_update at rate -1, then sgd_update"),
+    epsilon=Own(1e-8, "mxnet.optimizer.Adam, epsilon"),
+    epsilon_hat=Own(True, "mxnet.optimizer.Adam", "adam_update's epsilon times sqrt(1 - beta2^t)"),
+    decoupled=Own(False, "mxnet.optimizer.Optimizer, wd"),
+    decay_all=Own(True, "mxnet.gluon.Parameter, wd_mult", "wd is 0 for biases, gamma and beta"),
+    norm_epsilon=Own(1e-5, "mxnet.gluon.nn.BatchNorm, epsilon"),
+    norm_momentum=Own(0.1, "mxnet.gluon.nn.BatchNorm, 1 - momentum"),
+    norm_unbiased=Own(False, "mxnet.gluon.nn.BatchNorm", "the same; on a GPU, in float32, a declared departure"),
+    sum_squares=Own(False, "mxnet.ndarray.LRN"),
+    weights=Own("0.07", "mxnet.initializer.Uniform, scale", "values from outside"),
+    biases=Own("0", "mxnet.gluon.nn.Dense, bias_initializer", "values from outside"),
+)
+
+
+MODES = ("", "imperative")
+
+
 class MXNetGluon(Adapter):
+    native = NATIVE
+
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.mode:
-            raise Unavailable(f"MXNet Gluon has no mode {setting.mode!r} here")
+        if setting.mode not in MODES:
+            raise Unavailable(f"MXNet Gluon has no mode {setting.mode!r}; there are {', '.join(map(repr, MODES))}")
         if os.environ.get("OMP_NUM_THREADS") != str(setting.threads):
             found = os.environ.get("OMP_NUM_THREADS", "not set")
             wanted = f"OMP_NUM_THREADS={setting.threads} before Python starts"
@@ -424,11 +463,14 @@ class MXNetGluon(Adapter):
             for parameter in node.parameters
         }
         self.arrays = {name: (tuple(p.shape), p.grad_req != "null") for name, p in self.places.items()}
-        self.loss = Graph(Loss, self.net, training.label_smoothing, setting.precision)
-        self.logits = Graph(Logits, self.net, setting.precision)
+        active = setting.mode == ""
+        self.loss = Graph(Loss, self.net, training.label_smoothing, setting.precision, active=active)
+        self.logits = Graph(Logits, self.net, setting.precision, active=active)
         self.net.hybridize(False)  # alone it shows every layer's output; within the two it is part of their graphs
         self.update = update_by_operators if setting.precision == "float32" else update_by_arithmetic
         self.slots: dict[str, list[NDArray]] = {}  # with the first weights
+        # A velocity that holds the rate is, as Gluon has it, the weight's change: the spec's with its sign turned.
+        self.sign = -1.0 if isinstance(training.optimizer, SGD) and training.optimizer.rate_inside else 1.0
         self.steps = 0
         self.data: dict[str, tuple[NDArray, NDArray]] = {}
 
@@ -439,7 +481,7 @@ class MXNetGluon(Adapter):
     def settings(self) -> dict[str, str]:
         features = mx.runtime.Features()
         return {
-            "mode": "hybridized, static_alloc, static_shape",
+            "mode": "hybridized, static_alloc, static_shape" if self.loss.full._active else "imperative",
             "threads": os.environ["OMP_NUM_THREADS"],
             "layout": "NCHW",
             "engine": os.environ.get("MXNET_ENGINE_TYPE", "ThreadedEnginePerDevice"),
@@ -453,7 +495,8 @@ class MXNetGluon(Adapter):
         weights = {name: parameter.data().asnumpy() for name, parameter in self.places.items()}
         if self.steps:
             names = self.training.optimizer.slots
-            weights |= {f"{name}/{key}": s.asnumpy() for name, own in self.slots.items() for key, s in zip(names, own)}
+            for name, own in self.slots.items():
+                weights |= {f"{name}/{key}": self.sign * slot.asnumpy() for key, slot in zip(names, own)}
         return weights | {"step": np.array(self.steps)}
 
     def set_weights(self, weights: Weights) -> None:
@@ -464,7 +507,7 @@ class MXNetGluon(Adapter):
         self.steps = int(weights.get("step", 0))
         for name, own in self.slots.items():
             for slot, array in zip(self.training.optimizer.slots, own):
-                array[:] = weights[f"{name}/{slot}"] if self.steps else 0
+                array[:] = self.sign * weights[f"{name}/{slot}"] if self.steps else 0
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         # Labels are floats: what `argmax` gives and `pick` takes.

@@ -4,18 +4,26 @@ batch norm     the running variance takes the batch's unbiased variance: declare
 pooling        takes symmetric padding only: other padding is a `pad` of its own.
 average pool   padding that does not count: the sum of a window, divided by the window's own count.
 LRN            the window and the division by its size are the spec's.
+optimisers     have neither the rate inside the velocity nor epsilon inside the bias correction, and SGD no decoupled
+               decay: a group's options and gradients are settled so that its step comes to the spec's.
 weight decay   acts on all parameters of a group: weights are one group, the others another.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
 layout         shapes are canonical; in memory channels are last, as PyTorch's tutorial on memory formats advises.
 
-Mode "" is eager, as PyTorch's tutorials teach.
+Mode "" is eager, as PyTorch's tutorials teach. In mode "compile" the forward pass with its loss, what autograd makes of
+it, and the forward pass of evaluation are each one graph of torch.compile for every size of batch.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +41,9 @@ from frameworks.adapter import (
     Unavailable,
     Weights,
 )
+from frameworks.semantics import Native, Own
 from frameworks.spec import Network, Node, Sides, pair, sides
-from frameworks.training import SGD, Training
+from frameworks.training import SGD, Adam, Optimizer, Training
 from frameworks.weights import resize_matrix, window_counts
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -205,6 +214,28 @@ def by_channel(node: Node) -> tuple[int, ...]:
     return (-1, *[1] * (len(node.input) - 1))
 
 
+# --- optimisers -------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def adapt(group: dict[str, Any], rule: Optimizer, rate: float, step: int) -> None:
+    """A group's options for one step: where torch.optim has a rule in another form, they bring it to the spec's."""
+    group["lr"] = rate
+    if isinstance(rule, Adam):
+        if rule.epsilon_hat:  # torch.optim adds its own to sqrt(v) / sqrt(1 - beta2^t)
+            group["eps"] = rule.epsilon / (1 - rule.beta2**step) ** 0.5
+        return
+    decay = group.setdefault("decay", group["weight_decay"])
+    if rule.decoupled:
+        group["weight_decay"] = 0.0
+        for weight in group["params"] if decay else ():
+            weight.mul_(1 - rate * decay)
+    if rule.rate_inside and rule.momentum:  # in what the velocity takes, and nowhere else
+        group["lr"], group["weight_decay"] = 1.0, 0.0 if rule.decoupled else rate * decay
+        for weight in group["params"]:
+            weight.grad.mul_(rate)
+
+
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
@@ -213,14 +244,43 @@ LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
 ATTRIBUTES = {"gamma": "weight", "beta": "bias"}
 SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
+MODES = ("", "compile")
+
+
+# What PyTorch does where nobody says otherwise.
+NATIVE = Native(
+    rate_inside=Own(False, "torch.optim.SGD"),
+    epsilon=Own(1e-8, "torch.optim.Adam, eps"),
+    epsilon_hat=Own(False, "torch.optim.Adam"),
+    decoupled=Own(False, "torch.optim.SGD and Adam; decoupled is AdamW"),
+    decay_all=Own(True, "torch.optim.SGD, weight_decay", "biases, gamma and beta are a group without decay"),
+    norm_epsilon=Own(1e-5, "torch.nn.BatchNorm2d, eps"),
+    norm_momentum=Own(0.1, "torch.nn.BatchNorm2d, momentum"),
+    norm_unbiased=Own(True, "torch.nn.BatchNorm2d", "not brought: declared as a departure, and checked to be one"),
+    sum_squares=Own(False, "torch.nn.LocalResponseNorm"),
+    weights=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
+    biases=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
+)
+
+
+def able_to_compile() -> None:
+    """`Unavailable` where torch.compile, which writes C++, lacks what it takes; it would say so at the first step."""
+    compiler = os.environ.get("CXX", "g++")
+    if not shutil.which(compiler):
+        raise Unavailable(f"torch.compile needs a C++ compiler and finds no {compiler!r}: install one, or set CXX")
+    headers = sysconfig.get_path("include")
+    if not Path(headers, "Python.h").exists():
+        raise Unavailable(f"torch.compile needs Python.h, which is not in {headers}: install Python's headers")
+
 
 class PyTorch(Adapter):
+    native = NATIVE
     departures = (UNBIASED_RUNNING_VARIANCE,)
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.mode:
-            raise Unavailable(f"PyTorch has no mode {setting.mode!r} here")
+        if setting.mode not in MODES:
+            raise Unavailable(f"PyTorch has no mode {setting.mode!r}; there are {', '.join(map(repr, MODES))}")
         if setting.device == "cuda" and not torch.cuda.is_available():
             raise Unavailable(f"this build of PyTorch, {torch.__version__}, sees no CUDA device")
         torch.set_num_threads(setting.threads)
@@ -236,6 +296,8 @@ class PyTorch(Adapter):
             for parameter in node.parameters
         }
         self.arrays = {name: (tuple(t.shape), t.requires_grad) for name, t in self._tensors().items()}
+        if setting.mode == "compile":
+            self._compile()
         self.heads = [module for module in self.layers.values() if isinstance(module, Auxiliary)]
         self.optimizer: torch.optim.Optimizer = None  # with the first weights
         self.steps = 0
@@ -248,7 +310,7 @@ class PyTorch(Adapter):
 
     def settings(self) -> dict[str, str]:
         return {
-            "mode": "eager",
+            "mode": "torch.compile" if hasattr(self._forward, "__wrapped__") else "eager",
             "threads": str(torch.get_num_threads()),
             "layout": "channels last",
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
@@ -286,12 +348,12 @@ class PyTorch(Adapter):
             loss, logits = self._forward(images[batch], targets)
             self.optimizer.zero_grad()
             loss.backward()
+            self.steps += 1
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                adapt(group, self.training.optimizer, rate, self.steps)
             self.optimizer.step()
             losses[step] = loss.detach()
             correct += (logits.argmax(1) == targets).sum()
-        self.steps += len(rates)
         return Trained(losses.double().cpu().numpy(), int(correct))
 
     @torch.inference_mode()
@@ -299,7 +361,7 @@ class PyTorch(Adapter):
         self.net.eval()
         images, _ = self.data[split]
         steps = images.split(batch_size)
-        return torch.cat([self.net(x.to(self.dtype, memory_format=LAYOUT)) for x in steps]).cpu().numpy()
+        return torch.cat([self._logits(x) for x in steps]).cpu().numpy()
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = torch.tensor(images, device=self.device, dtype=self.dtype, requires_grad=True)
@@ -338,6 +400,18 @@ class PyTorch(Adapter):
         for head in self.heads:
             loss = loss + head.weight * F.cross_entropy(head.logits, labels, label_smoothing=smoothing)
         return loss, logits.detach()
+
+    def _logits(self, images: Tensor) -> Tensor:
+        return self.net(images.to(self.dtype, memory_format=LAYOUT))
+
+    def _compile(self) -> None:
+        able_to_compile()
+        torch.compiler.reset()  # graphs are kept by code, not by object: those of the network before this would count
+        torch._inductor.config.compile_threads = 1  # else a pool of processes, which outlives a worker that is ended
+        # A graph for each size: one for all is slower. Whole: nothing falls back to eager unsaid.
+        options = {"dynamic": False, "fullgraph": True}
+        self._forward = torch.compile(self._forward, **options)  # type: ignore[method-assign]
+        self._logits = torch.compile(self._logits, **options)  # type: ignore[method-assign]
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: getattr(module, attribute) for name, (module, attribute) in self.places.items()}

@@ -87,19 +87,23 @@ def mixed(matrix: Array, x: Array) -> Array:
 def conv(layer: spec.Conv, x: Array, weight: Array, bias: Values = 0.0) -> Result:
     """y[n, o, p] = b[o] + sum over i, k of w[o, i, k] x[n, i, p's window at k], i over the maps of o's group.
 
-    One matrix product a group, over the windows laid out as columns (Chellapilla et al. 2006). These are laid out again
-    on the way back, not kept: they are kh * kw times the input.
+    One matrix product a group, over the windows of all pictures laid out as columns (Chellapilla et al. 2006). These
+    are laid out again on the way back, not kept: they are kh * kw times the input.
     """
     view = windows(pad(x, layer), layer)
     (count, _, _, _, height, width), groups = view.shape, layer.groups
-    columns, kernels = (count, groups, -1, height * width), weight.reshape(groups, layer.channels // groups, -1)
-    y = (kernels @ view.reshape(columns)).reshape(count, layer.channels, height, width)
+    kernels = weight.reshape(groups, layer.channels // groups, -1)
+
+    def columns() -> Array:
+        return np.moveaxis(view, 0, 3).reshape(groups, kernels.shape[2], -1)
+
+    y = np.moveaxis((kernels @ columns()).reshape(-1, count, height, width), 1, 0)
 
     def backward(dy: Array) -> tuple[Array, Weights]:
-        flat = dy.reshape(columns)
-        dx = fold((kernels.swapaxes(1, 2) @ flat).reshape(view.shape), x, layer)
-        by_weight = (flat @ view.reshape(columns).swapaxes(2, 3)).sum(0).reshape(weight.shape)
-        return dx, {"weight": by_weight, "bias": dy.sum((0, 2, 3))}
+        flat = np.moveaxis(dy, 0, 1).reshape(groups, kernels.shape[1], -1)
+        parts = (kernels.swapaxes(1, 2) @ flat).reshape(*view.shape[1:4], count, height, width)
+        by_weight = (flat @ columns().swapaxes(1, 2)).reshape(weight.shape)
+        return fold(np.moveaxis(parts, 3, 0), x, layer), {"weight": by_weight, "bias": dy.sum((0, 2, 3))}
 
     return y + by_channel(bias, y), backward
 

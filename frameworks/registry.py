@@ -20,20 +20,25 @@ class Realisation:
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces the pin of this one
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
     modes: tuple[str, ...] = ()  # ways of running it beside the one that its documentation teaches: torch:compile
+    outside: bool = False  # an adapter that is not ours: no extra of pyproject.toml tells what it needs
 
 
 REALISATIONS: dict[str, Realisation] = {
     realisation.name: realisation
     for realisation in (
-        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", python=">=3.10"),
+        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", ">=3.10", ("compile",)),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.
-        Realisation("mxnet", "MXNet Gluon", "frameworks.mxnet_gluon", "MXNetGluon", "mxnet", python=">=3.10,<3.12"),
+        Realisation(
+            "mxnet", "MXNet Gluon", "frameworks.mxnet_gluon", "MXNetGluon", "mxnet", ">=3.10,<3.12", ("imperative",)
+        ),
         # Keras 3.15 needs Python 3.11; TensorFlow 2.21 has no wheel for 3.14.
-        Realisation("keras", "Keras", "frameworks.keras3", "Keras3", "keras", python=">=3.11,<3.14"),
+        Realisation("keras", "Keras", "frameworks.keras3", "Keras3", "keras", ">=3.11,<3.14", ("eager", "xla")),
     )
 }
 
 # No frameworks of ours, but extras that tests and baselines run: found and installed in the same way.
 COMPANIONS: dict[str, Realisation] = {
     "torchvision": Realisation("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
+    # The example of an adapter from outside, examples/jax_adapter.py, is tested with this one.
+    "jax": Realisation("jax", "JAX", "", "", "jax", python=">=3.11"),
 }

@@ -3,7 +3,9 @@
 One JSON object a line on each of a pair of pipes of their own; prints of the framework go elsewhere. A command is
 `{"command": name, ...arguments}`; its answer is `{"ok": true, ...}`, or `{"ok": false, "kind": ..., "reason": ...}`
 with kind `unavailable` or `error`. Arrays travel as files, `.npy` and `.npz`, whose paths the parent names. Every
-answer to a command that computes holds `seconds`: of that work alone, read when the device has finished.
+answer to a command that computes holds `seconds`: of that work alone, read when the device has finished. Where it may
+be asked whether the worker keeps to its threads and to its turn, it also holds `cpu_seconds`, of all its threads
+meanwhile, and of the pause since the answer before, `idle_seconds` and `idle_cpu_seconds`.
 
 Standard library, NumPy and one framework; every interpreter that has these can run it.
 """
@@ -12,13 +14,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
@@ -27,6 +31,7 @@ from frameworks.spec import from_json
 from frameworks.training import Training
 
 Answer = dict[str, Any]
+T = TypeVar("T")
 
 
 class Worker:
@@ -37,13 +42,20 @@ class Worker:
 
     def __init__(self) -> None:
         self.labels: dict[str, Array] = {}
+        self.rest()
+
+    def rest(self) -> None:
+        """The worker has answered: from now on it is idle."""
+        self.rested = time.perf_counter(), time.process_time()
 
     def start(self, module: str, adapter: str) -> Answer:
         """Import the framework, through a module of this package or a file of the user's own."""
         began = time.perf_counter()
-        self.kind = getattr(_module(module), adapter)
+        self.kind = _adapter(module, adapter)
         seconds = time.perf_counter() - began
-        return {"seconds": seconds, "versions": self.kind.versions(), "resident": resident_peak(), "pid": os.getpid()}
+        found = {"versions": self.kind.versions(), "native": self.kind.native and self.kind.native.to_json()}
+        told = {"file": inspect.getfile(self.kind), "resident": resident_peak(), "pid": os.getpid()}
+        return {"seconds": seconds, **found, **told}
 
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
         """Build a network; the arrays are those that the framework itself says it has."""
@@ -62,8 +74,10 @@ class Worker:
             weights = dict(arrays)
         return self._timed(lambda: self.adapter.set_weights(weights))
 
-    def get_weights(self, path: str) -> Answer:
-        np.savez(path, **self.adapter.get_weights())  # type: ignore[arg-type]
+    def get_weights(self, path: str, slots: bool = True) -> Answer:
+        """The network's arrays, and with `slots` the optimiser's own, to an `.npz` file."""
+        weights = self.adapter.get_weights()
+        np.savez(path, **{name: weights[name] for name in (weights if slots else self.adapter.arrays)})  # type: ignore
         return {}
 
     def load(self, split: str, images: str, labels: str, count: int) -> Answer:
@@ -75,10 +89,10 @@ class Worker:
     def train(self, order: str, start: int, stop: int, batch_size: int, rates: list[float], seed: int) -> Answer:
         """A slice: the steps on `order[start:stop]`."""
         indices = np.load(order, mmap_mode="r", allow_pickle=False)[start:stop].copy()
-        began = time.perf_counter()
-        trained = self.adapter.train(indices, batch_size, np.asarray(rates, np.float64), seed)
-        seconds = time.perf_counter() - began
-        return {"seconds": seconds, "losses": trained.losses.tolist(), "correct": trained.correct}
+        trained, spent = self._spent(
+            lambda: self.adapter.train(indices, batch_size, np.asarray(rates, np.float64), seed)
+        )
+        return {**spent, "losses": trained.losses.tolist(), "correct": trained.correct}
 
     def evaluate(self, split: str, batch_size: int) -> Answer:
         """Mean cross-entropy and accuracy over a split; only the predictions are timed."""
@@ -97,6 +111,21 @@ class Worker:
         np.save(path, self.adapter.predict(split, batch_size))  # type: ignore[arg-type]
         return {}
 
+    def infer(self, split: str, batch_size: int, repeats: int) -> Answer:
+        """A slice: a split predicted so many times; `calls` are the seconds of each."""
+
+        def call() -> float:
+            began = time.perf_counter()
+            self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
+            return time.perf_counter() - began
+
+        calls, spent = self._spent(lambda: [call() for _ in range(repeats)])
+        return {**spent, "calls": calls}
+
+    def settle(self) -> Answer:
+        """Wait for all that may still be going on: weights cannot be read before the last step has been taken."""
+        return self._timed(self.adapter.get_weights)
+
     def gradients(self, images: str, labels: str, path: str) -> Answer:
         """The training loss of one batch, and its gradients to an `.npz` file."""
         loss, gradients = self.adapter.gradients(np.load(images), np.load(labels))
@@ -111,8 +140,16 @@ class Worker:
     def memory(self) -> Answer:
         return {"peak": self.adapter.peak_memory()}
 
+    def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
+        """What the work gives, and its time: wall, all threads', and of the pause before it."""
+        began, cpu = time.perf_counter(), time.process_time()
+        idle = {"idle_seconds": began - self.rested[0], "idle_cpu_seconds": cpu - self.rested[1]}
+        result = work()
+        seconds = time.perf_counter() - began
+        return result, {"seconds": seconds, "cpu_seconds": time.process_time() - cpu, **idle}
+
     @staticmethod
-    def _timed(work: Callable[[], None]) -> Answer:
+    def _timed(work: Callable[[], Any]) -> Answer:
         began = time.perf_counter()
         work()
         return {"seconds": time.perf_counter() - began}
@@ -132,6 +169,20 @@ def serve(commands: TextIO, answers: TextIO) -> None:
             answer = {"ok": False, "kind": "error", "reason": _one_line(error)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+        worker.rest()
+
+
+def _adapter(module: str, name: str) -> type[Adapter]:
+    """The class of this name; `Unavailable` where the interpreter lacks what its module imports, or it is none."""
+    try:
+        kind = getattr(_module(module), name)
+    except ImportError as error:
+        raise Unavailable(
+            f"{sys.executable} cannot import {module}: {error}; name an interpreter that can: --python FRAMEWORK=PATH"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Adapter)):
+        raise Unavailable(f"{module}: {name} is no adapter; derive it from frameworks.adapter.Adapter")
+    return kind
 
 
 def _module(name: str) -> ModuleType:
@@ -140,6 +191,7 @@ def _module(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("adapter_from_file", name)
     assert spec and spec.loader, "a file that ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # a dataclass in it looks itself up there
     spec.loader.exec_module(module)
     return module
 

@@ -1,14 +1,20 @@
-"""An adapter of no framework, in NumPy: it trains nothing, at once, and misbehaves when its learning rate says so."""
+"""Adapters of no framework, in NumPy.
+
+`Fake` trains nothing, at once, and misbehaves when its learning rate says so. `Honest` is the reference, and the others
+are what it would be if it lied about its speed.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 
 import numpy as np
 
-from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights
+from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights, batches
+from frameworks.reference import Reference
 from frameworks.spec import Network
 from frameworks.training import Training
 
@@ -61,3 +67,106 @@ class Fake(Adapter):
 
     def activations(self, images: Array, training: bool) -> Weights:
         return {}
+
+
+class Honest(Reference):
+    """The reference, as a framework would declare itself."""
+
+    def settings(self) -> dict[str, str]:
+        return {"mode": "NumPy", **super().settings()}
+
+
+class Early(Honest):
+    """Returns after a twentieth of its work; a thread goes on with the rest, and the weights wait for it."""
+
+    at_work: threading.Thread | None = None
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        self.wait()
+        trained = super().train(order, batch_size, rates, seed)
+        rest = np.tile(order, 20), batch_size, np.tile(rates, 20), seed
+        self.at_work = threading.Thread(target=super().train, args=rest)
+        self.at_work.start()
+        return trained
+
+    def wait(self) -> None:
+        if self.at_work:
+            self.at_work.join()
+
+    def get_weights(self) -> Weights:
+        self.wait()
+        return super().get_weights()
+
+    def set_weights(self, weights: Weights) -> None:
+        self.wait()
+        super().set_weights(weights)
+
+
+class Skips(Honest):
+    """Takes nine steps of ten, counted over all of its life, and shows the loss of the one before instead."""
+
+    taken = 0
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        losses, correct = [0.0], 0
+        for batch, rate in zip(batches(order, batch_size), rates):
+            self.taken += 1
+            if self.taken % 10:
+                trained = super().train(batch, batch_size, np.array([rate]), seed)
+                losses.append(float(trained.losses[0]))
+                correct += trained.correct
+            else:
+                losses.append(losses[-1])
+        return Trained(np.array(losses[1:]), correct)
+
+
+class Forgets(Honest):
+    """Finds every loss, and moves the weights in nine steps of ten: only what follows shows it."""
+
+    taken = 0
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        moves = (np.arange(len(rates)) + self.taken) % 10 != 3
+        self.taken += len(rates)
+        return super().train(order, batch_size, rates * moves, seed)
+
+
+class Halves(Honest):
+    """Trains on the first half of every batch."""
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        half = [batch[: -(-len(batch) // 2)] for batch in batches(order, batch_size)]
+        return super().train(np.concatenate(half), -(-batch_size // 2), rates, seed)
+
+
+class Guesses(Honest):
+    """Predicts from half of each batch: the other half gets the same logits."""
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        logits = super().predict(split, batch_size)
+        half = len(logits) // 2
+        return np.concatenate([logits[: len(logits) - half], logits[:half]])
+
+
+class Crowds(Honest):
+    """Keeps a second thread busy, in its turns and between them."""
+
+    def load(self, split: Split, images: Array, labels: Array) -> None:
+        super().load(split, images, labels)
+        if threading.active_count() == 1:
+            threading.Thread(target=self.burn, daemon=True).start()
+
+    def burn(self) -> None:
+        block = np.ones((300, 300))
+        while True:
+            np.sin(block)
+
+
+class Falls(Honest):
+    """Dies in its second turn, of which the seed tells it."""
+
+    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+        if seed == 1:
+            print("fell over", file=sys.stderr)
+            os._exit(9)
+        return super().train(order, batch_size, rates, seed)

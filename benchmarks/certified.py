@@ -1,0 +1,143 @@
+"""Certificates as records: what a verification leaves, where it is kept, and how a run finds the one that covers it.
+
+A certificate speaks of a network's layers, a framework's version, a precision and the very code of the adapter. It is
+kept in the user's cache, each under its own digest; one that speaks of other code is never found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import frameworks
+from benchmarks import record
+from benchmarks.certify import Finding
+from benchmarks.environments import cache_folder
+from benchmarks.evidence import small
+from benchmarks.networks import network
+
+Certificate: TypeAlias = dict[str, Any]
+
+SCHEMA = 1
+CLASSES = 10  # of the network that is put to the frameworks
+SHARED = ("adapter", "spec", "training", "weights")  # modules that decide what an adapter computes
+
+
+def trial_sha256(name: str) -> str:
+    """The digest of the network that a certificate of this name is about: ten classes, a small input."""
+    return small(network(name, classes=CLASSES)).sha256
+
+
+@cache
+def code_sha256(module: str) -> str:
+    """The digest of an adapter's code, a module of the package or a file, and of what it computes from."""
+    folder = Path(frameworks.__file__).parent
+    own = Path(module) if module.endswith(".py") else folder / f"{module.rpartition('.')[2]}.py"
+    digest = hashlib.sha256()
+    for path in (own, *(folder / f"{name}.py" for name in SHARED)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def version(versions: Mapping[str, str]) -> str:
+    """The framework's own of the versions that a worker tells, with its name."""
+    return " ".join(next(iter(versions.items())))
+
+
+def certificate(
+    findings: Sequence[Finding], command: Sequence[str], semantics: str, seed: int, batch: int
+) -> Certificate:
+    """All that was found, as it is kept; `sha256` is the digest of the rest."""
+    whole = {
+        "schema": SCHEMA,
+        "command": list(command),
+        "began": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "semantics": semantics,
+        "seed": seed,
+        "batch": batch,
+        "machine": record.machine(),
+        "commit": record.commit(),
+        "findings": [_finding(each) for each in findings],
+    }
+    return {"sha256": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), **whole}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    network = finding.trial.network
+    return {
+        "net": finding.net,
+        "input": list(network.input),
+        "trial_sha256": finding.trial.given.sha256,
+        "framework": finding.examinee.label,
+        "version": version(finding.examinee.versions),
+        "versions": finding.examinee.versions,
+        "mode": finding.examinee.mode,
+        "code_sha256": code_sha256(finding.examinee.module),
+        "precision": finding.precision,
+        "seeds": finding.seeds,
+        "device": "cpu",
+        "settings": dict(finding.settings),
+        "verdict": finding.verdict,
+        "reason": finding.failed,
+        "cause": finding.cause,
+        "stages": [
+            {
+                "stage": verdict.stage,
+                "verdict": verdict.verdict,
+                "error": verdict.error,
+                "place": verdict.place._asdict() if verdict.place else None,
+                "said": verdict.said,
+                "later": verdict.later,
+            }
+            for verdict in finding.verdicts
+        ],
+    }
+
+
+def text(whole: Certificate) -> str:
+    return json.dumps(whole, indent=1) + "\n"
+
+
+# --- kept and found ---------------------------------------------------------------------------------------------------
+
+SHIPPED = Path(__file__).parent.parent / "results" / "certificate" / "certificate.json"  # in a checkout
+
+
+def key(trial_sha256: str, code_sha256: str, version: str, mode: str, precision: str, device: str) -> str:
+    """What a finding is about, as the name of its file."""
+    return hashlib.sha256("\n".join((trial_sha256, code_sha256, version, mode, precision, device)).encode()).hexdigest()
+
+
+def keep(whole: Certificate) -> None:
+    """Put each finding where runs look for it."""
+    folder = cache_folder() / "certificates"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, brief in _briefs(whole):
+        aside = folder / f"{name}.part"
+        aside.write_text(json.dumps(brief), encoding="utf-8")
+        aside.replace(folder / f"{name}.json")
+
+
+def find(name: str) -> dict[str, str] | None:
+    """The verdict kept under a key and the digest of the certificate that it is from; the user's own before ours."""
+    path = cache_folder() / "certificates" / f"{name}.json"
+    if path.exists():
+        brief: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return brief
+    return _shipped().get(name)
+
+
+@cache
+def _shipped() -> dict[str, dict[str, str]]:
+    return dict(_briefs(json.loads(SHIPPED.read_text(encoding="utf-8")))) if SHIPPED.exists() else {}
+
+
+def _briefs(whole: Certificate) -> Iterator[tuple[str, dict[str, str]]]:
+    for one in whole["findings"]:
+        names = (one[name] for name in ("trial_sha256", "code_sha256", "version", "mode", "precision", "device"))
+        yield key(*names), {"certificate": whole["sha256"], "verdict": one["verdict"]}

@@ -1,0 +1,131 @@
+"""What a framework must show before its speed counts: that it computes what was asked, and that its clock is no lie.
+
+The NumPy reference takes the same steps from the same weights; a framework that skips a step, or trains on part of a
+batch, has other losses. A framework that answers before it has finished is found by what follows: reading the weights
+takes as long as the work that is still going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frameworks.adapter import Array, Setting, Weights
+from frameworks.reference import Reference, without_dropout
+from frameworks.spec import Dropout, Network
+from frameworks.training import Training
+
+
+class Refused(Exception):
+    """A figure that must not stand; the message says why, in one line."""
+
+
+# A step that is skipped once in ten is among the first ten, whenever the count began; two more losses show it.
+STEPS = 12
+
+# Multiply-adds that the reference may take for them: some ten seconds here. Larger networks get a smaller batch, then
+# fewer steps.
+WORK = 5e9
+
+# Of the largest loss or logit. Rounding: 64 times float32's, grown ten times over the steps, as measured for networks
+# with and without batch norm; a skipped step or half a batch moves the losses by a hundredth and more.
+LIMITS = {"float32": 1e-3, "float64": 1e-9}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A short piece of work from given weights, and what the reference gives for it: losses, or logits N x classes."""
+
+    network: Network  # without dropout, for no two masks agree
+    batch_size: int
+    steps: int
+    rate: float
+    order: Array  # of the training pictures
+    expected: Array
+
+    @staticmethod
+    def of(
+        network: Network,
+        training: Training,
+        what: str,
+        weights: Weights,
+        images: Array,
+        labels: Array,
+        batch_size: int,
+        rate: float,
+    ) -> Check:
+        """The check of training on, or inference of, these pictures as they come, again from the first if need be."""
+        plain = without_dropout(network)
+        each = max(1, plain.multiply_adds) * (3 if what == "train" else 1)
+        steps = STEPS if what == "train" else 1
+        batch_size = int(np.clip(WORK / (each * steps), 2, batch_size)) if batch_size > 1 else 1
+        steps = int(np.clip(WORK / (each * batch_size), 1, steps))
+        order = np.resize(np.arange(len(images)), steps * batch_size)
+        reference = Reference(plain, training, Setting(precision="float64"))
+        reference.set_weights(weights)
+        if what == "train":
+            reference.load("train", images, labels)
+            expected = reference.train(order, batch_size, np.full(steps, rate), 0).losses
+        else:
+            reference.load("test", images[:batch_size], labels[:batch_size])
+            expected = reference.predict("test", batch_size)
+        return Check(plain, batch_size, steps, rate, order, expected)
+
+    def judge(self, found: npt.ArrayLike, precision: str) -> None:
+        """Refused where this is not what the reference has."""
+        given = np.asarray(found, np.float64)
+        if given.shape != self.expected.shape:
+            raise Refused(f"another computation: {given.shape} results where the reference has {self.expected.shape}")
+        gaps = np.abs(given - self.expected).reshape(len(given), -1).max(1) / np.abs(self.expected).max()
+        wrong = np.flatnonzero(~(gaps <= LIMITS[precision]))  # what is not a number is wrong, too
+        if len(wrong):
+            first = int(wrong[0])
+            what = "loss of step" if self.expected.ndim == 1 else "logits of picture"
+            raise Refused(
+                f"another computation: the {what} {first + 1} is off the reference's by {gaps[first]:.1e} of the "
+                f"largest, the limit is {LIMITS[precision]:g}"
+            )
+
+
+def has_dropout(network: Network) -> bool:
+    return any(isinstance(node.layer, Dropout) and node.layer.rate for _, node in network.walk())
+
+
+def completion(returned: float, settled: float, idle: float) -> float:
+    """Seconds until the work was finished: until it returned, and what reading the weights then took beyond its usual.
+
+    Refused where it returned within a tenth of that.
+    """
+    completed = returned + max(0.0, settled - idle)
+    if returned < completed / 10:
+        raise Refused(f"a clock that lies: it returned after {returned:.4f} s and had finished after {completed:.4f} s")
+    return completed
+
+
+# How many threads' work beyond those asked for is measurement: the interpreter's own, beside the framework's.
+SPARE_THREADS = 0.25
+
+# Of a core, between turns. Sleeping workers have shown 0.000 to 0.002; one that is still at work shows 1 or more.
+IDLE = 0.1
+
+
+def threads(slices: Sequence[dict[str, Any]]) -> float:
+    """Threads that were busy during the slices, on average."""
+    return sum(each["cpu_seconds"] for each in slices) / sum(each["seconds"] for each in slices)
+
+
+def idleness(slices: Sequence[dict[str, Any]]) -> float:
+    """Of a core, what was used in the pauses before the slices, while the others had their turns."""
+    return sum(each["idle_cpu_seconds"] for each in slices) / sum(each["idle_seconds"] for each in slices)
+
+
+def keeps_to_its_turn(slices: Sequence[dict[str, Any]], allowed: int) -> None:
+    """Refused where the slices had more threads than allowed, or the pauses between them work of their own."""
+    if (busy := threads(slices)) > allowed + SPARE_THREADS:
+        raise Refused(f"it kept {busy:.1f} threads busy, where {allowed} are allowed (--threads)")
+    if (idle := idleness(slices)) > IDLE:
+        raise Refused(f"a clock that lies: between its turns it used {idle:.2f} of a core")

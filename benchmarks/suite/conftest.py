@@ -1,0 +1,65 @@
+"""The workers whose slices are timed: opened, checked against the reference, and closed after their one test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.data import DataError
+from benchmarks.environments import environment, parse_frameworks, parse_pythons
+from benchmarks.errors import BadInput
+from benchmarks.launch import RUNNERS, Runner, Timed, Work
+from benchmarks.plan import MINI, Request, plan, too_large
+from benchmarks.progress import Show
+from benchmarks.record import Folder
+from frameworks.adapter import Unavailable
+from frameworks.networks import NETWORKS
+from frameworks.registry import REALISATIONS
+
+# Multiply-adds of a slice: a quarter of a second here. It depends on the network alone, so two runs can be compared.
+SLICE = {"train": 2e9, "infer": 4e9}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("onespec")
+    group.addoption("--threads", type=int, default=Request().threads, help="of each worker [all cores]")
+    group.addoption("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    modes = [f"{one.name}{mode}" for one in REALISATIONS.values() for mode in ("", *(f":{m}" for m in one.modes))]
+    for name, values in (("net", NETWORKS), ("framework", modes), ("what", RUNNERS)):
+        metafunc.parametrize(name, list(values))
+
+
+@pytest.fixture
+def runner(net: str, framework: str, what: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
+    """A worker that is ready for its slices; skipped, with the reason, where it cannot be had."""
+    pythons = parse_pythons(request.config.getoption("--python"))
+    threads = request.config.getoption("--threads")
+    asked = parse_frameworks(framework)[0]
+    own = {name: path for name, path in pythons.items() if name in (asked.name, asked.label)}
+    try:
+        wanted = Request(net=(net,), frameworks=framework, dataset=MINI, threads=threads, device="cpu", pythons=own)
+        groups, data = plan(wanted, Show(quiet=True))
+        place = environment(asked, own, device="cpu", progress=print)
+    except (BadInput, DataError, Unavailable) as error:
+        pytest.skip(f"{net} in {framework}: {error}")
+    job = groups[0][0]
+    job = replace(job, batch_size=min(job.batch_size, 64))
+    if reason := too_large([job]):
+        pytest.skip(reason)
+    timed = Timed(job, what)
+    passes = 3 if what == "train" else 1
+    runner = RUNNERS[what](timed, Work(timed, data[MINI], tmp_path / "work"), 1, Folder(tmp_path), 600.0, True)
+    try:
+        units = SLICE[what] / (passes * max(1, job.network.multiply_adds) * runner.unit)
+        runner.open(place.python, REALISATIONS[asked.name], max(1, round(units)))
+        yield runner
+    except Unavailable as error:
+        pytest.skip(f"{net} in {framework}: {error}")
+    finally:
+        runner.close()

@@ -1,0 +1,409 @@
+"""Experiments: the verdicts, what is read from a run, the page, and the command itself with real workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.augment import Crop, Flip
+from benchmarks.cell import Cell, Job
+from benchmarks.environments import Requested, environment
+from benchmarks.plan import Request, plan, trained
+from benchmarks.progress import Show
+from benchmarks.rates import Step
+from benchmarks.recipes import EXPERIMENTS, Figure
+from benchmarks.record import Folder, History
+from benchmarks.reproduce import equivalences, main, measured, next_run, obstacle, page, reached, spoken, verdict
+from benchmarks.run import side_by_side
+from tests.conftest import Bench, heed_interrupts
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["--dataset", "fashion-mnist-mini", "--threads", "1"]
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+SPREAD = Figure("lenet", "test_accuracy", 0.8, "d2l", 0.75, 0.83)
+SINGLE = Figure("lenet", "test_accuracy", 0.81, "an article")
+SECONDS = Figure("resnet9", "seconds", 9.4, "8 V100")
+
+
+@pytest.mark.parametrize(
+    ("figure", "values", "why_not", "expected"),
+    [
+        (SPREAD, [0.80], None, ("within", "the published 0.75 to 0.83")),
+        (SPREAD, [0.70, 0.80], None, ("within", "the published 0.75 to 0.83")),
+        (SPREAD, [0.7497], None, ("within", "the published 0.75 to 0.83")),  # 0.75 was rounded
+        (SPREAD, [0.7490], None, ("outside", "the published 0.75 to 0.83")),
+        (SPREAD, [0.90, 0.91], None, ("outside", "the published 0.75 to 0.83")),
+        (SINGLE, [0.80, 0.82], None, ("within", "0.6303 to 0.9897, where one more run of ours would be")),
+        (SINGLE, [0.800, 0.801, 0.802], None, ("outside", "0.7960 to 0.8060, where one more run of ours would be")),
+        (SINGLE, [0.81], None, ("not comparable", "one run of each shows no spread")),
+        (SINGLE, [], None, ("not comparable", "no cell finished")),
+        (SINGLE, [0.80, 0.82], "not the published bytes", ("not comparable", "not the published bytes")),
+        (SECONDS, [9.0, 9.1], None, ("not comparable", "another machine")),
+    ],
+)
+def test_verdict(figure: Figure, values: list[float], why_not: str | None, expected: tuple[str, str]) -> None:
+    assert verdict(figure, values, why_not) == expected
+
+
+def test_the_interval_of_the_next_run_holds_it() -> None:
+    """Of 4,000 draws 95 % with a standard deviation of 0.35 %: four of them are allowed."""
+    stream = np.random.default_rng(0)
+    inside = 0
+    for _ in range(4000):
+        *seen, another = stream.normal(0.8, 0.01, 6).tolist()
+        low, high = next_run(seen)
+        inside += low <= another <= high
+    assert abs(inside / 4000 - 0.95) < 4 * 0.0035
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(4.4, "4 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (7200, "2.0 h")]
+)
+def test_spoken(seconds: float, said: str) -> None:
+    assert spoken(seconds) == said
+
+
+# --- what is read from a run ------------------------------------------------------------------------------------------
+
+
+def job(framework: str, seed: int, **other: Any) -> dict[str, Any]:
+    """A cell of d2l-lenet as `run.json` keeps it."""
+    known = {
+        "cell": f"lenet.{framework}.{seed}", "net": "lenet", "framework": framework, "seed": seed,
+        "epochs": 10, "train_size": 60_000, "test_size": 10_000, "threads": 1, "precision": "float32",
+        "device": "cpu", "mode": "",
+    }  # fmt: skip
+    return {**known, **trained(EXPERIMENTS["d2l-lenet"].recipe), **other}
+
+
+def made(path: Path, jobs: list[dict[str, Any]], accuracies: list[float | None], published: bool = True) -> Folder:
+    """A run's folder: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
+    path.mkdir(parents=True)
+    folder = Folder(path)
+    machine = {"processor": "a processor", "cores": 2, "memory_gib": 8.0, "system": "Linux", "gpu": None}
+    folder.write_run(
+        {
+            "began": "2026-01-01T00:00:00", "command": ["python"], "machine": machine, "commit": None,
+            "request": {"experiment": "d2l-lenet", "variant": "as-written", "net": ["lenet"]},
+            "data": {"fashion-mnist": {"sha256": {}, "published": published, "source": "here"}}, "jobs": jobs,
+        }
+    )  # fmt: skip
+    for cell, accuracy in zip(jobs, accuracies):
+        for epoch in range(1, 11 if accuracy else 3):
+            folder.append(
+                cell["cell"], "epoch", epoch=epoch, launch=0, slices=[[100, 2.0]], evaluation_seconds=1.0,
+                first_step_seconds=0.5 if epoch == 1 else None, train_loss=1 / epoch, train_accuracy=0.5,
+                test_loss=1.0, test_accuracy=(accuracy or 0.5) * epoch / 10, harness_seconds=0.1,
+            )  # fmt: skip
+        status = ("ok", None) if accuracy else ("failed", "a reason")
+        folder.append(cell["cell"], "end", status=status[0], reason=status[1], peak={})
+    return folder
+
+
+JOBS = [job(framework, seed) for seed in range(3) for framework in ("torch", "mxnet")]
+
+
+def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", JOBS, [0.80, 0.81, 0.82, None, 0.84, 0.85])
+    last = Figure("lenet", "test_accuracy", 0.8, "")
+    assert measured(folder, last) == {"torch": {0: 0.80, 1: 0.82, 2: 0.84}, "mxnet": {0: 0.81, 2: 0.85}}
+    fifth = measured(folder, replace(last, epoch=5))["torch"]
+    assert list(fifth.values()) == pytest.approx([0.40, 0.41, 0.42])
+    assert measured(folder, replace(last, net="vgg")) == {}
+
+
+@pytest.mark.parametrize(("target", "seconds"), [(0.07, 2.5), (0.4, 10.5), (0.8, 20.5), (0.81, None)])
+def test_time_to_a_target_is_of_training_alone(tmp_path: Path, target: float, seconds: float | None) -> None:
+    """Epochs of 2 s, the first step's 0.5 s in the first; evaluation does not count. Accuracy is 0.08 an epoch."""
+    folder = made(tmp_path / "a", JOBS[:1], [0.80])
+    assert reached(folder.histories()["lenet.torch.0"], target) == seconds
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, None),
+        ({"rate": 0.5}, "trained otherwise: rate"),
+        ({"optimizer": "Adam", "batch_size": 8}, "trained otherwise: batch_size, optimizer"),
+        ({"epochs": 3}, "at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures"),
+        ({"train_size": 600}, "at a smaller scale: 10 of 10 epochs, 600 + 10,000 pictures"),
+        ({"test_size": 100}, "at a smaller scale: 10 of 10 epochs, 60,000 + 100 pictures"),
+    ],
+)
+@pytest.mark.parametrize("published", [True, False])
+def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, published: bool) -> None:
+    folder = made(tmp_path / "a", [job("torch", 0, **other)], [0.8], published)
+    expected = "; ".join(filter(None, [said, None if published else "not the published bytes"])) or None
+    assert obstacle(folder.run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ([0.800, 0.801, 0.812, 0.811, 0.790, 0.790], "the same within 0.5 points"),
+        ([0.800, 0.830, 0.812, 0.780, 0.790, 0.800], "not shown to be the same within 0.5 points"),
+        ([0.800, 0.801, 0.812, None, 0.790, None], "one seed shows no spread"),
+    ],
+)
+def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
+    (line,) = equivalences(made(tmp_path / "a", JOBS, accuracies), 0.5)
+    assert line.startswith("lenet, torch less mxnet: ") and said in line
+    assert ("seeds would show it" in line) == said.startswith("not shown")
+
+
+def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
+    """Those that were not run as well; of two runs the fuller one is shown."""
+    made(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
+    made(tmp_path / "2-whole", JOBS, [0.80, 0.81, 0.82, 0.80, 0.81, 0.80])
+    made(tmp_path / "3-part", [job("torch", seed, epochs=2) for seed in range(9)], [0.7222] * 9)
+    text = page(tmp_path)
+    variants = [(name, variant) for name, of_name in EXPERIMENTS.items() for variant in of_name.variants]
+    assert text.count("\n## ") == len(variants) and text.count("**Not run.**") == len(variants) - 1
+    section = text.partition("## d2l-lenet\n")[2].partition("\n## ")[0]
+    assert (
+        "`2-whole`" in section and "0.8100 ± 0.0100 (3)" in section and "within the published 0.752 to 0.828" in section
+    )
+    assert "0.7111" not in text and "0.7222" not in text
+    assert text.count("article 004, MXNet") == 30
+
+
+def test_a_partial_run_is_marked(tmp_path: Path) -> None:
+    made(tmp_path / "part", [job("torch", 0, epochs=3)], [0.8], published=False)
+    section = page(tmp_path).partition("## d2l-lenet\n")[2].partition("\n## ")[0]
+    assert "**at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures; not the published bytes**" in section
+    assert "within the" not in section and "outside" not in section
+
+
+def test_a_run_that_is_no_experiment_is_passed_over(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", JOBS[:1], [0.8])
+    run = folder.run
+    run["request"] = {"net": ["lenet"]}
+    folder.write_run({name: value for name, value in run.items() if name != "schema"})
+    assert "`a`" not in page(tmp_path)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_recipe_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in EXPERIMENTS) and "as-meant" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "d2l"], "there are d2l-lenet"),
+        (["--recipe", "d2l-lenet", "--variant", "as-meant"], "d2l-lenet has as-written"),
+        (["--recipe", "d2l-lenet", "--seeds", "0"], "--seeds 0"),
+        (["--recipe", "d2l-lenet", "--scale", "0"], "--scale 0"),
+        (["--recipe", "d2l-lenet", "--scale", "2"], "--scale 2"),
+        (["--recipe", "d2l-lenet", "--epochs", "0"], "--epochs 0"),
+        (["--recipe", "d2l-lenet", "--margin", "0"], "--margin 0"),
+        (["--recipe", "d2l-lenet", "--fw", "pytorch"], "torch"),
+        (["--recipe", "d2l-lenet", "--train-size", "2001", *SMALL], "2000"),
+        (["--recipe", "vgg-cifar", *SMALL], "the recipe of vgg_cifar is not for fashion-mnist-mini"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--write", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
+    assert main(options) == 2
+    stdout, stderr = capsys.readouterr()
+    assert said in stderr and len(stderr.splitlines()) == 1 and not stdout
+
+
+def start(out: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.reproduce", *SMALL, "--out", str(out), *options]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_interrupts
+    )
+
+
+CURVES = ["net", "framework", "seed", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+
+
+def curves(out: Path) -> pd.DataFrame:
+    return pd.read_csv(next(out.glob("*/curves.csv")))[CURVES]
+
+
+@pytest.fixture(scope="module")
+def done(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two networks, two frameworks, two seeds; the pixels permuted."""
+    for framework in ("torch", "mxnet"):
+        bench.python(framework)
+    out = tmp_path_factory.mktemp("results")
+    given = [
+        "--recipe",
+        "fc-vs-cnn-permuted",
+        "--fw",
+        "torch,mxnet",
+        "--seeds",
+        "2",
+        "--epochs",
+        "2",
+        "--train-size",
+        "300",
+    ]
+    process = start(out, *given, "--test-size", "200", "--target", "0.01", "--save")
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
+    return out, stdout
+
+
+def test_it_says_how_long_before_it_starts(done: tuple[Path, str]) -> None:
+    first = done[1].splitlines()[0]
+    assert first.startswith("fc-vs-cnn-permuted, 2 seeds: about ") and "cnn mxnet" in first
+
+
+def test_it_puts_published_beside_ours(done: tuple[Path, str]) -> None:
+    assert "0.8348" in done[1] and "not comparable: trained otherwise: dataset; at a smaller scale" in done[1]
+    assert "mlp, torch less mxnet: " in done[1] and "seconds to 0.01" in done[1]
+
+
+def test_every_cell_is_recorded_with_its_experiment(done: tuple[Path, str]) -> None:
+    (folder,) = done[0].iterdir()
+    run = json.loads((folder / "run.json").read_text())
+    assert run["request"]["experiment"] == "fc-vs-cnn-permuted" and folder.name.endswith("fc-vs-cnn-permuted")
+    assert {entry["permutation"] for entry in run["jobs"]} == {0} and len(run["jobs"]) == 8
+    assert len(list((folder / "weights").glob("*.npz"))) == 8
+
+
+def test_the_page_of_the_run_can_be_written(done: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--write", str(done[0])]) == 0
+    text = (done[0] / "REPRODUCTION.md").read_text()
+    assert "trained otherwise: dataset" in text and text.count("**Not run.**") == text.count("\n## ") - 1
+
+
+def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], tmp_path: Path) -> None:
+    """Bit for bit, and so is a second run of the same: the same seed and the same threads."""
+    given = [
+        "--recipe",
+        "fc-vs-cnn-permuted",
+        "--fw",
+        "torch,mxnet",
+        "--seeds",
+        "2",
+        "--epochs",
+        "2",
+        "--train-size",
+        "300",
+    ]
+    process = start(tmp_path, *given, "--test-size", "200", "--save")
+    for _ in range(2_400):
+        found = [line for folder in tmp_path.glob("*") for line in Folder(folder).lines() if line["event"] == "epoch"]
+        if len(found) >= 3:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)  # at any moment: nothing is tidied
+    process.communicate()
+    folder = next(tmp_path.iterdir())
+    again = start(tmp_path, "--resume", str(folder))
+    stdout, stderr = again.communicate(timeout=600)
+    assert again.returncode == 0, stderr
+    assert stdout.startswith("fc-vs-cnn-permuted, 2 seeds: about ")
+    pd.testing.assert_frame_equal(curves(tmp_path), curves(done[0]), check_exact=True)
+
+
+def test_forecast_runs_nothing(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.python("torch")
+    assert main(["--recipe", "d2l-lenet", "--fw", "torch", *SMALL, "--out", str(tmp_path / "out"), "--forecast"]) == 0
+    assert "d2l-lenet, 1 seed: about " in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+# --- cells: schedules, changes, dropout in testing --------------------------------------------------------------------
+
+
+@pytest.fixture
+def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
+    """Trains a network on small pictures in two frameworks; what was recorded of it."""
+
+    def train(net: str = "lenet_relu", optimizer: str = "adam", **other: Any) -> dict[str, History]:
+        request = Request(
+            net=(net,), frameworks="torch,mxnet", dataset="fashion-mnist-mini", epochs=3, batch_size=50, lr=0.001,
+            optimizer=optimizer, train_size=120, test_size=70, threads=1,
+        )  # fmt: skip
+        groups, data = plan(request, Show(quiet=True))
+        jobs: list[Job] = [replace(one, **other) for one in groups[0]]
+        found: dict[str, Any] = {}
+        for one in jobs:
+            bench.python(one.framework)
+            found[one.framework] = environment(Requested(one.framework), {}, device="cpu", progress=print)
+        folder = Folder.create(tmp_path, "cells")
+        scratch = folder.path / "scratch"
+        scratch.mkdir()
+        made = [Cell(one, data[one.dataset], folder, scratch, History()) for one in jobs]
+        side_by_side(made, found, 600, Show(quiet=True))
+        histories = folder.histories()
+        assert all(history.finished for history in histories.values()), histories
+        return histories
+
+    return train
+
+
+def losses(histories: dict[str, History]) -> np.ndarray:
+    """Frameworks x epochs."""
+    return np.array([[epoch["train_loss"] for epoch in history.epochs] for history in histories.values()])
+
+
+def test_changed_pictures_are_the_same_for_both(cells: Callable[..., dict[str, History]]) -> None:
+    """Nine steps in float32: the losses agree as they do on unchanged pictures, which give others."""
+    changed, plain = cells(changes=(Crop(3), Flip())), cells()
+    torch, mxnet = losses(changed)
+    assert abs(torch - mxnet).max() < 1e-3 and abs(losses(plain)[0] - torch).max() > 0.02
+
+
+def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, History]]) -> None:
+    """Drawn once an epoch, by whoever comes first; loaded by both."""
+    torch, mxnet = cells(changes=(Crop(3),)).values()
+    for one, other in zip(torch.epochs, mxnet.epochs):
+        assert (one["augment_seconds"] is None) != (other["augment_seconds"] is None)
+        assert one["reload_seconds"] > 0 and other["reload_seconds"] > 0
+
+
+def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, History]]) -> None:
+    assert all("augment_seconds" not in epoch for history in cells().values() for epoch in history.epochs)
+
+
+def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, History]]) -> None:
+    """A rate that all but vanishes after the first epoch: what follows is its loss on the same pictures again."""
+    for history in cells(schedule=Step(1, 1e-9)).values():
+        _, second, third = (epoch["test_loss"] for epoch in history.epochs)
+        assert abs(second - third) < 1e-5
+        assert abs(history.epochs[0]["test_loss"] - second) < 1e-5
+
+
+def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, History]]) -> None:
+    """It moves what is tested and nothing of what is trained."""
+    plain, slip = (cells("rosetta", tested_in_training_mode=wrong) for wrong in (False, True))
+    for framework in plain:
+        one, other = plain[framework].epochs, slip[framework].epochs
+        assert [epoch["train_loss"] for epoch in one] == [epoch["train_loss"] for epoch in other]
+        assert all(a["test_loss"] != b["test_loss"] for a, b in zip(one, other))
+
+
+@pytest.mark.parametrize("permutation", [0, 1])
+def test_a_dense_net_does_not_mind_a_permutation_of_its_weights(
+    cells: Callable[..., dict[str, History]], permutation: int
+) -> None:
+    """Both splits are permuted alike: it learns as well as without."""
+    plain, other = (cells("mlp", permutation=seed) for seed in (None, permutation))
+    assert (losses(plain) != losses(other)).all()
+    assert abs(losses(plain)[:, -1] - losses(other)[:, -1]).max() < 0.25
