@@ -86,7 +86,7 @@ class Comparison:
         return max((self.gap(place) for place in self.plain if place.stage == stage), default=0.0)
 
 
-KEPT = 256 << 20
+KEPT = 64 << 20
 
 
 def compare(

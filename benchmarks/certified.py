@@ -18,6 +18,7 @@ import frameworks
 from benchmarks import record
 from benchmarks.certify import Finding
 from benchmarks.environments import cache_folder
+from benchmarks.errors import BadInput
 from benchmarks.evidence import small
 from benchmarks.networks import network
 
@@ -50,7 +51,7 @@ def version(versions: Mapping[str, str]) -> str:
 
 
 def certificate(
-    findings: Sequence[Finding], command: Sequence[str], semantics: str, seed: int, batch: int
+    findings: Sequence[dict[str, Any]], command: Sequence[str], semantics: str, seed: int, batch: int
 ) -> Certificate:
     """All that was found, as it is kept; `sha256` is the digest of the rest."""
     whole = {
@@ -62,12 +63,13 @@ def certificate(
         "batch": batch,
         "machine": record.machine(),
         "commit": record.commit(),
-        "findings": [_finding(each) for each in findings],
+        "findings": list(findings),
     }
     return {"sha256": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), **whole}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding(finding: Finding) -> dict[str, Any]:
+    """What was found of one network in one framework and precision, as it is kept."""
     network = finding.trial.network
     return {
         "net": finding.net,
@@ -100,7 +102,21 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def text(whole: Certificate) -> str:
-    return json.dumps(whole, indent=1) + "\n"
+    """A certificate as a file: a line a finding."""
+    lines = ",\n".join(json.dumps(one) for one in whole["findings"])
+    rest = json.dumps({name: value for name, value in whole.items() if name != "findings"}, indent=1)
+    return f'{rest[:-2]},\n "findings": [\n{lines}\n ]\n}}\n'
+
+
+def read(folder: Path) -> Certificate:
+    """The certificate in a folder. BadInput where there is none, or another version's."""
+    try:
+        whole: Certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"--read {folder}: no certificate.json that can be read: {error}") from None
+    if whole.get("schema") != SCHEMA:
+        raise BadInput(f"--read {folder}: written with schema {whole.get('schema')}, this version reads {SCHEMA}")
+    return whole
 
 
 # --- kept and found ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from threading import Lock
 
 from benchmarks.causes import likely
 from benchmarks.certificate import Comparison, Truth, Verdict, compare, judge
-from benchmarks.evidence import Examination, Trial, truth
+from benchmarks.evidence import Examination, Trial, put, truth
 from benchmarks.session import Session, WorkerFailed
 from frameworks.adapter import Unavailable
 from frameworks.semantics import Native
@@ -89,7 +89,7 @@ SEEDS = 5  # at which a difference in float32 must show to be one
 
 
 def certify(
-    trials: Mapping[str, Trial],
+    trials: Mapping[str, Callable[[], Trial]],
     examinees: Sequence[Examinee],
     precisions: Sequence[str],
     *,
@@ -99,6 +99,7 @@ def certify(
 ) -> Iterator[list[Finding]]:
     """The findings, network by network and precision by precision, in the order of `trials`.
 
+    trials: each is made when its turn comes, for all of them together have gigabytes of weights.
     native: every framework is put to the trial as its own users would get it, and held against a reference that
     computes so as well; what that changes is then `explained`.
 
@@ -114,10 +115,10 @@ def certify(
             stack.callback(examinee.session.close)  # what a thread waits for then ends at once
         sitting = _Sitting(pool, examinees, threads, native, scratch)
         names = list(trials)
-        papers = {names[0]: sitting.paper(trials[names[0]])}
+        papers = {names[0]: sitting.paper(trials[names[0]]())}
         for name, after in zip(names, [*names[1:], None]):
             if after:  # First in, first out: a truth is begun before all that waits for it.
-                papers[after] = sitting.paper(trials[after])
+                papers[after] = sitting.paper(trials[after]())
             waiting = {precision: sitting.examine(papers[name], precision) for precision in precisions}
             for precision, answers in waiting.items():
                 paper = papers[name]
@@ -126,8 +127,9 @@ def certify(
                     paper = sitting.paper(paper.trial.again())
                     later = sitting.findings(name, paper, precision, sitting.examine(paper, precision))
                     findings = [one.merged(two) for one, two in zip(findings, later)]
+                    shutil.rmtree(paper.files)
                 yield findings
-            del papers[name]
+            shutil.rmtree(papers.pop(name).files)
 
 
 def _differs(findings: Sequence[Finding]) -> bool:
@@ -139,6 +141,7 @@ class _Paper:
     """A trial and its truth, on the way; and by framework the truth of the trial as it is put to that one."""
 
     trial: Trial
+    files: Path  # what every examination of it reads
     truth: Future[Truth]
     own: Mapping[str, Future[Truth]]
 
@@ -152,11 +155,15 @@ class _Sitting:
         self.pool, self.examinees, self.threads, self.native, self.scratch = pool, examinees, threads, native, scratch
 
     def paper(self, trial: Trial) -> _Paper:
-        plain = self.pool.submit(self._truth, trial)
+        files = Path(tempfile.mkdtemp(dir=self.scratch))
+        put(trial, files)
+        plain = self.pool.submit(self._truth, trial, files)
         if not self.native:
-            return _Paper(trial, plain, {each.label: plain for each in self.examinees})
+            return _Paper(trial, files, plain, {each.label: plain for each in self.examinees})
         own = {each.label: trial.natively(each.native) for each in self.examinees if each.native}
-        return _Paper(trial, plain, {label: self.pool.submit(self._truth, put) for label, put in own.items()})
+        return _Paper(
+            trial, files, plain, {label: self.pool.submit(self._truth, one, files) for label, one in own.items()}
+        )
 
     def examine(self, paper: _Paper, precision: str) -> list[Future[_Answer]]:
         return [self.pool.submit(self._examine, paper, examinee, precision) for examinee in self.examinees]
@@ -175,11 +182,10 @@ class _Sitting:
             findings.append(made)
         return findings
 
-    def _truth(self, trial: Trial) -> Truth:
-        folder = Path(tempfile.mkdtemp(dir=self.scratch))
-        known = Truth.of(trial, truth(trial, folder))
-        shutil.rmtree(folder)  # what is mapped from its files stays readable until nobody holds it
-        return known
+    def _truth(self, trial: Trial, files: Path) -> Truth:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            known = Truth.of(trial, truth(trial, files, Path(folder)))
+        return known  # what is mapped from its files stays readable until nobody holds it
 
     def _examine(self, paper: _Paper, examinee: Examinee, precision: str) -> _Answer:
         if examinee.label not in paper.own:
@@ -187,7 +193,7 @@ class _Sitting:
         plain, own = paper.truth.result(), paper.own[examinee.label].result()
         where = {"device": "cpu", "precision": precision, "threads": self.threads, "mode": examinee.mode}
         with examinee.lock, tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            examination = Examination(examinee.session.request, own.trial, where, Path(folder))
+            examination = Examination(examinee.session.request, own.trial, where, paper.files, Path(folder))
             try:
                 comparison = compare(examination.pieces(), plain, examination.departures, precision, own)
                 return _Answer(comparison, examination.settings)

@@ -226,9 +226,7 @@ def _absolute(mine: Work, other: Work) -> float | None:
 
 def compare(a: Run, b: Run, limit: float) -> list[Row]:
     """A row for each thing that either run has. limit: of the slowdown that must be seen, such as 0.05."""
-    return [
-        _row(a, b, mine, other, limit) if mine and other else _alone(mine, other) for mine, other in _matched(a, b)
-    ]
+    return [_row(a, b, mine, other, limit) if mine and other else _alone(mine, other) for mine, other in _matched(a, b)]
 
 
 def _matched(a: Run, b: Run) -> Iterator[tuple[Work | None, Work | None]]:

@@ -200,36 +200,40 @@ class Judge:
         return answer
 
 
+def put(trial: Trial, folder: Path) -> None:
+    """Write what every examination of a trial reads."""
+    few = slice(trial.batch_size)
+    files = {"images": trial.images, "labels": trial.labels, "order": trial.order}
+    files |= {"few_images": trial.images[few], "few_labels": trial.labels[few]}
+    for name, array in files.items():
+        np.save(folder / f"{name}.npy", array)
+    np.savez(folder / "weights.npz", **trial.weights)  # type: ignore[arg-type]
+
+
 class Examination:
     """A trial put to a worker: `pieces` gives the evidence one by one, arrays' shapes first, last losses last.
 
-    scratch: a folder of this examination's own. departures: the names of those that the framework declares, and
-    settings: as it found them; both are known once it has built a network.
+    files: what `put` has written. scratch: a folder of this examination's own. departures: the names of those that
+    the framework declares, and settings: as it found them; both are known once it has built a network.
     """
 
-    def __init__(self, ask: Ask, trial: Trial, setting: dict[str, Any], scratch: Path) -> None:
-        self.ask, self.trial, self.setting, self.scratch = ask, trial, setting, scratch
+    def __init__(self, ask: Ask, trial: Trial, setting: dict[str, Any], files: Path, scratch: Path) -> None:
+        self.ask, self.trial, self.setting, self.files, self.scratch = ask, trial, setting, files, scratch
         self.departures: list[str] = []
         self.settings: dict[str, str] = {}
 
     def pieces(self) -> Iterator[Piece]:
-        self._write()
-        yield from self._still()
-        yield from self._dropped()
-        for case in self.trial.cases:
+        first, *others = self.trial.cases
+        yield from self._still(first)
+        yield from self._moving(first)  # as it stands: what was looked at has moved nothing
+        for case in others:
+            self._build(case)
             yield from self._moving(case)
+        yield from self._dropped()
 
-    def _write(self) -> None:
-        trial, few = self.trial, slice(self.trial.batch_size)
-        files = {"images": trial.images, "labels": trial.labels, "order": trial.order}
-        files |= {"few_images": trial.images[few], "few_labels": trial.labels[few]}
-        for name, array in files.items():
-            np.save(self.scratch / f"{name}.npy", array)
-        np.savez(self.scratch / "weights.npz", **trial.weights)  # type: ignore[arg-type]
-
-    def _still(self) -> Iterator[Piece]:
+    def _still(self, case: str) -> Iterator[Piece]:
         """What is computed without moving a weight."""
-        for name, (shape, trained) in self._build(next(iter(self.trial.cases)))["arrays"].items():
+        for name, (shape, trained) in self._build(case)["arrays"].items():
             yield Place("parameters", "", 0, name), np.array([*shape, trained])
         for stage, training in (("evaluation", False), ("training", True)):
             found = self._arrays("activations", images=self._file("few_images"), training=training)
@@ -250,20 +254,20 @@ class Examination:
         if before:
             self._build(next(iter(self.trial.cases)), self.trial.dropping)
             found = self._arrays("activations", images=self._file("few_images"), training=False)
-            for path in before:
-                yield Place("evaluation", "with dropout", 0, path), found[path]
+            for node in _computed(self.trial.dropping.nodes, training=False):
+                if node.path in before:
+                    yield Place("evaluation", "with dropout", 0, node.path), found[node.path]
             found = self._arrays("activations", images=self._file("images"), training=True)
             for path, last in before.items():
                 yield Place("dropout", "", 0, path), np.stack([found[last], found[path]])
 
     def _moving(self, case: str) -> Iterator[Piece]:
         """Steps from the trial's weights: the network's arrays after the first and the tenth, and all losses."""
-        self._build(case)
         for split in ("train", "test"):
             files = {"images": self._file("images"), "labels": self._file("labels")}
             self.ask("load", split=split, count=len(self.trial.images), **files)
         if case == next(iter(self.trial.cases)):
-            path = self._file("answer")
+            path = str(self.scratch / "answer.npy")
             self.ask("predict", split="test", batch_size=len(self.trial.images) - 1, path=path)  # the last batch: one
             yield Place("evaluation", "predicted", 0, self.trial.network.nodes[-1].path), np.load(path)
         steps, batch = self.trial.curve if case == list(self.trial.cases)[-1] else STEPS[-1], self.trial.batch_size
@@ -284,13 +288,13 @@ class Examination:
         recipe = self.trial.cases[case].to_json()
         described = to_json(network or self.trial.network)
         built = self.ask("build", network=described, training=recipe, setting=self.setting)
-        self.ask("set_weights", path=str(self.scratch / "weights.npz"))
+        self.ask("set_weights", path=str(self.files / "weights.npz"))
         self.departures[:] = built["departures"]
         self.settings = built["settings"]
         return built
 
     def _file(self, name: str) -> str:
-        return str(self.scratch / f"{name}.npy")
+        return str(self.files / f"{name}.npy")
 
     def _answer(self, command: str, **arguments: Any) -> dict[str, Any]:
         return self.ask(command, path=str(self.scratch / "answer.npz"), **arguments)
@@ -308,11 +312,11 @@ class Examination:
 KEPT = 1 << 20  # bytes of an array that stays in memory; larger ones of the truth lie in files
 
 
-def truth(trial: Trial, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
-    """The reference's evidence; the large arrays are mapped from files in `scratch`."""
+def truth(trial: Trial, files: Path, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
+    """The reference's evidence; the large arrays are mapped from files in `scratch`. files: what `put` has written."""
     where = {"device": "cpu", "precision": "float64", "threads": 1, "mode": ""}
     found: dict[Place, Array] = {}
-    for number, (place, array) in enumerate(Examination(Judge(departures), trial, where, scratch).pieces()):
+    for number, (place, array) in enumerate(Examination(Judge(departures), trial, where, files, scratch).pieces()):
         if array.nbytes > KEPT:
             file = scratch / f"truth.{number}.npy"
             np.save(file, array)

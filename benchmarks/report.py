@@ -8,7 +8,6 @@ writes them again; `--readme README.md` puts the table between the marks of a RE
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from benchmarks import page
 from benchmarks.errors import BadInput
+from benchmarks.marks import put
 from benchmarks.record import Folder, History
 from benchmarks.statistics import Estimate, geometric_mean, paired_ratio
 
@@ -257,23 +257,9 @@ def machine_line(run: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-MARKS = re.compile(r"(<!-- results: [^\n]*-->\n).*?(<!-- end of results -->)", re.DOTALL)
-
-
 def into_readme(path: Path, folder: Folder) -> None:
     """Put the run's table between the marks of a README. BadInput where it has none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"--readme {path}: {error.strerror}") from None
-    command = " ".join(folder.run["command"])
-    table = markdown(folder, frame(folder))
-    made, count = MARKS.subn(lambda found: f"{found[1]}\n`{command}` gave:\n\n{table}\n{found[2]}", text)
-    if count != 1:
-        raise BadInput(
-            f"--readme {path}: the two comments between which the results go are in it {count} times, not once"
-        )
-    path.write_text(made, encoding="utf-8")
+    put(path, "results", f"`{' '.join(folder.run['command'])}` gave:\n\n{markdown(folder, frame(folder))}")
 
 
 def main(arguments: list[str] | None = None) -> int:

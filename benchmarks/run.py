@@ -234,10 +234,7 @@ def _request(options: argparse.Namespace) -> Request:
     if options.resume:
         saved = Folder.open(options.resume).run["request"]
         return Request(**{**saved, "pythons": {**saved["pythons"], **pythons}, "timeout": options.timeout})
-    given = {
-        name: getattr(options, name)
-        for name in _GIVEN
-    }
+    given = {name: getattr(options, name) for name in _GIVEN}
     return Request(
         net=tuple(options.net.split(",")),
         frameworks=options.fw,

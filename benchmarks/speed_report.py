@@ -319,8 +319,9 @@ def floor_in_words(group: Comparison) -> str:
     if floor is None or twins is None:
         return "The baseline's twin did not run in two launches: what difference could be seen is not known."
     return (
-        f"On this machine, today, differences under {floor.visible:.1%} are invisible: {group.baseline['framework']} "
-        f"against its own twin gave {_text(twins, '.3f')}."
+        f"{group.baseline['framework']} against its own twin gave {_text(twins, '.3f')}. So on this machine, today, "
+        f"differences under {floor.high - 1:.1%} are invisible, and under {floor.visible:.1%} to a row whose interval "
+        "is as wide as the twin's."
     )
 
 

@@ -16,19 +16,22 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import certified
 from benchmarks.adapters import register
-from benchmarks.certificate import Verdict
-from benchmarks.certify import Examinee, Finding, certify
+from benchmarks.certificate_page import HEAD, brief, difference, page, row, summary
+from benchmarks.certify import Examinee, certify
 from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
-from benchmarks.evidence import BATCH, STAGES, Trial, small
+from benchmarks.evidence import BATCH, Trial, small
+from benchmarks.marks import put
 from benchmarks.networks import network
 from benchmarks.session import Session, WorkerFailed
-from benchmarks.tables import markdown, table
+from benchmarks.tables import table
 from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
@@ -52,6 +55,10 @@ def parser() -> Parser:
     made.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
     own = "a framework of your own, by its class; see docs/adapters.md"
     made.add_argument("--adapter", action="append", default=[], metavar="FILE.py:CLASS", help=own)
+    read = "nothing is verified: write the pages of the certificate in this folder again"
+    made.add_argument("--read", type=Path, metavar="FOLDER", help=read)
+    readme = "a page whose table of certificates is to be this one"
+    made.add_argument("--readme", type=Path, metavar="FILE", help=readme)
     made.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.md and certificate.json there")
     return made
 
@@ -60,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         register(options.adapter)
+        if options.read:
+            return _read(options)
         return _verify(options, _trials(options), ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -69,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _trials(options: argparse.Namespace) -> dict[str, Trial]:
+def _trials(options: argparse.Namespace) -> dict[str, Callable[[], Trial]]:
     """What is put to the frameworks, by the networks' names. BadInput for what cannot be."""
     for name, least in (("batch", 2), ("steps", 1), ("seed", 0), ("threads", 1)):
         value = getattr(options, name)
@@ -78,17 +87,17 @@ def _trials(options: argparse.Namespace) -> dict[str, Trial]:
     names = list(NETWORKS) if options.net == "all" else options.net.split(",")
     nets = {name: network(name, classes=certified.CLASSES) for name in names}
     nets = {name: small(net) if options.size == "small" else net for name, net in nets.items()}
-    return {name: Trial.of(net, options.seed, options.batch, options.steps) for name, net in nets.items()}
+    return {name: partial(Trial.of, net, options.seed, options.batch, options.steps) for name, net in nets.items()}
 
 
-def _verify(options: argparse.Namespace, trials: dict[str, Trial], command: Sequence[str]) -> int:
+def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]], command: Sequence[str]) -> int:
     precisions = PRECISIONS if options.precision == "both" else (options.precision,)
     if options.out:
         try:
             options.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--out {options.out}: {error.strerror}; name a folder that can be written") from None
-    findings: list[Finding] = []
+    facts: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
         examinees, missing = _examinees(options, logs, stack)
@@ -99,22 +108,34 @@ def _verify(options: argparse.Namespace, trials: dict[str, Trial], command: Sequ
             precisions = ("float64",)
         workers = max(1, (os.cpu_count() or 1) // options.threads)
         native = options.semantics == "native"
-        for batch in certify(trials, examinees, precisions, threads=options.threads, workers=workers, native=native):
-            for finding in batch:
-                print(progress(finding), file=sys.stderr)
-            findings += batch
-    print(table(HEAD, [row(finding) for finding in findings]))
-    told = [line for finding in findings for line in difference(finding)]
+        for findings in certify(trials, examinees, precisions, threads=options.threads, workers=workers, native=native):
+            for fact in map(certified.finding, findings):
+                print(f"{fact['net']} {fact['framework']} {fact['precision']}: {brief(fact)}", file=sys.stderr)
+                facts.append(fact)
+    whole = certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+    print(table(HEAD, list(map(row, facts))))
+    told = [line for fact in facts for line in difference(fact)]
     print("\n".join([*told, *missing]))
-    whole = certified.certificate(findings, command, options.semantics, options.seed, options.batch)
     if native:
         print(ledger(examinees))
     else:
         certified.keep(whole)
     if options.out:
         (options.out / "certificate.json").write_text(certified.text(whole), encoding="utf-8")
-        (options.out / "certificate.md").write_text(page(whole, findings, told), encoding="utf-8")
-    return 1 if told or (missing and (options.fw != "all" or options.adapter)) or not findings else 0
+        (options.out / "certificate.md").write_text(page(whole), encoding="utf-8")
+    if options.readme:
+        put(options.readme, "certificates", summary(whole))
+    return 1 if told or (missing and (options.fw != "all" or options.adapter)) or not facts else 0
+
+
+def _read(options: argparse.Namespace) -> int:
+    """The pages of a certificate made before."""
+    whole = certified.read(options.read)
+    (options.read / "certificate.md").write_text(page(whole), encoding="utf-8")
+    if options.readme:
+        put(options.readme, "certificates", summary(whole))
+    print(summary(whole))
+    return 0
 
 
 def _examinees(
@@ -134,6 +155,7 @@ def _examinees(
                     realisation.adapter,
                     threads=options.threads,
                     log=logs / f"{asked.label}.log",
+                    steady=True,  # nothing is timed, and what a large network took is to be given back
                 )
             )
             started = session.receive()
@@ -142,60 +164,6 @@ def _examinees(
         except (Unavailable, WorkerFailed) as error:
             missing.append(f"{asked.label}: unavailable: {error}")
     return found, missing
-
-
-# --- for people -------------------------------------------------------------------------------------------------------
-
-HEAD = ("network", "precision", "framework", *STAGES)
-
-
-def row(finding: Finding) -> tuple[str, ...]:
-    """At each stage the largest relative error, in words where it is not simply ok."""
-    cells = [_cell(verdict) for verdict in finding.verdicts] or ["failed", *[""] * (len(STAGES) - 1)]
-    return (finding.net, finding.precision, finding.examinee.label, *cells)
-
-
-def _cell(verdict: Verdict) -> str:
-    if verdict.verdict == "none":
-        return "-"
-    if verdict.place is None:
-        return verdict.verdict
-    error = "0" if verdict.error == 0 else f"{verdict.error:.0e}"
-    return error if verdict.verdict == "ok" else f"{verdict.verdict} {error}"
-
-
-def progress(finding: Finding) -> str:
-    """A line as a finding comes."""
-    return f"{finding.net} {finding.examinee.label} {finding.precision}: {brief(finding)}"
-
-
-def brief(finding: Finding) -> str:
-    """The verdict, and the largest error where there is one."""
-    if finding.failed:
-        return f"failed: {finding.failed}"
-    seeds = f" ({finding.seeds} seeds)" if finding.seeds > 1 else ""
-    return f"{finding.verdict} {finding.error:.0e}{seeds}"
-
-
-def difference(finding: Finding) -> Iterator[str]:
-    """Where a framework first departs from the reference; what follows from it is only counted."""
-    label = f"{finding.examinee.label} in {finding.precision}"
-    if finding.failed:
-        yield f"{label}: {finding.net}: {finding.failed}"
-    if first := finding.first:
-        place = first.place
-        assert place is not None, "what differs is somewhere"
-        step = f", {place.case}, step {place.step}" if place.step else ""
-        after = sum(verdict.later + 1 for verdict in finding.verdicts if verdict.verdict == "differs") - 1
-        yield "; ".join(
-            [
-                f"{label}: {finding.net}.{place.tensor} differs at stage {first.stage}{step}: "
-                f"relative error {first.error:.1e}",
-                *([first.said] if first.said else []),
-                *([f"likely: {finding.cause}"] if finding.cause else []),
-                *([f"{after} later places differ too"] if after else []),
-            ]
-        )
 
 
 def ledger(examinees: Sequence[Examinee]) -> str:
@@ -208,37 +176,6 @@ def ledger(examinees: Sequence[Examinee]) -> str:
         if line.native != line.aligned
     ]
     return table(("framework", "what", "aligned", "natively"), rows)
-
-
-def page(whole: certified.Certificate, findings: Sequence[Finding], told: Sequence[str]) -> str:
-    """The certificate for people: network x framework, then every stage."""
-    labels = list(dict.fromkeys(finding.examinee.label for finding in findings))
-    lines = [
-        (net, *(" / ".join(brief(each) for each in findings if (each.net, each.examinee.label) == (net, label))
-                for label in labels))
-        for net in dict.fromkeys(finding.net for finding in findings)
-    ]  # fmt: skip
-    precisions = " / ".join(dict.fromkeys(finding.precision for finding in findings))
-    notes = [
-        f"{label}: {verdict.said}"
-        for label in labels
-        for verdict in [
-            next(
-                (v for f in findings if f.examinee.label == label for v in f.verdicts if v.verdict == "explained"), None
-            )
-        ]
-        if verdict
-    ]
-    parts = [
-        f"Written by `{' '.join(whole['command'])}`; {whole['commit']}, {whole['began'][:10]}.",
-        f"Verdict and largest relative error of any stage against the NumPy reference in float64, in {precisions}.",
-        markdown(("network", *labels), lines),
-        *([f"Explained, first: {note}." for note in notes]),
-        *told,
-        "Stage by stage:",
-        markdown(HEAD, [row(finding) for finding in findings]),
-    ]
-    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

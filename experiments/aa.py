@@ -29,7 +29,7 @@ from benchmarks.tables import markdown
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03
-SLOWER = '''
+SLOWER = """
 import time
 import numpy as np
 from frameworks.pytorch import PyTorch
@@ -43,7 +43,7 @@ class Slower(PyTorch):
         while time.perf_counter() < until:
             block @ block
         return trained
-'''
+"""
 
 
 @contextlib.contextmanager

@@ -98,11 +98,11 @@ def build(node: Node, x: KerasTensor, outputs: Outputs) -> KerasTensor:
             return layers.Activation("sigmoid")(x)
         case spec.Tanh():
             plain = (layer.amplitude, layer.slope) == (1, 1)
-            return layers.Activation("tanh")(x) if plain else layer.amplitude * ops.tanh(layer.slope * x)
+            return layers.Activation("tanh")(x) if plain else times(layer.amplitude, ops.tanh(times(layer.slope, x)))
         case spec.Flatten():
             return layers.Flatten()(x if x.shape[1:-1] in ((), (1, 1)) else channels_first(x))
         case spec.Scale():
-            return layer.factor * x
+            return times(layer.factor, x)
         case spec.Normalize():
             return (x - constant(layer.mean, x)) / constant(layer.std, x)
         case spec.Resize():
@@ -164,6 +164,11 @@ def average(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
 
 def channels_first(x: KerasTensor) -> KerasTensor:
     return ops.moveaxis(x, -1, 1)
+
+
+def times(factor: float, x: KerasTensor) -> KerasTensor:
+    """A product as a layer: of a number and a symbolic tensor, Keras takes it for sparse."""
+    return layers.Activation(lambda y: factor * y)(x)
 
 
 def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:

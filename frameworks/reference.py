@@ -13,9 +13,9 @@ N pictures, C channels, H x W places, kh x kw a kernel; H' x W' the output's pla
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -32,6 +32,7 @@ from frameworks.adapter import (
     Weights,
     batches,
 )
+from frameworks.semantics import mapped
 from frameworks.spec import Layer, Network, Node, pair, sides
 from frameworks.training import Adam, Optimizer, Training
 from frameworks.weights import resize_matrix
@@ -315,7 +316,7 @@ class Pass:
         return loss
 
     def _chain(self, nodes: Sequence[Node], x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        backs = []
+        backs, gradients = [], self.gradients  # not self: a cycle would keep every step's arrays until it is collected
         for node in nodes:
             x, back = self._layer(node, x)
             self.outputs[node.path] = x
@@ -324,7 +325,7 @@ class Pass:
         def backward(dy: Array) -> Array:
             for node, back in zip(reversed(nodes), reversed(backs)):
                 dy, by_role = back(dy)
-                self.gradients |= {array.name: by_role[array.role] for array in node.parameters if array.trainable}
+                gradients.update({array.name: by_role[array.role] for array in node.parameters if array.trainable})
             return dy
 
         return x, backward
@@ -340,8 +341,8 @@ class Pass:
                     return dropout(layer, x, self.masks)
                 case spec.Auxiliary() as layer:
                     logits, back = chains[0](x)
-                    self.heads[node.path] = logits, layer.weight
-                    return x, lambda dy: (dy + back(self.head_gradients[node.path]), {})
+                    self.heads[node.path], given = (logits, layer.weight), self.head_gradients
+                    return x, lambda dy: (dy + back(given[node.path]), {})
         if type(node.layer) not in LAYERS:
             raise NotImplementedError(f"{node.path}: the reference has no {node.layer.kind}")
         return LAYERS[type(node.layer)](node.layer, x, *chains, **arrays)
@@ -411,18 +412,7 @@ def update(weights: Weights, name: str, g: Array, training: Training, rate: floa
 
 def without_dropout(network: Network) -> Network:
     """The same network, names and all, with every rate of dropout 0: masks are nobody's to share."""
-
-    def mapped(thing: Any) -> Any:
-        match thing:
-            case spec.Dropout():
-                return replace(thing, rate=0.0)
-            case Layer() | Network():
-                return replace(thing, **{item.name: mapped(getattr(thing, item.name)) for item in fields(thing)})
-            case tuple():
-                return tuple(map(mapped, thing))
-        return thing
-
-    return mapped(network)
+    return mapped(network, lambda layer: replace(layer, rate=0.0) if isinstance(layer, spec.Dropout) else layer)
 
 
 # --- adapter ----------------------------------------------------------------------------------------------------------

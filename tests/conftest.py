@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.environments import Requested, environment
+from benchmarks.evidence import Evidence, Trial, put, truth
 from benchmarks.session import Session
 from frameworks.adapter import Array, Unavailable, Weights
 from frameworks.registry import REALISATIONS
@@ -84,6 +85,12 @@ class Bench:
         answer = self.session(framework).request(command, path=str(path), **arguments)
         found = np.load(path)
         return answer, found if command == "predict" else dict(found)
+
+
+def known_truth(trial: Trial, folder: Path, departures: Sequence[str] = ()) -> Evidence:
+    """The reference's evidence of a trial."""
+    put(trial, folder)
+    return truth(trial, folder, folder, departures)
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ NETS: dict[str, Network] = {
         _net("branches", (2, 5, 5), Concat("join", _BRANCHES), Tanh()),
         _net("shortcut", (3, 5, 5), Residual("sum", [Conv("conv", 3, 3, 1, 1), Tanh()]), Select("some", (2, 0))),
         _net("auxiliary", (2, 4, 4), Conv("conv", 4, 3), Tanh(), Auxiliary("aside", [Flatten(), Dense("aux", 5)], 0.3)),
+        _net("scaled", (2, 4, 4), Tanh("tanh", amplitude=1.7, slope=0.6), Affine("affine")),
         _net("at zero", (2, 16, 16), ReLU("zero")),  # one pixel in 256 is 0
         _net("dropout", (2, 12, 12), Conv("conv", 8, 3), Dropout("drop", rate=0.3)),
     )

@@ -11,9 +11,10 @@ import pytest
 
 from benchmarks.causes import likely
 from benchmarks.certificate import Truth
-from benchmarks.evidence import BATCH, CASES, Place, Trial, truth
+from benchmarks.evidence import BATCH, CASES, Place, Trial
 from frameworks.adapter import Array
 from frameworks.weights import resize_matrix
+from tests.conftest import known_truth
 from tests.faults import NETS
 
 Known = Callable[..., Truth]
@@ -27,7 +28,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     def compute(net: str, *cases: str) -> Truth:
         made = Trial.of(NETS[net], seed=0, batch_size=BATCH)
         trial = replace(made, cases={case: CASES[case] for case in cases or ("momentum, decay",)}, curve=10)
-        return Truth.of(trial, truth(trial, tmp_path_factory.mktemp("truth")))
+        return Truth.of(trial, known_truth(trial, tmp_path_factory.mktemp("truth")))
 
     return compute
 

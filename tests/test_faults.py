@@ -17,10 +17,10 @@ import pytest
 import frameworks
 from benchmarks.causes import likely
 from benchmarks.certificate import Truth, Verdict, compare, judge
-from benchmarks.evidence import BATCH, CASES, Examination, Trial, truth
+from benchmarks.evidence import BATCH, CASES, Examination, Trial, put
 from benchmarks.session import Session
 from frameworks.registry import REALISATIONS
-from tests.conftest import Bench
+from tests.conftest import Bench, known_truth
 from tests.faults import FAULTS, NETS, Fault
 
 
@@ -39,7 +39,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Trut
     def compute(net: str, case: str) -> Truth:
         made = Trial.of(NETS[net], seed=0, batch_size=BATCH)
         trial = replace(made, cases={case: CASES[case]}, curve=10)
-        return Truth.of(trial, truth(trial, tmp_path_factory.mktemp("truth")))
+        return Truth.of(trial, known_truth(trial, tmp_path_factory.mktemp("truth")))
 
     return compute
 
@@ -85,7 +85,8 @@ def examined(
 
     def examine(fault: Fault) -> Answer:
         right = known(fault.net, fault.case)
-        examination = Examination(plant(fault).request, right.trial, WHERE, tmp_path)
+        put(right.trial, tmp_path)
+        examination = Examination(plant(fault).request, right.trial, WHERE, tmp_path, tmp_path)
         found = compare(examination.pieces(), right, examination.departures, "float64")
         verdicts = judge({"it": found}, right.trial, "float64")["it"]
         first = next((verdict for verdict in verdicts if verdict.verdict == "differs"), None)

@@ -9,14 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import certified
+from benchmarks.certificate_page import page, summary
 from benchmarks.record import Folder
 from benchmarks.report import frame, markdown
+from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
+CERTIFICATE = ROOT / "results" / "certificate"
 MODULES = sorted(f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+
+
+def between(text: str, name: str) -> str:
+    """The generated part of a page."""
+    shown = re.search(rf"<!-- {name}: .*?-->\n(.*)<!-- end of {name} -->", (ROOT / text).read_text("utf-8"), re.DOTALL)
+    assert shown, f"{text} has no such part"
+    return shown[1]
 
 
 def imported(module: str) -> set[str]:
@@ -38,7 +49,9 @@ def test_descriptions_need_the_standard_library_alone(module: str) -> None:
     assert not imported(module) & {"numpy", "pandas", "rich", *FRAMEWORKS}
 
 
-@pytest.mark.parametrize("module", ["frameworks.worker", "frameworks.reference", "frameworks.weights"])
+@pytest.mark.parametrize(
+    "module", ["frameworks.worker", "frameworks.reference", "frameworks.semantics", "frameworks.weights"]
+)
 def test_the_worker_needs_numpy_and_nothing_else(module: str) -> None:
     assert not imported(module) & {"pandas", "rich", "scipy", "pooch", "benchmarks", *FRAMEWORKS}
 
@@ -61,12 +74,43 @@ def test_no_framework_is_asked_for_by_name(path: Path) -> None:
     assert not re.search(r"""[=!]= ["'](torch|mxnet|keras|jax)["']""", path.read_text(encoding="utf-8"))
 
 
-def test_readmes_table_is_a_runs() -> None:
+@pytest.mark.parametrize("text", ["README.md", "docs/networks.md"])
+def test_a_table_of_results_is_a_runs(text: str) -> None:
     """Word for word what the report of a committed run says."""
-    shown = re.search(r"<!-- results: .*?-->\n(.*)<!-- end of results -->", README, re.DOTALL)
-    assert shown
-    runs = [Folder(path.parent) for path in sorted((ROOT / "results").glob("*/run.json"))]
-    assert any(markdown(run, frame(run)).strip() in shown[1] for run in runs)
+    shown = between(text, "results")
+    folders = [Folder(path.parent) for path in sorted((ROOT / "results").glob("*/run.json"))]
+    runs = [folder for folder in folders if folder.run.get("kind") != "speed"]
+    assert any(markdown(run, frame(run)).strip() in shown for run in runs)
+
+
+def test_the_networks_page_has_every_network_in_every_framework() -> None:
+    for name in NETWORKS:
+        assert between("docs/networks.md", "results").count(f"| {name} |") == len(REALISATIONS), name
+
+
+def test_readmes_certificates_are_those_in_results() -> None:
+    assert summary(certified.read(CERTIFICATE)) in between("README.md", "certificates")
+    assert page(certified.read(CERTIFICATE)) == (CERTIFICATE / "certificate.md").read_text(encoding="utf-8")
+
+
+CERTIFIED = list(dict.fromkeys(one["net"] for one in certified.read(CERTIFICATE)["findings"]))
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("name", CERTIFIED)
+def test_what_is_committed_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
+    whole = certified.read(CERTIFICATE)
+    found = {one["precision"]: one for one in whole["findings"] if (one["net"], one["framework"]) == (name, framework)}
+    assert set(found) == {"float64", "float32"}
+    assert {one["verdict"] for one in found.values()} <= {"ok", "explained"}
+    assert {one["trial_sha256"] for one in found.values()} == {certified.trial_sha256(name)}
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_the_certificate_is_about_the_code_that_is_here(framework: str) -> None:
+    """If not: python -m benchmarks.verify --net all --out results/certificate --readme README.md"""
+    code = {one["code_sha256"] for one in certified.read(CERTIFICATE)["findings"] if one["framework"] == framework}
+    assert code == {certified.code_sha256(REALISATIONS[framework].module)}
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (benchmarks[.\w]*)", README))))
@@ -83,7 +127,7 @@ def test_readmes_network_is_one(tmp_path: Path) -> None:
     (tmp_path / "my_net.py").write_text(block[1])
     command = [sys.executable, "-m", "benchmarks.summary", "--net", f"{tmp_path / 'my_net.py'}:tiny"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "11,738" in done.stdout, done.stderr
+    assert done.returncode == 0 and "3,354" in done.stdout, done.stderr
 
 
 def test_nothing_names_a_path_of_the_machine() -> None:

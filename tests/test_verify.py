@@ -14,12 +14,12 @@ import pytest
 from benchmarks import certified
 from benchmarks.certificate import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
 from benchmarks.certify import Examinee, Finding, certify
-from benchmarks.evidence import BATCH, CASES, STAGES, Evidence, Examination, Judge, Piece, Place, Trial, small, truth
+from benchmarks.evidence import BATCH, CASES, STAGES, Evidence, Examination, Judge, Piece, Place, Trial, put, small
 from benchmarks.session import Session
 from benchmarks.verify import main
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
-from tests.conftest import THREADS, Bench
+from tests.conftest import THREADS, Bench, known_truth
 
 DEPARTURE = "unbiased_running_variance"
 NETS = ["lenet", "lenet_bn", "mlp", "cnn"]
@@ -37,7 +37,7 @@ def trial(name: str) -> Trial:
 def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
     examinee = Examinee(framework, REALISATIONS[framework].module, "", bench.session(framework), {})
     monkeypatch.setattr(examinee.session, "close", lambda: None)  # other tests use it
-    ((finding,),) = certify({name: trial(name)}, [examinee], ["float64"], threads=THREADS, workers=1)
+    ((finding,),) = certify({name: lambda: trial(name)}, [examinee], ["float64"], threads=THREADS, workers=1)
     found = {verdict.stage: verdict.verdict for verdict in finding.verdicts}
     assert tuple(found) == STAGES and not finding.failed
     bn = name == "lenet_bn"
@@ -51,12 +51,12 @@ def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Truth:
     one = trial("lenet_bn")
-    return Truth.of(one, truth(one, tmp_path_factory.mktemp("truth")))
+    return Truth.of(one, known_truth(one, tmp_path_factory.mktemp("truth")))
 
 
 @pytest.fixture(scope="module")
 def unbiased(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    return truth(trial("lenet_bn"), tmp_path_factory.mktemp("departed"), [DEPARTURE])
+    return known_truth(trial("lenet_bn"), tmp_path_factory.mktemp("departed"), [DEPARTURE])
 
 
 @pytest.mark.parametrize("departs", [True, False], ids=["departs", "does not"])
@@ -187,9 +187,10 @@ def test_every_limit_is_one_of_a_stage() -> None:
 
 def test_a_worker_is_asked_for_the_truth_as_the_reference_is(bench: Bench, tmp_path: Path) -> None:
     one = trial("mlp")
-    places = [place for place, _ in Examination(Judge(), one, where(), tmp_path).pieces()]
+    put(one, tmp_path)
+    places = [place for place, _ in Examination(Judge(), one, where(), tmp_path, tmp_path).pieces()]
     session: Session = bench.session("torch")
-    assert [place for place, _ in Examination(session.request, one, where(), tmp_path).pieces()] == places
+    assert [place for place, _ in Examination(session.request, one, where(), tmp_path, tmp_path).pieces()] == places
 
 
 def where() -> dict[str, Any]:
@@ -226,7 +227,7 @@ def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypat
     monkeypatch.setattr(session, "close", lambda: None)
     right = Examinee("right", "frameworks.pytorch", "", session, {})
     wrong = Examinee("wrong", "frameworks.pytorch", "no such mode", session, {}, lock=right.lock)
-    ((one, two),) = certify({"mlp": trial("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
+    ((one, two),) = certify({"mlp": lambda: trial("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
     assert (one.verdict, two.verdict) == ("ok", "failed")
     assert two.failed and "no such mode" in two.failed
 
