@@ -13,7 +13,6 @@ from benchmarks import certified
 from benchmarks.certificate_page import page, summary
 from benchmarks.record import Folder
 from benchmarks.report import frame, markdown
-from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -74,18 +73,13 @@ def test_no_framework_is_asked_for_by_name(path: Path) -> None:
     assert not re.search(r"""[=!]= ["'](torch|mxnet|keras|jax)["']""", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("text", ["README.md", "docs/networks.md"])
+@pytest.mark.parametrize("text", ["README.md"])
 def test_a_table_of_results_is_a_runs(text: str) -> None:
     """Word for word what the report of a committed run says."""
     shown = between(text, "results")
     folders = [Folder(path.parent) for path in sorted((ROOT / "results").glob("*/run.json"))]
     runs = [folder for folder in folders if folder.run.get("kind") != "speed"]
     assert any(markdown(run, frame(run)).strip() in shown for run in runs)
-
-
-def test_the_networks_page_has_every_network_in_every_framework() -> None:
-    for name in NETWORKS:
-        assert between("docs/networks.md", "results").count(f"| {name} |") == len(REALISATIONS), name
 
 
 def test_readmes_certificates_are_those_in_results() -> None:

@@ -192,7 +192,7 @@ def test_the_report_can_be_written_again(time_it: Callable[..., Any], capsys: py
 @pytest.mark.parametrize(
     "liar, what, reason",
     [
-        ("early", "train", "a clock that lies: it returned after"),
+        ("early", "train", "a clock that lies"),
         ("skips", "train", "another computation: the loss of step"),
         ("forgets", "train", "another computation: the loss of step"),
         ("halves", "train", "another computation: the loss of step 1 "),
