@@ -100,15 +100,15 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
     facts: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
-        examinees, missing = _examinees(options, logs, stack)
-        if len(examinees) < 2 and "float32" in precisions:
+        living, missing = examinees(options, logs, stack)
+        if len(living) < 2 and "float32" in precisions:
             if precisions == ("float32",):
                 raise BadInput("--precision float32: frameworks are judged by one another; --fw names two or more")
             missing.append("float32 left out: frameworks are judged by one another there, and this is one alone")
             precisions = ("float64",)
         workers = max(1, (os.cpu_count() or 1) // options.threads)
         native = options.semantics == "native"
-        for findings in certify(trials, examinees, precisions, threads=options.threads, workers=workers, native=native):
+        for findings in certify(trials, living, precisions, threads=options.threads, workers=workers, native=native):
             for fact in map(certified.finding, findings):
                 print(f"{fact['net']} {fact['framework']} {fact['precision']}: {brief(fact)}", file=sys.stderr)
                 facts.append(fact)
@@ -117,7 +117,7 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
     told = [line for fact in facts for line in difference(fact)]
     print("\n".join([*told, *missing]))
     if native:
-        print(ledger(examinees))
+        print(ledger(living))
     else:
         certified.keep(whole)
     if options.out:
@@ -138,9 +138,7 @@ def _read(options: argparse.Namespace) -> int:
     return 0
 
 
-def _examinees(
-    options: argparse.Namespace, logs: Path, stack: contextlib.ExitStack
-) -> tuple[list[Examinee], list[str]]:
+def examinees(options: argparse.Namespace, logs: Path, stack: contextlib.ExitStack) -> tuple[list[Examinee], list[str]]:
     """A living worker per framework, and a line for each that cannot be had."""
     pythons = parse_pythons(options.python)
     found, missing = [], []
