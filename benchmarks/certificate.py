@@ -86,7 +86,7 @@ class Comparison:
         return max((self.gap(place) for place in self.plain if place.stage == stage), default=0.0)
 
 
-KEPT = 64 << 20
+KEPT = 64 << 20  # for who looks for the cause, which is in the first that differs
 
 
 def compare(

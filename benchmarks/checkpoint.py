@@ -7,8 +7,8 @@ An `.npz` holds the arrays under their canonical names and `about`: JSON with th
 its hash, and what it was trained on. Nothing is pickled or unpickled, and a file that is not whole, of another format,
 or not of the network that it names is refused.
 
-Others' files: a state_dict by torchvision's names (.pth, .pt, read by torch.load(weights_only=True) in PyTorch's own
-environment; .safetensors, .npz), and Keras's .weights.h5 (read in Keras's environment), of networks that match.
+Others' files: a state_dict by torchvision's names (.pth, .pt, read as weights alone in PyTorch's own environment;
+.safetensors, .npz), and Keras's .weights.h5 (read in Keras's environment), of networks that match.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+import frameworks
 from benchmarks.environments import Requested, environment, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.networks import network as find_network
@@ -146,23 +147,12 @@ PIXELS: dict[str, tuple[Layer, ...]] = {
     "caffe": (Select("bgr", (2, 1, 0)), Normalize("normalize", mean=(103.939, 116.779, 123.68))),
 }
 
-# Run by the framework's own interpreter: the file's arrays into an `.npz`.
-_READ_TORCH = """
-import sys, numpy, torch
-state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-numpy.savez(sys.argv[2], **{name: tensor.numpy() for name, tensor in state.items()})
-"""
-_READ_KERAS = """
-import sys, h5py, numpy
-arrays = {}
-with h5py.File(sys.argv[1], "r") as file:
-    file.visititems(lambda name, thing: arrays.update({name: thing[()]}) if isinstance(thing, h5py.Dataset) else None)
-numpy.savez(sys.argv[2], **arrays)
-"""
-_READERS = {".pth": ("torch", _READ_TORCH), ".pt": ("torch", _READ_TORCH), ".h5": ("keras", _READ_KERAS)}
+_READERS = {ending: (one.name, script) for one in REALISATIONS.values() for ending, script in one.reads.items()}
+
+SCRIPTS = Path(frameworks.__file__).parent / "weight_files"
 
 _COUNTERS = "num_batches_tracked"
-_ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # of batch normalisation, in PyTorch
+_ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # of batch normalisation, in a state_dict
 _HEADS = re.compile(r"aux\d*\.|AuxLogits\.")  # of torchvision's GoogLeNet and Inception: no part of an evaluation
 
 
@@ -174,7 +164,7 @@ def read(path: Path, network: Network, pythons: Mapping[str, str], progress: Cal
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
     found = _foreign(path, pythons, progress)
-    weights = _of_keras(path, network, found) if path.suffix == ".h5" else _of_torch(network, found)
+    weights = _of_h5(path, network, found) if path.suffix == ".h5" else _of_state_dict(network, found)
     _check(network, weights, str(path))
     return weights
 
@@ -187,11 +177,11 @@ def _foreign(path: Path, pythons: Mapping[str, str], progress: Callable[[str], N
         return _safetensors(path)
     if path.suffix not in _READERS:
         raise BadInput(f"{path}: of no kind that is read: {', '.join([*_READERS, '.safetensors', '.npz'])}")
-    framework, program = _READERS[path.suffix]
+    framework, script = _READERS[path.suffix]
     python = environment(Requested(framework), pythons, device="cpu", progress=progress).python
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
         made = Path(scratch) / "arrays.npz"
-        command = [str(python), "-I", "-c", program, str(path.absolute()), str(made)]
+        command = [str(python), "-I", str(SCRIPTS / script), str(path.absolute()), str(made)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -211,7 +201,7 @@ def _safetensors(path: Path) -> Weights:
         raise BadInput(f"{path}: cannot be read as safetensors: {error}") from None
 
 
-def _of_torch(network: Network, found: Weights) -> Weights:
+def _of_state_dict(network: Network, found: Weights) -> Weights:
     """A state_dict whose modules bear the names that our layers bear, as torchvision's do."""
     names = {_torch_name(parameter.name, parameter.role): parameter.name for parameter in network.parameters}
     heads = any(isinstance(node.layer, Auxiliary) for _, node in network.walk())
@@ -229,7 +219,7 @@ def _torch_name(name: str, role: str) -> str:
 _KERAS = {Conv: "conv2d", Dense: "dense", BatchNorm: "batch_normalization"}
 
 
-def _of_keras(path: Path, network: Network, found: Weights) -> Weights:
+def _of_h5(path: Path, network: Network, found: Weights) -> Weights:
     """Keras's arrays, `layers/conv2d_3/vars/0`: layers of a kind are counted in the order in which they were made."""
     nodes = [node for _, node in network.walk()]
     if branched := next((node.path for node in nodes if isinstance(node.layer, (Concat, Residual))), None):

@@ -56,26 +56,26 @@ _GLUON = Recipe(
 )  # fmt: skip
 _OUC_MNIST = Recipe(
     "mnist", 1, 64, Training(SGD(momentum=0.5)), 0.01, pixels=_normalized((0.1307,), (0.3081,)),
-    initial="pytorch_uniform",
+    initial="fan_in_uniform",
     source="OUC colab_demo 05_01_ConvNet, after Canziani's 06-convnet",
 )  # fmt: skip
 _OUC_LENET = Recipe(
     "cifar10", 10, 64, Training(Adam()), 0.001, pixels=_HALF,
-    initial="pytorch_uniform",
+    initial="fan_in_uniform",
     source="OUC colab_demo 05_02_CNN_CIFAR10: Adam 0.001, batch 64",
 )  # fmt: skip
 _OUC_VGG = Recipe(
     "cifar10", 10, 128, Training(Adam()), 0.001, pixels=_OUC_CIFAR, changes=(Crop(4), Flip()),
-    initial="pytorch_uniform",
+    initial="fan_in_uniform",
     source="OUC colab_demo 05_03_VGG_CIFAR10: Adam 0.001, batch 128, crops and flips",
 )  # fmt: skip
 _ARTICLE_002 = Recipe(
-    "fashion-mnist", 5, 16, Training(Adam()), 0.001, initial="pytorch_uniform",
+    "fashion-mnist", 5, 16, Training(Adam()), 0.001, initial="fan_in_uniform",
     source="article 002: Adam, batch 16, 224 x 224",
 )  # fmt: skip
 _ARTICLE_003 = Recipe(
     "cifar10", 40, 128, Training(Adam()), 1e-4, pixels=_HALF, tested_in_training_mode=True,
-    initial="pytorch_uniform",
+    initial="fan_in_uniform",
     source="article 003, its second version: Adam 1e-4, batch 128, 224 x 224, 40 epochs",
 )  # fmt: skip
 _ROSETTA = Recipe(

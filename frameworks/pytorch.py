@@ -244,9 +244,6 @@ LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
 ATTRIBUTES = {"gamma": "weight", "beta": "bias"}
 SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
-MODES = ("", "compile")
-
-
 # What PyTorch does where nobody says otherwise.
 NATIVE = Native(
     rate_inside=Own(False, "torch.optim.SGD"),
@@ -261,6 +258,8 @@ NATIVE = Native(
     weights=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
     biases=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
 )
+
+MODES = ("", "compile")
 
 
 def able_to_compile() -> None:

@@ -6,7 +6,8 @@ To add one: write its adapter beside `pytorch.py`, name it here, and give pyproj
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,31 @@ class Realisation:
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces the pin of this one
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
     modes: tuple[str, ...] = ()  # ways of running it beside the one that its documentation teaches: torch:compile
+    reads: Mapping[str, str] = field(default_factory=dict)  # files of weights by ending: a script in `weight_files`
     outside: bool = False  # an adapter that is not ours: no extra of pyproject.toml tells what it needs
 
+
+_STATE_DICT = {".pth": "state_dict.py", ".pt": "state_dict.py"}
 
 REALISATIONS: dict[str, Realisation] = {
     realisation.name: realisation
     for realisation in (
-        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", ">=3.10", ("compile",)),
+        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", ">=3.10", ("compile",), _STATE_DICT),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.
         Realisation(
             "mxnet", "MXNet Gluon", "frameworks.mxnet_gluon", "MXNetGluon", "mxnet", ">=3.10,<3.12", ("imperative",)
         ),
         # Keras 3.15 needs Python 3.11; TensorFlow 2.21 has no wheel for 3.14.
-        Realisation("keras", "Keras", "frameworks.keras3", "Keras3", "keras", ">=3.11,<3.14", ("eager", "xla")),
+        Realisation(
+            "keras",
+            "Keras",
+            "frameworks.keras3",
+            "Keras3",
+            "keras",
+            ">=3.11,<3.14",
+            ("eager", "xla"),
+            {".h5": "keras_h5.py"},
+        ),
     )
 }
 

@@ -15,7 +15,7 @@ SCHEMES = {
     "xavier_normal": (lambda inputs, outputs: 2 / (inputs + outputs), "normal"),
     "he_uniform": (lambda inputs, outputs: 2 / inputs, "uniform"),  # He et al. 2015, eq. 10
     "he_normal": (lambda inputs, outputs: 2 / inputs, "normal"),
-    "pytorch_uniform": (lambda inputs, outputs: 1 / (3 * inputs), "uniform"),  # torch.nn.Linear's and Conv2d's weights
+    "fan_in_uniform": (lambda inputs, outputs: 1 / (3 * inputs), "uniform"),  # Glorot and Bengio 2010, eq. 1
 }
 _CONSTANTS = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "running_mean": 0.0, "running_var": 1.0}
 
