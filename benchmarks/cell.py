@@ -58,6 +58,20 @@ class Job:
     def cell(self) -> str:
         return f"{self.name}.{self.framework}.{self.seed}"
 
+    def certificate(self, module: str, versions: dict[str, str]) -> dict[str, str] | None:
+        """The certificate that covers this network in this framework as it is here, if there is one."""
+        code, version = certified.code_sha256(module), certified.version(versions)
+        return certified.find(certified.key(self.trial_sha256, code, version, self.mode, self.precision, self.device))
+
+
+def counted(arrays: dict[str, tuple[list[int], bool]]) -> dict[str, int]:
+    """Values in the arrays that a framework says it has, by name (shape, trained): those trained, and the others."""
+    sizes = [(math.prod(shape), trained) for shape, trained in arrays.values()]
+    return {
+        "params": sum(size for size, trained in sizes if trained),
+        "buffers": sum(size for size, trained in sizes if not trained),
+    }
+
 
 class Cell:
     """A job on its worker. Every method may raise `WorkerFailed` or `Unavailable`: then this cell is over."""
@@ -87,7 +101,6 @@ class Cell:
         )
         filled = self.session.request("set_weights", path=str(self._weights()))
         loaded = [self._load("train", self._images("train")), self._load("test", self._images("test"))]
-        arrays = built["arrays"].values()
         self.folder.append(
             job.cell,
             "start",
@@ -95,9 +108,8 @@ class Cell:
             versions=started["versions"],
             settings=built["settings"],
             departures=built["departures"],
-            certificate=self._certificate(started["file"], started["versions"]),
-            params=sum(int(np.prod(shape)) for shape, trained in arrays if trained),
-            buffers=sum(int(np.prod(shape)) for shape, trained in arrays if not trained),
+            certificate=job.certificate(started["file"], started["versions"]),
+            **counted(built["arrays"]),
             import_seconds=started["seconds"],
             import_memory=started["resident"],
             build_seconds=built["seconds"] + filled["seconds"],
@@ -184,11 +196,6 @@ class Cell:
     def _ask(self, command: str, **arguments: Any) -> dict[str, Any]:
         assert self.session is not None, "open() comes first"
         return self.session.request(command, **arguments)
-
-    def _certificate(self, module: str, versions: dict[str, str]) -> dict[str, str] | None:
-        """The certificate that covers this network in this framework as it is here, if there is one."""
-        job, code, version = self.job, certified.code_sha256(module), certified.version(versions)
-        return certified.find(certified.key(job.trial_sha256, code, version, job.mode, job.precision, job.device))
 
     def _load(self, split: str, images: Path, labels: str = "") -> float:
         """Put pictures on the device as one of the two splits, with the labels of that or another one."""

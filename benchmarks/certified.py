@@ -148,6 +148,14 @@ def find(name: str) -> dict[str, str] | None:
     return _shipped().get(name)
 
 
+def columns(found: Mapping[str, str] | None) -> dict[str, str | None]:
+    """What `find` has given, as columns of a report: have the frameworks been proved to compute this network alike?"""
+    if found is None:
+        return {"certified": "not certified", "certificate": None}
+    proved = found["verdict"] in ("ok", "explained")
+    return {"certified": "certified" if proved else "not certified", "certificate": found["certificate"]}
+
+
 @cache
 def _shipped() -> dict[str, dict[str, str]]:
     return dict(_briefs(json.loads(SHIPPED.read_text(encoding="utf-8")))) if SHIPPED.exists() else {}

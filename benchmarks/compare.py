@@ -429,7 +429,7 @@ def parser() -> Parser:
     made = Parser(prog="python -m benchmarks.compare", description="Compare two saved runs, A and then B.")
     made.add_argument("a", metavar="A", type=Path, help="the folder of a run, or its report.csv: what was")
     made.add_argument("b", metavar="B", type=Path, help="the same: what is")
-    made.add_argument("--fail-on", default="5%", metavar="P%%", help="exit with 1 where speed falls by more [5%%]")
+    made.add_argument("--fail-on", default="5%", metavar="P%", help="exit with 1 where speed falls by more [5%%]")
     made.add_argument("--format", choices=("table", "markdown", "json", "csv"), default="table", help="[table]")
     return made
 

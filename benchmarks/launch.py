@@ -12,6 +12,7 @@ and at the end of all launches one `end`, with the status, the reason and the pe
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import honesty
-from benchmarks.cell import Job
+from benchmarks.cell import Job, counted
 from benchmarks.data import Dataset
 from benchmarks.honesty import Check, Refused
 from benchmarks.record import Folder
@@ -94,11 +95,17 @@ class Runner(ABC):
         self.session: Session | None = None
         self.slices: list[dict[str, Any]] = []
         self.slice_seconds = 0.0  # about what one takes
+        self.ready_seconds = 0.0  # from its start until its first turn
 
-    def open(self, python: Path, realisation: Realisation, units: int | None) -> int:
-        """Make the worker ready; how many units (steps, calls) its slices have: as given, or found by trial."""
-        job = self.timed.job
+    def open(self, python: Path, realisation: Realisation, units: int | None, alone: bool = True) -> int:
+        """Make the worker ready; how many units (steps, calls) its slices have: as given, or found by trial.
+
+        alone: no other worker is being made ready meanwhile, so what it takes can be told.
+        """
+        job, began = self.timed.job, time.monotonic()
         log = self.folder.path / "logs" / f"{self.timed.cell}.log"
+        temporary = self.work.weights.parent / f"{self.timed.cell}.{self.launch}"  # so that every launch compiles
+        temporary.mkdir()
         self.session = Session(
             python,
             realisation.module,
@@ -107,18 +114,19 @@ class Runner(ABC):
             log=log,
             timeout=self.timeout,
             steady=self.steady,
+            temporary=temporary,
         )
         started = self.session.receive()
         check = self.work.check
-        alone = check is not None and honesty.has_dropout(job.network)
-        if check and alone:  # before the network itself, in the same worker, for none of its masks can be known
+        apart = check is not None and honesty.has_dropout(job.network)
+        if check and apart:  # before the network itself, in the same worker, for none of its masks can be known
             self._build(check.network)
             self._load_all()
             self._check(check)
         built, filled = self._build(job.network)
         loaded = self._load_all()
         first = self._play(1)
-        if check and not alone:
+        if check and not apart:
             self._check(check)
         evaluation = self._evaluation()
         units = units or self._units()
@@ -128,9 +136,12 @@ class Runner(ABC):
             self.timed.cell,
             "launch",
             launch=self.launch,
+            alone=alone,
             versions=started["versions"],
             settings=built["settings"],
             departures=built["departures"],
+            certificate=job.certificate(started["file"], started["versions"]),
+            **counted(built["arrays"]),
             units=units,
             import_seconds=started["seconds"],
             import_memory=started["resident"],
@@ -140,6 +151,7 @@ class Runner(ABC):
             trial_seconds=[warming["seconds"], self.slice_seconds],
             **evaluation,
         )
+        self.ready_seconds = time.monotonic() - began
         self.versions, self.settings, self.units = started["versions"], built["settings"], units
         return units
 

@@ -17,7 +17,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import page
+from benchmarks import certified, page
 from benchmarks.errors import BadInput
 from benchmarks.marks import put
 from benchmarks.record import Folder, History
@@ -58,13 +58,14 @@ def curve_frame(folder: Folder) -> pd.DataFrame:
             "examples_per_second": _speed(epoch),
             "evaluation_seconds": epoch["evaluation_seconds"],
         }
-        for job, history in _cells(folder)
+        for job, history in recorded(folder)
         for epoch in history.epochs
     ]
     return pd.DataFrame(rows)
 
 
-def _cells(folder: Folder) -> list[tuple[dict[str, Any], History]]:
+def recorded(folder: Folder) -> list[tuple[dict[str, Any], History]]:
+    """Every job of a run with what is recorded of it."""
     histories = folder.histories()
     return [(job, histories.get(job["cell"], History())) for job in folder.run["jobs"]]
 
@@ -90,16 +91,9 @@ def _row(job: dict[str, Any], histories: dict[str, History], jobs: list[dict[str
         "import_seconds": start.get("import_seconds"),
         "load_seconds": start.get("load_seconds"),
         "import_memory_mib": _mib(start.get("import_memory")),
-        **_certified(start),
+        **certified.columns(start.get("certificate")),
         "peak_memory_mib": _mib(end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")),
     }
-
-
-def _certified(start: dict[str, Any]) -> dict[str, str | None]:
-    """Whether the frameworks have been proved to compute this network alike: see `benchmarks.verify`."""
-    found = start.get("certificate") or {"verdict": None, "certificate": None}
-    proved = found["verdict"] in ("ok", "explained")
-    return {"certified": "certified" if proved else "not certified", "certificate": found["certificate"]}
 
 
 def _last(history: History) -> dict[str, Any]:
@@ -207,14 +201,16 @@ def notes(folder: Folder) -> list[str]:
     """Under the table: the recipe, the machine, what the figures are."""
     run = folder.run
     jobs = run["jobs"]
-    recipes = dict.fromkeys(
-        f"{job['net']}: {job['dataset']} ({job['train_size']:,} + {job['test_size']:,} pictures), batch "
-        f"{job['batch_size']}, {job['optimizer']}, rate {job['rate']:g}, {_epochs(job['epochs'])}"
-        for job in jobs
-    )
+    recipes: dict[str, list[str]] = {}
+    for job in jobs:
+        recipe = (
+            f"{job['dataset']} ({job['train_size']:,} + {job['test_size']:,} pictures), batch {job['batch_size']}, "
+            f"{job['optimizer']}, rate {job['rate']:g}, {_epochs(job['epochs'])}"
+        )
+        recipes.setdefault(recipe, []).append(job["net"])
     unpublished = {name for name, data in run["data"].items() if not data["published"]}
     return [
-        *(f"- {recipe}." for recipe in recipes),
+        *(f"- {', '.join(dict.fromkeys(nets))}: {recipe}." for recipe, nets in recipes.items()),
         *(f"- {name}: not the published bytes." for name in sorted(unpublished)),
         f"- {machine_line(run)}.",
         "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
@@ -229,7 +225,7 @@ def notes(folder: Folder) -> list[str]:
 
 def _harness(folder: Folder) -> float | None:
     """The share of the epochs' wall time in which no worker was training or predicting."""
-    epochs = [epoch for _, history in _cells(folder) for epoch in history.epochs]
+    epochs = [epoch for _, history in recorded(folder) for epoch in history.epochs]
     outside = sum(epoch["harness_seconds"] for epoch in epochs)
     inside = sum(
         sum(seconds for _, seconds in epoch["slices"])

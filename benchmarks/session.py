@@ -49,6 +49,8 @@ class Session:
     """One living worker. `Unavailable` where the framework or the device cannot be had, `WorkerFailed` else.
 
     steady: the allocator and the waiting threads are set as above; False leaves both as the system has them.
+    temporary: the worker's folder for temporary files, where compilers keep what they have made: an empty one makes
+    them begin anew.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Session:
         log: Path,
         timeout: float = 600.0,
         steady: bool = True,
+        temporary: Path | None = None,
     ) -> None:
         self.timeout = timeout
         self.log = log
@@ -76,7 +79,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(threads, steady),
+                env=_environment(threads, steady, temporary),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         os.close(to_child)
@@ -156,8 +159,11 @@ def settings(steady: bool) -> dict[str, str]:
     return {**ours, **{name: os.environ[name] for name in (*_STEADY_ALLOCATOR, *_NO_SPINNING) if name in os.environ}}
 
 
-def _environment(threads: int, steady: bool) -> dict[str, str]:
-    """The worker's environment: what makes it steady, the user's own before that, and the number of threads."""
+def _environment(threads: int, steady: bool, temporary: Path | None) -> dict[str, str]:
+    """The worker's environment: what makes it steady, the user's own before that, and what this worker is given."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**settings(steady), **kept, **dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}
+    given = {**dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}
+    if temporary:
+        given["TMPDIR"] = str(temporary)
+    return {**settings(steady), **kept, **given}

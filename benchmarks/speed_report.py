@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import honesty, roofline
+from benchmarks import certified, honesty, roofline
 from benchmarks.errors import BadInput
 from benchmarks.record import Folder
 from benchmarks.roofline import Cost, Roof
@@ -42,7 +42,7 @@ COLUMNS = (
     "relative_speed_high verdict visible_difference import_seconds build_seconds load_seconds first_step_seconds "
     "warm_up_slices step_seconds evaluation_seconds break_even_epochs latency_median_ms latency_95_ms latency_99_ms "
     "peak_memory_mib import_memory_mib net_memory_mib matmul_gflops copy_gbs mfu roofline_examples_per_second "
-    "roofline_share busy_threads idle_share cell"
+    "roofline_share busy_threads idle_share certified certificate cell"
 ).split()
 
 UNFINISHED = {"status": "unfinished", "reason": "stopped before its end"}
@@ -92,8 +92,8 @@ class Measured:
         return geometric_mean([1 / float(np.median(rounds)) for rounds in launches])
 
     def typical(self, name: str) -> float | None:
-        """The median over launches of a figure that each launch has one of."""
-        values = [launch[name] for launch in self.launches if launch.get(name) is not None]
+        """The median of a figure that each launch has one of, over those that were made ready alone."""
+        values = [each[name] for each in self.launches if each.get("alone", True) and each.get(name) is not None]
         return float(np.median(values)) if values else None
 
 
@@ -204,6 +204,7 @@ def _row(group: Comparison, job: dict[str, Any]) -> dict[str, Any]:
         **_roofline(group, job),
         "busy_threads": honesty.threads(measured.all_slices) if measured.slices else None,
         "idle_share": honesty.idleness(measured.all_slices) if measured.slices else None,
+        **certified.columns(last.get("certificate")),
     }
 
 
@@ -328,7 +329,7 @@ def floor_in_words(group: Comparison) -> str:
 def _speeds(rows: Sequence[dict[str, Any]]) -> tuple[Row, list[Row]]:
     head = (
         "framework", "version", "mode", "examples/s", "relative speed", "verdict", "of its roofline", "MFU",
-        "latency ms", "net MiB", "status",
+        "latency ms", "net MiB", "proof", "status",
     )  # fmt: skip
     body = [
         (
@@ -342,6 +343,7 @@ def _speeds(rows: Sequence[dict[str, Any]]) -> tuple[Row, list[Row]]:
             _number(row.get("mfu"), ".1%"),
             _latencies(row),
             _number(row.get("net_memory_mib"), ",.0f"),
+            row["certified"],
             row["status"] + (f": {row['reason']}" if row["reason"] else ""),
         )
         for row in rows
@@ -433,7 +435,7 @@ def _notes(run: dict[str, Any]) -> list[str]:
         "Relative speed: within rounds, with a 95 % interval over launches and rounds. All slices are in cells.jsonl.",
         "- Roofline: what the framework's own matrix products and copies allow a program that runs layer by layer; "
         "shares of layers are shares of that bound, from the spec. Net MiB: the peak less that of importing.",
-        "- First step: of the built network, with what it compiles. Step: the steady one.",
+        "- First step: of the built network, with what it compiles, anew in every launch. Step: the steady one.",
     ]
     return ["\n".join(lines)]
 

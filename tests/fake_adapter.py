@@ -33,7 +33,8 @@ class Fake(Adapter):
         return {"fake": "1.0"}
 
     def settings(self) -> dict[str, str]:
-        return {"threads": os.environ["OMP_NUM_THREADS"], "pythonpath": os.environ.get("PYTHONPATH", "")}
+        found = {name: os.environ.get(name, "") for name in ("PYTHONPATH", "TMPDIR")}
+        return {"threads": os.environ["OMP_NUM_THREADS"], **found}
 
     def get_weights(self) -> Weights:
         return self.weights
@@ -77,14 +78,14 @@ class Honest(Reference):
 
 
 class Early(Honest):
-    """Returns after a twentieth of its work; a thread goes on with the rest, and the weights wait for it."""
+    """Returns after a sixtieth of its work; a thread goes on with the rest, and the weights wait for it."""
 
     at_work: threading.Thread | None = None
 
     def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
         self.wait()
         trained = super().train(order, batch_size, rates, seed)
-        rest = np.tile(order, 20), batch_size, np.tile(rates, 20), seed
+        rest = np.tile(order, 60), batch_size, np.tile(rates, 60), seed
         self.at_work = threading.Thread(target=super().train, args=rest)
         self.at_work.start()
         return trained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from benchmarks import certified
 from benchmarks.certificate_page import page, summary
 from benchmarks.record import Folder
-from benchmarks.report import frame, markdown
+from benchmarks.report import frame, markdown, recorded
+from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -73,13 +75,28 @@ def test_no_framework_is_asked_for_by_name(path: Path) -> None:
     assert not re.search(r"""[=!]= ["'](torch|mxnet|keras|jax)["']""", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("text", ["README.md"])
-def test_a_table_of_results_is_a_runs(text: str) -> None:
-    """Word for word what the report of a committed run says."""
-    shown = between(text, "results")
+@cache
+def run_of(text: str) -> Folder | None:
+    """The committed run whose report stands in a page, word for word."""
     folders = [Folder(path.parent) for path in sorted((ROOT / "results").glob("*/run.json"))]
     runs = [folder for folder in folders if folder.run.get("kind") != "speed"]
-    assert any(markdown(run, frame(run)).strip() in shown for run in runs)
+    shown = between(text, "results")
+    return next((run for run in runs if markdown(run, frame(run)).strip() in shown), None)
+
+
+@pytest.mark.parametrize("text", ["README.md", "docs/networks.md"])
+def test_a_table_of_results_is_a_runs(text: str) -> None:
+    assert run_of(text)
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: str) -> None:
+    run = run_of("docs/networks.md")
+    assert run
+    history = next(each for job, each in recorded(run) if (job["net"], job["framework"]) == (name, framework))
+    losses = [epoch["train_loss"] for epoch in history.epochs]
+    assert len(losses) >= 2 and losses[-1] < losses[0]
 
 
 def test_readmes_certificates_are_those_in_results() -> None:
@@ -87,12 +104,9 @@ def test_readmes_certificates_are_those_in_results() -> None:
     assert page(certified.read(CERTIFICATE)) == (CERTIFICATE / "certificate.md").read_text(encoding="utf-8")
 
 
-CERTIFIED = list(dict.fromkeys(one["net"] for one in certified.read(CERTIFICATE)["findings"]))
-
-
 @pytest.mark.parametrize("framework", REALISATIONS)
-@pytest.mark.parametrize("name", CERTIFIED)
-def test_what_is_committed_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
     whole = certified.read(CERTIFICATE)
     found = {one["precision"]: one for one in whole["findings"] if (one["net"], one["framework"]) == (name, framework)}
     assert set(found) == {"float64", "float32"}

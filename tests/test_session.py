@@ -28,7 +28,8 @@ WHERE = {"device": "cpu", "precision": "float32", "threads": 3, "mode": ""}
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Session(sys.executable, FAKE, "Fake", threads=3, log=tmp_path / "worker.log", timeout=60) as made:
+    options = {"threads": 3, "timeout": 60.0, "temporary": tmp_path}
+    with Session(sys.executable, FAKE, "Fake", log=tmp_path / "worker.log", **options) as made:  # type: ignore[arg-type]
         assert made.receive()["versions"] == {"fake": "1.0"}
         yield made
 
@@ -44,10 +45,10 @@ def train(session: Session, tmp_path: Path, rate: float) -> dict[str, Any]:
     return session.request("train", rates=[rate, rate], seed=0, **slice_)
 
 
-def test_arrays_and_settings_come_back(session: Session) -> None:
+def test_arrays_and_settings_come_back(session: Session, tmp_path: Path) -> None:
     built = build(session)
     assert built["arrays"]["C1.weight"] == [[6, 1, 5, 5], True]
-    assert built["settings"] == {"threads": "3", "pythonpath": ""}
+    assert built["settings"] == {"threads": "3", "PYTHONPATH": "", "TMPDIR": str(tmp_path)}
 
 
 def test_a_slice_is_what_was_asked_for(session: Session, tmp_path: Path) -> None:

@@ -159,6 +159,10 @@ def test_a_run_records_every_slice_and_reports_what_it_says(time_it: Callable[..
     for row in table.to_dict("records"):
         own = [line for line in lines if line["cell"] == row["cell"]]
         slices = [line for line in own if line["event"] == "slice"]
+        launches = [line for line in own if line["event"] == "launch"]
+        assert [line["alone"] for line in launches] == [True, False, False]
+        assert row["build_seconds"] == launches[0]["build_seconds"], "side by side it is no figure"
+        assert {line["params"] for line in launches} == {12_730} and row["certified"] == "not certified"
         assert row["slices"] == len(slices) >= 3 * speed.ROUNDS and row["launches"] == 3
         assert row["examples_per_second"] > 0 and row["macs"] == 12_704 and row["params"] == 12_730
         for n in {line["launch"] for line in slices}:
@@ -324,7 +328,7 @@ def test_a_roof_is_the_best_of_its_sizes() -> None:
         ({"fw": "honest:warp"}, "--fw honest:warp: honest has no mode warp; it has only its own"),
         ({"fw": "honest:warp", "modes": "all"}, "--modes all contradicts --fw honest:warp"),
         ({"net": "lenot"}, "--net lenot: no such network. Did you mean lenet?"),
-        ({"budget": "0.01s"}, "--budget 0.01s: a launch takes "),
+        ({"budget": "0.01s"}, "--budget 0.01s: the first launch was ready after "),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
