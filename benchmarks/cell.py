@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import augment, certified, checkpoint, schedule
+from benchmarks import augment, checkpoint
 from benchmarks.augment import Change
 from benchmarks.data import Dataset
+from benchmarks.proof import certified
 from benchmarks.rates import CONSTANT, Schedule
 from benchmarks.record import Folder, History
 from benchmarks.session import Session
+from benchmarks.timing import schedule
 from frameworks import weights
 from frameworks.registry import Realisation
 from frameworks.spec import Network, to_json

@@ -26,8 +26,8 @@ import numpy as np
 
 from benchmarks import tables
 from benchmarks.errors import BadInput, Parser
-from benchmarks.samples import KEY, Rounds, Run, Work, paired, read
-from benchmarks.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
+from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read
+from benchmarks.timing.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
 
 MARGIN = 0.005  # half a point of accuracy
 

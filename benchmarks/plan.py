@@ -9,12 +9,12 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.cell import Job
-from benchmarks.certified import trial_sha256
 from benchmarks.data import DATASETS, Dataset, dataset
 from benchmarks.environments import parse_frameworks
 from benchmarks.errors import BadInput
 from benchmarks.networks import network
 from benchmarks.progress import Show
+from benchmarks.proof.certified import trial_sha256
 from benchmarks.rates import CONSTANT
 from benchmarks.recipes import DEFAULT, EXPERIMENTS, OPTIMIZERS, RECIPES, Experiment, Recipe
 from frameworks.networks import NETWORKS

@@ -17,11 +17,12 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks import certified, page
+from benchmarks import page
 from benchmarks.errors import BadInput
 from benchmarks.marks import put
+from benchmarks.proof import certified
 from benchmarks.record import Folder, History
-from benchmarks.statistics import Estimate, geometric_mean, paired_ratio
+from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 
 COLUMNS = (
     "net framework version mode device precision dataset seed batch_size epochs status reason params buffers macs "

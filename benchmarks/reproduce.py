@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from benchmarks import report, schedule
+from benchmarks import report
 from benchmarks.cell import Cell, Job
 from benchmarks.data import DATASETS, DataError, Dataset
 from benchmarks.environments import Environment, parse_frameworks, parse_pythons
@@ -36,8 +36,9 @@ from benchmarks.recipes import EXPERIMENTS, Experiment, Figure
 from benchmarks.record import Folder, History
 from benchmarks.run import environments, execute
 from benchmarks.session import WorkerFailed
-from benchmarks.statistics import equivalence
 from benchmarks.tables import Row, markdown, table
+from benchmarks.timing import schedule
+from benchmarks.timing.statistics import equivalence
 from frameworks.adapter import Unavailable
 from frameworks.registry import REALISATIONS
 

@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from benchmarks import record, report, schedule
+from benchmarks import record, report
 from benchmarks.adapters import of_file, register
 from benchmarks.cell import Cell, Job, weights_sha256
 from benchmarks.data import DATASETS, DataError, Dataset
@@ -35,6 +35,7 @@ from benchmarks.progress import Show
 from benchmarks.recipes import OPTIMIZERS
 from benchmarks.record import Folder
 from benchmarks.session import WorkerFailed
+from benchmarks.timing import schedule
 from frameworks.adapter import Unavailable
 from frameworks.registry import REALISATIONS
 

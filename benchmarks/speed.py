@@ -27,21 +27,22 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from benchmarks import record, roofline, session, speed_report
+from benchmarks import record, session, speed_report
 from benchmarks.adapters import register
 from benchmarks.cell import Job
 from benchmarks.data import DATASETS, DataError, Dataset, Split
 from benchmarks.environments import Environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
-from benchmarks.honesty import Refused
-from benchmarks.launch import RUNNERS, Runner, Timed, Work, round_seconds
 from benchmarks.plan import Request as Planned
 from benchmarks.plan import plan, too_large
 from benchmarks.progress import Show
 from benchmarks.record import Folder
 from benchmarks.run import environments
-from benchmarks.schedule import take_turns
 from benchmarks.session import WorkerFailed
+from benchmarks.timing import roofline
+from benchmarks.timing.honesty import Refused
+from benchmarks.timing.launch import RUNNERS, Runner, Timed, Work, round_seconds
+from benchmarks.timing.schedule import take_turns
 from frameworks.adapter import Setting, Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS, Realisation

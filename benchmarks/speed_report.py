@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import certified, honesty, roofline
 from benchmarks.errors import BadInput
+from benchmarks.proof import certified
 from benchmarks.record import Folder
-from benchmarks.roofline import Cost, Roof
-from benchmarks.samples import Rounds, paired, steady
-from benchmarks.statistics import (
+from benchmarks.tables import Row, markdown, table
+from benchmarks.timing import honesty, roofline
+from benchmarks.timing.roofline import Cost, Roof
+from benchmarks.timing.samples import Rounds, paired, steady
+from benchmarks.timing.statistics import (
     Estimate,
     Floor,
     break_even,
@@ -34,7 +36,6 @@ from benchmarks.statistics import (
     quantile,
     verdict,
 )
-from benchmarks.tables import Row, markdown, table
 
 COLUMNS = (
     "net framework version mode device precision dataset what batch_size threads status reason params macs launches "

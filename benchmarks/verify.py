@@ -21,15 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import certified
 from benchmarks.adapters import register
-from benchmarks.certificate_page import HEAD, brief, difference, page, row, summary
-from benchmarks.certify import Examinee, certify
 from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
-from benchmarks.evidence import BATCH, Trial, small
 from benchmarks.marks import put
 from benchmarks.networks import network
+from benchmarks.proof import certified
+from benchmarks.proof.certify import Examinee, certify
+from benchmarks.proof.evidence import BATCH, Trial, small
+from benchmarks.proof.page import HEAD, brief, difference, page, row, summary
 from benchmarks.session import Session, WorkerFailed
 from benchmarks.tables import table
 from frameworks.adapter import Unavailable

@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks import record, speed, speed_report
 from benchmarks.environments import parse_pythons
 from benchmarks.progress import Show
-from benchmarks.statistics import Estimate
 from benchmarks.tables import markdown
+from benchmarks.timing.statistics import Estimate
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03

@@ -19,9 +19,17 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks import statistics
-from benchmarks.statistics import Estimate, equivalence, launches_ratio, location, noise_floor, pairs_needed, warm_up
 from benchmarks.tables import markdown
+from benchmarks.timing import statistics
+from benchmarks.timing.statistics import (
+    Estimate,
+    equivalence,
+    launches_ratio,
+    location,
+    noise_floor,
+    pairs_needed,
+    warm_up,
+)
 
 Samples = np.ndarray[Any, np.dtype[np.float64]]
 STREAM = np.random.default_rng(20261122)

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import record
-from benchmarks.certify import Finding, certify
 from benchmarks.errors import BadInput, Parser
-from benchmarks.evidence import BATCH, Trial, small
 from benchmarks.networks import network
+from benchmarks.proof.certify import Finding, certify
+from benchmarks.proof.evidence import BATCH, Trial, small
 from benchmarks.tables import markdown
 from benchmarks.verify import PRECISIONS, examinees
 from benchmarks.verify import parser as verify_parser

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.environments import Requested, environment
-from benchmarks.evidence import Evidence, Trial, put, truth
+from benchmarks.proof.evidence import Evidence, Trial, put, truth
 from benchmarks.session import Session
 from frameworks.adapter import Array, Unavailable, Weights
 from frameworks.registry import REALISATIONS

@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.causes import likely
-from benchmarks.certificate import Truth
-from benchmarks.evidence import BATCH, CASES, Place, Trial
+from benchmarks.proof.causes import likely
+from benchmarks.proof.certificate import Truth
+from benchmarks.proof.evidence import BATCH, CASES, Place, Trial
 from frameworks.adapter import Array
 from frameworks.weights import resize_matrix
 from tests.conftest import known_truth

@@ -15,9 +15,9 @@ from typing import TypeAlias
 import pytest
 
 import frameworks
-from benchmarks.causes import likely
-from benchmarks.certificate import Truth, Verdict, compare, judge
-from benchmarks.evidence import BATCH, CASES, Examination, Trial, put
+from benchmarks.proof.causes import likely
+from benchmarks.proof.certificate import Truth, Verdict, compare, judge
+from benchmarks.proof.evidence import BATCH, CASES, Examination, Trial, put
 from benchmarks.session import Session
 from frameworks.registry import REALISATIONS
 from tests.conftest import Bench, known_truth

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import certified
-from benchmarks.certificate_page import page, summary
+from benchmarks.proof import certified
+from benchmarks.proof.page import page, summary
 from benchmarks.record import Folder
 from benchmarks.report import frame, markdown, recorded
 from frameworks.networks import NETWORKS
@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
 CERTIFICATE = ROOT / "results" / "certificate"
-MODULES = sorted(f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+ROOMS = ("", "proof/", "timing/")
+MODULES = sorted(
+    f"benchmarks.{room}{path.stem}".replace("/", ".")
+    for room in ROOMS
+    for path in (ROOT / "benchmarks" / room).glob("[!_]*.py")
+)
 
 
 def between(text: str, name: str) -> str:
@@ -69,7 +74,7 @@ def test_realisations_import_their_own_framework_alone(name: str) -> None:
     assert not re.findall(rf"frameworks(?:\.| import )(?:{'|'.join(others)})\b", own.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "frameworks").glob("*.py")], ids=str)
+@pytest.mark.parametrize("path", [*(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "frameworks").rglob("*.py")], ids=str)
 def test_no_framework_is_asked_for_by_name(path: Path) -> None:
     """`if framework == "torch"` would be a special case that a new framework does not have."""
     assert not re.search(r"""[=!]= ["'](torch|mxnet|keras|jax)["']""", path.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import page, report
-from benchmarks.statistics import paired_ratio
+from benchmarks.timing.statistics import paired_ratio
 
 FIGURES = ("test_accuracy", "train_loss", "examples_per_second")
 HOSTILE = "</td><script>alert('1')</script> & \"so\" \x1b[31mred\x1b[0m \x00 \ud800 \N{SNOWMAN}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.schedule import slices, turns
+from benchmarks.timing.schedule import slices, turns
 
 
 def test_turns_go_forth_and_back() -> None:

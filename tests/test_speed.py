@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import launch, roofline, speed, speed_report
+from benchmarks import speed, speed_report
 from benchmarks.errors import BadInput
-from benchmarks.honesty import Check, Refused, completion, keeps_to_its_turn
 from benchmarks.record import Folder
-from benchmarks.roofline import Roof
-from benchmarks.schedule import take_turns
+from benchmarks.timing import launch, roofline
+from benchmarks.timing.honesty import Check, Refused, completion, keeps_to_its_turn
+from benchmarks.timing.roofline import Roof
+from benchmarks.timing.schedule import take_turns
 from frameworks import worker
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS, Realisation
@@ -273,10 +274,10 @@ def test_a_check_knows_the_losses_of_more_steps_than_ten() -> None:
 
 
 def test_a_large_network_is_checked_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.honesty.WORK", 60 * 360 * 3 * 2)  # two steps of... sixty pictures, less than all
+    monkeypatch.setattr("benchmarks.timing.honesty.WORK", 60 * 360 * 3 * 2)  # sixty pictures: less than all
     check = checked(SMALL)
     assert (check.batch_size, check.steps) == (8, 12)
-    monkeypatch.setattr("benchmarks.honesty.WORK", 360 * 3 * 2 * 5)
+    monkeypatch.setattr("benchmarks.timing.honesty.WORK", 360 * 3 * 2 * 5)
     check = checked(SMALL)
     assert (check.batch_size, check.steps) == (2, 5)
 

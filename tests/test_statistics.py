@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.statistics import (
+from benchmarks.timing.statistics import (
     Estimate,
     Floor,
     break_even,

@@ -11,10 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import certified
-from benchmarks.certificate import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
-from benchmarks.certify import Examinee, Finding, certify
-from benchmarks.evidence import BATCH, CASES, STAGES, Evidence, Examination, Judge, Piece, Place, Trial, put, small
+from benchmarks.proof import certified
+from benchmarks.proof.certificate import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
+from benchmarks.proof.certify import Examinee, Finding, certify
+from benchmarks.proof.evidence import (
+    BATCH,
+    CASES,
+    STAGES,
+    Evidence,
+    Examination,
+    Judge,
+    Piece,
+    Place,
+    Trial,
+    put,
+    small,
+)
 from benchmarks.session import Session
 from benchmarks.verify import main
 from frameworks.networks import NETWORKS

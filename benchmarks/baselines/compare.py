@@ -18,14 +18,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks import record, schedule
+from benchmarks import record
 from benchmarks.data import DataError, Dataset, dataset
 from benchmarks.environments import Requested, environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.plan import fit
 from benchmarks.recipes import RECIPES
 from benchmarks.session import Session, WorkerFailed
-from benchmarks.statistics import Estimate, geometric_mean, paired_ratio
+from benchmarks.timing import schedule
+from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS

@@ -11,10 +11,10 @@ import pytest
 from benchmarks.data import DataError
 from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput
-from benchmarks.launch import RUNNERS, Runner, Timed, Work
 from benchmarks.plan import MINI, Request, plan, too_large
 from benchmarks.progress import Show
 from benchmarks.record import Folder
+from benchmarks.timing.launch import RUNNERS, Runner, Timed, Work
 from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS

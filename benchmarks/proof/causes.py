@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.evidence import LARGE, Evidence, Place, Trial
+from benchmarks.proof.evidence import LARGE, Evidence, Place, Trial
 from frameworks import reference, spec
 from frameworks.adapter import Array, Weights, batches
 from frameworks.reference import LAYERS, Pass, Result, by_channel, channel_axes, cross_entropy

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.causes import likely
-from benchmarks.certificate import Comparison, Truth, Verdict, compare, judge
-from benchmarks.evidence import Examination, Trial, put, truth
+from benchmarks.proof.causes import likely
+from benchmarks.proof.certificate import Comparison, Truth, Verdict, compare, judge
+from benchmarks.proof.evidence import Examination, Trial, put, truth
 from benchmarks.session import Session, WorkerFailed
 from frameworks.adapter import Unavailable
 from frameworks.semantics import Native

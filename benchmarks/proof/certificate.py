@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.evidence import STAGES, Evidence, Piece, Place, Trial
+from benchmarks.proof.evidence import STAGES, Evidence, Piece, Place, Trial
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Array
 from frameworks.spec import BatchNorm, Dropout
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks.errors import BadInput
 from benchmarks.record import Folder
-from benchmarks.statistics import Launches, warm_up
+from benchmarks.timing.statistics import Launches, warm_up
 
 Rounds: TypeAlias = dict[int, dict[int, float]]  # launch, then round: seconds a picture
 

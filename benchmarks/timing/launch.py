@@ -4,7 +4,7 @@ A launch is the unit of chance: where memory came to lie holds for as long as a 
 
     launch    when the worker is ready: what it took to get there, and the settings as found
     slice     each of its turns: raw pictures and seconds; the rounds of a launch count from 0
-    roofline  once per framework, after the first launch: see `benchmarks.roofline`
+    roofline  once per framework, after the first launch: see `benchmarks.timing.roofline`
 
 and at the end of all launches one `end`, with the status, the reason and the peak memory of each launch.
 """
@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import honesty
 from benchmarks.cell import Job, counted
 from benchmarks.data import Dataset
-from benchmarks.honesty import Check, Refused
 from benchmarks.record import Folder
 from benchmarks.session import Session, WorkerFailed
+from benchmarks.timing import honesty
+from benchmarks.timing.honesty import Check, Refused
 from frameworks import weights
 from frameworks.registry import Realisation
 from frameworks.spec import Network, to_json

@@ -1,11 +1,11 @@
-"""The tables of a certificate, made from its record: what `benchmarks.certified` keeps."""
+"""The tables of a certificate, made from its record: what `benchmarks.proof.certified` keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from benchmarks.evidence import STAGES
+from benchmarks.proof.evidence import STAGES
 from benchmarks.tables import markdown
 
 Finding: TypeAlias = Mapping[str, Any]  # one of a certificate's `findings`

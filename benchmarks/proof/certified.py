@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 import frameworks
 from benchmarks import record
-from benchmarks.certify import Finding
 from benchmarks.environments import cache_folder
 from benchmarks.errors import BadInput
-from benchmarks.evidence import small
 from benchmarks.networks import network
+from benchmarks.proof.certify import Finding
+from benchmarks.proof.evidence import small
 
 Certificate: TypeAlias = dict[str, Any]
 
@@ -121,7 +121,7 @@ def read(folder: Path) -> Certificate:
 
 # --- kept and found ---------------------------------------------------------------------------------------------------
 
-SHIPPED = Path(__file__).parent.parent / "results" / "certificate" / "certificate.json"  # in a checkout
+SHIPPED = Path(__file__).parents[2] / "results" / "certificate" / "certificate.json"  # in a checkout
 
 
 def key(trial_sha256: str, code_sha256: str, version: str, mode: str, precision: str, device: str) -> str:
