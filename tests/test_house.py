@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FRAMEWORKS = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
 CERTIFICATE = ROOT / "results" / "certificate"
-ROOMS = ("", "proof/", "timing/")
+ROOMS = ("", "proof/", "proof/causes/", "timing/")
 MODULES = sorted(
     f"benchmarks.{room}{path.stem}".replace("/", ".")
     for room in ROOMS
