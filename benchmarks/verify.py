@@ -112,7 +112,9 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
             for fact in map(certified.finding, findings):
                 print(f"{fact['net']} {fact['framework']} {fact['precision']}: {brief(fact)}", file=sys.stderr)
                 facts.append(fact)
-    whole = certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+            whole = certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+            if options.out:  # also of a run that is stopped half-way
+                _write(whole, options.out)
     print(table(HEAD, list(map(row, facts))))
     told = [line for fact in facts for line in difference(fact)]
     print("\n".join([*told, *missing]))
@@ -120,12 +122,14 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
         print(ledger(living))
     else:
         certified.keep(whole)
-    if options.out:
-        (options.out / "certificate.json").write_text(certified.text(whole), encoding="utf-8")
-        (options.out / "certificate.md").write_text(page(whole), encoding="utf-8")
     if options.readme:
         put(options.readme, "certificates", summary(whole))
     return 1 if told or (missing and (options.fw != "all" or options.adapter)) or not facts else 0
+
+
+def _write(whole: certified.Certificate, folder: Path) -> None:
+    (folder / "certificate.json").write_text(certified.text(whole), encoding="utf-8")
+    (folder / "certificate.md").write_text(page(whole), encoding="utf-8")
 
 
 def _read(options: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ def finding(finding: Finding) -> dict[str, Any]:
     return {
         "net": finding.net,
         "input": list(network.input),
+        "pictures": [finding.trial.batch_size, len(finding.trial.images)],  # of a step, in all
         "trial_sha256": finding.trial.given.sha256,
         "framework": finding.examinee.label,
         "version": version(finding.examinee.versions),

@@ -45,6 +45,9 @@ CASES: dict[str, Training] = {
 # A large network takes every step slowly, and an optimiser does not know which network it moves: such a network gets
 # the one that has the most terms, for as many steps as its weights are looked at. LARGE: trained values.
 LARGE, LARGE_CASES = 1_000_000, ("adam, decay",)
+# One that takes no small pictures, as Inception v3 with its auxiliary classifier, has one batch and two steps of it:
+# more would take more memory and time than all others. HEAVY: multiply-adds of a picture.
+HEAVY, HEAVY_STEPS = 2_000_000_000, 2
 STEPS = (1, 10)  # after which weights are compared
 CURVE = 50  # losses, in the last case
 
@@ -89,18 +92,20 @@ class Trial:
 
     @staticmethod
     def of(network: Network, seed: int, batch_size: int, curve: int | None = None) -> Trial:
-        """The trial of a network for a seed: four batches of pictures, so that batches differ.
+        """The trial of a network for a seed: four batches of pictures, so that batches differ; a heavy one has one.
 
         curve: the losses that are compared; None: `CURVE`, and no more than the weights need for a large network.
         """
         stream = np.random.default_rng(seed)
         dropping = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(dropping)
-        images = stream.integers(0, 256, (4 * batch_size, *network.input), dtype=np.uint8)
-        labels = stream.integers(0, network.classes, 4 * batch_size)
+        heavy = plain.multiply_adds > HEAVY
+        count = (1 if heavy else 4) * batch_size
+        images = stream.integers(0, 256, (count, *network.input), dtype=np.uint8)
+        labels = stream.integers(0, network.classes, count)
         large = plain.trainable > LARGE
         cases = {name: CASES[name] for name in (LARGE_CASES if large else CASES)}
-        steps = curve or (STEPS[-1] if large else CURVE)
+        steps = curve or (HEAVY_STEPS if heavy else STEPS[-1] if large else CURVE)
         return Trial(network, plain, dropping, seed, images, labels, _telling(plain, seed), cases, batch_size, steps)
 
     def natively(self, native: Native) -> Trial:
@@ -237,10 +242,11 @@ class Examination:
         for name, (shape, trained) in self._build(case)["arrays"].items():
             yield Place("parameters", "", 0, name), np.array([*shape, trained])
         for stage, training in (("evaluation", False), ("training", True)):
-            found = self._arrays("activations", images=self._file("few_images"), training=training)
-            for node in _computed(self.trial.network.nodes, training):
-                if node.path in found:
-                    yield Place(stage, "", 0, node.path), found[node.path]
+            self._answer("activations", images=self._file("few_images"), training=training)
+            with self._written() as found:
+                for node in _computed(self.trial.network.nodes, training):
+                    if node.path in found:
+                        yield Place(stage, "", 0, node.path), found[node.path]
         answer = self._answer("gradients", images=self._file("few_images"), labels=self._file("few_labels"))
         yield Place("loss", "", 0, "loss"), np.array(answer["loss"])
         with self._written() as gradients:
@@ -254,13 +260,15 @@ class Examination:
         before = _predecessors(self.trial.dropping.nodes)
         if before:
             self._build(next(iter(self.trial.cases)), self.trial.dropping)
-            found = self._arrays("activations", images=self._file("few_images"), training=False)
-            for node in _computed(self.trial.dropping.nodes, training=False):
-                if node.path in before:
-                    yield Place("evaluation", "with dropout", 0, node.path), found[node.path]
-            found = self._arrays("activations", images=self._file("images"), training=True)
-            for path, last in before.items():
-                yield Place("dropout", "", 0, path), np.stack([found[last], found[path]])
+            self._answer("activations", images=self._file("few_images"), training=False)
+            with self._written() as found:
+                for node in _computed(self.trial.dropping.nodes, training=False):
+                    if node.path in before:
+                        yield Place("evaluation", "with dropout", 0, node.path), found[node.path]
+            self._answer("activations", images=self._file("images"), training=True)
+            with self._written() as found:
+                for path, last in before.items():
+                    yield Place("dropout", "", 0, path), np.stack([found[last], found[path]])
 
     def _moving(self, case: str) -> Iterator[Piece]:
         """Steps from the trial's weights: the network's arrays after the first and the tenth, and all losses."""
@@ -299,11 +307,6 @@ class Examination:
 
     def _answer(self, command: str, **arguments: Any) -> dict[str, Any]:
         return self.ask(command, path=str(self.scratch / "answer.npz"), **arguments)
-
-    def _arrays(self, command: str, **arguments: Any) -> Weights:
-        self._answer(command, **arguments)
-        with self._written() as arrays:
-            return dict(arrays)
 
     def _written(self) -> Any:
         """The last answer's arrays, each read when it is asked for."""

@@ -68,7 +68,12 @@ def summary(whole: Mapping[str, Any]) -> str:
         (net, *(" / ".join(found[net, label, precision] for precision in precisions) for label in labels))
         for net in nets
     ]
-    pictures = f"{whole['batch']} pictures a step, {4 * whole['batch']} in all"
+    given: dict[tuple[int, int], dict[str, None]] = {}  # which networks have how many pictures
+    for each in findings:
+        given.setdefault(tuple(each["pictures"]), {})[each["net"]] = None
+    usual, *others = sorted(given, key=lambda pictures: -len(given[pictures]))
+    pictures = f"{usual[0]} pictures a step, {usual[1]} in all"
+    pictures += "".join(f" ({', '.join(given[other])}: {other[0]}, {other[1]} in all)" for other in others)
     seeds = f"seed {whole['seed']}, and in float32 as many seeds as are named"
     versions = ", ".join(dict.fromkeys(each["version"] for each in findings))
     return "\n\n".join(
