@@ -187,6 +187,13 @@ def test_every_network_has_a_small_one_with_all_its_layers(name: str) -> None:
     assert made.multiply_adds <= full.multiply_adds
 
 
+@pytest.mark.parametrize("name, pictures, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
+def test_larger_networks_have_shorter_trials(name: str, pictures: int, steps: int) -> None:
+    made = Trial.of(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
+    assert (len(made.images), made.curve) == (pictures, steps)
+    assert len(made.order) >= steps * BATCH
+
+
 def test_weights_hide_nothing_and_are_exact_in_float32() -> None:
     for name, array in trial("lenet_bn").weights.items():
         assert np.array_equal(array.astype(np.float32), array), name

@@ -65,7 +65,13 @@ def summary(whole: Mapping[str, Any]) -> str:
     )
     found = {(each["net"], each["framework"], each["precision"]): brief(each) for each in findings}
     lines = [
-        (net, *(" / ".join(found[net, label, precision] for precision in precisions) for label in labels))
+        (
+            net,
+            *(
+                " / ".join(found.get((net, label, precision), "not done") for precision in precisions)
+                for label in labels
+            ),
+        )
         for net in nets
     ]
     given: dict[tuple[int, int], dict[str, None]] = {}  # which networks have how many pictures
