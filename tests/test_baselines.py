@@ -1,0 +1,45 @@
+"""The bare loops train the networks that they are said to train."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.baselines import compare
+from benchmarks.baselines.compare import CASES, LOOPS
+from benchmarks.session import Session
+from frameworks.networks import NETWORKS
+from frameworks.registry import REALISATIONS
+from frameworks.spec import to_json
+from tests.conftest import THREADS, Bench
+
+KINDS = [(framework, kind) for framework in REALISATIONS for kind in LOOPS.get(framework, {"bare": "Bare"}).values()]
+
+
+@pytest.mark.parametrize("framework, kind", KINDS)
+@pytest.mark.parametrize("name", CASES)
+def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str, framework: str, kind: str) -> None:
+    case = CASES[name]
+    net = NETWORKS[name](classes=10).with_input(case.input)
+    file = Path(compare.__file__).parent / f"{REALISATIONS[framework].module.rpartition('.')[2]}.py"
+    images, labels, order = (str(tmp_path / f"{what}.npy") for what in ("images", "labels", "order"))
+    stream = np.random.default_rng(0)
+    np.save(images, stream.integers(0, 256, (4, *case.input), dtype=np.uint8))
+    np.save(labels, np.arange(4))
+    np.save(order, np.arange(4).repeat(10))
+    with Session(
+        bench.python(framework), str(file), kind, threads=THREADS, log=tmp_path / "log", timeout=300
+    ) as worker:
+        worker.receive()
+        where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
+        built = worker.request("build", network=to_json(net), training=case.training.to_json(), setting=where)
+        assert sum(prod(shape) for shape, _ in built["arrays"].values()) == net.trainable
+        for split in ("train", "test"):
+            worker.request("load", split=split, images=images, labels=labels, count=4)
+        slice_ = {"order": order, "start": 0, "stop": 40, "batch_size": 4, "seed": 0}
+        losses = worker.request("train", rates=[0.01] * 10, **slice_)["losses"]
+        assert len(losses) == 10 and np.isfinite(losses).all() and losses[0] != losses[-1]
+        assert 0 <= worker.request("evaluate", split="test", batch_size=2)["accuracy"] <= 1
