@@ -16,7 +16,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
 from frameworks.semantics import Native
+from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
 
@@ -60,6 +61,8 @@ def parser() -> Parser:
     readme = "a page whose table of certificates is to be this one"
     made.add_argument("--readme", type=Path, metavar="FILE", help=readme)
     made.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.md and certificate.json there")
+    resume = "keep the networks that the certificate in --out proves already, for this very code"
+    made.add_argument("--resume", action="store_true", help=resume)
     return made
 
 
@@ -69,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         register(options.adapter)
         if options.read:
             return _read(options)
-        return _verify(options, _trials(options), ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
+        return _verify(options, _nets(options), ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -78,26 +81,27 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _trials(options: argparse.Namespace) -> dict[str, Callable[[], Trial]]:
-    """What is put to the frameworks, by the networks' names. BadInput for what cannot be."""
+def _nets(options: argparse.Namespace) -> dict[str, Network]:
+    """The networks by name, as they are put to the frameworks. BadInput for what cannot be."""
     for name, least in (("batch", 2), ("steps", 1), ("seed", 0), ("threads", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise BadInput(f"--{name} {value}: at least {least}")
+    if options.resume and not options.out:
+        raise BadInput("--resume: --out names the folder of the certificate to go on with")
     names = list(NETWORKS) if options.net == "all" else options.net.split(",")
     nets = {name: network(name, classes=certified.CLASSES) for name in names}
-    nets = {name: small(net) if options.size == "small" else net for name, net in nets.items()}
-    return {name: partial(Trial.of, net, options.seed, options.batch, options.steps) for name, net in nets.items()}
+    return {name: small(net) if options.size == "small" else net for name, net in nets.items()}
 
 
-def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]], command: Sequence[str]) -> int:
+def _verify(options: argparse.Namespace, nets: Mapping[str, Network], command: Sequence[str]) -> int:
     precisions = PRECISIONS if options.precision == "both" else (options.precision,)
     if options.out:
         try:
             options.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--out {options.out}: {error.strerror}; name a folder that can be written") from None
-    facts: list[dict[str, Any]] = []
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
         living, missing = examinees(options, logs, stack)
@@ -106,15 +110,24 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
                 raise BadInput("--precision float32: frameworks are judged by one another; --fw names two or more")
             missing.append("float32 left out: frameworks are judged by one another there, and this is one alone")
             precisions = ("float64",)
+        if options.resume:
+            found |= _kept(options, nets, living, precisions)
+            print(f"kept: {', '.join(name for name in nets if found[name]) or 'nothing'}", file=sys.stderr)
+        trials = {
+            name: partial(Trial.of, net, options.seed, options.batch, options.steps)
+            for name, net in nets.items()
+            if not found[name]
+        }
         workers = max(1, (os.cpu_count() or 1) // options.threads)
         native = options.semantics == "native"
         for findings in certify(trials, living, precisions, threads=options.threads, workers=workers, native=native):
             for fact in map(certified.finding, findings):
                 print(f"{fact['net']} {fact['framework']} {fact['precision']}: {brief(fact)}", file=sys.stderr)
-                facts.append(fact)
-            whole = certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+                found[fact["net"]].append(fact)
             if options.out:  # also of a run that is stopped half-way
-                _write(whole, options.out)
+                _write(_certificate(options, found, command), options.out)
+    whole = _certificate(options, found, command)
+    facts = whole["findings"]
     print(table(HEAD, list(map(row, facts))))
     told = [line for fact in facts for line in difference(fact)]
     print("\n".join([*told, *missing]))
@@ -125,6 +138,34 @@ def _verify(options: argparse.Namespace, trials: dict[str, Callable[[], Trial]],
     if options.readme:
         put(options.readme, "certificates", summary(whole))
     return 1 if told or (missing and (options.fw != "all" or options.adapter)) or not facts else 0
+
+
+def _certificate(
+    options: argparse.Namespace, found: Mapping[str, list[dict[str, Any]]], command: Sequence[str]
+) -> certified.Certificate:
+    """All findings so far, network by network in the order that was asked for."""
+    facts = [fact for facts in found.values() for fact in facts]
+    return certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+
+
+def _kept(
+    options: argparse.Namespace, nets: Mapping[str, Network], living: Sequence[Examinee], precisions: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """By network, what the certificate in --out has proved already of this very network, code and version."""
+    whole = certified.read(options.out)
+    asked = {"semantics": options.semantics, "seed": options.seed, "batch": options.batch}
+    for name, value in asked.items():
+        if whole[name] != value:
+            raise BadInput(f"--resume: the certificate in {options.out} was made with --{name} {whole[name]}")
+    about = {(each.label, certified.version(each.versions), certified.code_sha256(each.module)) for each in living}
+    wanted = {(*each, precision) for each in about for precision in precisions}
+    kept = {}
+    for name, net in nets.items():
+        facts = [fact for fact in whole["findings"] if fact["net"] == name]
+        there = {tuple(fact[key] for key in ("framework", "version", "code_sha256", "precision")) for fact in facts}
+        sound = all(fact["verdict"] in ("ok", "explained") and fact["trial_sha256"] == net.sha256 for fact in facts)
+        kept[name] = facts if sound and there == wanted else []
+    return kept
 
 
 def _write(whole: certified.Certificate, folder: Path) -> None:

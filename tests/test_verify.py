@@ -241,6 +241,29 @@ def test_the_command_writes_a_certificate_that_is_found_again(
             assert certified.find(certified.key(*other)) is None
 
 
+def test_resume_keeps_what_is_proved_and_nothing_else(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pythons = [f"--python={name}={bench.python(name)}" for name in REALISATIONS]
+    monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
+    out = tmp_path / "certificate"
+    options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
+    assert main(["--net", "mlp,cnn", *options]) == 0
+    whole = certified.read(out)
+    (shaken,) = (one for one in whole["findings"] if (one["net"], one["framework"]) == ("cnn", "mxnet"))
+    shaken["verdict"] = "differs"
+    (out / "certificate.json").write_text(certified.text(whole))
+    capsys.readouterr()
+    assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
+    said = capsys.readouterr().err
+    assert "kept: mlp\n" in said and "cnn mxnet float64: ok" in said and "mlp mxnet" not in said
+    again = certified.read(out)["findings"]
+    assert [one["net"] for one in again] == ["cnn"] * 3 + ["mlp"] * 3
+    assert {one["verdict"] for one in again} == {"ok"}
+    assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
+    assert "was made with --seed 0" in capsys.readouterr().err
+
+
 def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.session("torch")
     monkeypatch.setattr(session, "close", lambda: None)
@@ -253,7 +276,7 @@ def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypat
 
 WRONG = [
     "--net lennet", "--fw tortch", "--precision half", "--threads 0", "--batch 1", "--steps 0", "--seed -1",
-    "--python torch", "--out /proc/onespec",
+    "--python torch", "--out /proc/onespec", "--resume",
 ]  # fmt: skip
 
 

@@ -77,6 +77,7 @@ def finding(finding: Finding) -> dict[str, Any]:
         "pictures": [finding.trial.batch_size, len(finding.trial.images)],  # of a step, in all
         "trial_sha256": finding.trial.given.sha256,
         "framework": finding.examinee.label,
+        "commit": record.commit(),
         "version": version(finding.examinee.versions),
         "versions": finding.examinee.versions,
         "mode": finding.examinee.mode,
@@ -110,13 +111,13 @@ def text(whole: Certificate) -> str:
 
 
 def read(folder: Path) -> Certificate:
-    """The certificate in a folder. BadInput where there is none, or another version's."""
+    """The certificate in a folder. BadInput where there is none, or another schema's."""
     try:
         whole: Certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise BadInput(f"--read {folder}: no certificate.json that can be read: {error}") from None
+        raise BadInput(f"{folder}: no certificate.json that can be read: {error}") from None
     if whole.get("schema") != SCHEMA:
-        raise BadInput(f"--read {folder}: written with schema {whole.get('schema')}, this version reads {SCHEMA}")
+        raise BadInput(f"{folder}: written with schema {whole.get('schema')}, this version reads {SCHEMA}")
     return whole
 
 

@@ -115,6 +115,8 @@ def certify(
             stack.callback(examinee.session.close)  # what a thread waits for then ends at once
         sitting = _Sitting(pool, examinees, threads, native, scratch)
         names = list(trials)
+        if not names:
+            return
         papers = {names[0]: sitting.paper(trials[names[0]]())}
         for name, after in zip(names, [*names[1:], None]):
             if after:  # First in, first out: a truth is begun before all that waits for it.
