@@ -127,6 +127,8 @@ def _verify(options: argparse.Namespace, nets: Mapping[str, Network], command: S
             if options.out:  # also of a run that is stopped half-way
                 _write(_certificate(options, found, command), options.out)
     whole = _certificate(options, found, command)
+    if options.out:
+        _write(whole, options.out)
     facts = whole["findings"]
     print(table(HEAD, list(map(row, facts))))
     told = [line for fact in facts for line in difference(fact)]
