@@ -245,8 +245,8 @@ class Speed:
     ) -> list[Runner]:
         """The launch's workers, made ready; those that could not be are over.
 
-        alone: one after the other, so that what each takes to get ready is a figure. Side by side it is none, but takes
-        half the time, and the budget holds more launches.
+        alone: one after the other, so that what each takes to get ready is a figure. Side by side it is none, but all
+        cores are at work, and the budget holds more launches.
         """
         self.launches += 1
         request, runners = self.request, []

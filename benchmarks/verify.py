@@ -147,7 +147,7 @@ def _certificate(
 ) -> certified.Certificate:
     """All findings so far, network by network in the order that was asked for."""
     facts = [fact for facts in found.values() for fact in facts]
-    return certified.certificate(facts, command, options.semantics, options.seed, options.batch)
+    return certified.certificate(facts, command, options.semantics, options.seed, options.batch, options.steps)
 
 
 def _kept(
@@ -155,10 +155,10 @@ def _kept(
 ) -> dict[str, list[dict[str, Any]]]:
     """By network, what the certificate in --out has proved already of this very network, code and version."""
     whole = certified.read(options.out)
-    asked = {"semantics": options.semantics, "seed": options.seed, "batch": options.batch}
+    asked = {name: getattr(options, name) for name in ("semantics", "seed", "batch", "steps")}
     for name, value in asked.items():
-        if whole[name] != value:
-            raise BadInput(f"--resume: the certificate in {options.out} was made with --{name} {whole[name]}")
+        if whole.get(name) != value:
+            raise BadInput(f"--resume: the certificate in {options.out} was made with --{name} {whole.get(name)}")
     about = {(each.label, certified.version(each.versions), certified.code_sha256(each.module)) for each in living}
     wanted = {(*each, precision) for each in about for precision in precisions}
     kept = {}

@@ -262,6 +262,8 @@ def test_resume_keeps_what_is_proved_and_nothing_else(
     assert {one["verdict"] for one in again} == {"ok"}
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
+    assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
+    assert "was made with --steps 2" in capsys.readouterr().err
 
 
 def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

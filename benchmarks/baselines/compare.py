@@ -1,6 +1,6 @@
 """Every adapter against the bare loops of its framework, side by side, as ratios.
 
-    python -m benchmarks.baselines.compare [--net all] [--fw all] [--launches 3] [--rounds 6] [--out results]
+    python -m benchmarks.baselines.compare [--net lenet] [--fw all] [--launches 3] [--rounds 6] [--out results]
 
 LeNet on Fashion-MNIST, and larger networks on noise of their size, in slices that take turns; every worker is started
 anew for each launch, for two launches of one program differ by more than two slices of it. The ratio of a launch is the
@@ -172,7 +172,7 @@ def note(line: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.baselines.compare", description="Adapters against bare loops.")
-    parser.add_argument("--net", default="all", metavar="NAME,...", help=f"of {', '.join(CASES)} [all]")
+    parser.add_argument("--net", default="lenet", metavar="NAME,...", help=f"of {', '.join(CASES)}, or `all` [lenet]")
     parser.add_argument("--fw", default="all")
     parser.add_argument("--launches", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=6)

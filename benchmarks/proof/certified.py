@@ -51,9 +51,9 @@ def version(versions: Mapping[str, str]) -> str:
 
 
 def certificate(
-    findings: Sequence[dict[str, Any]], command: Sequence[str], semantics: str, seed: int, batch: int
+    findings: Sequence[dict[str, Any]], command: Sequence[str], semantics: str, seed: int, batch: int, steps: int | None
 ) -> Certificate:
-    """All that was found, as it is kept; `sha256` is the digest of the rest."""
+    """All that was found, as it is kept; `sha256` is the digest of the rest. steps: None for the networks' own."""
     whole = {
         "schema": SCHEMA,
         "command": list(command),
@@ -61,6 +61,7 @@ def certificate(
         "semantics": semantics,
         "seed": seed,
         "batch": batch,
+        "steps": steps,
         "machine": record.machine(),
         "commit": record.commit(),
         "findings": list(findings),
