@@ -24,7 +24,8 @@ from frameworks.training import Optimizer
 MINI = "fashion-mnist-mini"
 
 # `--quick`: multiply-adds of an epoch's forward passes, and never fewer pictures than the second figure. LeNet has all
-# 2,000; VGG-16 at 224 x 224 has 8. So few are seen in more epochs: under dropout, the mean of four losses jumps about.
+# 2,000; VGG-16 at 224 x 224 has 8. So few are seen in more epochs, and a batch has no fewer than 8: over two pictures,
+# with batch norm and dropout, the mean of the losses rose.
 QUICK_WORK, QUICK_LEAST, QUICK_FEW = 30e9, 8, 100
 
 FRAMEWORK_BYTES = 400 << 20  # what importing one takes
@@ -129,7 +130,7 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
         batch_size = recipe.batch_size
         if request.quick:
             train_size = min(train_size, max(QUICK_LEAST, int(QUICK_WORK / max(net.multiply_adds, 1))))
-            batch_size = request.batch_size or min(batch_size, max(1, train_size // 4))
+            batch_size = request.batch_size or min(batch_size, max(QUICK_LEAST, train_size // 4))
             if train_size <= QUICK_FEW:
                 recipe = replace(recipe, epochs=request.epochs or 2 * recipe.epochs)
         job = Job(

@@ -4,8 +4,9 @@ batch norm     the running variance takes the batch's unbiased variance: declare
 pooling        takes symmetric padding only: other padding is a `pad` of its own.
 average pool   padding that does not count: the sum of a window, divided by the window's own count.
 LRN            the window and the division by its size are the spec's.
-optimisers     have neither the rate inside the velocity nor epsilon inside the bias correction, and SGD no decoupled
-               decay: a group's options and gradients are settled so that its step comes to the spec's.
+optimisers     are the fused ones: one pass over the memory. They have neither the rate inside the velocity nor epsilon
+               inside the bias correction, and SGD no decoupled decay: a group's options and gradients are settled so
+               that its step comes to the spec's.
 weight decay   acts on all parameters of a group: weights are one group, the others another.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
@@ -312,6 +313,7 @@ class PyTorch(Adapter):
             "mode": "torch.compile" if hasattr(self._forward, "__wrapped__") else "eager",
             "threads": str(torch.get_num_threads()),
             "layout": "channels last",
+            "optimiser": "fused",
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
             "cudnn autotune": str(torch.backends.cudnn.benchmark),
             "vector library": torch.backends.cpu.get_cpu_capability(),
@@ -430,9 +432,9 @@ class PyTorch(Adapter):
         others = [tensor for name, tensor in trained.items() if not self.training.decay(name)]
         groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": others, "weight_decay": 0.0}]
         if isinstance(rule, SGD):
-            return torch.optim.SGD(groups, lr=0.0, momentum=rule.momentum, nesterov=rule.nesterov)
+            return torch.optim.SGD(groups, lr=0.0, momentum=rule.momentum, nesterov=rule.nesterov, fused=True)
         kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
-        return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon)
+        return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
 
     def _slots(self) -> dict[str, Tensor]:
         """The optimiser's own arrays by canonical name."""
@@ -447,8 +449,10 @@ class PyTorch(Adapter):
         for name, tensor in self._tensors().items():
             if self.steps and tensor.requires_grad:
                 slots = {slot: weights[f"{name}/{slot}"] for slot in self.training.optimizer.slots}
-                state = {SLOTS[slot]: torch.tensor(array).to(tensor) for slot, array in slots.items()}
-                self.optimizer.state[tensor] = state | {"step": torch.tensor(float(self.steps))}
+                # As the weight lies in memory: the fused optimisers walk through both side by side.
+                state = {SLOTS[slot]: torch.empty_like(tensor).copy_(torch.from_numpy(slots[slot])) for slot in slots}
+                step = torch.tensor(float(self.steps), device=self.device)
+                self.optimizer.state[tensor] = state | {"step": step}
 
     @contextmanager
     def _running_kept(self) -> Iterator[None]:

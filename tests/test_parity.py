@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from math import prod
 
 import numpy as np
 import pytest
 
-from frameworks.adapter import Array, Setting
+from frameworks.adapter import Array, Setting, Weights
 from frameworks.networks import NETWORKS
 from frameworks.reference import Reference
 from frameworks.registry import REALISATIONS
@@ -156,3 +156,31 @@ def test_optimisers(bench: Bench, framework: str, training: Training, precision:
     # 1 - beta2 is taken in float32 by the fused updates of MXNet and TensorFlow: 1.3e-5 less, which the correction by
     # the same number takes out again of the step.
     assert all(errors[name] <= 2e-5 + ROUNDING[precision] for name in moments), errors
+
+
+# Of its two convolutions the second has many channels on both sides: their order in memory is each framework's own.
+TWO = Network("two", (1, 8, 8), [*LAYERS[:4], Conv("D", 3, 3), Flatten(), Dense("F", 10)])
+
+
+@pytest.mark.parametrize("training", [Training(SGDS[2]), Training(ADAMS[0])], ids=told)
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_training_goes_on_from_what_was_kept(bench: Bench, framework: str, training: Training) -> None:
+    """Three steps, everything written out and read into another adapter, two steps: as five steps without a break."""
+    stream = np.random.default_rng(0)
+    images = stream.integers(0, 256, (8 * len(RATES), *TWO.input), dtype=np.uint8)
+    labels, order = stream.integers(0, 10, len(images)), bench.file(np.arange(len(images)))
+
+    def after(*stops: int) -> Weights:
+        weights = initial(TWO, seed=1)
+        for start, stop in pairwise((0, *stops)):
+            bench.build(framework, TWO, training, "float64", weights=weights)
+            bench.load(framework, "train", images, labels)
+            slice_ = {"start": 8 * start, "stop": 8 * stop, "batch_size": 8, "rates": RATES[start:stop], "seed": 0}
+            bench.session(framework).request("train", order=order, **slice_)
+            _, weights = bench.arrays(framework, "get_weights")
+        return weights
+
+    straight, broken = after(5), after(3, 5)
+    assert broken.keys() == straight.keys()
+    errors = {name: np.abs(broken[name] - array).max() for name, array in straight.items()}
+    assert max(errors.values()) <= ROUNDING["float64"], errors
