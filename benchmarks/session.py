@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,11 +35,11 @@ main(int(commands), int(answers))
 
 # glibc gives large freed blocks back to the system and page-faults them in again at the next step: identical launches
 # differed by 38 %. 32 MiB is the largest threshold that it accepts (mallopt(3), M_MMAP_THRESHOLD).
-_STEADY_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+STEADY_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 # A thread that waits for another sleeps: one that spins takes the core that the other needs. With a second process at
 # work on two cores, PyTorch's LeNet trained 3 times as fast this way.
-_NO_SPINNING = {"OMP_WAIT_POLICY": "passive"}
+WAITING_THREADS = {"OMP_WAIT_POLICY": "passive"}
 
 
 class WorkerFailed(Exception):
@@ -51,6 +52,7 @@ class Session:
     steady: the allocator and the waiting threads are set as above; False leaves both as the system has them.
     temporary: the worker's folder for temporary files, where compilers keep what they have made: an empty one makes
     them begin anew.
+    environment: variables of this worker beside those of all.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Session:
         timeout: float = 600.0,
         steady: bool = True,
         temporary: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.timeout = timeout
         self.log = log
@@ -79,7 +82,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(threads, steady, temporary),
+                env=_environment(threads, steady, temporary) | dict(environment or {}),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         os.close(to_child)
@@ -155,8 +158,8 @@ class Session:
 
 def settings(steady: bool) -> dict[str, str]:
     """What a worker's environment says of memory and of waiting threads, unless the user's own says otherwise."""
-    ours = {**_STEADY_ALLOCATOR, **_NO_SPINNING} if steady else {}
-    return {**ours, **{name: os.environ[name] for name in (*_STEADY_ALLOCATOR, *_NO_SPINNING) if name in os.environ}}
+    ours = {**STEADY_ALLOCATOR, **WAITING_THREADS} if steady else {}
+    return {**ours, **{name: os.environ[name] for name in (*STEADY_ALLOCATOR, *WAITING_THREADS) if name in os.environ}}
 
 
 def _environment(threads: int, steady: bool, temporary: Path | None) -> dict[str, str]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.baselines import compare
-from benchmarks.baselines.compare import CASES, LOOPS
+from benchmarks.baselines.compare import LOOPS
+from benchmarks.baselines.contest import CASES
 from benchmarks.session import Session
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.session import Session, WorkerFailed
+from benchmarks.session import STEADY_ALLOCATOR, WAITING_THREADS, Session, WorkerFailed
 from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.spec import to_json
@@ -49,6 +49,23 @@ def test_arrays_and_settings_come_back(session: Session, tmp_path: Path) -> None
     built = build(session)
     assert built["arrays"]["C1.weight"] == [[6, 1, 5, 5], True]
     assert built["settings"] == {"threads": "3", "PYTHONPATH": "", "TMPDIR": str(tmp_path)}
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="shows no process its environment: no /proc here")
+@pytest.mark.parametrize("steady, environment", [(True, {}), (False, {}), (False, WAITING_THREADS)])
+def test_a_worker_has_the_environment_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steady: bool, environment: dict[str, str]
+) -> None:
+    for name in (*STEADY_ALLOCATOR, *WAITING_THREADS):
+        monkeypatch.delenv(name, raising=False)
+    how: dict[str, Any] = {"threads": 3, "steady": steady, "environment": environment}
+    with Session(sys.executable, FAKE, "Fake", log=tmp_path / "worker.log", **how) as made:
+        made.receive()
+        lines = Path(f"/proc/{made.process.pid}/environ").read_text().split("\0")
+    found = dict(line.split("=", 1) for line in lines if line)
+    expected = (STEADY_ALLOCATOR | WAITING_THREADS) if steady else environment
+    assert {name: found[name] for name in (*STEADY_ALLOCATOR, *WAITING_THREADS) if name in found} == expected
+    assert found["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_slice_is_what_was_asked_for(session: Session, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""What each choice in an adapter is worth: the adapter beside itself without it, in turns, as ratios.
+
+    python -m experiments.changes [--net all] [--fw all] [--launches 3] [--rounds 8] [--write docs/performance.md]
+
+`experiments/without/` has the adapters that lack a choice; choices about the process are made in its environment.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import marks
+from benchmarks.baselines import contest
+from benchmarks.baselines.contest import Contender
+from benchmarks.environments import Requested
+from benchmarks.session import STEADY_ALLOCATOR, WAITING_THREADS
+from benchmarks.tables import Row, markdown
+from frameworks.registry import REALISATIONS
+
+
+@dataclass(frozen=True)
+class Without:
+    """A choice that is left out: by a class in `experiments/without/`, or by the variables that a process keeps."""
+
+    choice: str
+    adapter: str = ""
+    steady: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+ALL = (
+    Without("an allocator that keeps what it has", steady=False, environment=WAITING_THREADS),
+    Without("threads that sleep while they wait", steady=False, environment=STEADY_ALLOCATOR),
+)
+CHOICES = {
+    "torch": (
+        Without("channels last in memory", "Contiguous"),
+        Without("fused optimisers", "PlainOptimizer"),
+        *ALL,
+    ),
+    "mxnet": (
+        Without("static_alloc and static_shape", "Unplanned"),
+        Without("fused updates", "PlainOptimizer"),
+        *ALL,
+    ),
+    "keras": (
+        Without("a graph for a slice, not for a step", "StepByStep"),
+        *ALL,
+    ),
+}
+HEAD = ("network", "framework", "choice", "training", "prediction", "memory")
+
+
+def contenders(_: str, asked: Requested, python: Path) -> dict[str, Contender]:
+    """The adapter as it is, and without each of its choices."""
+    ours = REALISATIONS[asked.name]
+    file = str(Path(__file__).parent / "without" / f"{ours.module.rpartition('.')[2]}.py")
+    loops = {"adapter": Contender(python, ours.module, ours.adapter)}
+    for without in CHOICES[asked.name]:
+        who = (file, without.adapter) if without.adapter else (ours.module, ours.adapter)
+        loops[without.choice] = Contender(python, *who, steady=without.steady, environment=without.environment)
+    return loops
+
+
+def rows(name: str, framework: str, launches: list[contest.Launch]) -> list[Row]:
+    """A line for each choice: how many times as fast, and with how much of the memory, the adapter is with it."""
+    version = f"{framework} {launches[0]['adapter']['version']}"
+    made = []
+    for without in CHOICES[framework]:
+        other = without.choice
+        train, predict = (contest.told(contest.ratio(launches, "adapter", other, w)) for w in ("train", "predict"))
+        made.append((name, version, other, train, predict, f"{contest.memory(launches, 'adapter', other):.2f}"))
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = contest.parser("experiments.changes", "Adapters beside themselves without a choice.", net="all")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's marks")
+    lines: list[Row] = []
+    try:
+        options = parser.parse_args(arguments)
+        for name, asked, launches in contest.contests(options, contenders):
+            lines += rows(name, asked.name, launches)
+            contest.note(markdown(HEAD, lines[-len(CHOICES[asked.name]) :]))
+        text = f"{markdown(HEAD, lines)}\n\n{contest.described(options)}"
+        print(text)
+        if options.write:
+            marks.put(options.write, "changes", f"\n{text}\n", option="--write")
+    except contest.FAILURES as error:
+        print(error, file=sys.stderr)
+        return contest.status(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

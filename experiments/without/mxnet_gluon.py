@@ -1,0 +1,38 @@
+"""MXNet Gluon's adapter, each time without one of its choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mxnet.gluon import HybridBlock
+
+from frameworks import mxnet_gluon
+from frameworks.adapter import Setting
+from frameworks.mxnet_gluon import Graph, MXNetGluon, update_by_arithmetic
+from frameworks.spec import Network
+from frameworks.training import Training
+
+
+class PlainGraph(Graph):
+    """`hybridize()` with nothing said of memory or shapes."""
+
+    def __init__(self, block: type[HybridBlock], *arguments: Any, active: bool) -> None:
+        super().__init__(block, *arguments, active=active)
+        for graph in (self.full, self.other):
+            graph.hybridize(active)
+
+
+class Unplanned(MXNetGluon):
+    """Memory asked for anew by every step."""
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        mxnet_gluon.Graph = PlainGraph  # type: ignore[misc]
+        super().__init__(network, training, setting)
+
+
+class PlainOptimizer(MXNetGluon):
+    """The update written out, an operation for each term."""
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        super().__init__(network, training, setting)
+        self.update = update_by_arithmetic
