@@ -128,7 +128,7 @@ class Runner(ABC):
         first = self._play(1)
         if check and not apart:
             self._check(check)
-        evaluation = self._evaluation()
+        evaluation = self._evaluation() if alone else {}  # a figure only there
         units = units or self._units()
         warming = self._play(units)  # what compiles for this length does it here
         self.slice_seconds = self._completed(units)
