@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks.tables import per_second
+
 
 def told(record: dict[str, Any]) -> str:
     """An epoch in a few words."""
     pictures, seconds = (sum(part) for part in zip(*record["slices"])) if record["slices"] else (0, 0)
-    speed = f", {pictures / seconds:,.0f} examples/s" if seconds else ""
+    speed = f", {pictures / seconds:{per_second(pictures / seconds)}} examples/s" if seconds else ""
     return f"loss {record['train_loss']:.4f}, test accuracy {record['test_accuracy']:.4f}{speed}"
 
 

@@ -22,6 +22,7 @@ from benchmarks.errors import BadInput
 from benchmarks.marks import put
 from benchmarks.proof import certified
 from benchmarks.record import Folder, History
+from benchmarks.tables import per_second
 from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 
 COLUMNS = (
@@ -152,7 +153,7 @@ def _shown(row: dict[Hashable, Any]) -> dict[str, str]:
         "parameters": _text(row["params"], ",.0f"),
         "train loss": _text(row["train_loss"], ".4f"),
         "test accuracy": _text(row["test_accuracy"], ".4f"),
-        "examples/s": _interval(row, "examples_per_second", ",.0f"),
+        "examples/s": _interval(row, "examples_per_second", per_second(row["examples_per_second"])),
         "relative speed": _interval(row, "relative_speed", ".3f"),
         "first step s": _text(row["first_step_seconds"], ".2f"),
         "train s": _text(row["train_seconds"], ".1f"),

@@ -22,7 +22,7 @@ import pandas as pd
 from benchmarks.errors import BadInput
 from benchmarks.proof import certified
 from benchmarks.record import Folder
-from benchmarks.tables import Row, markdown, table
+from benchmarks.tables import Row, markdown, per_second, table
 from benchmarks.timing import honesty, roofline
 from benchmarks.timing.roofline import Cost, Roof
 from benchmarks.timing.samples import Rounds, paired, steady
@@ -337,7 +337,7 @@ def _speeds(rows: Sequence[dict[str, Any]]) -> tuple[Row, list[Row]]:
             row["framework"].split("==")[0],
             row["version"] or "",
             row["mode"],
-            _interval(row, "examples_per_second", ",.0f"),
+            _interval(row, "examples_per_second", per_second(row["examples_per_second"])),
             _interval(row, "relative_speed", ".3f"),
             row["verdict"] or "",
             _number(row.get("roofline_share"), ".1%"),

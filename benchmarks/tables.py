@@ -26,6 +26,11 @@ def markdown(head: Row, body: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *kept))
 
 
+def per_second(value: float | None) -> str:
+    """The format of a speed: whole examples, below ten with a decimal."""
+    return ".1f" if value is not None and value < 9.95 else ",.0f"
+
+
 def _numbers(body: Sequence[Row]) -> list[bool]:
     """The columns in which every word starts with a digit, or a bracket before one."""
     return [all(word.lstrip("(")[:1].isdecimal() for word in column if word) for column in zip(*body)]

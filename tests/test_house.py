@@ -13,7 +13,7 @@ import pytest
 from benchmarks.proof import certified
 from benchmarks.proof.page import page, summary
 from benchmarks.record import Folder
-from benchmarks.report import frame, markdown
+from benchmarks.report import frame, markdown, recorded
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
 
@@ -89,9 +89,19 @@ def run_of(text: str) -> Folder | None:
     return next((run for run in runs if markdown(run, frame(run)).strip() in shown), None)
 
 
-@pytest.mark.parametrize("text", ["README.md"])
+@pytest.mark.parametrize("text", ["README.md", "docs/networks.md"])
 def test_a_table_of_results_is_a_runs(text: str) -> None:
     assert run_of(text)
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: str) -> None:
+    run = run_of("docs/networks.md")
+    assert run
+    history = next(each for job, each in recorded(run) if (job["net"], job["framework"]) == (name, framework))
+    losses = [epoch["train_loss"] for epoch in history.epochs]
+    assert len(losses) >= 2 and losses[-1] < losses[0]
 
 
 def test_readmes_certificates_are_those_in_results() -> None:
