@@ -18,6 +18,8 @@ import pandas as pd
 
 from frameworks.registry import REALISATIONS
 
+FEW = 6  # networks that a page names in its title, each with its result in words; of more there is a table first
+
 FIGURES = (  # a column of the curves, its title, whether its axis starts at zero
     ("test_accuracy", "Test accuracy", False),
     ("train_loss", "Training loss", False),
@@ -77,9 +79,12 @@ def html(
     """
     looks = {label: _look(k, label, cells) for k, label in enumerate(cells["framework"].unique())}
     nets = dict(list(cells.groupby("net", sort=False)))
-    title = f"{_listed(list(nets))} in {_listed([look.name for look in looks.values()])}"
+    what = _listed(list(nets)) if len(nets) <= FEW else f"{len(nets)} networks"
+    title = f"{what} in {_listed([look.name for look in looks.values()])}"
     date = _safe(run["began"][:10])
-    results = [_result(net, rows, shown, looks) for net, rows in nets.items()]
+    results = "".join(_result(net, rows, shown, looks) for net, rows in nets.items())
+    if len(nets) > FEW:
+        results = f"<details>\n<summary>Each network in words</summary>\n{results}</details>\n"
     figures = [_figures(net, curves[curves["net"] == net], looks) for net in nets if len(curves)]
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -94,7 +99,7 @@ def html(
 <header>
 <p class="faint">onespec, <time datetime="{_safe(run["began"])}">{date}</time></p>
 <h1>{title}</h1>
-{"".join(results)}</header>
+{results}</header>
 {_table(nets, shown, looks)}
 <ul class="faint">{"".join(f"<li>{_safe(note.removeprefix('- '))}</li>" for note in notes)}</ul>
 {"".join(figures)}{_failures(cells, looks)}{_details(run, cells, looks)}

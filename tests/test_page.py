@@ -312,3 +312,15 @@ def test_says_what_it_rests_on() -> None:
 )
 def test_ticks_are_few_and_round(low: float, high: float, ticks: list[float]) -> None:
     assert page._ticks(low, high) == pytest.approx(ticks)  # multiples of a binary fraction are off by its rounding
+
+
+@pytest.mark.parametrize("count, title", [(2, "net0 and net1 in PyTorch"), (7, "7 networks in PyTorch")])
+def test_many_networks_do_not_crowd_out_the_table(count: int, title: str) -> None:
+    names = [f"net{number}" for number in range(count)]
+    root = tree(
+        render([cell(name, "torch") for name in names], [row for name in names for row in epochs(name, "torch")])
+    )
+    header = root.find(".//header")
+    assert header is not None and words(header.find("h1")) == title  # type: ignore[arg-type]
+    assert len(header.findall("p[@class='result']")) == (count if count < 7 else 0)
+    assert len(header.findall("details/p[@class='result']")) == (0 if count < 7 else count)
