@@ -217,11 +217,29 @@ def notes(folder: Folder) -> list[str]:
         f"- {machine_line(run)}.",
         "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
         "interval; relative speed: against the first framework, paired by round, with its 95 % interval.",
+        *drawing(folder),
         *(
             [f"- Of the epochs' time {share:.1%} went to the harness."]
             if (share := _harness(folder)) is not None
             else []
         ),
+    ]
+
+
+def drawing(folder: Folder) -> list[str]:
+    """What it took to draw changed pictures, a line for each network that trains on some."""
+    drawn: dict[str, list[tuple[float, int]]] = {}  # seconds and pictures, epoch by epoch
+    changes: dict[str, str] = {}
+    for job, history in recorded(folder):
+        if job.get("changes"):
+            changes[job["net"]] = ", ".join(job["changes"])
+            taken = [epoch["augment_seconds"] for epoch in history.epochs if epoch.get("augment_seconds")]
+            drawn.setdefault(job["net"], []).extend((seconds, job["train_size"]) for seconds in taken)
+    return [
+        f"- {net}: {changes[net]} drawn anew for each epoch by the harness, the same for every framework and outside "
+        f"the timed slices, at {sum(size for _, size in epochs) / sum(taken for taken, _ in epochs):,.0f} pictures/s."
+        for net, epochs in drawn.items()
+        if epochs
     ]
 
 

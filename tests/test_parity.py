@@ -107,6 +107,47 @@ def test_training_lowers_the_loss(
     assert np.mean(second) < np.mean(first)
 
 
+# --- the same bits ----------------------------------------------------------------------------------------------------
+
+CHANCES = ("lenet", "rosetta", "resnet9")  # dense layers and sums over batches; dropout; batch norm and shortcuts
+
+
+@pytest.fixture(scope="module")
+def twice(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Callable[[str], list[dict[str, Weights]]]:
+    """Losses and weights of the networks after some steps with two threads, in one process and in a fresh one."""
+
+    def trained(name: str, framework: str) -> Weights:
+        net = on_pictures(NETWORKS[name]())
+        bench.build(framework, net, Training(SGD(momentum=0.9)), weights=initial(net, seed=1, scheme="he_normal"))
+        images, labels = pictures("train")
+        bench.load(framework, "train", images, labels)
+        order = bench.file(np.random.default_rng(2).permutation(len(images)))
+        slice_ = {"start": 0, "stop": 8 * 32, "batch_size": 32, "rates": [0.01] * 8, "seed": 3}
+        losses = bench.session(framework).request("train", order=order, **slice_)["losses"]
+        return {"losses": np.array(losses), **bench.arrays(framework, "get_weights")[1]}
+
+    @cache
+    def run(framework: str) -> list[dict[str, Weights]]:
+        found = []
+        for _ in range(2):
+            found.append({name: trained(name, framework) for name in CHANCES})
+            bench.sessions.pop(framework).close()
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("name", CHANCES)
+def test_the_same_seed_gives_the_same_bits(
+    twice: Callable[[str], list[dict[str, Weights]]], name: str, framework: str
+) -> None:
+    one, other = (found[name] for found in twice(framework))
+    assert {key: value.tobytes() for key, value in one.items()} == {
+        key: value.tobytes() for key, value in other.items()
+    }
+
+
 # --- optimisers -------------------------------------------------------------------------------------------------------
 
 LAYERS = [Scale("pixels"), Conv("C", 4, 3, bias=False), BatchNorm("B"), ReLU(), Flatten(), Dense("F", 10)]

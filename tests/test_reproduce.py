@@ -22,10 +22,12 @@ from benchmarks.cell import Cell, Job
 from benchmarks.environments import Requested, environment
 from benchmarks.plan import Request, plan, trained
 from benchmarks.progress import Show
+from benchmarks.published import effects, equivalences, measured, next_run, obstacle, page, reached, verdict
 from benchmarks.rates import Step
 from benchmarks.recipes import EXPERIMENTS, Figure
 from benchmarks.record import Folder, History
-from benchmarks.reproduce import equivalences, main, measured, next_run, obstacle, page, reached, spoken, verdict
+from benchmarks.report import drawing
+from benchmarks.reproduce import main, spoken
 from benchmarks.run import side_by_side
 from tests.conftest import Bench, heed_interrupts
 
@@ -37,6 +39,7 @@ SMALL = ["--dataset", "fashion-mnist-mini", "--threads", "1"]
 SPREAD = Figure("lenet", "test_accuracy", 0.8, "d2l", 0.75, 0.83)
 SINGLE = Figure("lenet", "test_accuracy", 0.81, "an article")
 SECONDS = Figure("resnet9", "seconds", 9.4, "8 V100")
+EPOCH = Figure("lenet_relu", "epoch_seconds", 3.0, "article 004", epoch=1)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,7 @@ SECONDS = Figure("resnet9", "seconds", 9.4, "8 V100")
         (SINGLE, [], None, ("not comparable", "no cell finished")),
         (SINGLE, [0.80, 0.82], "not the published bytes", ("not comparable", "not the published bytes")),
         (SECONDS, [9.0, 9.1], None, ("not comparable", "another machine")),
+        (EPOCH, [3.0, 3.1], None, ("not comparable", "another machine")),
     ],
 )
 def test_verdict(figure: Figure, values: list[float], why_not: str | None, expected: tuple[str, str]) -> None:
@@ -126,6 +130,8 @@ def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> 
     fifth = measured(folder, replace(last, epoch=5))["torch"]
     assert list(fifth.values()) == pytest.approx([0.40, 0.41, 0.42])
     assert measured(folder, replace(last, net="vgg")) == {}
+    seconds = [measured(folder, replace(EPOCH, net="lenet", epoch=epoch))["torch"][0] for epoch in (1, 2)]
+    assert seconds == [3.5, 3.0], "2 s of training, 1 s of testing, half a second for the very first step"
 
 
 @pytest.mark.parametrize(("target", "seconds"), [(0.07, 2.5), (0.4, 10.5), (0.8, 20.5), (0.81, None)])
@@ -167,6 +173,44 @@ def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None
     assert ("seeds would show it" in line) == said.startswith("not shown")
 
 
+def of(experiment: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same cells, of another experiment's networks."""
+    return [{**one, "net": net, "cell": f"{net}.{one['cell']}"} for net in EXPERIMENTS[experiment].nets for one in jobs]
+
+
+def twins(path: Path) -> tuple[Folder, Folder]:
+    """The dense net and the convolutional one, with the pixels permuted and plain, torch and mxnet in turn."""
+    accuracies = {
+        "fc-vs-cnn-permuted": [0.87, 0.85, 0.88, 0.86, 0.89, 0.84, 0.80, 0.80, 0.81, 0.80, 0.82, 0.80],
+        "fc-vs-cnn": [0.87, 0.87, 0.87, 0.87, 0.87, 0.87, 0.95, 0.96, 0.95, 0.96, 0.95, None],
+    }
+    folders = []
+    for name, values in accuracies.items():
+        folder = made(path / name, of(name, JOBS), values)
+        run = {key: value for key, value in folder.run.items() if key != "schema"}
+        folder.write_run({**run, "request": {**run["request"], "experiment": name}})
+        folders.append(Folder.open(path / name))
+    return folders[0], folders[1]
+
+
+def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
+    """In points; the interval by hand: mean -+ 4.303 s / sqrt(3). One seed of the last has no partner."""
+    head, rows = effects(*twins(tmp_path))
+    assert head[:4] == ("network", "framework", "published", "ours")
+    assert rows == [
+        ("mlp", "torch", "-3.87", "+1.00", "-1.48 to +3.48", "3"),
+        ("mlp", "mxnet", "-3.87", "-2.00", "-4.48 to +0.48", "3"),
+        ("cnn", "torch", "-16.12", "-14.00", "-16.48 to -11.52", "3"),
+        ("cnn", "mxnet", "-16.12", "-16.00", "", "2"),
+    ]
+
+
+def test_the_page_has_the_effect_where_both_were_run(tmp_path: Path) -> None:
+    twins(tmp_path)
+    section = page(tmp_path).partition("## fc-vs-cnn-permuted\n")[2].partition("\n## ")[0]
+    assert "Against fc-vs-cnn, in points of test accuracy:" in section and "-16.48 to -11.52" in section
+
+
 def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
     """Those that were not run as well; of two runs the fuller one is shown."""
     made(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
@@ -180,7 +224,7 @@ def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
         "`2-whole`" in section and "0.8100 ± 0.0100 (3)" in section and "within the published 0.752 to 0.828" in section
     )
     assert "0.7111" not in text and "0.7222" not in text
-    assert text.count("article 004, MXNet") == 30
+    assert text.count("article 004, MXNet") == 40
 
 
 def test_a_partial_run_is_marked(tmp_path: Path) -> None:
@@ -356,6 +400,20 @@ def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, History]]
     for one, other in zip(torch.epochs, mxnet.epochs):
         assert (one["augment_seconds"] is None) != (other["augment_seconds"] is None)
         assert one["reload_seconds"] > 0 and other["reload_seconds"] > 0
+
+
+def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
+    """100 pictures in each of two epochs, 0.5 and 1.5 s; the other framework finds them drawn."""
+    jobs = [job(framework, 0, changes=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
+    folder = made(tmp_path / "a", jobs, [None, None])
+    epoch = dict(launch=0, slices=[[100, 1.0]], evaluation_seconds=1.0, first_step_seconds=None, train_loss=1.0,
+                 train_accuracy=0.5, test_loss=1.0, test_accuracy=0.5, harness_seconds=0.1)  # fmt: skip
+    for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
+        for number, seconds in enumerate(drawn, 3):
+            folder.append(cell["cell"], "epoch", epoch=number, augment_seconds=seconds, **epoch)
+    (line,) = drawing(folder)
+    assert line.startswith("- lenet: Crop(padding=4) drawn anew for each epoch") and line.endswith("at 100 pictures/s.")
+    assert drawing(made(tmp_path / "b", JOBS[:1], [0.8])) == []
 
 
 def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, History]]) -> None:
