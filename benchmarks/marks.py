@@ -10,14 +10,19 @@ from benchmarks.errors import BadInput
 
 def put(path: Path, name: str, text: str, option: str = "--readme") -> None:
     """Put a text between the marks of a page. BadInput where it has not exactly one such place."""
+    before, after = around(path, name, option)
+    path.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
+
+
+def around(path: Path, name: str, option: str = "--readme") -> tuple[str, str]:
+    """What a page has up to the one mark, and from the other on. BadInput where it has not exactly one such place."""
     try:
         page = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{option} {path}: {error.strerror}") from None
-    marks = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    made, count = marks.subn(lambda found: f"{found[1]}\n{text}\n{found[2]}", page)
-    if count != 1:
+    parts = re.split(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)", page, flags=re.DOTALL)
+    if len(parts) != 4:
         raise BadInput(
-            f"{option} {path}: the two comments between which the {name} go are in it {count} times, not once"
+            f"{option} {path}: the two comments between which the {name} go are in it {len(parts) // 3} times, not once"
         )
-    path.write_text(made, encoding="utf-8")
+    return parts[0] + parts[1], parts[2] + parts[3]

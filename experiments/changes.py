@@ -8,16 +8,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import marks
 from benchmarks.baselines import contest
 from benchmarks.baselines.contest import Contender
 from benchmarks.environments import Requested
 from benchmarks.session import STEADY_ALLOCATOR, WAITING_THREADS
-from benchmarks.tables import Row, markdown
+from benchmarks.tables import Row
 from frameworks.registry import REALISATIONS
 
 
@@ -76,23 +76,15 @@ def rows(name: str, framework: str, launches: list[contest.Launch]) -> list[Row]
     return made
 
 
+def lines(options: Namespace) -> Iterator[Row]:
+    """The whole table, as its rows come."""
+    for name, asked, launches in contest.contests(options, contenders):
+        yield from rows(name, asked.name, launches)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = contest.parser("experiments.changes", "Adapters beside themselves without a choice.", net="all")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's marks")
-    lines: list[Row] = []
-    try:
-        options = parser.parse_args(arguments)
-        for name, asked, launches in contest.contests(options, contenders):
-            lines += rows(name, asked.name, launches)
-            contest.note(markdown(HEAD, lines[-len(CHOICES[asked.name]) :]))
-        text = f"{markdown(HEAD, lines)}\n\n{contest.described(options)}"
-        print(text)
-        if options.write:
-            marks.put(options.write, "changes", f"\n{text}\n", option="--write")
-    except contest.FAILURES as error:
-        print(error, file=sys.stderr)
-        return contest.status(error)
-    return 0
+    return contest.tabulate(parser, arguments, HEAD, lines, mark="changes")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ import json
 import re
 import sys
 import tempfile
+from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks import marks
 from benchmarks.baselines import contest
 from benchmarks.baselines.contest import Contender
 from benchmarks.environments import Requested
-from benchmarks.tables import Row, markdown
+from benchmarks.tables import Row
 from frameworks.registry import REALISATIONS
 
 # What an operation does, by its name in any of the frameworks; the first that fits.
@@ -68,30 +66,23 @@ def contenders(folder: Path, _: str, asked: Requested, python: Path) -> dict[str
     }
 
 
+def lines(options: Namespace) -> Iterator[Row]:
+    """The whole table, as its rows come; the longest operations of each beside the progress."""
+    with tempfile.TemporaryDirectory(prefix="onespec-") as place:
+        for name, asked, launches in contest.contests(options, partial(contenders, Path(place))):
+            seconds = json.loads((Path(place) / "profile.json").read_text(encoding="utf-8"))
+            slowed = contest.ratio(launches, "adapter", "profiled", "train")
+            contest.note(
+                f"{name}, {asked.label}: under the profiler a slice takes {contest.told(slowed)} times as long"
+            )
+            for operation in sorted(seconds, key=lambda one: -seconds[one])[:12]:
+                contest.note(f"  {100 * seconds[operation] / sum(seconds.values()):5.1f} %  {operation}")
+            yield row(name, asked.label, seconds)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = contest.parser("experiments.profile", "Where the time of a training step goes.", net="all")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's marks")
-    lines: list[Row] = []
-    try:
-        options = parser.parse_args(arguments)
-        with tempfile.TemporaryDirectory(prefix="onespec-") as place:
-            for name, asked, launches in contest.contests(options, partial(contenders, Path(place))):
-                seconds = json.loads((Path(place) / "profile.json").read_text(encoding="utf-8"))
-                slowed = contest.ratio(launches, "adapter", "profiled", "train")
-                contest.note(
-                    f"{name}, {asked.label}: under the profiler a slice takes {contest.told(slowed)} times as long"
-                )
-                for operation in sorted(seconds, key=lambda one: -seconds[one])[:12]:
-                    contest.note(f"  {100 * seconds[operation] / np.sum([*seconds.values()]):5.1f} %  {operation}")
-                lines.append(row(name, asked.label, seconds))
-        text = f"{markdown(HEAD, lines)}\n\n{contest.described(options)}"
-        print(text)
-        if options.write:
-            marks.put(options.write, "profile", f"\n{text}\n", option="--write")
-    except contest.FAILURES as error:
-        print(error, file=sys.stderr)
-        return contest.status(error)
-    return 0
+    return contest.tabulate(parser, arguments, HEAD, lines, mark="profile")
 
 
 if __name__ == "__main__":

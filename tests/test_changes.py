@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from benchmarks.environments import Requested
 from benchmarks.session import Session
+from experiments import changes, profile
 from experiments.changes import CHOICES, contenders
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
@@ -49,3 +51,24 @@ def test_without_a_choice_it_computes_the_same(bench: Bench, tmp_path: Path, fra
             losses = worker.request("train", rates=[0.01] * 3, seed=0, **slice_)["losses"]
             found[loop] = [*losses, worker.request("evaluate", split="test", batch_size=8)["loss"]]
     assert np.allclose(found[choice], found["adapter"], rtol=1e-4, atol=0), found
+
+
+@pytest.mark.parametrize("command", [changes, profile])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--net", "alexnet"], "--net alexnet: it is not timed here"),
+        (["--launches", "0"], "--launches, --rounds and --threads are at least 1"),
+        (["--fw", "pytorch"], "pytorch"),
+        (["--write", "nowhere/page.md"], "--write nowhere/page.md: No such file"),
+        (["--write", "README.md"], "are in it 0 times, not once"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], command: ModuleType, options: list[str], said: str
+) -> None:
+    """Before anything is measured."""
+    assert command.main(options) == 2
+    stdout, stderr = capsys.readouterr()
+    assert said in stderr and len(stderr.splitlines()) == 1 and not stdout

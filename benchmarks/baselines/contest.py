@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks import marks, record
 from benchmarks.data import DataError, Dataset, Split, dataset
 from benchmarks.environments import Requested, environment, parse_frameworks, parse_pythons
 from benchmarks.errors import BadInput, Parser
 from benchmarks.session import Session, WorkerFailed
+from benchmarks.tables import Row, markdown
 from benchmarks.timing import schedule
 from benchmarks.timing.statistics import Estimate, launches_ratio
 from frameworks.adapter import Unavailable
@@ -172,6 +173,29 @@ def contests(
                 note(f"{name}, {asked.label}: launch {number + 1} of {options.launches}")
                 launches.append(launch(name, who, data, Path(folder), **how))
         yield name, asked, launches
+
+
+def tabulate(
+    made: Parser, arguments: Sequence[str] | None, head: Row, lines: Callable[[Namespace], Iterator[Row]], mark: str
+) -> int:
+    """The whole of a command that prints a table of contests, and puts it between a page's marks; its exit status."""
+    made.add_argument("--write", type=Path, metavar="FILE", help="put the table between this file's marks")
+    found: list[Row] = []
+    try:
+        options = made.parse_args(arguments)
+        if options.write:  # what takes half an hour is not to fail at its end
+            marks.around(options.write, mark, "--write")
+        for line in lines(options):
+            found.append(line)
+            note(markdown(head, [line]).splitlines()[-1])
+        text = f"{markdown(head, found)}\n\n{described(options)}"
+        print(text)
+        if options.write:
+            marks.put(options.write, mark, f"\n{text}\n", "--write")
+    except FAILURES as error:
+        print(error, file=sys.stderr)
+        return status(error)
+    return 0
 
 
 def networks(options: Namespace) -> list[str]:
