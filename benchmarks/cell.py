@@ -22,11 +22,14 @@ from benchmarks.record import Folder, History
 from benchmarks.session import Session
 from benchmarks.timing import schedule
 from frameworks import weights
+from frameworks.adapter import Array
 from frameworks.registry import Realisation
 from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
 Moved = Callable[[str, float], None]  # the cell, and the epochs that it has done, a part of one included
+
+TESTING = 1 << 20  # where the number of a slice goes into a seed: no epoch has so many
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Job:
     changes: tuple[Change, ...] = ()
     permutation: int | None = None
     tested_in_training_mode: bool = False
+    batches_stay: bool = False
 
     @property
     def cell(self) -> str:
@@ -231,16 +235,18 @@ class Cell:
 
     def _test(self) -> dict[str, Any]:
         """Loss, accuracy and seconds over the test pictures."""
-        job, batch_size = self.job, max(self.job.batch_size, 256)
+        job = self.job
         if not job.tested_in_training_mode:
-            return self._ask("evaluate", split="test", batch_size=batch_size)
-        # Steps with a rate of 0 on the test pictures: dropout is at work, and only what is set back afterwards moves.
+            return self._ask("evaluate", split="test", batch_size=max(job.batch_size, 256))
+        # Steps with a rate of 0 on the test pictures: dropout is at work, batch norm takes each batch's own mean and
+        # variance (so its size counts), and only what is set back afterwards moves.
+        batch_size = job.batch_size
         sizes = np.diff([*range(0, job.test_size, batch_size), job.test_size])
         path, order = self.scratch / f"{job.cell}.npz", self.scratch / f"straight.{job.test_size}.npy"
         np.save(order, np.arange(job.test_size))
         self._ask("get_weights", path=str(path))
         self._load("train", self._images("test"), labels="test")
-        steps = {"rates": [0.0] * len(sizes), "seed": _seed(job.seed, self.epoch + 1)}
+        steps = {"rates": [0.0] * len(sizes), "seed": _seed(job.seed, self.epoch + 1, TESTING)}
         answer = self._ask("train", order=str(order), start=0, stop=job.test_size, batch_size=batch_size, **steps)
         self._load("train", self._images("train"))
         self._ask("set_weights", path=str(path))
@@ -274,11 +280,26 @@ class Cell:
     def _order(self, epoch: int) -> Path:
         """The order of the pictures in an epoch: drawn here, the same for every framework."""
         job = self.job
-        path = self.scratch / f"order.{job.shuffle}.{job.seed}.{epoch}.{job.train_size}.npy"
+        how = f"{job.shuffle}.{job.batches_stay and job.batch_size}.{job.seed}.{epoch}.{job.train_size}"
+        path = self.scratch / f"order.{how}.npy"
         if not path.exists():
-            stream = np.random.default_rng([job.seed, epoch])
-            np.save(path, stream.permutation(job.train_size) if job.shuffle else np.arange(job.train_size))
+            np.save(path, order(job, epoch))
         return path
+
+
+def order(job: Job, epoch: int) -> Array:
+    """The order of the training pictures in an epoch, int64: drawn, as they come, or in batches that are shuffled.
+
+    A batch that is shorter stays the last one: an order is cut into batches from its start.
+    """
+    stream, straight = np.random.default_rng([job.seed, epoch]), np.arange(job.train_size)
+    if not job.shuffle:
+        return straight
+    if not job.batches_stay:
+        return stream.permutation(job.train_size)
+    whole = job.train_size // job.batch_size * job.batch_size
+    batches = stream.permutation(straight[:whole].reshape(-1, job.batch_size))
+    return np.concatenate([batches.ravel(), straight[whole:]])
 
 
 def weights_sha256(job: Job) -> str:
@@ -291,5 +312,8 @@ def weights_sha256(job: Job) -> str:
 
 
 def _seed(*numbers: int) -> int:
-    """A seed of dropout masks that differs for every run, epoch and slice: 31 bits, for MXNet takes no more."""
+    """A seed of dropout masks that differs for every run, epoch and slice: 31 bits, for MXNet takes no more.
+
+    A zero in the end changes nothing (`SeedSequence` pads with them): slices count from 0, testing has a number apart.
+    """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0]) >> 1

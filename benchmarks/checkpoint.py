@@ -55,7 +55,11 @@ from frameworks.spec import (
 
 FORMAT = 1
 ABOUT = "about"
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+# What NumPy and the zip module raise for files that are not whole; the last two for another method of compression, and
+# for a bit that says encrypted.
+UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+)  # fmt: skip
 SHOWN = 3  # names of arrays that an error message holds
 
 
@@ -87,15 +91,17 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
     try:
         about = json.loads(arrays.pop(ABOUT).tobytes())
         found = about.pop("format")
-    except (*UNREADABLE, AttributeError) as error:
+    except (*UNREADABLE, AttributeError, TypeError) as error:
         raise BadInput(f"{option} {path}: what it says of itself cannot be read ({error}); save it again") from None
     if found != FORMAT:
         raise BadInput(f"{option} {path}: of format {found}, this version reads {FORMAT}; save it again with this one")
     try:
         network = from_json(about.pop("network"))
-    except (SpecError, KeyError, TypeError) as error:
+        if not isinstance(network, Network):
+            raise TypeError(f"a {type(network).__name__}, not a network")
+    except (SpecError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise BadInput(f"{option} {path}: its network cannot be built ({error}); save it with this version") from None
-    if network.sha256 != about["spec_sha256"]:
+    if network.sha256 != about.get("spec_sha256"):
         raise BadInput(f"{option} {path}: its network is another than its hash says: written by another version")
     _check(network, arrays, f"{option} {path}")
     return Checkpoint(network, arrays, about)

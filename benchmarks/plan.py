@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from benchmarks import record
+from benchmarks.articles import EXPERIMENTS, Experiment
 from benchmarks.cell import Job
 from benchmarks.data import DATASETS, Dataset, dataset
 from benchmarks.environments import parse_frameworks
@@ -16,7 +17,7 @@ from benchmarks.networks import network
 from benchmarks.progress import Show
 from benchmarks.proof.certified import trial_sha256
 from benchmarks.rates import CONSTANT
-from benchmarks.recipes import DEFAULT, EXPERIMENTS, OPTIMIZERS, RECIPES, Experiment, Recipe
+from benchmarks.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Resize, SpecError, times
 from frameworks.training import Optimizer
@@ -156,6 +157,7 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
             changes=recipe.changes,
             permutation=recipe.permutation,
             tested_in_training_mode=recipe.tested_in_training_mode,
+            batches_stay=recipe.batches_stay,
         )
         for seed in request.seeds:
             groups.append([replace(job, framework=one.label, mode=one.mode, seed=seed) for one in asked])
@@ -205,6 +207,7 @@ def trained(by: Job | Recipe) -> dict[str, Any]:
         "schedule": None if by.schedule == CONSTANT else repr(by.schedule),
         "changes": list(map(repr, by.changes)) or None,
         "tested_in_training_mode": by.tested_in_training_mode or None,
+        "batches_stay": by.batches_stay or None,
     }
 
 

@@ -59,6 +59,10 @@ def of_dataset(name: str, count: int | None, made: Checkpoint, show: Show) -> Pi
         raise BadInput(f"--test-size {count}: {name} has {data.test.count} test pictures")
     images = np.load(data.test.images, mmap_mode="r")[:count]
     _fits(made, data.input, f"--dataset {name}")
+    if made.network.output != (data.classes,):
+        raise BadInput(
+            f"--dataset {name}: {data.classes} classes, and {made.network.name} tells {made.network.output[0]} apart"
+        )
     if (seed := made.about.get("permutation")) is not None:
         images = augment.permuted(images, seed)
     return Pictures(images, tuple(map(str, range(len(images)))), np.load(data.test.labels)[:count], data.class_names)
@@ -87,6 +91,8 @@ def _picture(path: Path, shape: tuple[int, ...]) -> Array:
         raise BadInput(f"--pictures {path.parent}: the network takes {channels} channels, a picture has 1 or 3")
     try:
         with Image.open(path) as opened:
+            if opened.mode.startswith("I"):  # 16 bits a pixel, which `convert` would cut off at 255
+                opened = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
             drawn = opened.convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for files that are not whole
         raise BadInput(f"--pictures {path}: cannot be read as a picture ({error})") from None

@@ -1,13 +1,14 @@
 """What was published of the articles' experiments beside what our runs have shown: tables, verdicts, REPRODUCTION.md.
 
 Verdicts. within: the mean of ours lies in the spread that was published; of a single published run, it lies where one
-more run of ours would, with 95 %. outside: it does not. not comparable: and why.
+more run of ours would, with 95 %, so one figure in twenty is outside by chance. outside: it does not. not comparable:
+and why. Runs that collapsed (test accuracy under 0.15) are in no published spread: ours are left out there and counted.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,15 +17,17 @@ from typing import Any
 from scipy import stats
 
 from benchmarks import report
+from benchmarks.articles import EXPERIMENTS, TIMES, Experiment, Figure
 from benchmarks.data import DATASETS
+from benchmarks.errors import BadInput
 from benchmarks.plan import trained
-from benchmarks.recipes import EXPERIMENTS, TIMES, Experiment, Figure
 from benchmarks.record import Folder, History
 from benchmarks.tables import Row, markdown, table
 from benchmarks.timing.statistics import equivalence
 
 MARGIN = 0.5  # percentage points of accuracy that would matter
 POINT = 0.01
+COLLAPSED = 0.15  # test accuracy of ten classes, under which a run has learnt nothing
 
 # --- what was found ---------------------------------------------------------------------------------------------------
 
@@ -74,8 +77,8 @@ def reached(history: History, target: float) -> float | None:
 def obstacle(run: Mapping[str, Any], experiment: Experiment, net: str) -> str | None:
     """Why a run's figures are not to be held against the published ones, or None."""
     recipe, job = experiment.recipe, next(job for job in run["jobs"] if job["net"] == net)
-    expected, reasons = trained(recipe), []
-    if changed := [name for name in expected if job.get(name) != expected[name]]:
+    reasons = []
+    if changed := _otherwise(job, experiment):
         reasons.append(f"trained otherwise: {', '.join(changed)}")
     if not _whole(job, experiment):
         epochs = f"{job['epochs']} of {recipe.epochs} epochs"
@@ -83,6 +86,12 @@ def obstacle(run: Mapping[str, Any], experiment: Experiment, net: str) -> str | 
     if not run["data"][job["dataset"]]["published"]:
         reasons.append("not the published bytes")
     return "; ".join(reasons) or None
+
+
+def _otherwise(job: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """In what a job is not the experiment's, its length aside."""
+    expected = trained(experiment.recipe)
+    return [name for name in expected if job.get(name) != expected[name]]
 
 
 def _whole(job: Mapping[str, Any], experiment: Experiment) -> bool:
@@ -100,13 +109,17 @@ def verdict(figure: Figure, values: Sequence[float], why_not: str | None) -> tup
     if not values:
         return "not comparable", "no cell finished"
     if figure.low is not None and figure.high is not None:
-        inside = figure.low - figure.rounding <= mean(values) <= figure.high + figure.rounding
-        return "within" if inside else "outside", f"the published {figure.low:g} to {figure.high:g}"
+        learnt = [value for value in values if value >= COLLAPSED]
+        lost = f", {len(values) - len(learnt)} of {len(values)} collapsed" if len(learnt) < len(values) else ""
+        if not learnt:
+            return "outside", "all collapsed"
+        inside = figure.meant(figure.low)[0] <= mean(learnt) <= figure.meant(figure.high)[1]
+        return "within" if inside else "outside", f"{_published(figure)}{lost}"
     if len(values) < 2 or figure.value is None:
         return "not comparable", "one run of each shows no spread"
     low, high = next_run(values)
-    inside = low - figure.rounding <= figure.value <= high + figure.rounding
-    return "within" if inside else "outside", f"{low:.4f} to {high:.4f}, where one more run of ours would be"
+    from_, to = figure.meant(figure.value)
+    return "within" if low <= to and from_ <= high else "outside", f"{low:.4f} to {high:.4f}"
 
 
 def next_run(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -129,7 +142,7 @@ _METRICS = {
 }
 
 
-def comparison(folder: Folder | None, experiment: Experiment, target: float | None) -> tuple[Row, list[Row]]:
+def comparison(folder: Folder | None, experiment: Experiment) -> tuple[Row, list[Row]]:
     """Published beside ours: head and rows. Without a run, what was published."""
     frameworks = _frameworks(folder) if folder else []
     rows: list[Row] = []
@@ -138,17 +151,17 @@ def comparison(folder: Folder | None, experiment: Experiment, target: float | No
         if not folder:
             rows.append(words)
             continue
-        values, verdicts = _verdicts(folder, experiment, figure, target)
+        values, verdicts = _verdicts(folder, experiment, figure)
         digits = 1 if figure.metric in TIMES else 4
         rows.append((*words, *(_spread(values[name], digits) for name in frameworks), _together(verdicts)))
     return ("network", "figure", "published", "whose", *frameworks, *["verdict"] * bool(folder)), rows
 
 
 def _verdicts(
-    folder: Folder, experiment: Experiment, figure: Figure, target: float | None
+    folder: Folder, experiment: Experiment, figure: Figure
 ) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]]]:
     """Of a published figure, by framework: ours, and the verdict with its reason."""
-    ours, why_not = measured(folder, figure, target), obstacle(folder.run, experiment, figure.net)
+    ours, why_not = measured(folder, figure, experiment.target), obstacle(folder.run, experiment, figure.net)
     values = {name: list(ours.get(name, {}).values()) for name in _frameworks(folder)}
     return values, {name: verdict(figure, found, why_not) for name, found in values.items()}
 
@@ -164,8 +177,13 @@ def _named(figure: Figure, experiment: Experiment) -> str:
 
 
 def _published(figure: Figure) -> str:
-    spread = f"{figure.low:g} to {figure.high:g}" if figure.low is not None else ""
-    return spread if figure.value is None else f"{figure.value:g}" + (f" ({spread})" if spread else "")
+    """As it was printed, with all its digits."""
+    shown = [
+        "" if value is None else max(f"{value:.{figure.decimals}f}", f"{value:g}", key=len)
+        for value in (figure.value, figure.low, figure.high)
+    ]
+    spread = f"{shown[1]} to {shown[2]}" if shown[1] else ""
+    return f"{shown[0]} ({spread})" if shown[0] and spread else shown[0] or spread
 
 
 def _spread(values: Sequence[float], digits: int = 4) -> str:
@@ -182,7 +200,9 @@ def _together(verdicts: Mapping[str, tuple[str, str]]) -> str:
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     kinds = {kind for kind, _ in verdicts.values()}
-    return kinds.pop() if len(kinds) == 1 else "; ".join(f"{name} {one}" for name, one in said.items())
+    if len(kinds) == 1:
+        return f"{kinds.pop()}: " + "; ".join(f"{name} {why}" for name, (_, why) in verdicts.items())
+    return "; ".join(f"{name} {one}" for name, one in said.items())
 
 
 def accuracies(folder: Folder, target: float | None) -> tuple[Row, list[Row]]:
@@ -192,12 +212,19 @@ def accuracies(folder: Folder, target: float | None) -> tuple[Row, list[Row]]:
         times = measured(folder, Figure(net, "seconds", None, ""), target)
         for framework, values in measured(folder, _final(net)).items():
             found = list(values.values())
-            seconds = [f"{mean(times[framework].values()):.1f}" if times[framework] else "not reached"] * bool(target)
+            seconds = [_reached_in(list(times[framework].values()), len(found))] * bool(target)
             each = " ".join(f"{value:.4f}" for value in found)
             spread, interval = _spread(found).split(" (")[0], _interval(found, ".4f")
             rows.append((net, framework, str(len(found)), spread, interval, each, *seconds))
     head = ("network", "framework", "seeds", "test accuracy", "95 % interval", "each seed")
     return (*head, *[f"seconds to {target}"] * bool(target)), rows
+
+
+def _reached_in(seconds: Sequence[float], runs: int) -> str:
+    """The mean time to a target, and how many runs came to it where not all did."""
+    if not seconds:
+        return "not reached"
+    return f"{mean(seconds):.1f}" + (f" ({len(seconds)} of {runs} reached it)" if len(seconds) < runs else "")
 
 
 def _final(net: str) -> Figure:
@@ -215,13 +242,31 @@ def equivalences(folder: Folder, margin: float) -> list[str]:
             found = equivalence([mine[seed] for seed in seeds], [theirs[seed] for seed in seeds], margin * POINT)
             gap, low, high = (None if value is None else value / POINT for value in found.difference)
             said = f"{net}, {one} less {two}: {gap:+.2f} points"
-            if low is None or found.p is None:
+            if low is None or high is None or found.p is None:
                 lines.append(f"{said}; one seed shows no spread")
                 continue
+            if not found.spread:
+                lines.append(f"{said}, at every one of {len(seeds)} seeds")
+                continue
             answer = f"{'the same' if found.equivalent else 'not shown to be the same'} within {margin:g} points"
-            needed = "" if found.equivalent else f"; {found.pairs} seeds would show it, were there no difference"
-            lines.append(f"{said} ({low:+.2f} to {high:+.2f} with 90 %): {answer} (p = {found.p:.2g}){needed}")
+            if low > margin or high < -margin:
+                answer = f"another by more than {margin:g} points"
+            elif not found.equivalent and found.pairs and found.pairs > len(seeds):
+                answer += f"; {found.pairs} seeds would show it, were there no difference"
+            lines.append(f"{said} ({low:+.2f} to {high:+.2f} with 90 %, p = {found.p:.2g}): {answer}")
     return lines
+
+
+def against(folder: Folder, plain: Folder, name: str, form: Callable[[Row, Sequence[Row]], str]) -> list[str]:
+    """The effect as a table with its heading, or why there is none: two runs that differ in more than the one thing."""
+    recipes = [trained(_experiment(one).recipe) for one in (folder, plain)]
+    meant = {key for key in recipes[0] if recipes[0][key] != recipes[1][key]}
+    kept = ("epochs", "train_size", "test_size", *recipes[0].keys() - meant)
+    jobs = [{job["net"]: job for job in one.run["jobs"]} for one in (folder, plain)]
+    both = jobs[0].keys() & jobs[1].keys()
+    if other := sorted({key for net in both for key in kept if jobs[0][net].get(key) != jobs[1][net].get(key)}):
+        return [f"Not held against {name}: the two runs differ in {', '.join(other)}."]
+    return [f"Against {name}, in points of test accuracy:", form(*effects(folder, plain))]
 
 
 def effects(folder: Folder, plain: Folder) -> tuple[Row, list[Row]]:
@@ -260,12 +305,12 @@ def summary(folder: Folder, margin: float, target: float | None) -> str:
     experiment = _experiment(folder)
     target = target or experiment.target
     parts = [
-        table(*comparison(folder, experiment, target)) if experiment.published else "Nothing was published of it.",
+        table(*comparison(folder, experiment)) if experiment.published else "Nothing was published of it.",
         table(*accuracies(folder, target)),
         *equivalences(folder, margin),
     ]
     if experiment.plain and (plain := fullest(folder.path.parent).get((experiment.plain, "as-written"))):
-        parts += [f"Against {experiment.plain}, in points of test accuracy:", table(*effects(folder, plain))]
+        parts += against(folder, plain, experiment.plain, table)
     return "\n\n".join(parts)
 
 
@@ -277,18 +322,20 @@ def _experiment(folder: Folder) -> Experiment:
 # --- results/REPRODUCTION.md ------------------------------------------------------------------------------------------
 
 
-def page(results: Path, margin: float = MARGIN, target: float | None = None) -> str:
+def page(
+    results: Path, margin: float = MARGIN, target: float | None = None, note: Callable[[str], None] = lambda line: None
+) -> str:
     """Every experiment, published beside ours, from the runs in a folder."""
-    runs = fullest(results)
+    runs = fullest(results, note)
     sections = [_section(key, experiment, runs, margin, target) for key, experiment in _variants()]
     told = (__doc__ or "").partition("Verdicts. ")[2]
     head = "# The articles' experiments, published beside measured\n\nMade by `python -m benchmarks.reproduce --write`."
     ours = "Ours: mean ± standard deviation (seeds). " + " ".join(told.split())
     other = "What else the articles state, sizes and counts, is held against the specs in [audit.md](audit.md)."
-    return "\n\n".join([head, ours, other, markdown(*overview(runs, target)), *sections]) + "\n"
+    return "\n\n".join([head, ours, other, markdown(*overview(runs)), *sections]) + "\n"
 
 
-def overview(runs: Mapping[tuple[str, str], Folder], target: float | None) -> tuple[Row, list[Row]]:
+def overview(runs: Mapping[tuple[str, str], Folder]) -> tuple[Row, list[Row]]:
     """A row per experiment and variant: how much of it was run, and the verdicts, each framework counted by itself."""
     kinds = ("within", "outside", "not comparable")
     rows: list[Row] = []
@@ -298,9 +345,7 @@ def overview(runs: Mapping[tuple[str, str], Folder], target: float | None) -> tu
             rows.append((*first, "", "", ""))
             continue
         said = [
-            kind
-            for figure in experiment.published
-            for kind, _ in _verdicts(folder, experiment, figure, target or experiment.target)[1].values()
+            kind for figure in experiment.published for kind, _ in _verdicts(folder, experiment, figure)[1].values()
         ]
         rows.append((*first, *(str(said.count(kind)) for kind in kinds)))
     return ("experiment", "run", "published figures", *kinds), rows
@@ -324,25 +369,30 @@ def _extent(folder: Folder | None) -> str:
     return f"{job['epochs']} of {whole} epochs, {pictures}, {seeds} {'seeds' if seeds > 1 else 'seed'}"
 
 
-def fullest(results: Path) -> dict[tuple[str, str], Folder]:
-    """The run of each experiment and variant in a folder: of several the fullest, then the last."""
+def fullest(results: Path, note: Callable[[str], None] = lambda line: None) -> dict[tuple[str, str], Folder]:
+    """The run of each experiment and variant in a folder: of several the fullest, then the last.
+
+    What cannot be read, or is of no experiment here, is passed over; `note` is told of the first.
+    """
     runs: dict[tuple[str, str], Folder] = {}
     for path in sorted(results.glob("*/run.json")):
-        folder = Folder.open(path.parent)
-        request = folder.run["request"]
-        if not request.get("experiment"):
+        try:
+            folder = Folder.open(path.parent)
+            request = folder.run.get("request", {})
+        except BadInput as error:
+            note(f"passed over: {error}")
             continue
-        key = request["experiment"], request["variant"]
-        if key not in runs or _fullness(folder) >= _fullness(runs[key]):
+        key = request.get("experiment"), request.get("variant")
+        if key in dict(_variants()) and (key not in runs or _fullness(folder) >= _fullness(runs[key])):
             runs[key] = folder
     return runs
 
 
 def _fullness(folder: Folder) -> tuple[bool, int]:
-    """For choosing among runs of one experiment: all epochs and pictures first, then the most cells."""
+    """For choosing among runs of one experiment: as it says, all epochs and pictures first, then the most cells."""
     experiment, jobs = _experiment(folder), folder.run["jobs"]
     finished = sum(history.finished for history in folder.histories().values())
-    return all(_whole(job, experiment) for job in jobs), finished
+    return all(_whole(job, experiment) and not _otherwise(job, experiment) for job in jobs), finished
 
 
 def _section(
@@ -355,14 +405,14 @@ def _section(
         parts.append("\n".join(f"- {slip}." for slip in experiment.slips))
     target = target or experiment.target
     if experiment.published:
-        parts.append(markdown(*comparison(folder, experiment, target)))
+        parts.append(markdown(*comparison(folder, experiment)))
     else:
         parts.append("Nothing was published of it.")
     if not folder:
         return "\n\n".join([*parts, "**Not run.**"])
     parts.append(markdown(*accuracies(folder, target)))
     if experiment.plain and (plain := runs.get((experiment.plain, "as-written"))):
-        parts += [f"Against {experiment.plain}, in points of test accuracy:", markdown(*effects(folder, plain))]
+        parts += against(folder, plain, experiment.plain, markdown)
     reasons = dict.fromkeys(filter(None, (obstacle(folder.run, experiment, net) for net in experiment.nets)))
     notes = [*(f"**{reason}**" for reason in reasons), *equivalences(folder, margin)]
     notes += [line.removeprefix("- ").removesuffix(".") for line in report.drawing(folder)]

@@ -106,8 +106,9 @@ class Folder:
     def mend(self) -> None:
         """Cut off a last line that was never finished, so that the next one does not run into it."""
         if self.cells.exists():
-            whole = self.cells.read_bytes()
-            self.cells.write_bytes(whole[: whole.rfind(b"\n") + 1])
+            length = self.cells.read_bytes().rfind(b"\n") + 1
+            if length < self.cells.stat().st_size:
+                os.truncate(self.cells, length)  # nothing before it is written again: a kill here costs no record
 
     def histories(self) -> dict[str, History]:
         """What is known of each cell, in the order in which they were begun."""

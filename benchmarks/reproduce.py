@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import report
+from benchmarks.articles import EXPERIMENTS
 from benchmarks.cell import Cell, Job
 from benchmarks.data import DataError, Dataset
 from benchmarks.environments import Environment, parse_frameworks, parse_pythons
@@ -28,7 +29,6 @@ from benchmarks.errors import BadInput, Parser
 from benchmarks.plan import Request, plan, too_large
 from benchmarks.progress import Show
 from benchmarks.published import MARGIN, page, summary
-from benchmarks.recipes import EXPERIMENTS
 from benchmarks.record import Folder, History
 from benchmarks.run import environments, execute
 from benchmarks.session import WorkerFailed
@@ -56,8 +56,11 @@ def forecast(request: Request, show: Show, resume: Path | None = None) -> dict[s
     histories = Folder.open(resume).histories() if resume else {}
     seconds: dict[str, float] = {}
     for _, of_net in itertools.groupby(groups, key=lambda group: group[0].name):
-        for same in zip(*of_net):  # one framework's jobs, which differ in the seed
+        of_seeds = list(of_net)
+        for same in zip(*of_seeds):  # one framework's jobs, which differ in the seed
             left = [job.epochs - len(histories.get(job.cell, History()).epochs) for job in same]
+            if not any(left) or too_large(of_seeds[0]):
+                continue
             cost = _cost(same[0], data[same[0].dataset], found[same[0].framework], request.timeout)
             seconds[f"{same[0].name} {same[0].framework}"] = sum(
                 cost.once + epochs * cost.epoch for epochs in left if epochs
@@ -67,10 +70,10 @@ def forecast(request: Request, show: Show, resume: Path | None = None) -> dict[s
 
 def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> Cost:
     """Two short epochs of a job, thrown away; nothing where it cannot run, which the run itself will record."""
-    if isinstance(place, str) or too_large([job]):
+    if isinstance(place, str):
         return Cost(0, 0)
     steps = int(3 * schedule.SLICE[job.device] / (3 * max(job.network.multiply_adds, 1) * job.batch_size))
-    size = min(job.train_size, max(2, min(PROBE, steps)) * job.batch_size)
+    size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
         cell = Cell(small, data, Folder(Path(scratch)), Path(scratch), History())
@@ -174,8 +177,10 @@ def main(arguments: list[str] | None = None) -> int:
         show = Show(options.quiet)
         if not options.margin > 0:
             raise BadInput(f"--margin {options.margin:g}: more than 0 points")
+        if options.target is not None and not 0 < options.target < 1:
+            raise BadInput(f"--target {options.target:g}: an accuracy between 0 and 1, such as 0.8")
         if options.write:
-            return _write(options)
+            return _write(options, show)
         if not (options.recipe or options.resume):
             print(listing())
             return 0
@@ -192,11 +197,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _write(options: Any) -> int:
+def _write(options: Any, show: Show) -> int:
     if not options.write.is_dir():
         raise BadInput(f"--write {options.write}: no such folder; name the one that holds the runs")
     path = options.write / "REPRODUCTION.md"
-    path.write_text(page(options.write, options.margin, options.target), encoding="utf-8")
+    path.write_text(page(options.write, options.margin, options.target, show.note), encoding="utf-8")
     print(path)
     return 0
 

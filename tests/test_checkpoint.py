@@ -97,6 +97,9 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any], Weights], Any], str]] = {
     "another network": (lambda about, _: about["network"]["layers"].pop(), "another than its hash says"),
     "a layer that is none": (lambda about, _: about["network"]["layers"][0].update(kind="Spline"), "cannot be built"),
     "no format": (lambda about, _: about.pop("format"), "cannot be read"),
+    "no hash": (lambda about, _: about.pop("spec_sha256"), "another version"),
+    "a network that is a word": (lambda about, _: about.update(network="lenet"), "cannot be built"),
+    "layers that are a word": (lambda about, _: about["network"].update(layers="abc"), "cannot be built"),
     "no network": (lambda about, _: about.pop("network"), "cannot be built"),
     "an array less": (lambda _, arrays: arrays.pop("fc1.bias"), "lacks fc1.bias"),
     "an array more": (lambda _, arrays: arrays.update(fc9=np.zeros(1)), "has fc9"),
@@ -170,6 +173,22 @@ def test_a_broken_file_is_refused(
         load(saved)
     assert said in str(error.value) and "\n" not in str(error.value)
     assert "unpickled" not in capsys.readouterr().out
+
+
+def test_a_single_bit_is_noticed_or_changes_nothing(saved: Path) -> None:
+    """Anywhere in the file: in the arrays, and in the zip's directory, where a bit may say encrypted."""
+    content, whole, noticed = saved.read_bytes(), load(saved), 0
+    for bit in np.random.default_rng(0).choice(8 * len(content), 400, replace=False).tolist():
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        saved.write_bytes(changed)
+        try:
+            found = load(saved)
+        except BadInput:
+            noticed += 1
+        else:
+            assert all((found.weights[name] == array).all() for name, array in whole.weights.items())
+    assert noticed > 200
 
 
 # --- others' files ----------------------------------------------------------------------------------------------------

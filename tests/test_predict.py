@@ -132,6 +132,20 @@ def test_a_folder_of_pictures(bench: Bench, trained: Path, tmp_path: Path, capsy
     assert list(files.torch) == list(data.torch)
 
 
+def test_sixteen_bits_a_pixel_are_the_same_picture(bench: Bench, sure: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    bench.python("torch")
+    pixels = np.load(dataset("fashion-mnist-mini").test.images)[:4, 0]
+    for folder, picture in (("8", pixels), ("16", pixels.astype(np.uint16) * 257)):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            image.fromarray(picture[number]).save(tmp_path / folder / f"{number}.png")
+        given = ["--weights", str(sure), "--fw", "torch", "--pictures", str(tmp_path / folder)]
+        assert main([*given, "--out", str(tmp_path / f"{folder}-out")]) == 0
+    one, other = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("8", "16"))
+    pd.testing.assert_frame_equal(one, other)
+
+
 def test_dark_on_light_is_inverted(bench: Bench, sure: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
@@ -190,6 +204,13 @@ def test_pictures_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[
     checkpoint.save(tmp_path / "a.npz", network, initial(network, 0), {})
     assert main(["--weights", str(tmp_path / "a.npz"), "--dataset", "fashion-mnist-mini"]) == 2
     assert "pictures of 1x28x28, and lenet_cifar was trained on 3x32x32" in capsys.readouterr().err
+
+
+def test_classes_that_are_not_the_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = NETWORKS["lenet"](classes=5)
+    checkpoint.save(tmp_path / "a.npz", network, initial(network, 0), {})
+    assert main(["--weights", str(tmp_path / "a.npz"), "--dataset", "fashion-mnist-mini"]) == 2
+    assert "fashion-mnist-mini: 10 classes, and lenet tells 5 apart" in capsys.readouterr().err
 
 
 def test_trained_on_nothing_that_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
