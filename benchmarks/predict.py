@@ -200,6 +200,7 @@ def agreement(answers: dict[str, Array]) -> tuple[list[str], bool]:
 # --- the grid ---------------------------------------------------------------------------------------------------------
 
 TILE, TEXT, COLUMNS = 84, 14, 12  # pixels of a picture's side and of a line under it; pictures in a row
+FRAME = 3  # pixels round a wrong one
 RIGHT, WRONG = "black", "#c0392b"
 
 
@@ -208,7 +209,7 @@ def grid(pictures: Pictures, predicted: Array, path: Path, chosen: Sequence[int]
     from PIL import Image, ImageDraw
 
     rows = -(-len(chosen) // COLUMNS)
-    wide, high = TILE + 8, TILE + 2 * TEXT + 8
+    wide, high = TILE + 8, TILE + 2 * TEXT + FRAME + 9
     sheet = Image.new("RGB", (wide * min(COLUMNS, len(chosen)), high * rows), "white")
     pen = ImageDraw.Draw(sheet)
     for place, number in enumerate(chosen):
@@ -219,12 +220,14 @@ def grid(pictures: Pictures, predicted: Array, path: Path, chosen: Sequence[int]
         label = None if pictures.labels is None else int(pictures.labels[number])
         wrong = label is not None and label != predicted[number]
         colour = WRONG if wrong else RIGHT
-        pen.text((left, top + TILE + 1), _class(pictures, int(predicted[number])), fill=colour)
+        below = top + TILE + FRAME + 1
+        pen.text((left, below), _class(pictures, int(predicted[number])), fill=colour)
         if wrong and label is not None:
-            pen.rectangle((left - 3, top - 3, left + TILE + 2, top + TILE + 2), outline=WRONG, width=3)
-            pen.text((left, top + TILE + 1 + TEXT), f"is {_class(pictures, label)}", fill=colour)
+            edges = (left - FRAME, top - FRAME, left + TILE + FRAME - 1, top + TILE + FRAME - 1)
+            pen.rectangle(edges, outline=WRONG, width=FRAME)
+            pen.text((left, below + TEXT), f"is {_class(pictures, label)}", fill=colour)
         elif label is None:
-            pen.text((left, top + TILE + 1 + TEXT), pictures.names[number][:14], fill="gray")
+            pen.text((left, below + TEXT), pictures.names[number][:14], fill="gray")
     sheet.save(path)
 
 

@@ -114,7 +114,10 @@ def verdict(figure: Figure, values: Sequence[float], why_not: str | None) -> tup
         if not learnt:
             return "outside", "all collapsed"
         inside = figure.meant(figure.low)[0] <= mean(learnt) <= figure.meant(figure.high)[1]
-        return "within" if inside else "outside", f"{_published(figure)}{lost}"
+        return (
+            "within" if inside else "outside",
+            f"{_printed(figure, figure.low)} to {_printed(figure, figure.high)}{lost}",
+        )
     if len(values) < 2 or figure.value is None:
         return "not comparable", "one run of each shows no spread"
     low, high = next_run(values)
@@ -177,13 +180,17 @@ def _named(figure: Figure, experiment: Experiment) -> str:
 
 
 def _published(figure: Figure) -> str:
-    """As it was printed, with all its digits."""
-    shown = [
-        "" if value is None else max(f"{value:.{figure.decimals}f}", f"{value:g}", key=len)
-        for value in (figure.value, figure.low, figure.high)
-    ]
-    spread = f"{shown[1]} to {shown[2]}" if shown[1] else ""
-    return f"{shown[0]} ({spread})" if shown[0] and spread else shown[0] or spread
+    """One value, a spread, or a median with its spread."""
+    value = "" if figure.value is None else _printed(figure, figure.value)
+    if figure.low is None or figure.high is None:
+        return value
+    spread = f"{_printed(figure, figure.low)} to {_printed(figure, figure.high)}"
+    return f"{value} ({spread})" if value else spread
+
+
+def _printed(figure: Figure, value: float) -> str:
+    """With all the digits that were printed; a median of two may have one more."""
+    return max(f"{value:.{figure.decimals}f}", f"{value:g}", key=len)
 
 
 def _spread(values: Sequence[float], digits: int = 4) -> str:
@@ -331,6 +338,7 @@ def page(
     told = (__doc__ or "").partition("Verdicts. ")[2]
     head = "# The articles' experiments, published beside measured\n\nMade by `python -m benchmarks.reproduce --write`."
     ours = "Ours: mean ± standard deviation (seeds). " + " ".join(told.split())
+    ours += " Seconds are those of a machine that did other work as well: `benchmarks.speed` is for speed."
     other = "What else the articles state, sizes and counts, is held against the specs in [audit.md](audit.md)."
     return "\n\n".join([head, ours, other, markdown(*overview(runs)), *sections]) + "\n"
 

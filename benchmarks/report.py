@@ -267,7 +267,7 @@ def machine_line(run: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         machine["gpu"] or "no GPU",
         machine["system"],
-        f"{job['threads']} threads, {job['precision']} on {job['device']}",
+        f"{job['threads']} thread{'s' * (job['threads'] != 1)}, {job['precision']} on {job['device']}",
         run["began"][:10],
     ]
     return "; ".join(parts)

@@ -74,6 +74,20 @@ def test_all_frameworks_give_the_same_labels(
     assert np.diag(counts).sum() == (table.torch == table.label).sum()
 
 
+def test_committed_weights_predict_in_every_framework(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that PyTorch has trained in d2l-lenet, ten epochs of all pictures."""
+    for framework in REALISATIONS:
+        bench.python(framework)
+    weights = max((Path(__file__).parents[1] / "results").glob("*-d2l-lenet/weights/lenet.torch.0.npz"))
+    options = ["--weights", str(weights), "--dataset", "fashion-mnist-mini", "--fw", "all", "--out", str(tmp_path)]
+    assert main(options) == 0
+    said = capsys.readouterr().out
+    assert said.count("the same labels on all 500 pictures") == len(REALISATIONS) - 1
+    assert float(said.partition("accuracy ")[2][:6]) > 0.75
+
+
 def test_the_grid_shows_pictures(bench: Bench, sure: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
