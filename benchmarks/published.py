@@ -114,10 +114,7 @@ def verdict(figure: Figure, values: Sequence[float], why_not: str | None) -> tup
         if not learnt:
             return "outside", "all collapsed"
         inside = figure.meant(figure.low)[0] <= mean(learnt) <= figure.meant(figure.high)[1]
-        return (
-            "within" if inside else "outside",
-            f"{_printed(figure, figure.low)} to {_printed(figure, figure.high)}{lost}",
-        )
+        return "within" if inside else "outside", _from_to(figure, figure.low, figure.high) + lost
     if len(values) < 2 or figure.value is None:
         return "not comparable", "one run of each shows no spread"
     low, high = next_run(values)
@@ -184,8 +181,12 @@ def _published(figure: Figure) -> str:
     value = "" if figure.value is None else _printed(figure, figure.value)
     if figure.low is None or figure.high is None:
         return value
-    spread = f"{_printed(figure, figure.low)} to {_printed(figure, figure.high)}"
+    spread = _from_to(figure, figure.low, figure.high)
     return f"{value} ({spread})" if value else spread
+
+
+def _from_to(figure: Figure, low: float, high: float) -> str:
+    return f"{_printed(figure, low)} to {_printed(figure, high)}"
 
 
 def _printed(figure: Figure, value: float) -> str:
