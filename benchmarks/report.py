@@ -188,6 +188,7 @@ def table(cells: pd.DataFrame, width: int) -> Table:
     return made
 
 
+BUSY = 0.05  # share of the cores' time that others may have without a word
 WIDE = 150  # columns of a terminal that holds the whole table
 
 
@@ -218,12 +219,19 @@ def notes(folder: Folder) -> list[str]:
         "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
         "interval; relative speed: against the first framework, paired by round, with its 95 % interval.",
         *drawing(folder),
+        *_company(run),
         *(
             [f"- Of the epochs' time {share:.1%} went to the harness."]
             if (share := _harness(folder)) is not None
             else []
         ),
     ]
+
+
+def _company(run: dict[str, Any]) -> list[str]:
+    """What the speeds are worth where other programs were at work as well."""
+    share = run.get("others") or 0
+    return [f"- Other programs had {share:.0%} of the cores' time: speeds are a busy machine's."] * (share >= BUSY)
 
 
 def drawing(folder: Folder) -> list[str]:

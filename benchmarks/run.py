@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from benchmarks import record, report
+from benchmarks import others, record, report
 from benchmarks.adapters import of_file, register
 from benchmarks.cell import Cell, Job, weights_sha256
 from benchmarks.data import DATASETS, DataError, Dataset
@@ -110,7 +110,7 @@ def execute(
     }  # fmt: skip
     folder.write_run(run)
     try:
-        began = time.monotonic()
+        began, before = time.monotonic(), others.now()
         for group in groups:
             digest = weights_sha256(group[0])  # the same in every framework
             for entry in run["jobs"]:
@@ -118,6 +118,7 @@ def execute(
                     entry["weights_sha256"] = digest
             folder.write_run(run)
             _run_group(group, data, folder, found, request, show)
+        run["others"] = others.share(before, others.now(), run["machine"]["cores"])
         folder.write_run({**run, "wall_seconds": run.get("wall_seconds", 0) + time.monotonic() - began})
     finally:
         report.write(folder)

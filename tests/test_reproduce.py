@@ -39,7 +39,7 @@ from benchmarks.published import (
 )  # fmt: skip
 from benchmarks.rates import Step
 from benchmarks.record import Folder, History
-from benchmarks.report import drawing
+from benchmarks.report import drawing, notes
 from benchmarks.reproduce import main, spoken
 from benchmarks.run import side_by_side
 from benchmarks.tables import table
@@ -474,6 +474,14 @@ def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
     (line,) = drawing(folder)
     assert line.startswith("- lenet: Crop(padding=4) drawn anew for each epoch") and line.endswith("at 100 pictures/s.")
     assert drawing(made(tmp_path / "b", JOBS[:1], [0.8])) == []
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs had 43% of"), (0.01, ""), (None, "")])
+def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | None, said: str) -> None:
+    folder = made(tmp_path / "a", JOBS[:1], [0.8])
+    folder.write_run({**{key: value for key, value in folder.run.items() if key != "schema"}, "others": share})
+    lines = [line for line in notes(folder) if "Other programs" in line]
+    assert len(lines) == bool(said) and all(said in line for line in lines)
 
 
 def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, History]]) -> None:

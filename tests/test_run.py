@@ -112,6 +112,7 @@ def test_the_record_says_what_was_run(done: tuple[Path, int, str, str]) -> None:
     assert run_["machine"]["cores"] >= 1 and run_["data"]["fashion-mnist-mini"]["sha256"]
     job = run_["jobs"][0]
     assert len(job["spec_sha256"]) == len(job["weights_sha256"]) == 64
+    assert 0 <= run_["others"] <= 1
     assert not (done[0] / "checkpoints").exists()
 
 
