@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from benchmarks import published
+from benchmarks.articles import EXPERIMENTS
+from benchmarks.data import DATASETS
 from benchmarks.proof import certified
 from benchmarks.proof.page import page, summary
 from benchmarks.record import Folder
@@ -89,6 +94,12 @@ def run_of(text: str) -> Folder | None:
     return next((run for run in runs if markdown(run, frame(run)).strip() in shown), None)
 
 
+@cache
+def experiments() -> dict[tuple[str, str], Folder]:
+    """The committed run of each experiment and variant."""
+    return published.fullest(ROOT / "results")
+
+
 @pytest.mark.parametrize("text", ["README.md", "docs/networks.md"])
 def test_a_table_of_results_is_a_runs(text: str) -> None:
     assert run_of(text)
@@ -102,6 +113,35 @@ def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: s
     history = next(each for job, each in recorded(run) if (job["net"], job["framework"]) == (name, framework))
     losses = [epoch["train_loss"] for epoch in history.epochs]
     assert len(losses) >= 2 and losses[-1] < losses[0]
+
+
+IN_FULL = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permuted": 5}
+
+
+def test_the_reproduction_is_that_of_the_committed_runs() -> None:
+    """If not: python -m benchmarks.reproduce --write results"""
+    assert published.page(ROOT / "results") == (ROOT / "results" / "REPRODUCTION.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "seeds"), IN_FULL.items())
+def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
+    """All epochs and pictures, and so many seeds in every framework."""
+    experiment, folder = EXPERIMENTS[name], experiments()[name, "as-written"]
+    sizes = experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts
+    assert {(job["epochs"], job["train_size"], job["test_size"]) for job in folder.run["jobs"]} == {sizes}
+    finished = [(job["net"], job["framework"]) for job, history in recorded(folder) if history.finished]
+    expected = {(net, framework): seeds for net in experiment.nets for framework in REALISATIONS}
+    assert Counter(finished) == expected
+
+
+@pytest.mark.parametrize(("name", "variant"), experiments())
+def test_an_experiments_loss_has_been_seen_to_fall(name: str, variant: str) -> None:
+    """In every framework, from epoch to epoch; of a single epoch, below that of ten classes alike likely."""
+    runs = recorded(experiments()[name, variant])
+    assert {job["framework"] for job, _ in runs} == set(REALISATIONS)
+    for job, history in runs:
+        losses = [epoch["train_loss"] for epoch in history.epochs]
+        assert history.finished and losses[-1] < (losses[0] if len(losses) > 1 else math.log(10)), job["cell"]
 
 
 def test_readmes_certificates_are_those_in_results() -> None:
