@@ -115,7 +115,7 @@ def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: s
     assert len(losses) >= 2 and losses[-1] < losses[0]
 
 
-IN_FULL = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permuted": 5}
+IN_FULL = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permuted": 5, "lenet-cifar": 3}
 
 
 def test_the_reproduction_is_that_of_the_committed_runs() -> None:
