@@ -21,7 +21,7 @@ from benchmarks.recipes import (
     ROSETTA,
     SPEEDRUN,
     Recipe,
-)  # fmt: skip
+)
 
 Metric = Literal["train_loss", "train_accuracy", "test_loss", "test_accuracy", "epoch_seconds", "seconds"]
 TIMES = ("epoch_seconds", "seconds")

@@ -93,6 +93,7 @@ def test_a_figure_is_of_the_experiment(experiment: Experiment, figure: Figure) -
     assert (figure.low is None) == (figure.high is None) and (figure.value, figure.low) != (None, None)
     if figure.low is not None and figure.high is not None:
         assert figure.low <= (figure.value or figure.low) <= figure.high
+        assert figure.metric == "test_accuracy", "collapsed runs are told by it"
     if figure.metric.endswith("accuracy"):
         assert 0 < (figure.value or figure.low or 0) < 1
     assert figure.metric != "seconds" or experiment.target
