@@ -245,8 +245,8 @@ class Speed:
     ) -> list[Runner]:
         """The launch's workers, made ready; those that could not be are over.
 
-        alone: one after the other, so that what each takes to get ready is a figure. Side by side it is none, but all
-        cores are at work, and the budget holds more launches.
+        alone: one framework after the other, so that what each takes to get ready is a figure. Side by side it is none,
+        but all cores are at work, and the budget holds more launches. Of the twin and the calibration it never is one.
         """
         self.launches += 1
         request, runners = self.request, []
@@ -256,9 +256,12 @@ class Speed:
                 runner = kind(timed, own, self.launches, self.folder, request.timeout, request.steady)
                 stack.callback(runner.close)
                 runners.append(runner)
-        with ThreadPoolExecutor(1 if alone else os.cpu_count()) as pool:
-            ready = list(pool.map(lambda runner: self.guarded(self._ready)(runner, alone), runners))
-        return [runner for runner, is_ready in zip(runners, ready) if is_ready]
+        told = [runner for runner in runners if alone and not runner.timed.twin and runner.timed.cell != CALIBRATION]
+        ready = {id(runner): self.guarded(self._ready)(runner, True) for runner in told}
+        others = [runner for runner in runners if id(runner) not in ready]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ready |= zip(map(id, others), pool.map(lambda runner: self.guarded(self._ready)(runner, False), others))
+        return [runner for runner in runners if ready[id(runner)]]
 
     def _ready(self, runner: Runner, alone: bool) -> None:
         cell = runner.timed.cell

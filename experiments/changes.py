@@ -1,6 +1,6 @@
 """What each choice in an adapter is worth: the adapter beside itself without it, in turns, as ratios.
 
-    python -m experiments.changes [--net all] [--fw all] [--launches 3] [--rounds 8] [--write docs/performance.md]
+    python -m experiments.changes [--net all] [--fw all] [--launches 3] [--write docs/performance.md]
 
 `experiments/without/` has the adapters that lack a choice; choices about the process are made in its environment.
 """

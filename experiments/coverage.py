@@ -2,9 +2,10 @@
 
     python -m experiments.coverage [--write docs/statistics.md]
 
-The noise is that of a shared machine: each slice takes longer by a random amount, never shorter; a second process comes
-and goes in bursts (on 40 % of the time, 2.5 slices long on average) and slows what it hits by up to 60 %; the machine's
-speed walks; every launch of a program is faster or slower than the last by a factor of its own.
+Each slice takes longer by a random amount, never shorter: little on a machine of one's own ("idle"), as much as
+docs/slices.md shows on one that is shared; on a loaded one a second process comes and goes in bursts too (half of the
+time, 20 slices long on average) and slows what it hits by up to 60 %. The machine's speed walks; every launch of a
+program is faster or slower than the last by a factor of its own.
 """
 
 from __future__ import annotations
@@ -33,27 +34,30 @@ from benchmarks.timing.statistics import (
 
 Samples = np.ndarray[Any, np.dtype[np.float64]]
 STREAM = np.random.default_rng(20261122)
-LOADS = {"idle": 0.0, "loaded": 0.6}  # the largest share by which a burst slows a slice
-STARTS, ENDS = 0.27, 0.4  # chance per slice that a burst begins, or is over
-NOISE = 0.01  # mean of the exponential noise of a slice
+LOADS = {  # mean of the exponential noise of a slice; the largest share by which a burst slows one
+    "idle": (0.01, 0.0),
+    "shared": (0.07, 0.0),
+    "loaded": (0.07, 0.6),
+}
+CHANGES = 0.05  # chance per slice that a burst begins, or is over
 WALK = 0.03  # how far the machine's speed has moved at a launch's end, standard deviation
 
 
-def measured(count: int, launches: int, rounds: int, load: float, ratios: list[float], tau: float) -> list[Samples]:
+def measured(
+    count: int, launches: int, rounds: int, load: tuple[float, float], ratios: list[float], tau: float
+) -> list[Samples]:
     """Seconds a picture of several workers that take turns A B C, C B A: each count x launches x rounds.
 
     tau: standard deviation of a launch's own factor, for every worker; ratios: how much slower each worker truly is.
     """
     turns = rounds * len(ratios)
-    burst = np.empty((count, launches, turns), bool)
-    on = STREAM.random((count, launches)) < STARTS / (STARTS + ENDS)
-    for turn in range(turns):
-        change = STREAM.random(on.shape)
-        on = np.where(on, change > ENDS, change < STARTS)
-        burst[..., turn] = on
-    shape = burst.shape
-    logs = np.cumsum(STREAM.normal(0, WALK / np.sqrt(turns), shape), -1) + STREAM.exponential(NOISE, shape)
-    logs += np.log1p(load * burst * STREAM.random(shape))
+    shape = (count, launches, turns)
+    flips = STREAM.random(shape) < CHANGES
+    flips[..., 0] = STREAM.random((count, launches)) < 0.5
+    burst = np.cumsum(flips, -1) % 2
+    noise, slowed = load
+    logs = np.cumsum(STREAM.normal(0, WALK / np.sqrt(turns), shape), -1) + STREAM.exponential(noise, shape)
+    logs += np.log1p(slowed * burst * STREAM.random(shape))
     logs = logs.reshape(count, launches, rounds, len(ratios))
     logs[:, :, 1::2] = logs[:, :, 1::2, ::-1].copy()
     own = STREAM.normal(0, tau, (count, launches, 1, len(ratios)))
@@ -71,24 +75,28 @@ def shorth(logs: Samples) -> float:
 
 
 def quiet_mean(a: Samples, b: Samples) -> float:
-    chosen = np.argsort(a * b)[: -(-len(a) // 2)]
-    return float(np.log(b[chosen] / a[chosen]).mean())
+    return float(quieter(a, b).mean())
+
+
+def quieter(a: Samples, b: Samples) -> Samples:
+    """Log ratios of the half of the rounds in which both together took least."""
+    return np.log(b / a)[np.argsort(a * b)[: -(-len(a) // 2)]]
 
 
 LOCATIONS: dict[str, Callable[[Samples, Samples], float]] = {
     "mean": lambda a, b: float(np.log(b / a).mean()),
     "mean without the outer fifths": lambda a, b: float(stats.trim_mean(np.log(b / a), 0.2)),
-    "median": lambda a, b: float(np.median(np.log(b / a))),
     "shortest half, mean": lambda a, b: shorth(np.log(b / a)),
     "lower quartiles, unpaired": lambda a, b: float(np.log(np.quantile(b, 0.25) / np.quantile(a, 0.25))),
     "quieter half, mean": quiet_mean,
-    "quieter half, median (chosen)": lambda a, b: location(list(a), list(b)),
+    "quieter half, median": lambda a, b: float(np.median(quieter(a, b))),
+    "median (chosen)": lambda a, b: location(list(a), list(b)),
 }
 
 
 def locations() -> str:
-    """How far each location of one launch of 20 rounds is from the truth, in per cent."""
-    cases = {load: measured(2_000, 1, 20, size, [1.0, 1.0], 0.0) for load, size in LOADS.items()}
+    """How far each location of one launch of 30 rounds is from the truth, in per cent."""
+    cases = {load: measured(2_000, 1, 30, size, [1.0, 1.0], 0.0) for load, size in LOADS.items()}
     rows = []
     for name, locate in LOCATIONS.items():
         spreads = [np.std([locate(a[0], b[0]) for a, b in zip(*case)]) for case in cases.values()]
@@ -99,14 +107,9 @@ def locations() -> str:
 # --- intervals over launches ------------------------------------------------------------------------------------------
 
 
-def _quiet(a: Samples, b: Samples) -> list[Samples]:
-    """Log ratios of the quieter half of each launch's rounds."""
-    return [np.log(y / x)[np.argsort(x * y)[: -(-len(x) // 2)]] for x, y in zip(a, b)]
-
-
 def all_slices(a: Samples, b: Samples) -> Estimate:
     """Student's t of all rounds, as though launches were none."""
-    found = statistics.geometric_mean(list(np.exp(np.concatenate(_quiet(a, b)))))
+    found = statistics.geometric_mean(list(np.exp(np.log(b / a).ravel())))
     assert found is not None
     return found
 
@@ -116,13 +119,13 @@ def _percentiles(means: Samples) -> Estimate:
 
 
 def launch_bootstrap(a: Samples, b: Samples) -> Estimate:
-    found = np.array([np.median(logs) for logs in _quiet(a, b)])
+    found = np.array([np.median(logs) for logs in np.log(b / a)])
     return _percentiles(found[STREAM.integers(len(found), size=(400, len(found)))].mean(1))
 
 
 def nested_bootstrap(a: Samples, b: Samples) -> Estimate:
     """Launches drawn again, and rounds within each."""
-    logs = np.array(_quiet(a, b))
+    logs = np.log(b / a)
     launch = STREAM.integers(len(logs), size=(400, len(logs), 1))
     rounds = STREAM.integers(logs.shape[1], size=(400, len(logs), logs.shape[1]))
     return _percentiles(np.median(logs[launch, rounds], axis=2).mean(1))
@@ -130,7 +133,7 @@ def nested_bootstrap(a: Samples, b: Samples) -> Estimate:
 
 def pretested(a: Samples, b: Samples) -> Estimate:
     """All rounds together unless the launches differ significantly (analysis of variance at 5 %), else their means."""
-    logs = _quiet(a, b)
+    logs = np.log(b / a)
     return all_slices(a, b) if stats.f_oneway(*logs).pvalue > 0.05 else chosen(a, b)
 
 
@@ -142,7 +145,7 @@ def chosen(a: Samples, b: Samples) -> Estimate:
 
 def guarded(a: Samples, b: Samples) -> Estimate:
     """No narrower than the rounds within the launches allow (Knapp and Hartung 2003: few groups may agree by luck)."""
-    logs, found = np.array(_quiet(a, b)), chosen(a, b)
+    logs, found = np.log(b / a), chosen(a, b)
     spread = stats.median_abs_deviation(logs, axis=1, scale="normal") * np.sqrt(np.pi / 2 / logs.shape[1])
     half = np.sqrt(np.sum(spread**2)) / len(logs) * stats.t.ppf(0.975, logs.size - len(logs))
     value, low, high = np.log(found)  # type: ignore[arg-type]
@@ -161,11 +164,11 @@ INTERVALS: dict[str, Callable[[Samples, Samples], Estimate]] = {
 
 
 def intervals() -> Iterator[tuple[str, ...]]:
-    """Coverage of the 95 % interval and its median half-width in per cent, by launches of 60 rounds together."""
+    """Coverage of the 95 % interval and its median half-width in per cent, by launches of 120 rounds together."""
     for load, size in LOADS.items():
         for tau in (0.0, 0.002, 0.01):
             for launches in (3, 5):
-                a, b = measured(400, launches, 60 // launches, size, [1.0, 1.0], tau)
+                a, b = measured(400, launches, 120 // launches, size, [1.0, 1.0], tau)
                 cells = []
                 for method in INTERVALS.values():
                     found = np.log(np.array([method(x, y) for x, y in zip(a, b)], dtype=float))
@@ -185,7 +188,7 @@ def disjoint(one: Estimate, other: Estimate) -> bool:
 def decisions() -> Iterator[tuple[str, ...]]:
     """A worker against the baseline, with the baseline's twin as the floor: how often each rule speaks."""
     for load, size in LOADS.items():
-        for tau, rounds, launches in product((0.002, 0.005, 0.01), (60, 120), (3, 4, 6)):
+        for tau, rounds, launches in product((0.002, 0.005, 0.01), (60, 240), (3, 5)):
             cells = []
             for slower in (1.0, 1.03):
                 base, twin, other = measured(200, launches, rounds // launches, size, [1.0, 1.0, slower], tau)
@@ -206,8 +209,8 @@ def two_runs() -> Iterator[tuple[str, ...]]:
             for tau in (0.002, 0.005, 0.01):
                 cells = []
                 for slower in (1.0, 1.03):
-                    before = measured(400, launches, 60 // launches, size, [1.0, 1.0], tau)
-                    after = measured(400, launches, 60 // launches, size, [slower, 1.0], tau)
+                    before = measured(400, launches, 120 // launches, size, [1.0, 1.0], tau)
+                    after = measured(400, launches, 120 // launches, size, [slower, 1.0], tau)
                     found = [statistics.runs_ratio((m, c), (n, d)) for m, c, n, d in zip(*after, *before)]
                     told = np.mean([statistics.verdict(one, noise_floor()) != "same" for one in found])  # type: ignore
                     cells.append(f"{told:.0%}")

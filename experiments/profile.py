@@ -1,6 +1,6 @@
 """Where the time of a training step goes, framework by framework, as each framework's own profiler has it.
 
-    python -m experiments.profile [--net all] [--fw all] [--launches 3] [--rounds 8] [--write docs/performance.md]
+    python -m experiments.profile [--net all] [--fw all] [--launches 3] [--write docs/performance.md]
 
 Shares of the operations' own time, by what they do. A profiler slows down what it watches, short operations most:
 shares tell where to look, `benchmarks.speed` tells the time. What the profiler does not see, such as Python between two

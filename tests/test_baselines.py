@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.baselines import compare
+from benchmarks.baselines import compare, contest
 from benchmarks.baselines.compare import LOOPS
 from benchmarks.baselines.contest import CASES
 from benchmarks.session import Session
@@ -45,3 +45,14 @@ def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str,
         assert len(losses) == 10 and np.isfinite(losses).all() and losses[0] != losses[-1]
         right = 4 * worker.request("evaluate", split="test", batch_size=2)["accuracy"]
         assert right in range(5), "all four pictures are predicted"
+
+
+def test_a_loop_with_fewer_rounds_is_held_against_the_first_ones_of_the_other() -> None:
+    launches: list[contest.Launch] = [
+        {"adapter": {"train": [1.0, 1.0, 9.0, 9.0]}, "article": {"train": [3.0, 3.0]}},
+        {"adapter": {"train": [2.0, 2.0, 9.0]}, "article": {"train": [6.0, 6.0]}},
+        {"adapter": {"train": [1.0]}},
+    ]
+    found = contest.ratio(launches, "adapter", "article", "train")
+    assert found and found.value == pytest.approx(3.0)
+    assert contest.ratio(launches, "adapter", "bare", "train") is None

@@ -1,6 +1,6 @@
 """Every adapter against the bare loops of its framework, side by side, as ratios.
 
-    python -m benchmarks.baselines.compare [--net lenet] [--fw all] [--launches 3] [--rounds 8] [--out results]
+    python -m benchmarks.baselines.compare [--net lenet] [--fw all] [--launches 3] [--out results]
 
 LeNet on Fashion-MNIST, and larger networks on noise of their size, as `benchmarks/baselines/contest.py` has it. Where a
 framework has several bare loops, the fastest is what the adapter is held against.

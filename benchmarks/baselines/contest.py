@@ -1,7 +1,8 @@
 """Loops of one framework take turns on one network: launches, each of several rounds, and the ratios of two loops.
 
 Every worker is started anew for each launch, for two launches of one program differ by more than two slices of it. The
-ratio of a launch is that of its quieter rounds, the interval is over launches: `statistics.launches_ratio`.
+ratio of a launch is the median of its rounds, the interval is over launches: `statistics.launches_ratio`. Slices are
+short where steps are, for many short rounds tell more than few long ones: docs/slices.md.
 """
 
 from __future__ import annotations
@@ -38,20 +39,25 @@ Launch: TypeAlias = dict[str, dict[str, Any]]  # by loop
 
 @dataclass(frozen=True)
 class Case:
-    """How a network is timed: pictures of a step, steps of a slice, the rate, and how it is trained."""
+    """How a network is timed: pictures of a step, steps of a slice, rounds, the rate, and how it is trained."""
 
     input: tuple[int, int, int]
     batch: int
     steps: int
+    rounds: int  # of a launch, after the one in which everybody warms up
     rate: float
     training: Training
 
 
 CASES = {
-    "lenet": Case((1, 28, 28), 256, 40, 0.9, Training(SGD())),
-    "vgg_small": Case((1, 224, 224), 64, 1, 0.01, Training(SGD(momentum=0.9))),
-    "resnet18": Case((3, 32, 32), 128, 2, 0.01, Training(SGD(momentum=0.9))),
+    "lenet": Case((1, 28, 28), 256, 4, 40, 0.9, Training(SGD())),
+    "vgg_small": Case((1, 224, 224), 64, 1, 8, 0.01, Training(SGD(momentum=0.9))),
+    "resnet18": Case((3, 32, 32), 128, 1, 16, 0.01, Training(SGD(momentum=0.9))),
 }
+
+
+TESTED = 10  # batches of the test pictures that are predicted in a round, at most
+WHOLE = 4  # rounds in which a loop takes part whose slice is an epoch
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def launch(
     np.save(order, np.random.default_rng(0).permutation(data.train.count))
     np.savez(weights, **initial(net, 0))  # type: ignore[arg-type]
     where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": ""}
+    tested = min(data.test.count, TESTED * case.batch)
     found: Launch = {loop: {"train": [], "predict": []} for loop in loops}
     with contextlib.ExitStack() as stack:
         workers = {}
@@ -103,19 +110,21 @@ def launch(
             worker.request("build", network=to_json(net), training=case.training.to_json(), setting=where)
             if not who.bare:
                 worker.request("set_weights", path=str(weights))
-            for split, files in (("train", data.train), ("test", data.test)):
+            for split, files, count in (("train", data.train, data.train.count), ("test", data.test, tested)):
                 paths = {"images": str(files.images), "labels": str(files.labels)}
-                worker.request("load", split=split, count=files.count, **paths)
+                worker.request("load", split=split, count=count, **paths)
         for number, turn in schedule.turns(list(loops), rounds + 1):
             for loop in turn:
+                if loops[loop].whole and number > WHOLE:
+                    continue
                 count = data.train.count if loops[loop].whole else case.batch * case.steps
                 slice_ = {"order": str(order), "start": 0, "stop": count, "batch_size": case.batch}
                 rates = [case.rate] * -(-count // case.batch)
                 trained = workers[loop].request("train", rates=rates, seed=number, **slice_)
-                tested = workers[loop].request("evaluate", split="test", batch_size=case.batch)
+                predicted = workers[loop].request("evaluate", split="test", batch_size=case.batch)
                 if number:  # the first round compiles and warms up
                     found[loop]["train"].append(trained["seconds"] / count)
-                    found[loop]["predict"].append(tested["seconds"] / data.test.count)
+                    found[loop]["predict"].append(predicted["seconds"] / tested)
         for loop, worker in workers.items():
             found[loop]["peak"] = worker.request("memory")["peak"]["resident"]
     return found
@@ -123,8 +132,13 @@ def launch(
 
 def ratio(launches: Sequence[Launch], mine: str, theirs: str, what: str) -> Estimate | None:
     """How many times as fast one loop is as another, over launches; None where the other was in none."""
-    both = [one for one in launches if mine in one and theirs in one]
-    return launches_ratio([one[mine][what] for one in both], [one[theirs][what] for one in both])
+    sides: tuple[list[list[float]], list[list[float]]] = ([], [])
+    for one in launches:
+        if mine in one and theirs in one:
+            shared = list(zip(one[mine][what], one[theirs][what]))  # a loop with fewer rounds was in the first ones
+            for side, seconds in zip(sides, zip(*shared)):
+                side.append(list(seconds))
+    return launches_ratio(*sides)
 
 
 def memory(launches: Sequence[Launch], mine: str, theirs: str) -> float:
@@ -149,7 +163,7 @@ def parser(module: str, description: str, net: str) -> Parser:
     made.add_argument("--net", default=net, metavar="NAME,...", help=f"of {', '.join(CASES)}, or `all` [{net}]")
     made.add_argument("--fw", default="all")
     made.add_argument("--launches", type=int, default=3)
-    made.add_argument("--rounds", type=int, default=8)
+    made.add_argument("--rounds", type=int, help="of each launch [as many as suit the network]")
     made.add_argument("--threads", type=int, default=2)
     made.add_argument("--python", action="append", default=[], metavar="FW=PATH")
     return made
@@ -160,12 +174,13 @@ def contests(
 ) -> Iterator[tuple[str, Requested, list[Launch]]]:
     """The launches of each network in each framework; `loops` of a network and an interpreter. Raises BadInput."""
     names = networks(options)
-    if min(options.launches, options.rounds, options.threads) < 1:
+    if min(options.launches, options.threads, 1 if options.rounds is None else options.rounds) < 1:
         raise BadInput("--launches, --rounds and --threads are at least 1")
     pythons = parse_pythons(options.python)
     for name, asked in product(names, parse_frameworks(options.fw)):
         python = environment(asked, pythons, device="cpu", progress=note).python
-        who, how = loops(name, asked, python), {"rounds": options.rounds, "threads": options.threads}
+        who = loops(name, asked, python)
+        how = {"rounds": options.rounds or CASES[name].rounds, "threads": options.threads}
         launches = []
         with tempfile.TemporaryDirectory(prefix="onespec-") as folder:
             data = pictures(name, Path(folder), note)
@@ -209,9 +224,13 @@ def networks(options: Namespace) -> list[str]:
 def described(options: Namespace) -> str:
     """What was timed and on which machine, in a sentence each."""
     machine = record.machine()
-    slices = (f"{name}: batch {CASES[name].batch}, slices of {CASES[name].steps} steps" for name in networks(options))
+    cases = []
+    for name in networks(options):
+        case = CASES[name]
+        steps = f"{case.steps} step{'s' * (case.steps > 1)}"
+        cases.append(f"{name}: batch {case.batch}, {options.rounds or case.rounds} rounds of {steps}")
     return (
-        f"{'; '.join(slices)}. {options.launches} launches of {options.rounds} rounds, {options.threads} threads, "
+        f"{'; '.join(cases)}. {options.launches} launches, {options.threads} threads, "
         f"float32. {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}."
     )
 

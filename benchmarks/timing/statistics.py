@@ -50,17 +50,16 @@ def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | N
 
 
 def location(mine: Sequence[float], theirs: Sequence[float]) -> float:
-    """The log of how many times faster `mine` is in one launch: the median over the quieter half of its rounds.
+    """The log of how many times faster `mine` is in one launch: the median over its rounds.
 
-    mine, theirs: seconds a picture, paired by round. What loads a machine only ever adds time, and comes in bursts that
-    outlast a slice: the rounds that took least, both together, are those that it missed. Choosing by the product of the
-    two favours neither. ValueError for no rounds, or seconds that are not above 0.
+    mine, theirs: seconds a picture, paired by round. What loads a machine comes in bursts: where slices are short, one
+    hits both of a round alike and cancels, and the few rounds in which it begins or ends are the median's to ignore
+    (docs/slices.md). ValueError for no rounds, or seconds that are not above 0.
     """
     logs = np.log([theirs, mine]) if min([*mine, *theirs], default=0) > 0 else np.empty((2, 0))  # 2 x rounds
     if not logs.size:
         raise ValueError("a launch has at least one round, and seconds a picture are above 0")
-    quiet = np.argsort(logs.sum(axis=0), kind="stable")[: math.ceil(logs.shape[1] / 2)]
-    return float(np.median(logs[0, quiet] - logs[1, quiet]))
+    return float(np.median(logs[0] - logs[1]))
 
 
 def launches_ratio(mine: Launches, theirs: Launches, confidence: float = 0.95) -> Estimate | None:
@@ -133,9 +132,9 @@ def warm_up(seconds: Sequence[float]) -> int | None:
     """How many slices at the start are warm-up; None where nothing settles within the first half.
 
     seconds: a picture, slice by slice, of one launch. MSER, White 1997: leave out as many as make the standard error of
-    the mean of the others smallest; at the end of the first half the rule has found no steady state. The MSER-5 of
-    White, Cobb and Spratt 2000 first averages five observations, which a slice of many steps has done already.
-    Below eight slices there is too little to tell: 0.
+    the mean of the others smallest; at the end of the first half the rule has found no steady state. Averaging five
+    first (MSER-5 of White, Cobb and Spratt 2000) leaves out more where the noise of slices is independent, and is late
+    where warm-up is short. Below eight slices there is too little to tell: 0.
     """
     count = len(seconds)
     if count < 8:
