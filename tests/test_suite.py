@@ -33,8 +33,9 @@ def test_a_slice_is_stored_and_a_regression_fails(bench: Bench, tmp_path: Path) 
     pytest.importorskip("pytest_benchmark")
     options = [f"--python=torch={bench.python('torch')}", "-k", "[lenet-torch-infer", f"--benchmark-storage={tmp_path}"]
     options += ["--benchmark-only", "--benchmark-min-rounds=2", "--benchmark-max-time=0"]
-    first = suite(*options, "--benchmark-save=before")
+    first = suite(*options, "--benchmark-save=before", f"--benchmark-histogram={tmp_path / 'picture'}")
     assert first.returncode == 0, first.stdout
+    assert "lenet-torch-infer" in next(tmp_path.glob("picture*.svg")).read_text()
     saved = next(tmp_path.rglob("0001_before.json"))
     told = json.loads(saved.read_text())
     (one,) = told["benchmarks"]
