@@ -134,7 +134,10 @@ def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
     assert Counter(finished) == expected
 
 
-@pytest.mark.parametrize(("name", "variant"), experiments())
+VARIANTS = [(name, variant) for name, experiment in EXPERIMENTS.items() for variant in experiment.variants]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_an_experiments_loss_has_been_seen_to_fall(name: str, variant: str) -> None:
     """In every framework, from epoch to epoch; of a single epoch, below that of ten classes alike likely."""
     runs = recorded(experiments()[name, variant])

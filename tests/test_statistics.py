@@ -37,6 +37,11 @@ def test_equal_samples_have_an_interval_of_no_width() -> None:
     assert geometric_mean([2.0, 2.0, 2.0]) == (2.0, 2.0, 2.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_rounding_has_parted_is_equal() -> None:
+    assert geometric_mean([3.0, 3.0 * (1 + 2**-52)]) == (3.0, 3.0, 3.0)
+
+
 def test_two_samples_by_hand() -> None:
     """Logs 0 and 2 ln 2: mean ln 2, standard error ln 2; t of one degree of freedom at 97.5 % is 12.706."""
     value, low, high = geometric_mean([1.0, 4.0])  # type: ignore[misc]

@@ -35,7 +35,7 @@ def geometric_mean(samples: Sequence[float], confidence: float = 0.95) -> Estima
     logs = np.log(samples)
     if len(logs) == 1:
         return Estimate(float(samples[0]))
-    if np.ptp(logs) == 0:
+    if np.ptp(logs) < 1e-12:  # rounding of equal samples
         return Estimate(float(samples[0]), float(samples[0]), float(samples[0]))
     interval = stats.ttest_1samp(logs, 0.0).confidence_interval(confidence)
     return Estimate(float(np.exp(logs.mean())), float(np.exp(interval.low)), float(np.exp(interval.high)))
