@@ -109,7 +109,7 @@ def row(title: Sequence[str], steps: int, launches: Sequence[dict[int, Rounds]])
 HEAD = ("threads", "machine", "steps", "slice, ms", "rounds of a ratio", "ratios", "spread of a round, %")
 TEXT = """# Slices
 
-Written by `python -m experiments.slices`. LeNet, training, batch 256, {launches} launches of everything. {where}.
+Written by `{command}`. LeNet, training, batch 256, {launches} launches of everything. {where}.
 
 ## How far from 1 is the ratio of twins?
 
@@ -173,8 +173,15 @@ def main() -> int:
     costly = costs(list(REALISATIONS), launches(",".join(REALISATIONS), everyone, loaded=False))
     machine = record.machine()
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
+    command = " ".join(["python -m experiments.slices", *sys.argv[1:]])
     text = TEXT.format(
-        slices=slices, costs=costly, ratio=RATIO, launches=options.launches, where=where, threads=everyone
+        command=command,
+        slices=slices,
+        costs=costly,
+        ratio=RATIO,
+        launches=options.launches,
+        where=where,
+        threads=everyone,
     )
     print(text)
     if options.out:
