@@ -33,7 +33,7 @@ class Without:
 
 ALL = (
     Without("an allocator that keeps what it has", steady=False, environment=WAITING_THREADS),
-    Without("threads that sleep while they wait", steady=False, environment=STEADY_ALLOCATOR),
+    Without("threads that spin briefly, then sleep", steady=False, environment=STEADY_ALLOCATOR),
 )
 CHOICES = {
     "torch": (
