@@ -38,8 +38,8 @@ main(int(commands), int(answers))
 STEADY_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 # A thread that waits sleeps, for one that spins takes the core of the worker whose turn it is. Where the runtime is
-# GNU's, as in PyTorch's wheels, it first spins for a moment, which most waits between two operations
-# do not outlast: without that PyTorch's LeNet trained at 0.81 of its speed (docs/performance.md).
+# GNU's, as in PyTorch's wheels, it first spins for a moment: without that PyTorch's LeNet trained at 0.81 of its speed
+# (docs/performance.md).
 WAITING_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
 
 

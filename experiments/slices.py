@@ -34,6 +34,7 @@ from benchmarks.tables import markdown
 from benchmarks.timing.launch import RUNNERS, Runner, Work
 from benchmarks.timing.statistics import location
 from experiments.aa import disturbed
+from experiments.coverage import quieter
 from frameworks.registry import REALISATIONS
 
 STEPS = (1, 2, 4, 8)  # of a slice
@@ -43,15 +44,11 @@ RATIO = 2.0  # seconds of slices from which a ratio is taken
 Rounds: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float64]]"  # rounds x workers: seconds of a slice
 
 
-def _quieter_half(pairs: Rounds) -> Rounds:
-    return pairs[np.argsort(pairs.prod(1), kind="stable")[: -(-len(pairs) // 2)]]
-
-
 LOCATIONS: dict[str, Callable[[Rounds], float]] = {
     "median": lambda pairs: location(*pairs.T.tolist()),
     "mean without the outer fifths": lambda pairs: float(stats.trim_mean(np.log(pairs[:, 1] / pairs[:, 0]), 0.2)),
     "mean": lambda pairs: float(np.log(pairs[:, 1] / pairs[:, 0]).mean()),
-    "median, quieter half": lambda pairs: location(*_quieter_half(pairs).T.tolist()),
+    "median, quieter half": lambda pairs: float(np.median(quieter(*pairs.T))),
     "lower quartiles, unpaired": lambda pairs: float(-np.subtract(*np.log(np.quantile(pairs, 0.25, axis=0)))),
 }
 

@@ -71,6 +71,7 @@ def speed_run(
     return _written(path, run, lines, change)
 
 
+# Of two runs alike one pair in twenty is called different, by chance: a test that needs `same` takes seeds 1 and 2.
 def training_run(
     path: Path, seed: int, seeds: tuple[int, ...] = (0, 1, 2), slower: float = 1.0, change: Change | None = None
 ) -> Path:
