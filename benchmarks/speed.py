@@ -74,7 +74,7 @@ class Request:
     layers: bool = False
     dataset: str | None = None
     device: str = "auto"
-    steady: bool = True  # the allocator, and the waiting threads
+    steady: bool = True  # the allocator, the waiting threads and the cores
     timeout: float = 600.0
     pythons: Mapping[str, str] = field(default_factory=dict)
     adapters: Sequence[str] = ()  # of the user's own: file.py:Class
@@ -266,7 +266,7 @@ class Speed:
     def _ready(self, runner: Runner, alone: bool) -> None:
         cell = runner.timed.cell
         if cell == CALIBRATION:
-            self.units[cell] = runner.open(Path(sys.executable), REFERENCE, self.units.get(cell), alone)
+            runner.open(Path(sys.executable), REFERENCE, units=1, alone=alone)
             return
         label = runner.timed.job.framework
         place = self.found[label]
@@ -360,7 +360,6 @@ class Speed:
                     self.finished(timed.cell, "refused", reason)
                 else:
                     self.finished(timed.cell, "ok", None)
-        self.units.pop(CALIBRATION, None)
         self.over.discard(CALIBRATION)
 
 
@@ -395,7 +394,7 @@ def _described(timed: Timed, group: Sequence[Timed], request: Request) -> dict[s
 # --- the calibration worker -------------------------------------------------------------------------------------------
 
 # A fixed piece of work, interleaved like the others: what two runs, on one machine or on two, have in common. The NumPy
-# reference trains LeNet, which is matrix products and passes over memory.
+# reference trains LeNet, which is matrix products and passes over memory: one step, 30 ms here, is a slice.
 CALIBRATION = "calibration"
 REFERENCE = Realisation("numpy", "NumPy", "frameworks.reference", "Reference", "numpy", python=">=3.10")
 PICTURES, BATCH = 64, 64
@@ -482,7 +481,7 @@ def parser() -> Parser:
         "--adapter", action="append", default=[], metavar="FILE.py:CLASS", help="a framework of your own, by its class"
     )
     where.add_argument(
-        "--system-allocator", action="store_true", help="memory and waiting threads as the system has them, not steady"
+        "--system-allocator", action="store_true", help="memory, waiting threads and cores as the system has them"
     )
     how = made.add_argument_group("how long")
     how.add_argument("--budget", default="60s", metavar="TIME", help="of each comparison: 60s, 5m [60s]")

@@ -417,7 +417,8 @@ def _ledger(folder: Folder) -> tuple[Row, list[Row]]:
         for job in group.jobs:
             launches = group.of(job).launches
             if launches and job["framework"] not in found:
-                found[job["framework"]] = {**launches[-1]["versions"], **launches[-1]["settings"]}
+                kept = "; ".join(dict.fromkeys(" ".join(map(str, each.get("cores", ()))) or "any" for each in launches))
+                found[job["framework"]] = {**launches[-1]["versions"], **launches[-1]["settings"], "cores": kept}
     names = dict.fromkeys(name for settings in found.values() for name in settings)
     body = [(name, *(settings.get(name, "") for settings in found.values())) for name in names]
     return ("setting", *found), body

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 from benchmarks import speed, speed_report
 from benchmarks.errors import BadInput
 from benchmarks.record import Folder
-from benchmarks.timing import launch, roofline
+from benchmarks.timing import cores, launch, roofline
 from benchmarks.timing.honesty import Check, Refused, completion, keeps_to_its_turn
 from benchmarks.timing.roofline import Roof
 from benchmarks.timing.schedule import take_turns
@@ -162,6 +164,7 @@ def test_a_run_records_every_slice_and_reports_what_it_says(time_it: Callable[..
         slices = [line for line in own if line["event"] == "slice"]
         launches = [line for line in own if line["event"] == "launch"]
         assert [line["alone"] for line in launches] == [True, False, False]
+        assert [line["cores"] for line in launches] == [cores.chosen(line["launch"], 1) for line in launches]
         assert row["build_seconds"] == launches[0]["build_seconds"], "side by side it is no figure"
         assert {line["params"] for line in launches} == {12_730} and row["certified"] == "not certified"
         assert row["slices"] == len(slices) >= 3 * speed.ROUNDS and row["launches"] == 3
@@ -271,6 +274,26 @@ def test_a_check_knows_the_losses_of_more_steps_than_ten() -> None:
         check.judge([*check.expected[:-1], float("nan")], "float32")
     with pytest.raises(Refused, match="another computation"):
         check.judge(check.expected[:-1], "float32")
+
+
+def test_twins_that_are_made_ready_side_by_side_do_not_share_a_file(tmp_path: Path) -> None:
+    paths: list[str] = []
+
+    class Asked(launch.Inference):
+        def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+            if command == "predict":
+                paths.append(arguments["path"])
+                np.save(paths[-1], np.ones((8, 10)))
+            return {"seconds": 0.0}
+
+    check = replace(checked(SMALL, "infer"), expected=np.ones((8, 10)))
+    own: Any = SimpleNamespace(name="small", framework="fake", network=SMALL, batch_size=8, test_size=8)
+    vars(own).update(threads=1, device="cpu", precision="float32")
+    split = SimpleNamespace(images=tmp_path / "images.npy", labels=tmp_path / "labels.npy")
+    work: Any = SimpleNamespace(weights=tmp_path / "weights.npz", data=SimpleNamespace(test=split))
+    for twin in (False, True):
+        Asked(launch.Timed(own, "infer", twin), work, 1, Folder(tmp_path), 60.0, True)._check(check)
+    assert len(set(paths)) == 2
 
 
 def test_a_large_network_is_checked_with_less(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from benchmarks.cell import Job, counted
 from benchmarks.data import Dataset
 from benchmarks.record import Folder
 from benchmarks.session import Session, WorkerFailed
-from benchmarks.timing import honesty
+from benchmarks.timing import cores, honesty
 from benchmarks.timing.honesty import Check, Refused
 from frameworks import weights
 from frameworks.registry import Realisation
@@ -133,6 +133,8 @@ class Runner(ABC):
         units = units or self._units()
         warming = self._play(units)  # what compiles for this length does it here
         self.slice_seconds = self._completed(units)
+        kept = cores.chosen(self.launch, job.threads) if self.steady and job.device == "cpu" else []
+        cores.keep(self.session.process.pid, kept)
         self.folder.append(
             self.timed.cell,
             "launch",
@@ -144,6 +146,7 @@ class Runner(ABC):
             certificate=job.certificate(started["file"], started["versions"]),
             **counted(built["arrays"]),
             units=units,
+            cores=kept,
             import_seconds=started["seconds"],
             import_memory=started["resident"],
             build_seconds=built["seconds"] + filled["seconds"],
@@ -295,7 +298,7 @@ class Inference(Runner):
 
     def _check(self, check: Check) -> None:
         self._load("test", check.batch_size)
-        path = self.work.weights.with_name("logits.npy")
+        path = self.work.weights.with_name(f"{self.timed.cell}.npy")  # its twin may be at it at the same time
         self.ask("predict", split="test", batch_size=check.batch_size, path=str(path))
         check.judge(np.load(path), self.timed.job.precision)
         self._load_all()

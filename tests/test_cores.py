@@ -1,0 +1,74 @@
+"""Which cores the workers of a launch have, on machines of several makes, and that a real process keeps to them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.timing import cores
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system lets nobody choose a core")
+
+
+def machine(place: Path, monkeypatch: pytest.MonkeyPatch, siblings: dict[int, str]) -> Path:
+    """A machine's topology as sysfs shows it: each core's hyper-threads."""
+    for core, listed in siblings.items():
+        folder = place / f"cpu{core}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(listed + "\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(siblings))
+    return place
+
+
+@pytest.mark.parametrize(
+    "siblings, threads, launches",
+    [
+        (["0", "1"], 1, [[0], [1], [0]]),
+        (["0", "1"], 2, [[], []]),
+        (["0", "1", "2", "3"], 2, [[0, 1], [2, 3], [0, 1]]),
+        (["0", "1", "2"], 2, [[0, 1], [0, 2], [1, 2]]),
+        (["0-1", "0-1", "2-3", "2-3"], 1, [[0], [2], [0]]),
+        (["0,2", "1,3", "0,2", "1,3"], 2, [[0, 1], [0, 1]]),
+        (["0,2", "1,3", "0,2", "1,3"], 3, [[0, 1, 2], [0, 1, 3]]),
+    ],
+)
+def test_launches_have_as_many_cores_as_threads_in_turns(
+    siblings: list[str], threads: int, launches: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = machine(tmp_path, monkeypatch, dict(enumerate(siblings)))
+    assert [cores.chosen(number, threads, place) for number in range(1, len(launches) + 1)] == launches
+
+
+def test_a_machine_that_does_not_tell_its_topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 5})
+    assert [cores.chosen(number, 1, tmp_path) for number in (1, 2)] == [[2], [5]]
+
+
+def test_a_process_keeps_to_its_cores_with_all_threads_even_new_ones() -> None:
+    core = max(os.sched_getaffinity(0))
+    code = """
+import os, threading
+wait = threading.Event()
+threading.Thread(target=wait.wait).start()
+print(flush=True)
+input()
+found = []
+new = threading.Thread(target=lambda: found.append(os.sched_getaffinity(0)))
+new.start(); new.join()
+found += [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
+wait.set()
+print(found)
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        cores.keep(process.pid, [core])
+        cores.keep(process.pid, [])  # changes nothing
+        told, _ = process.communicate("\n")
+    found = ast.literal_eval(told)
+    assert len(found) >= 3 and all(each == {core} for each in found)
