@@ -34,8 +34,10 @@ main(int(commands), int(answers))
 """
 
 # glibc gives large freed blocks back to the system and page-faults them in again at the next step: identical launches
-# differed by 38 %. 32 MiB is the largest threshold that it accepts (mallopt(3), M_MMAP_THRESHOLD).
-STEADY_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+# differed by 38 %. Without mmap every block comes from the heap, whose end is never given back either (mallopt(3)). A
+# threshold for mmap would not do: glibc accepts 32 MiB at most, and PyTorch passed over a larger block at a sixth of
+# the speed.
+STEADY_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 # A thread that waits sleeps, for one that spins takes the core of the worker whose turn it is. Where the runtime is
 # GNU's, as in PyTorch's wheels, it first spins for a moment: without that PyTorch's LeNet trained at 0.81 of its speed

@@ -42,7 +42,7 @@ from benchmarks.session import WorkerFailed
 from benchmarks.timing import roofline
 from benchmarks.timing.honesty import Refused
 from benchmarks.timing.launch import RUNNERS, Runner, Timed, Work, round_seconds
-from benchmarks.timing.schedule import take_turns
+from benchmarks.timing.schedule import launches_to_come, take_turns
 from frameworks.adapter import Setting, Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS, Realisation
@@ -54,8 +54,9 @@ PRECISIONS: tuple[str, ...] = get_args(get_type_hints(Setting)["precision"])
 LAUNCHES = 3  # of each comparison at least: with fewer nothing is known about the spread of launches
 ROUNDS = 2  # of each launch at least: forth and back
 
-# Half of an interval's width, as a share, from which on more launches would tell nothing that anybody asks.
-NARROW = 0.01
+# Half of an interval's width, as a share, from which on more launches would tell nothing that anybody asks; but of a
+# few launches an interval can be narrow by luck, and then it misses the truth more often (docs/statistics.md).
+NARROW, ENOUGH = 0.01, 5
 
 
 @dataclass(frozen=True)
@@ -211,28 +212,31 @@ class Speed:
         start = time.monotonic()
         work = Work(group[0], self.data[group[0].job.dataset], scratch)
         calibration = _calibration(group[0].job, scratch)
-        number = 0
+        number, launch = 0, 0.0  # seconds that one takes at least
         while True:
             began = time.monotonic()
+            left = self.request.budget - (began - start)
+            coming = launches_to_come(left, launch, LAUNCHES - number) if number else LAUNCHES
+            if not coming or (number >= ENOUGH and self.narrow(group)):
+                break
             with contextlib.ExitStack() as stack:
                 runners = self.open(group, work, calibration, stack, alone=number == 0)
                 frameworks = [runner for runner in runners if runner.timed.cell != CALIBRATION]
                 if not frameworks:
                     break
+                opened = time.monotonic()
+                ready = opened - began if number else _ready_again(runners)
+                # As long again as it takes to open: a launch tells more than another round of the same launch, and
+                # costs as much (Kalibera and Jones 2013, section 5).
+                launch = ready + max(ready, ROUNDS * round_seconds(runners))
                 if first and number == 0:
-                    self.affordable(runners, time.monotonic() - start)
-                # As long again as it took to open: a launch tells more than another round of the same launch, and costs
-                # as much (Kalibera and Jones 2013, section 5). Three launches must have room.
-                until = min(began + self.request.budget / LAUNCHES, 2 * time.monotonic() - began)
+                    self.affordable(runners, opened - start, ready)
+                until = began + left / coming if number else min(began + left / coming, opened + launch - ready)
                 take_turns(runners, self.guarded(Runner.slice), until=until, least=ROUNDS)
                 self.finish(runners)
-                took = time.monotonic() - began
                 if number == 0:
                     self.measure_roofs(frameworks, scratch)
             number += 1
-            spent = time.monotonic() - start
-            if number >= LAUNCHES and (spent + took > self.request.budget or self.narrow(group)):
-                break
         self.end(group)
 
     def open(
@@ -300,13 +304,11 @@ class Speed:
         if reason:
             self.show.over(cell, reason)
 
-    def affordable(self, runners: Sequence[Runner], spent: float) -> None:
-        """BadInput where the budget is too small for what is least; `spent`: seconds until the first launch is ready.
+    def affordable(self, runners: Sequence[Runner], spent: float, again: float) -> None:
+        """BadInput where the budget is too small for what is least.
 
-        Later launches are made ready side by side, at best in the time that all cores together take.
+        spent: seconds until the first launch is ready; again: about what the next one takes.
         """
-        ready = [runner.ready_seconds for runner in runners]
-        again = max(*ready, sum(ready) / (os.cpu_count() or 1))
         round_ = round_seconds(runners)
         least = spent + (LAUNCHES - 1) * again + LAUNCHES * ROUNDS * round_
         if least > self.request.budget:
@@ -361,6 +363,12 @@ class Speed:
                 else:
                     self.finished(timed.cell, "ok", None)
         self.over.discard(CALIBRATION)
+
+
+def _ready_again(runners: Sequence[Runner]) -> float:
+    """Seconds to make them ready side by side, after one by one: at best what all cores together take."""
+    ready = [runner.ready_seconds for runner in runners]
+    return max(*ready, sum(ready) / (os.cpu_count() or 1))
 
 
 def _costs(timed: Timed) -> list[roofline.Cost]:

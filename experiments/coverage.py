@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from benchmarks.speed import ENOUGH, NARROW
 from benchmarks.tables import markdown
 from benchmarks.timing import statistics
 from benchmarks.timing.statistics import (
@@ -202,6 +203,27 @@ def decisions() -> Iterator[tuple[str, ...]]:
             yield (load, f"{100 * tau:.1f}", str(rounds), str(launches), f"{100 * reach:.1f}", *cells)
 
 
+def stopped() -> Iterator[tuple[str, ...]]:
+    """Coverage where a comparison ends as soon as its interval is narrow, of so many launches at least, of 12 at most."""
+    for spread in (0.5, 1.0, 2.0):
+        cells = []
+        for least in (3, ENOUGH):
+            launches = STREAM.normal(0, spread / 100, (2_000, 12))
+            found = [_stopped(one, least) for one in launches]
+            covered = np.mean([low <= 0 <= high for low, high, _ in found])
+            cells.append(f"{covered:.1%} of {np.mean([count for *_, count in found]):.1f}")
+        yield (f"{spread:.1f}", *cells)
+
+
+def _stopped(logs: Samples, least: int) -> tuple[float, float, int]:
+    """The interval after the first launches that make it narrow, and how many these were."""
+    for count in range(least, len(logs) + 1):
+        low, high = stats.ttest_1samp(logs[:count], 0.0).confidence_interval()
+        if high - low <= 2 * NARROW:
+            break
+    return low, high, count
+
+
 def two_runs() -> Iterator[tuple[str, ...]]:
     """Two runs through a calibration worker, and how often they are called different."""
     for load, size in LOADS.items():
@@ -256,6 +278,9 @@ def report() -> str:
         "Equivalence": markdown(
             ("spread of a pair, points", "pairs for 80 %", "equivalent at the margin", "equivalent at 0"),
             list(equivalences()),
+        ),
+        "Ended by a narrow interval: coverage, and launches on average": markdown(
+            ("launches' spread, %", "of 3 launches at least", f"of {ENOUGH} at least (chosen)"), list(stopped())
         ),
     }
     return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.timing.schedule import slices, turns
+from benchmarks.timing.schedule import launches_to_come, slices, turns
 
 
 def test_turns_go_forth_and_back() -> None:
@@ -18,6 +18,14 @@ def test_every_runner_has_the_same_mean_position() -> None:
 
 def test_turns_can_begin_later() -> None:
     assert list(turns("AB", 3, first=1)) == [(1, ["B", "A"]), (2, ["A", "B"])]
+
+
+@pytest.mark.parametrize(
+    "left, launch, least, launches",
+    [(40.0, 10.0, 2, 4), (39.9, 10.0, 2, 3), (5.0, 10.0, 2, 2), (5.0, 10.0, -1, 0), (-5.0, 10.0, -1, 0)],
+)
+def test_launches_share_the_seconds_that_are_left(left: float, launch: float, least: int, launches: int) -> None:
+    assert launches_to_come(left, launch, least) == launches
 
 
 @pytest.mark.parametrize("first_alone", [True, False])

@@ -1,4 +1,4 @@
-"""Who runs when: the order of turns, and the slices into which a turn is cut. No worker in sight."""
+"""Who runs when: launches, the order of turns, and the slices into which a turn is cut. No worker in sight."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def take_turns(
         ended = clock()
         began, longest = ended, max(longest, ended - began)
     return number
+
+
+def launches_to_come(left: float, launch: float, least: int) -> int:
+    """How many more launches share the seconds that are left, if each takes `launch` or longer; `least` in any case."""
+    return max(least, int(left // launch), 0)
 
 
 def slices(pictures: int, batch_size: int, multiply_adds: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
