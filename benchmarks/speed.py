@@ -235,6 +235,7 @@ class Speed:
                 take_turns(runners, self.guarded(Runner.slice), until=until, least=ROUNDS)
                 self.finish(runners)
                 if number == 0:
+                    self.evaluate(frameworks)
                     self.measure_roofs(frameworks, scratch)
             number += 1
         self.end(group)
@@ -323,6 +324,12 @@ class Speed:
         for runner in runners:
             if runner.timed.cell not in self.over:
                 self.guarded(lambda one: self.peaks.setdefault(one.timed.cell, []).append(one.finish()))(runner)
+
+    def evaluate(self, runners: Sequence[Runner]) -> None:
+        """In the workers of a launch that is over; not in the twin's, which would say the same."""
+        for runner in runners:
+            if not runner.timed.twin and runner.timed.cell not in self.over:
+                self.guarded(Runner.evaluate)(runner)
 
     def measure_roofs(self, runners: Sequence[Runner], scratch: Path) -> None:
         """In the workers of a launch that is over, once for every framework, number of threads and precision."""

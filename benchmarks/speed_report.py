@@ -55,6 +55,7 @@ class Measured:
 
     launches: list[dict[str, Any]] = field(default_factory=list)
     slices: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)  # by launch and round
+    evaluation: dict[str, Any] | None = None
     roofline: dict[str, Any] | None = None
     end: dict[str, Any] = field(default_factory=lambda: dict(UNFINISHED))
 
@@ -64,6 +65,8 @@ class Measured:
                 self.launches.append(line)
             case "slice":
                 self.slices.setdefault(line["launch"], {})[line["round"]] = line
+            case "evaluation":
+                self.evaluation = line
             case "roofline":
                 self.roofline = line
             case "end":
@@ -223,8 +226,8 @@ def _verdict(group: Comparison, job: dict[str, Any], relative: Estimate | None) 
 
 def _evaluation(job: dict[str, Any], measured: Measured) -> float | None:
     """Seconds of predicting all test pictures, from those that were."""
-    seconds, pictures = measured.typical("evaluation_seconds"), measured.typical("evaluation_pictures")
-    return seconds / pictures * job["test_size"] if seconds and pictures else None
+    found = measured.evaluation
+    return float(found["seconds"] / found["pictures"] * job["test_size"]) if found else None
 
 
 def _break_even(group: Comparison, job: dict[str, Any]) -> float | None:

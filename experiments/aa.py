@@ -2,15 +2,18 @@
 
     python -m experiments.aa --pairs 40 --budget 60s --out docs/aa.md
 
-Each pair is a run of its own, LeNet in PyTorch, training; meanwhile a second process loads one core at random. `A/A`
-runs are PyTorch and its twin: they differ where the interval leaves out 1. `3 % slower` runs have an adapter beside
-them that burns, without sleeping, 3 % of the time that its slice took.
+Each pair is two runs, LeNet in PyTorch, training; meanwhile a second process loads one core at random. `A/A` runs are
+PyTorch and its twin: they differ where the interval leaves out 1. `3 % slower` runs have an adapter beside them that
+burns, without sleeping, 3 % of the time that its slice took.
+
+Every run's finding is written to --kept as it is made, and a command that is given again goes on where it ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import multiprocessing
 import random
 import sys
@@ -20,12 +23,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks import record, speed, speed_report
 from benchmarks.environments import parse_pythons
 from benchmarks.progress import Show
-from benchmarks.tables import markdown
-from benchmarks.timing.statistics import Estimate
+from benchmarks.tables import Row, markdown
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03
@@ -44,6 +47,9 @@ class Slower(PyTorch):
             block @ block
         return trained
 """
+KINDS = {"A/A": "torch", "3 % slower": "torch,slower"}
+COLUMNS = "threads budget kind pair ratio low high launches verdict commit".split()
+NARROW = 1.5  # per cent to each side: the aim
 
 
 @contextlib.contextmanager
@@ -67,32 +73,61 @@ def _load(seed: int) -> None:
         time.sleep(chance.uniform(0, 2))
 
 
-def pair(frameworks: str, request: speed.Request, out: Path) -> tuple[Estimate | None, str | None]:
-    """One run: the ratio of the last framework or, for one alone, of its twin; and the report's verdict."""
+def finding(request: speed.Request, out: Path) -> dict[str, object]:
+    """One run: the ratio of the last framework or, for one alone, of its twin; and the report's verdict on it."""
     folder = speed.execute(request, Show(quiet=True), out)
     group = speed_report.comparisons(folder)[0]
-    if len(group.jobs) == 1:
-        return group.twins, None
+    alone = len(group.jobs) == 1
+    ratio = group.twins if alone else group.ratio(group.jobs[-1])
+    if ratio is None or ratio.low is None or ratio.high is None:
+        sys.exit(f"{folder.path}: no interval; its report says why")
+    differs = "same" if ratio.low <= 1 <= ratio.high else "faster" if ratio.low > 1 else "slower"
     rows = speed_report.frame(folder)
-    return group.ratio(group.jobs[-1]), rows["verdict"].iloc[-1]
-
-
-def row(title: str, found: list[tuple[Estimate | None, str | None]]) -> tuple[str, ...]:
-    """A line of the table."""
-    ratios = [(one, said) for one, said in found if one and one.low and one.high]
-    widths = [100 * (one.high / one.low - 1) / 2 for one, _ in ratios if one.low and one.high]
-    covers = sum(one.low <= 1 <= one.high for one, _ in ratios if one.low and one.high)
-    slower = sum(said == "slower" if said else (one.high or 2) < 1 for one, said in ratios)
-    middle = f"{np.median([one.value for one, _ in ratios]):.3f}" if ratios else ""
-    wide = f"{np.median(widths):.2f} ({min(widths):.2f} to {max(widths):.2f})" if widths else ""
-    narrow = str(sum(width <= 1.5 for width in widths))
-    return (title, str(len(found)), middle, wide, narrow, str(covers), str(len(ratios) - covers), str(slower))
+    return {
+        "ratio": ratio.value,
+        "low": ratio.low,
+        "high": ratio.high,
+        "launches": rows["launches"].iloc[-1],
+        "verdict": differs if alone else rows["verdict"].iloc[-1],
+        "commit": (record.commit() or "none")[:12],
+    }
 
 
 HEAD = (
-    "runs", "pairs", "median ratio", "half width in %", "within 1.5 %", "interval covers 1", "interval leaves 1 out",
-    "called slower",
+    "runs", "pairs", "median ratio", "half width in %", f"within {NARROW} %", "interval covers 1",
+    "interval leaves 1 out", "called slower", "called faster",
 )  # fmt: skip
+
+
+def row(kind: str, found: pd.DataFrame) -> Row:
+    """A line of the table."""
+    widths = 100 * (found["high"] / found["low"] - 1) / 2
+    covers = int(found["ratio"].where((found["low"] <= 1) & (found["high"] >= 1)).count())
+    verdicts = (str(int((found["verdict"] == each).sum())) for each in ("slower", "faster"))
+    wide = f"{widths.median():.2f} ({widths.min():.2f} to {widths.max():.2f})"
+    narrow = str(int((widths <= NARROW).sum()))
+    counts = (wide, narrow, str(covers), str(len(found) - covers))
+    return (kind, str(len(found)), f"{np.exp(np.log(found['ratio']).median()):.3f}", *counts, *verdicts)
+
+
+def report(kept: pd.DataFrame, threads: int, budget: str) -> str:
+    """The table of what is kept under these settings, and what it is about."""
+    rows = [row(kind, kept[kept["kind"] == kind]) for kind in KINDS if (kept["kind"] == kind).any()]
+    commits = ", ".join(dict.fromkeys(kept["commit"]))
+    machine = record.machine()
+    return (
+        f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256, {threads} thread{'s' * (threads > 1)}, {budget} a run, "
+        f"a second process loading one core at random; an A/A run is called slower or faster where its interval leaves "
+        f"1 out. {machine['processor']}, {machine['cores']} cores, {machine['system']}; commit {commits}.\n"
+    )
+
+
+def read(path: Path, threads: int, budget: str) -> pd.DataFrame:
+    """What is kept of runs under these settings."""
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    found = pd.read_csv(path, dtype={"commit": str})
+    return found[(found["threads"] == threads) & (found["budget"] == budget)]
 
 
 def main() -> int:
@@ -102,40 +137,49 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=speed.Request().threads[0])
     parser.add_argument("--dataset", default="fashion-mnist-mini")
     parser.add_argument("--python", action="append", default=[], metavar="FW=PATH")
+    parser.add_argument("--kept", type=Path, default=Path("results/aa.csv"), metavar="FILE", help="[results/aa.csv]")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     options = parser.parse_args()
-    found: dict[str, list[tuple[Estimate | None, str | None]]] = {"A/A": [], "3 % slower": []}
+    pythons = parse_pythons(options.python)
+    if "torch" in pythons:
+        pythons["slower"] = pythons["torch"]
+    kept = read(options.kept, options.threads, options.budget)
+    done = set(zip(kept["pair"], kept["kind"]))
     with tempfile.TemporaryDirectory(prefix="onespec-aa-") as place:
         slower = Path(place) / "slower.py"
         slower.write_text(SLOWER.replace("SHARE", str(SHARE)))
         REALISATIONS["slower"] = Realisation("slower", "Slower", str(slower), "Slower", "torch", python=">=3.10")
-        pythons = parse_pythons(options.python)
-        if "torch" in pythons:
-            pythons["slower"] = pythons["torch"]
-        for number in range(options.pairs):
-            for title, frameworks in (("A/A", "torch"), ("3 % slower", "torch,slower")):
-                request = speed.Request(
-                    frameworks=frameworks,
-                    what=("train",),
-                    dataset=options.dataset,
-                    threads=(options.threads,),
-                    budget=speed.seconds(options.budget),
-                    device="cpu",
-                    pythons={name: path for name, path in pythons.items() if name in frameworks.split(",")},
-                )
-                with disturbed(number):
-                    found[title].append(pair(frameworks, request, Path(place) / "runs"))
-                print(f"{number + 1} of {options.pairs}, {title}: {found[title][-1]}", file=sys.stderr)
-    machine = record.machine()
-    text = markdown(HEAD, [row(title, pairs) for title, pairs in found.items()])
-    text += (
-        f"\n\nLeNet, training, batch 256, {options.threads} threads, {options.budget} a pair, a second process loading "
-        f"one core at random. {machine['processor']}, {machine['cores']} cores, {machine['system']}.\n"
-    )
+        for number, (kind, frameworks) in ((n, each) for n in range(1, options.pairs + 1) for each in KINDS.items()):
+            if (number, kind) in done:
+                continue
+            request = speed.Request(
+                frameworks=frameworks,
+                what=("train",),
+                dataset=options.dataset,
+                threads=(options.threads,),
+                budget=speed.seconds(options.budget),
+                device="cpu",
+                pythons={name: path for name, path in pythons.items() if name in frameworks.split(",")},
+            )
+            with disturbed(number):
+                found = finding(request, Path(place) / "runs")
+            line = {"threads": options.threads, "budget": options.budget, "kind": kind, "pair": number, **found}
+            print(", ".join(f"{name} {value}" for name, value in line.items()), file=sys.stderr)
+            _keep(options.kept, line)
+    text = report(read(options.kept, options.threads, options.budget), options.threads, options.budget)
     print(text)
     if options.out:
         options.out.write_text(f"Written by `python -m experiments.aa`.\n\n{text}", encoding="utf-8")
     return 0
+
+
+def _keep(path: Path, line: dict[str, object]) -> None:
+    new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def decisions() -> Iterator[tuple[str, ...]]:
 
 
 def stopped() -> Iterator[tuple[str, ...]]:
-    """Coverage where a comparison ends as soon as its interval is narrow, of so many launches at least, of 12 at most."""
+    """Coverage where a comparison of 12 launches at most ends as soon as its interval is narrow."""
     for spread in (0.5, 1.0, 2.0):
         cells = []
         for least in (3, ENOUGH):

@@ -22,7 +22,14 @@ def test_turns_can_begin_later() -> None:
 
 @pytest.mark.parametrize(
     "left, launch, least, launches",
-    [(40.0, 10.0, 2, 4), (39.9, 10.0, 2, 3), (5.0, 10.0, 2, 2), (5.0, 10.0, -1, 0), (-5.0, 10.0, -1, 0)],
+    [
+        (40.0, 10.0, 2, 4),
+        (37.5, 10.0, 2, 4),
+        (37.4, 10.0, 2, 3),
+        (5.0, 10.0, 2, 2),
+        (5.0, 10.0, -1, 0),
+        (-5.0, 10.0, -1, 0),
+    ],
 )
 def test_launches_share_the_seconds_that_are_left(left: float, launch: float, least: int, launches: int) -> None:
     assert launches_to_come(left, launch, least) == launches

@@ -131,6 +131,7 @@ def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
     monkeypatch.setattr(launch, "SLICE_SECONDS", 0.02)
     monkeypatch.setattr(launch, "TRIAL_SECONDS", 0.005)
     monkeypatch.setattr(speed, "NARROW", float("inf"))
+    monkeypatch.setattr(speed, "ENOUGH", speed.LAUNCHES)
     monkeypatch.setitem(roofline.SIDES, "cpu", (4, 8, 16))
     monkeypatch.setitem(roofline.MEBI_VALUES, "cpu", (1,))
     net = tmp_path / "tiny.py"

@@ -2,9 +2,10 @@
 
 A launch is the unit of chance: where memory came to lie holds for as long as a process lives. What is recorded of one:
 
-    launch    when the worker is ready: what it took to get there, and the settings as found
-    slice     each of its turns: raw pictures and seconds; the rounds of a launch count from 0
-    roofline  once per framework, after the first launch: see `benchmarks.timing.roofline`
+    launch      when the worker is ready: what it took to get there, and the settings as found
+    slice       each of its turns: raw pictures and seconds; the rounds of a launch count from 0
+    evaluation  once, after the turns of the first launch: raw pictures and seconds of predicting
+    roofline    once per framework, after the first launch: see `benchmarks.timing.roofline`
 
 and at the end of all launches one `end`, with the status, the reason and the peak memory of each launch.
 """
@@ -129,7 +130,6 @@ class Runner(ABC):
         first = self._play(1)
         if check and not apart:
             self._check(check)
-        evaluation = self._evaluation() if alone else {}  # a figure only there
         units = units or self._units()
         warming = self._play(units)  # what compiles for this length does it here
         self.slice_seconds = self._completed(units)
@@ -153,7 +153,6 @@ class Runner(ABC):
             load_seconds=loaded,
             first_step_seconds=first["seconds"],
             trial_seconds=[warming["seconds"], self.slice_seconds],
-            **evaluation,
         )
         self.ready_seconds = time.monotonic() - began
         self.versions, self.settings, self.units = started["versions"], built["settings"], units
@@ -166,6 +165,11 @@ class Runner(ABC):
         slice_ = {name: answer[name] for name in kept if name in answer}
         self.slices.append(slice_)
         self.folder.append_quickly(self.timed.cell, "slice", launch=self.launch, round=number, **slice_)
+
+    def evaluate(self) -> None:
+        """What an evaluation takes, recorded. After all turns: the memory that it leaves behind is not its twin's."""
+        if found := self._evaluation():
+            self.folder.append(self.timed.cell, "evaluation", launch=self.launch, **found)
 
     def finish(self) -> dict[str, int]:
         """The peak memory of this launch; refused where the worker did not keep to its turns."""
@@ -282,7 +286,7 @@ class Training(Runner):
         count = min(job.test_size, 4 * pictures_of_a_call(replace(job, batch_size=256)))
         self._load("test", count)
         _, second = (self.ask("evaluate", split="test", batch_size=min(256, count)) for _ in range(2))
-        return {"evaluation_seconds": second["seconds"], "evaluation_pictures": count}
+        return {"seconds": second["seconds"], "pictures": count}
 
 
 class Inference(Runner):

@@ -50,8 +50,11 @@ def take_turns(
 
 
 def launches_to_come(left: float, launch: float, least: int) -> int:
-    """How many more launches share the seconds that are left, if each takes `launch` or longer; `least` in any case."""
-    return max(least, int(left // launch), 0)
+    """How many more launches share the seconds that are left, if each takes `launch` or longer; `least` in any case.
+
+    A quarter of one that is lacking is borrowed from all.
+    """
+    return max(least, int(left / launch + 0.25), 0)
 
 
 def slices(pictures: int, batch_size: int, multiply_adds: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
