@@ -170,7 +170,7 @@ def main() -> int:
     costly = costs(list(REALISATIONS), launches(",".join(REALISATIONS), everyone, loaded=False))
     machine = record.machine()
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    command = " ".join(["python -m experiments.slices", *sys.argv[1:]])
+    command = f"python -m experiments.slices --launches {options.launches} --seconds {options.seconds:g}"
     text = TEXT.format(
         command=command,
         slices=slices,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.baselines import compare, contest
 from benchmarks.baselines.compare import LOOPS
 from benchmarks.baselines.contest import CASES
+from benchmarks.environments import Requested
 from benchmarks.session import Session
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS
@@ -56,3 +58,21 @@ def test_a_loop_with_fewer_rounds_is_held_against_the_first_ones_of_the_other() 
     found = contest.ratio(launches, "adapter", "article", "train")
     assert found and found.value == pytest.approx(3.0)
     assert contest.ratio(launches, "adapter", "bare", "train") is None
+
+
+def test_the_best_mode_is_held_against_the_article_and_the_bare_loops_against_the_adapter() -> None:
+    def loop(train: float, predict: float = 1.0) -> dict[str, list[float]]:
+        return {"train": [train] * 3, "predict": [predict] * 3}
+
+    loops = {"adapter": loop(2.0), "bare": loop(2.0, 0.5), "channels last": loop(1.0), "article": loop(6.0)}
+    one: contest.Launch = {**loops, ":compile": loop(1.5), ":warp": loop(3.0)}  # type: ignore[dict-item]
+    assert compare.fastest([one], "train") == "channels last" and compare.fastest([one], "predict") == "bare"
+    assert compare.best_mode([one, one]) == "4.000 (4.000 to 4.000), :compile"
+    assert compare.best_mode([{"adapter": one["adapter"], "bare": one["bare"]}]) == ""
+
+
+def test_every_mode_of_an_adapter_is_beside_the_article(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "environment", lambda *_, **__: SimpleNamespace(python=Path("python")))
+    loops = compare.contenders("lenet", Requested("torch"), Path("python"))
+    assert {loop: who.mode for loop, who in loops.items() if who.mode} == {":compile": "compile"}
+    assert not any(who.mode for who in compare.contenders("resnet18", Requested("torch"), Path("python")).values())

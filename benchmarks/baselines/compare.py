@@ -23,10 +23,11 @@ from frameworks.registry import REALISATIONS
 LOOPS = {"torch": {"bare": "Bare", "channels last": "ChannelsLast"}}
 # Whose loop an article has, and the companion that it needs. It trains LeNet.
 ARTICLES = {"torch": "torchvision"}
+ARTICLE = "article"
 
 
 def contenders(name: str, asked: Requested, python: Path) -> dict[str, Contender]:
-    """The adapter of a framework, first, and the loops that it is held against."""
+    """The adapter of a framework, first; the loops that it is held against; its modes, where there is an article's."""
     realisation = REALISATIONS[asked.name]
     own = str(Path(__file__).parent / (realisation.module.rpartition(".")[2] + ".py"))
     loops = {"adapter": Contender(python, realisation.module, realisation.adapter)}
@@ -35,14 +36,24 @@ def contenders(name: str, asked: Requested, python: Path) -> dict[str, Contender
     if asked.name in ARTICLES and name == "lenet":
         # In the environment as it is. Its loader starts its processes for every epoch, so a slice is one.
         article = environment(Requested(ARTICLES[asked.name]), {}, device="cpu", progress=contest.note).python
-        loops["article"] = Contender(article, own, "Article", bare=True, steady=False, whole=True)
+        loops[ARTICLE] = Contender(article, own, "Article", bare=True, steady=False, whole=True)
+        for mode in realisation.modes:
+            loops[f":{mode}"] = Contender(python, realisation.module, realisation.adapter, mode=mode)
     return loops
 
 
 def fastest(launches: list[Launch], what: str) -> str:
     """The bare loop that the adapter gains least on."""
-    found = {one: contest.ratio(launches, "adapter", one, what) for one in launches[0]}
-    return min(found.keys() - {"adapter", "article"}, key=lambda one: found[one].value)  # type: ignore[union-attr]
+    bare = launches[0].keys() & {"bare", *(loop for loops in LOOPS.values() for loop in loops)}
+    return min(bare, key=lambda one: contest.ratio(launches, "adapter", one, what).value)  # type: ignore[union-attr]
+
+
+def best_mode(launches: list[Launch]) -> str:
+    """The adapter in the mode that gains most on the article's loop, with its ratio; nothing where there is no such."""
+    modes = [loop for loop in launches[0] if loop.startswith(":")]
+    ratios = {mode: contest.ratio(launches, mode, ARTICLE, "train") for mode in modes}
+    best = max(modes, key=lambda mode: ratios[mode].value, default=None)  # type: ignore[union-attr]
+    return f"{contest.told(ratios[best])}, {best}" if best else ""
 
 
 def row(name: str, title: str, launches: list[Launch]) -> Row:
@@ -50,11 +61,12 @@ def row(name: str, title: str, launches: list[Launch]) -> Row:
     speeds = [1 / seconds for one in launches for seconds in one["adapter"]["train"]]
     train, predict = (fastest(launches, what) for what in ("train", "predict"))
     cells = []
-    for loop, what in ((train, "train"), (predict, "predict"), ("article", "train")):
+    for loop, what in ((train, "train"), (predict, "predict"), (ARTICLE, "train")):
         ratio = contest.told(contest.ratio(launches, "adapter", loop, what))
-        cells.append(ratio if loop in ("bare", "article") else f"{ratio}, {loop}")
+        cells.append(ratio if loop in ("bare", ARTICLE) else f"{ratio}, {loop}")
     memory = f"{contest.memory(launches, 'adapter', train):.2f}"
-    return (name, f"{title} {launches[0]['adapter']['version']}", f"{np.median(speeds):,.0f}", *cells, memory)
+    version = launches[0]["adapter"]["version"]
+    return (name, f"{title} {version}", f"{np.median(speeds):,.0f}", *cells, best_mode(launches), memory)
 
 
 HEAD = (
@@ -64,6 +76,7 @@ HEAD = (
     "training / bare",
     "prediction / bare",
     "training / article's",
+    "best mode / article's",
     "memory / bare",
 )
 

@@ -71,6 +71,7 @@ class Contender:
     steady: bool = True  # as `Session` has it
     environment: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False  # a slice of training is an epoch
+    mode: str = ""  # of an adapter, beside the one that its framework teaches
 
 
 def pictures(name: str, scratch: Path, note: Callable[[str], None]) -> Dataset:
@@ -97,7 +98,6 @@ def launch(
     order, weights = scratch / "order.npy", scratch / "weights.npz"
     np.save(order, np.random.default_rng(0).permutation(data.train.count))
     np.savez(weights, **initial(net, 0))  # type: ignore[arg-type]
-    where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": ""}
     tested = min(data.test.count, TESTED * case.batch)
     found: Launch = {loop: {"train": [], "predict": []} for loop in loops}
     with contextlib.ExitStack() as stack:
@@ -107,6 +107,7 @@ def launch(
             asked = Session(who.python, who.module, who.adapter, log=scratch / f"{number}.log", **how)  # type: ignore
             workers[loop] = worker = stack.enter_context(asked)
             found[loop]["version"] = next(iter(worker.receive()["versions"].values()))
+            where = {"device": "cpu", "precision": "float32", "threads": threads, "mode": who.mode}
             worker.request("build", network=to_json(net), training=case.training.to_json(), setting=where)
             if not who.bare:
                 worker.request("set_weights", path=str(weights))
