@@ -40,7 +40,7 @@ from frameworks.weights import initial
 
 Ask: TypeAlias = Callable[..., dict[str, Any]]
 
-SIDES = {"cpu": (16, 32, 40), "cuda": (32, 64, 90)}  # of the pictures that products take: n is their square
+SIDES = {"cpu": (16, 32, 36), "cuda": (32, 64, 90)}  # of the pictures that products take: n is their square
 MEBI_VALUES = {"cpu": (4, 8, 16), "cuda": (64, 128, 256)}  # of the input that is copied
 PRODUCTS, COPIES, CALLS = 4, (1, 9), 3
 

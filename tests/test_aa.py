@@ -1,0 +1,65 @@
+"""The A/A experiment's bookkeeping: what is counted in its table, and what it does not do twice. Nothing is timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import speed
+from experiments import aa
+from frameworks.registry import REALISATIONS
+
+
+def line(**changed: object) -> dict[str, object]:
+    settings = {"threads": 1, "budget": "60s", "kind": "A/A", "pair": 1, "launches": 5, "commit": "0123456789ab"}
+    return {**settings, "ratio": 1.0, "low": 0.99, "high": 1.01, "verdict": "same", **changed}
+
+
+def test_a_row_counts_what_the_intervals_say() -> None:
+    found = pd.DataFrame(
+        [
+            line(),
+            line(ratio=0.97, low=0.95, high=0.99, verdict="slower"),
+            line(ratio=1.03, low=1.02, high=1.04, verdict="faster"),
+        ]
+    )
+    told = dict(zip(aa.HEAD, aa.row("A/A", found)))
+    assert told == {
+        "runs": "A/A",
+        "pairs": "3",
+        "median ratio": "1.000",
+        "half width in %": "1.01 (0.98 to 2.11)",
+        "within 1.5 %": "2",
+        "interval covers 1": "1",
+        "interval leaves 1 out": "2",
+        "called slower": "1",
+        "called faster": "1",
+    }
+
+
+def test_runs_that_are_kept_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, made = tmp_path / "aa.csv", []
+
+    def finding(request: speed.Request, _: Path) -> dict[str, object]:
+        made.append(request.frameworks)
+        return {name: line()[name] for name in ("ratio", "low", "high", "launches", "verdict", "commit")}
+
+    def ask(pairs: int, threads: int) -> None:
+        command = ["aa", "--pairs", str(pairs), "--threads", str(threads), "--kept", str(kept)]
+        monkeypatch.setattr("sys.argv", command)
+        assert aa.main() == 0
+
+    monkeypatch.setattr(aa, "finding", finding)
+    monkeypatch.setitem(REALISATIONS, "slower", REALISATIONS["torch"])  # and taken out again afterwards
+    ask(1, 1)
+    assert made == ["torch", "torch,slower"]
+    ask(2, 1)
+    assert made == ["torch", "torch,slower"] * 2, "of each kind one more"
+    ask(1, 2)
+    assert made == ["torch", "torch,slower"] * 3, "with other threads they are other runs"
+    table = capsys.readouterr().out
+    assert table.count("| A/A | 1 |") == 2 and table.count("| A/A | 2 |") == 1 and "2 threads" in table
