@@ -41,8 +41,9 @@ STEADY_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 
 
 # A thread that waits sleeps, for one that spins takes the core of the worker whose turn it is. Where the runtime is
 # GNU's, as in PyTorch's wheels, it first spins for a moment: without that PyTorch's LeNet trained at 0.81 of its speed
-# (docs/performance.md).
-WAITING_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+# (docs/performance.md). OpenBLAS' own threads, as in NumPy's wheels, would spin for 2^28 cycles, a tenth of a second of
+# the next worker's turn; with 2^18 it is less than a thousandth.
+WAITING_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "18"}
 
 
 class WorkerFailed(Exception):

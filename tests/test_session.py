@@ -19,6 +19,7 @@ from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.spec import to_json
 from frameworks.training import Training
+from frameworks.weights import initial
 from tests import fake_adapter
 
 FAKE = str(Path(fake_adapter.__file__))
@@ -148,3 +149,22 @@ def alive(pid: int) -> bool:
         return False
     state = Path(f"/proc/{pid}/stat")
     return not state.exists() or ") Z" not in state.read_text()
+
+
+def test_the_reference_leaves_the_cores_to_others_between_its_turns(tmp_path: Path) -> None:
+    """Not so with OpenBLAS as it comes: its threads spin for a tenth of a second after each product."""
+    net, recipe = NETWORKS["lenet"](), Training().to_json()
+    np.savez(tmp_path / "weights.npz", **initial(net, 0))  # type: ignore[arg-type]
+    np.save(tmp_path / "images.npy", np.zeros((64, 1, 28, 28), np.uint8))
+    np.save(tmp_path / "labels.npy", np.zeros(64, np.int64))
+    np.save(tmp_path / "order.npy", np.arange(64))
+    slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 64, "batch_size": 64, "rates": [0.1], "seed": 0}
+    with Session(sys.executable, "frameworks.reference", "Reference", log=tmp_path / "log", threads=2) as worker:
+        worker.receive()
+        worker.request("build", network=to_json(net), training=recipe, setting=WHERE | {"precision": "float64"})
+        worker.request("set_weights", path=str(tmp_path / "weights.npz"))
+        files = {"images": str(tmp_path / "images.npy"), "labels": str(tmp_path / "labels.npy")}
+        worker.request("load", split="train", count=64, **files)
+        worker.request("train", **slice_)
+        time.sleep(0.3)
+        assert worker.request("train", **slice_)["idle_cpu_seconds"] < 0.01
