@@ -27,7 +27,7 @@ from benchmarks.timing.schedule import take_turns
 from frameworks import worker
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS, Realisation
-from frameworks.spec import Dense, Dropout, Flatten, Network
+from frameworks.spec import BatchNorm, Dense, Dropout, Flatten, Network, ReLU
 from frameworks.training import SGD, Training
 from frameworks.weights import initial
 from frameworks.worker import Worker
@@ -275,6 +275,21 @@ def test_a_check_knows_the_losses_of_more_steps_than_ten() -> None:
         check.judge([*check.expected[:-1], float("nan")], "float32")
     with pytest.raises(Refused, match="another computation"):
         check.judge(check.expected[:-1], "float32")
+
+
+def test_where_batch_norm_makes_rounding_grow_a_framework_may_be_off_by_more() -> None:
+    layers = [Dense("A", 20), BatchNorm("B"), ReLU(), Dense("C", 20), BatchNorm("D"), ReLU(), Dense("E", 10)]
+    check = checked(Network("normed", (1, 6, 6), [Flatten(), *layers]))
+    largest = np.abs(check.expected).max()
+    assert (np.diff(check.rounding) >= 0).all() and check.rounding[-1] > 0
+    louder = replace(check, rounding=check.rounding / check.rounding[-1] * 1e-4 * largest)
+    off = check.expected + 1e-3 * largest * (np.arange(len(check.expected)) == len(check.expected) - 1)
+    louder.judge(off, "float32")
+    with pytest.raises(Refused, match=r"loss of step 12 is off the reference's by 1\.0e-03"):
+        replace(check, rounding=np.zeros(12)).judge(off, "float32")
+    with pytest.raises(Refused, match="another computation"):
+        louder.judge(off, "float64")
+    assert not checked(SMALL).rounding.any(), "without batch norm it need not be known"
 
 
 def test_twins_that_are_made_ready_side_by_side_do_not_share_a_file(tmp_path: Path) -> None:
