@@ -1,7 +1,7 @@
 """Which cores the workers of a launch have: all of them the same, as many as threads; those of the next launch others.
 
-The cores of a shared machine are not alike: on one of them the same program took a third longer for a whole launch,
-for whoever had that core's other half. Left to the system, twins can live on different cores, and differ.
+The cores of a shared machine are not alike: for a whole launch the same program took a third longer on one of them.
+Left to the system, twins can live on different cores, and differ.
 """
 
 from __future__ import annotations
