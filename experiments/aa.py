@@ -22,13 +22,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from benchmarks import record, speed, speed_report
 from benchmarks.environments import parse_pythons
 from benchmarks.progress import Show
 from benchmarks.tables import Row, markdown
+from benchmarks.timing.statistics import noise_floor, verdict
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03
@@ -81,14 +81,13 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
     ratio = group.twins if alone else group.ratio(group.jobs[-1])
     if ratio is None or ratio.low is None or ratio.high is None:
         sys.exit(f"{folder.path}: no interval; its report says why")
-    differs = "same" if ratio.low <= 1 <= ratio.high else "faster" if ratio.low > 1 else "slower"
     rows = speed_report.frame(folder)
     return {
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
-        "verdict": differs if alone else rows["verdict"].iloc[-1],
+        "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": (record.commit() or "none")[:12],
     }
 
@@ -102,12 +101,12 @@ HEAD = (
 def row(kind: str, found: pd.DataFrame) -> Row:
     """A line of the table."""
     widths = 100 * (found["high"] / found["low"] - 1) / 2
-    covers = int(found["ratio"].where((found["low"] <= 1) & (found["high"] >= 1)).count())
+    covers = int(((found["low"] <= 1) & (found["high"] >= 1)).sum())
     verdicts = (str(int((found["verdict"] == each).sum())) for each in ("slower", "faster"))
     wide = f"{widths.median():.2f} ({widths.min():.2f} to {widths.max():.2f})"
     narrow = str(int((widths <= NARROW).sum()))
     counts = (wide, narrow, str(covers), str(len(found) - covers))
-    return (kind, str(len(found)), f"{np.exp(np.log(found['ratio']).median()):.3f}", *counts, *verdicts)
+    return (kind, str(len(found)), f"{found['ratio'].median():.3f}", *counts, *verdicts)
 
 
 def report(kept: pd.DataFrame, threads: int, budget: str) -> str:
