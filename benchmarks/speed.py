@@ -42,7 +42,7 @@ from benchmarks.session import WorkerFailed
 from benchmarks.timing import roofline
 from benchmarks.timing.honesty import Refused
 from benchmarks.timing.launch import RUNNERS, Runner, Timed, Work, round_seconds
-from benchmarks.timing.schedule import launches_to_come, take_turns
+from benchmarks.timing.schedule import launches_to_come, rotated, take_turns
 from frameworks.adapter import Setting, Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS, Realisation
@@ -212,11 +212,11 @@ class Speed:
         start = time.monotonic()
         work = Work(group[0], self.data[group[0].job.dataset], scratch)
         calibration = _calibration(group[0].job, scratch)
-        number, launch = 0, 0.0  # seconds that one takes at least
+        number, ready, played = 0, 0.0, 0.0  # seconds that a launch takes to open, and of all turns
         while True:
             began = time.monotonic()
             left = self.request.budget - (began - start)
-            coming = launches_to_come(left, launch, LAUNCHES - number) if number else LAUNCHES
+            coming = launches_to_come(left, ready, number, played, LAUNCHES - number) if number else LAUNCHES
             if not coming or (number >= ENOUGH and self.narrow(group)):
                 break
             with contextlib.ExitStack() as stack:
@@ -226,13 +226,15 @@ class Speed:
                     break
                 opened = time.monotonic()
                 ready = opened - began if number else _ready_again(runners)
-                # As long again as it takes to open: a launch tells more than another round of the same launch, and
-                # costs as much (Kalibera and Jones 2013, section 5).
-                launch = ready + max(ready, ROUNDS * round_seconds(runners))
                 if first and number == 0:
                     self.affordable(runners, opened - start, ready)
-                until = began + left / coming if number else min(began + left / coming, opened + launch - ready)
-                take_turns(runners, self.guarded(Runner.slice), until=until, least=ROUNDS)
+                if number == 0:  # it opened one by one, so it began earlier than the launches to come would have
+                    began = opened - ready
+                    left = self.request.budget - (began - start)
+                    coming = launches_to_come(left, ready, 0, 0.0, LAUNCHES)
+                order = rotated(runners, number)
+                take_turns(order, self.guarded(Runner.slice), until=began + left / coming, least=ROUNDS)
+                played += time.monotonic() - opened
                 self.finish(runners)
                 if number == 0:
                     self.evaluate(frameworks)
@@ -409,10 +411,10 @@ def _described(timed: Timed, group: Sequence[Timed], request: Request) -> dict[s
 # --- the calibration worker -------------------------------------------------------------------------------------------
 
 # A fixed piece of work, interleaved like the others: what two runs, on one machine or on two, have in common. The NumPy
-# reference trains LeNet, which is matrix products and passes over memory: one step, 30 ms here, is a slice.
+# reference trains LeNet, which is matrix products and passes over memory: one step, 20 ms here, is a slice.
 CALIBRATION = "calibration"
 REFERENCE = Realisation("numpy", "NumPy", "frameworks.reference", "Reference", "numpy", python=">=3.10")
-PICTURES, BATCH = 64, 64
+PICTURES, BATCH = 32, 32
 
 
 def _calibration(like: Job, scratch: Path) -> tuple[Timed, Work]:

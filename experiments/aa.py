@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import record, speed, speed_report
-from benchmarks.environments import parse_pythons
+from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.progress import Show
 from benchmarks.tables import Row, markdown
 from benchmarks.timing.statistics import noise_floor, verdict
@@ -140,8 +140,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     options = parser.parse_args()
     pythons = parse_pythons(options.python)
-    if "torch" in pythons:
-        pythons["slower"] = pythons["torch"]
+    (torch,) = parse_frameworks("torch")
+    pythons["slower"] = str(
+        environment(torch, pythons, device="cpu", progress=print).python
+    )  # there is no other for it
     kept = read(options.kept, options.threads, options.budget)
     done = set(zip(kept["pair"], kept["kind"]))
     with tempfile.TemporaryDirectory(prefix="onespec-aa-") as place:

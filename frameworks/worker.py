@@ -60,8 +60,9 @@ class Worker:
 
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
         """Build a network; the arrays are those that the framework itself says it has."""
-        self.adapter = None  # type: ignore[assignment]  # two would take twice the memory
-        gc.collect()
+        if hasattr(self, "adapter"):
+            del self.adapter  # two would take twice the memory
+            gc.collect()
         began = time.perf_counter()
         self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
         seconds = time.perf_counter() - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.timing.schedule import launches_to_come, slices, turns
+from benchmarks.timing.schedule import launches_to_come, rotated, slices, turns
 
 
 def test_turns_go_forth_and_back() -> None:
@@ -16,23 +16,32 @@ def test_every_runner_has_the_same_mean_position() -> None:
     assert {sum(places) for places in positions.values()} == {9}
 
 
+def test_every_launch_begins_with_another_one() -> None:
+    assert [rotated("ABC", launch) for launch in range(4)] == [list("ABC"), list("BCA"), list("CAB"), list("ABC")]
+    assert rotated([], 2) == []
+
+
 def test_turns_can_begin_later() -> None:
     assert list(turns("AB", 3, first=1)) == [(1, ["B", "A"]), (2, ["A", "B"])]
 
 
 @pytest.mark.parametrize(
-    "left, launch, least, launches",
+    "left, opening, done, played, least, launches",
     [
-        (40.0, 10.0, 2, 4),
-        (37.5, 10.0, 2, 4),
-        (37.4, 10.0, 2, 3),
-        (5.0, 10.0, 2, 2),
-        (5.0, 10.0, -1, 0),
-        (-5.0, 10.0, -1, 0),
+        (40.0, 6.0, 0, 0.0, 3, 4),  # of three the interval would be wider, though they had more rounds
+        (40.0, 12.0, 0, 0.0, 3, 3),  # a fourth would leave nothing to play
+        (300.0, 6.0, 0, 0.0, 3, 11),
+        (20.0, 6.0, 3, 15.0, 0, 2),
+        (5.0, 6.0, 3, 15.0, 0, 0),  # not even ready
+        (5.0, 6.0, 1, 15.0, 2, 2),  # late, but of fewer nothing can be told
+        (-5.0, 6.0, 3, 15.0, 0, 0),
+        (-5.0, 6.0, 5, 15.0, -2, 0),
     ],
 )
-def test_launches_share_the_seconds_that_are_left(left: float, launch: float, least: int, launches: int) -> None:
-    assert launches_to_come(left, launch, least) == launches
+def test_launches_share_the_seconds_that_are_left(
+    left: float, opening: float, done: int, played: float, least: int, launches: int
+) -> None:
+    assert launches_to_come(left, opening, done, played, least) == launches
 
 
 @pytest.mark.parametrize("first_alone", [True, False])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, pairwise
 from typing import TypeVar
+
+from scipy import stats
 
 T = TypeVar("T")
 
@@ -21,6 +24,16 @@ def turns(runners: Sequence[T], rounds: int | None, first: int = 0) -> Iterator[
     """
     for number in count(first) if rounds is None else range(first, rounds):
         yield number, list(runners) if number % 2 == 0 else list(reversed(runners))
+
+
+def rotated(runners: Sequence[T], launch: int) -> list[T]:
+    """The order for a launch: A B C, then B C A, and so on.
+
+    Forth and back, the first and the last follow themselves in every second round, and find their data in the caches;
+    those between never do. So everyone has every place.
+    """
+    start = launch % max(len(runners), 1)
+    return [*runners[start:], *runners[:start]]
 
 
 def take_turns(
@@ -49,12 +62,23 @@ def take_turns(
     return number
 
 
-def launches_to_come(left: float, launch: float, least: int) -> int:
-    """How many more launches share the seconds that are left, if each takes `launch` or longer; `least` in any case.
+def launches_to_come(left: float, opening: float, done: int, played: float, least: int) -> int:
+    """How many more launches to share the seconds that are left; `least` in any case, 0 where no more would help.
 
-    A quarter of one that is lacking is borrowed from all.
+    opening: seconds until one is ready; done, played: the launches so far, and the seconds of turns they had. Chosen is
+    what makes the interval over launches narrowest if rounds are all that is noisy, so that its width is Student's t
+    over the root of the turns' seconds. Launches that differ ask for more of them (Kalibera and Jones 2013, section 5),
+    but between twins, here, they differed by no more than their rounds explain (docs/statistics.md).
     """
-    return max(least, int(left / launch + 0.25), 0)
+    choices = range(max(least, 0), max(least, int(left / opening), 0) + 1)
+
+    def width(more: int) -> float:
+        seconds = played + (left - more * opening if more else 0.0)
+        if done + more < 2 or seconds <= 0:
+            return math.inf
+        return float(stats.t.ppf(0.975, done + more - 1)) / math.sqrt(seconds)
+
+    return min(choices, key=width)
 
 
 def slices(pictures: int, batch_size: int, multiply_adds: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
