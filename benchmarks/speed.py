@@ -212,7 +212,7 @@ class Speed:
         start = time.monotonic()
         work = Work(group[0], self.data[group[0].job.dataset], scratch)
         calibration = _calibration(group[0].job, scratch)
-        number, ready, played = 0, 0.0, 0.0  # seconds that a launch takes to open, and of all turns
+        number, ready, played = 0, 0.0, 0.0  # seconds: that a launch takes to open at most, and of all turns
         while True:
             began = time.monotonic()
             left = self.request.budget - (began - start)
@@ -225,15 +225,15 @@ class Speed:
                 if not frameworks:
                     break
                 opened = time.monotonic()
-                ready = opened - began if number else _ready_again(runners)
+                ready = max(ready, opened - began) if number else _ready_again(runners)
                 if first and number == 0:
                     self.affordable(runners, opened - start, ready)
                 if number == 0:  # it opened one by one, so it began earlier than the launches to come would have
-                    began = opened - ready
-                    left = self.request.budget - (began - start)
+                    left = self.request.budget - (opened - ready - start)
                     coming = launches_to_come(left, ready, 0, 0.0, LAUNCHES)
-                order = rotated(runners, number)
-                take_turns(order, self.guarded(Runner.slice), until=began + left / coming, least=ROUNDS)
+                # A slow opening takes from what is left for all, not from its own turns.
+                until = opened + left / coming - ready if coming > 1 else start + self.request.budget
+                take_turns(rotated(runners, number), self.guarded(Runner.slice), until=until, least=ROUNDS)
                 played += time.monotonic() - opened
                 self.finish(runners)
                 if number == 0:
