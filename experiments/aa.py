@@ -6,7 +6,8 @@ Each pair is two runs, LeNet in PyTorch, training; meanwhile a second process lo
 PyTorch and its twin: they differ where the interval leaves out 1. `3 % slower` runs have an adapter beside them that
 burns, without sleeping, 3 % of the time that its slice took.
 
-Every run's finding is written to --kept as it is made, and a command that is given again goes on where it ended.
+Every run's finding is written to --kept as it is made, and a command that is given again goes on where it ended. The
+table is of all that is kept, under whatever settings.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from benchmarks import record, speed, speed_report
 from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.progress import Show
 from benchmarks.tables import Row, markdown
-from benchmarks.timing.statistics import noise_floor, verdict
+from benchmarks.timing.samples import paired
+from benchmarks.timing.statistics import Launches, noise_floor, verdict
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03
@@ -48,7 +53,7 @@ class Slower(PyTorch):
         return trained
 """
 KINDS = {"A/A": "torch", "3 % slower": "torch,slower"}
-COLUMNS = "threads budget kind pair ratio low high launches verdict commit".split()
+COLUMNS = "threads budget kind pair ratio low high launches spread explained verdict commit".split()
 NARROW = 1.5  # per cent to each side: the aim
 
 
@@ -78,7 +83,8 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
     folder = speed.execute(request, Show(quiet=True), out)
     group = speed_report.comparisons(folder)[0]
     alone = len(group.jobs) == 1
-    ratio = group.twins if alone else group.ratio(group.jobs[-1])
+    last = group.twin if alone and group.twin else group.jobs[-1]
+    ratio = group.twins if alone else group.ratio(last)
     if ratio is None or ratio.low is None or ratio.high is None:
         sys.exit(f"{folder.path}: no interval; its report says why")
     rows = speed_report.frame(folder)
@@ -87,51 +93,71 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
+        **spreads(*paired(group.of(last).rounds, group.of(group.baseline).rounds)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": (record.commit() or "none")[:12],
     }
 
 
+def spreads(mine: Launches, theirs: Launches) -> dict[str, float]:
+    """The standard deviation of the launches' ratios in per cent, and what it would be if launches were alike.
+
+    explained: from the bootstrap (Efron 1979) of each launch's rounds, the root of the launches' mean variance.
+    """
+    rounds = [np.log(theirs_) - np.log(mine_) for mine_, theirs_ in zip(mine, theirs)]
+    stream = np.random.default_rng(0)
+    errors = [stats.bootstrap((logs,), np.median, method="basic", rng=stream).standard_error for logs in rounds]
+    explained = np.sqrt(np.mean(np.square(errors)))
+    return {
+        "spread": round(100 * float(np.std([np.median(logs) for logs in rounds], ddof=1)), 3),
+        "explained": round(100 * float(explained), 3),
+    }
+
+
 HEAD = (
-    "runs", "pairs", "median ratio", "half width in %", f"within {NARROW} %", "interval covers 1",
-    "interval leaves 1 out", "called slower", "called faster",
+    "runs", "threads", "budget", "pairs", "launches", "median ratio", "half width in %", f"within {NARROW} %",
+    "interval covers 1", "interval leaves 1 out", "called slower", "called faster", "spread of launches in %",
+    "by their rounds in %",
 )  # fmt: skip
 
 
-def row(kind: str, found: pd.DataFrame) -> Row:
-    """A line of the table."""
+def row(settings: Row, found: pd.DataFrame) -> Row:
+    """A line of the table: of the runs of one kind, under one setting."""
     widths = 100 * (found["high"] / found["low"] - 1) / 2
     covers = int(((found["low"] <= 1) & (found["high"] >= 1)).sum())
     verdicts = (str(int((found["verdict"] == each).sum())) for each in ("slower", "faster"))
     wide = f"{widths.median():.2f} ({widths.min():.2f} to {widths.max():.2f})"
     narrow = str(int((widths <= NARROW).sum()))
     counts = (wide, narrow, str(covers), str(len(found) - covers))
-    return (kind, str(len(found)), f"{found['ratio'].median():.3f}", *counts, *verdicts)
+    spread = (f"{np.sqrt((found[name] ** 2).mean()):.1f}" for name in ("spread", "explained"))
+    launches = f"{found['launches'].median():g}"
+    return (*settings, str(len(found)), launches, f"{found['ratio'].median():.3f}", *counts, *verdicts, *spread)
 
 
-def report(kept: pd.DataFrame, threads: int, budget: str) -> str:
-    """The table of what is kept under these settings, and what it is about."""
-    rows = [row(kind, kept[kept["kind"] == kind]) for kind in KINDS if (kept["kind"] == kind).any()]
+def report(kept: pd.DataFrame) -> str:
+    """The table of all that is kept, and what it is about."""
+    groups = kept.groupby(["kind", "threads", "budget"], sort=False)
+    rows = [row(tuple(map(str, settings)), found) for settings, found in groups]
     commits = ", ".join(dict.fromkeys(kept["commit"]))
     machine = record.machine()
     return (
-        f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256, {threads} thread{'s' * (threads > 1)}, {budget} a run, "
-        f"a second process loading one core at random; an A/A run is called slower or faster where its interval leaves "
-        f"1 out. {machine['processor']}, {machine['cores']} cores, {machine['system']}; commit {commits}.\n"
+        f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256; a second process loads one core at random. A ratio "
+        f"above 1: faster than PyTorch. A/A is called slower or faster where its interval leaves 1 out. The last "
+        f"columns are root mean squares: how far the launches of a run are apart, and how far apart they would be if "
+        f"only their rounds differed. {machine['processor']}, {machine['cores']} cores, {machine['system']}; commit "
+        f"{commits}.\n"
     )
 
 
-def read(path: Path, threads: int, budget: str) -> pd.DataFrame:
-    """What is kept of runs under these settings."""
-    if not path.exists():
-        return pd.DataFrame(columns=COLUMNS)
-    found = pd.read_csv(path, dtype={"commit": str})
-    return found[(found["threads"] == threads) & (found["budget"] == budget)]
+def read(path: Path) -> pd.DataFrame:
+    """What is kept."""
+    return pd.read_csv(path, dtype={"commit": str}) if path.exists() else pd.DataFrame(columns=COLUMNS)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--kind", choices=KINDS, help="only these runs [both kinds, in turn]")
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--threads", type=int, default=speed.Request().threads[0])
     parser.add_argument("--dataset", default="fashion-mnist-mini")
@@ -141,18 +167,19 @@ def main() -> int:
     options = parser.parse_args()
     pythons = parse_pythons(options.python)
     (torch,) = parse_frameworks("torch")
-    pythons["slower"] = str(
-        environment(torch, pythons, device="cpu", progress=print).python
-    )  # there is no other for it
-    kept = read(options.kept, options.threads, options.budget)
+    pythons["slower"] = str(environment(torch, pythons, device="cpu", progress=print).python)
+    kept = read(options.kept)
+    kept = kept[(kept["threads"] == options.threads) & (kept["budget"] == options.budget)]
     done = set(zip(kept["pair"], kept["kind"]))
+    kinds = [options.kind] if options.kind else list(KINDS)
     with tempfile.TemporaryDirectory(prefix="onespec-aa-") as place:
         slower = Path(place) / "slower.py"
         slower.write_text(SLOWER.replace("SHARE", str(SHARE)))
         REALISATIONS["slower"] = Realisation("slower", "Slower", str(slower), "Slower", "torch", python=">=3.10")
-        for number, (kind, frameworks) in ((n, each) for n in range(1, options.pairs + 1) for each in KINDS.items()):
+        for number, kind in product(range(1, options.pairs + 1), kinds):
             if (number, kind) in done:
                 continue
+            frameworks = KINDS[kind]
             request = speed.Request(
                 frameworks=frameworks,
                 what=("train",),
@@ -167,7 +194,7 @@ def main() -> int:
             line = {"threads": options.threads, "budget": options.budget, "kind": kind, "pair": number, **found}
             print(", ".join(f"{name} {value}" for name, value in line.items()), file=sys.stderr)
             _keep(options.kept, line)
-    text = report(read(options.kept, options.threads, options.budget), options.threads, options.budget)
+    text = report(read(options.kept))
     print(text)
     if options.out:
         options.out.write_text(f"Written by `python -m experiments.aa`.\n\n{text}", encoding="utf-8")

@@ -21,6 +21,7 @@ import os
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TextIO, TypeVar
@@ -61,8 +62,10 @@ class Worker:
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
         """Build a network; the arrays are those that the framework itself says it has."""
         if hasattr(self, "adapter"):
+            before = weakref.ref(self.adapter)
             del self.adapter  # two would take twice the memory
-            gc.collect()
+            if before():  # held by what it holds; to look for that takes 0.2 s where PyTorch is imported
+                gc.collect()
         began = time.perf_counter()
         self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
         seconds = time.perf_counter() - began
