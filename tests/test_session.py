@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from frameworks.networks import NETWORKS
 from frameworks.spec import to_json
 from frameworks.training import Training
 from frameworks.weights import initial
+from frameworks.worker import Worker
 from tests import fake_adapter
 
 FAKE = str(Path(fake_adapter.__file__))
@@ -168,3 +171,27 @@ def test_the_reference_leaves_the_cores_to_others_between_its_turns(tmp_path: Pa
         worker.request("train", **slice_)
         time.sleep(0.3)
         assert worker.request("train", **slice_)["idle_cpu_seconds"] < 0.01
+
+
+@pytest.mark.parametrize("holds_itself", [False, True])
+def test_a_network_is_gone_before_the_next_is_built(holds_itself: bool) -> None:
+    earlier: list[weakref.ref[Any]] = []
+
+    class Watched(fake_adapter.Fake):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.own = self if holds_itself else None  # as torch.compile's and Keras' do
+            assert not any(each() for each in earlier)
+            earlier.append(weakref.ref(self))
+
+    worker = Worker()
+    worker.kind = Watched
+    gc.disable()  # nothing else is to collect it meanwhile
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "1")
+            for _ in range(3):
+                worker.build(to_json(NETWORKS["lenet"]()), Training().to_json(), WHERE)
+    finally:
+        gc.enable()
+    assert len(earlier) == 3 and earlier[-1]() is worker.adapter
