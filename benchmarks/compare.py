@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks import tables
 from benchmarks.errors import BadInput, Parser
+from benchmarks.record import short
 from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read
 from benchmarks.timing.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
 
@@ -364,7 +365,7 @@ def notes(a: Run, b: Run, rows: Sequence[Row], limit: float) -> list[str]:
         told.append(f"By the baseline's twin, differences under {visible:.1%} were invisible.")
     for name, run in (("A", a), ("B", b)):
         commit = run.facts.get("commit")
-        parts = [run.path.name, *([f"commit {commit[:12]}"] if commit else []), run.facts.get("began", "")[:10]]
+        parts = [run.path.name, *([f"commit {short(commit)}"] if commit else []), run.facts.get("began", "")[:10]]
         told.append(f"{name} is {', '.join(filter(None, parts))}.")
     return told
 

@@ -188,18 +188,32 @@ def gpu() -> str | None:
     return lines[0] if answer.returncode == 0 and lines else None
 
 
-def commit() -> str | None:
-    """The checkout's commit, `+` where files differ from it; None where this is no checkout."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def commit(root: Path = CHECKOUT) -> str | None:
+    """The checkout's commit, `+` where its code differs from it; None where `root` is no checkout of its own."""
+    git = ["git", "-C", str(root)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        head = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=False
+        )
+        if head.returncode:
+            return None
+        top, digest = head.stdout.splitlines()
+        if Path(top) != root:  # installed somewhere inside another project's
+            return None
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--", "frameworks", "benchmarks"],
             capture_output=True,
             text=True,
-            check=False,
+            check=True,
         )
     except FileNotFoundError:
         return None
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else None
+    return digest + "+" * bool(changed.stdout)
+
+
+def short(commit: str) -> str:
+    """As much of a commit as a table has room for, and its `+`."""
+    return commit.rstrip("+")[:12] + "+" * commit.endswith("+")

@@ -95,7 +95,7 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
         "launches": rows["launches"].iloc[-1],
         **spreads(*paired(group.of(last).rounds, group.of(group.baseline).rounds)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
-        "commit": (record.commit() or "none")[:12],
+        "commit": record.short(record.commit() or "none"),
     }
 
 

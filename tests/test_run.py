@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.record import Folder
+from benchmarks.record import Folder, commit, short
 from benchmarks.report import COLUMNS
 from benchmarks.run import main, run
 from tests.conftest import Bench, heed_interrupts
@@ -295,3 +295,26 @@ def test_a_finished_run_resumes_to_itself(done: tuple[Path, int, str, str]) -> N
     again = subprocess.run([*COMMAND, "--resume", str(done[0])], cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert (done[0] / "cells.jsonl").read_bytes() == before
+
+
+def test_a_record_says_where_the_code_was_no_commit(tmp_path: Path) -> None:
+    own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+
+    def git(*command: str) -> str:
+        done = subprocess.run(["git", "-C", tmp_path, *own, *command], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert commit(tmp_path) is None
+    for folder in ("frameworks", "benchmarks", "results"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file.py").write_text("1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "all")
+    head = git("rev-parse", "HEAD")
+    (tmp_path / "results" / "file.py").write_text("2\n")
+    assert commit(tmp_path) == head, "what was measured is not code"
+    (tmp_path / "frameworks" / "file.py").write_text("2\n")
+    assert commit(tmp_path) == f"{head}+"
+    assert short(f"{head}+") == head[:12] + "+" and short(head) == head[:12]
+    assert commit(tmp_path / "frameworks") is None, "installed within another project's checkout"
