@@ -1,6 +1,6 @@
 """Can `benchmarks.speed` tell a framework from itself, and from itself with 3 % more to do? A table in Markdown.
 
-    python -m experiments.aa --pairs 40 --budget 60s --out docs/aa.md
+    python -m experiments.aa --pairs 40 --budget 60s --threads 1 --out docs/aa.md
 
 Each pair is two runs, LeNet in PyTorch, training; meanwhile a second process loads one core at random. `A/A` runs are
 PyTorch and its twin: they differ where the interval leaves out 1. `3 % slower` runs have an adapter beside them that
@@ -33,7 +33,7 @@ from benchmarks.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.progress import Show
 from benchmarks.tables import Row, markdown
 from benchmarks.timing.samples import paired
-from benchmarks.timing.statistics import Launches, noise_floor, verdict
+from benchmarks.timing.statistics import Launches, location, noise_floor, verdict
 from frameworks.registry import REALISATIONS, Realisation
 
 SHARE = 0.03
@@ -109,7 +109,7 @@ def spreads(mine: Launches, theirs: Launches) -> dict[str, float]:
     errors = [stats.bootstrap((logs,), np.median, method="basic", rng=stream).standard_error for logs in rounds]
     explained = np.sqrt(np.mean(np.square(errors)))
     return {
-        "spread": round(100 * float(np.std([np.median(logs) for logs in rounds], ddof=1)), 3),
+        "spread": round(100 * float(np.std([location(*launch) for launch in zip(mine, theirs)], ddof=1)), 3),
         "explained": round(100 * float(explained), 3),
     }
 

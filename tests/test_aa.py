@@ -69,6 +69,7 @@ def test_runs_that_are_kept_are_not_made_again(
 
     def finding(request: speed.Request, _: Path) -> dict[str, object]:
         made.append(request.frameworks)
+        assert set(request.pythons) == {"slower"} & set(request.frameworks.split(",")), "it is in no extra"
         return {name: line()[name] for name in aa.COLUMNS[4:]}
 
     def ask(pairs: int, threads: int, *more: str) -> str:

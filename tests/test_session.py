@@ -180,7 +180,7 @@ def test_a_network_is_gone_before_the_next_is_built(holds_itself: bool) -> None:
     class Watched(fake_adapter.Fake):
         def __init__(self, *given: Any) -> None:
             super().__init__(*given)
-            self.own = self if holds_itself else None  # as torch.compile's and Keras' do
+            self.own = self if holds_itself else None
             assert not any(each() for each in earlier)
             earlier.append(weakref.ref(self))
 

@@ -32,7 +32,7 @@ def rotated(runners: Sequence[T], launch: int) -> list[T]:
     Forth and back, the first and the last follow themselves in every second round, and find their data in the caches;
     those between never do. So everyone has every place.
     """
-    start = launch % max(len(runners), 1)
+    start = launch % len(runners)
     return [*runners[start:], *runners[:start]]
 
 
