@@ -38,7 +38,8 @@ ALL = (
 CHOICES = {
     "torch": (
         Without("channels last in memory", "Contiguous"),
-        Without("fused optimisers", "PlainOptimizer"),
+        Without("SGD array by array, not fused", "Fused"),
+        Without("padding by the pooling layer", "PaddedBefore"),
         *ALL,
     ),
     "mxnet": (
@@ -48,6 +49,7 @@ CHOICES = {
     ),
     "keras": (
         Without("a graph for a slice, not for a step", "StepByStep"),
+        Without("operations side by side", "OneAtATime"),
         *ALL,
     ),
 }

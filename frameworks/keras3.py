@@ -11,6 +11,7 @@ optimisers     the velocity holds the rate, epsilon stands inside the bias corre
                written on TensorFlow's fused updates, where a float32 second moment is off by 1.3e-5, see `adam`.
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
+threads        are as many for an operation as for operations side by side: TensorFlow's way with as many cores.
 
 Threads and device are the process's, settled with TensorFlow's first operation.
 Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA. In mode "xla" each step inside that loop
@@ -222,7 +223,7 @@ def settle(setting: Setting) -> None:
         raise Unavailable(f"this build of TensorFlow, {tf.__version__}, sees no CUDA device")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)  # each operation has all the threads to itself
+        tf.config.threading.set_inter_op_parallelism_threads(setting.threads)
         tf.config.set_visible_devices(gpus[:1], "GPU")
         for gpu in gpus[:1]:
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -374,15 +374,13 @@ def update_by_operators(
         nd.nag_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=rate, out=weight)
     elif rule.rate_inside:
         nd.sgd_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=rate, wd=decay, out=weight)
-    elif rule.nesterov:  # sgd_update(y, x, lr=a, wd=b) is y = (1 - a b) y - a x
+    else:  # sgd_update(y, x, lr=a, wd=b) is y = (1 - a b) y - a x
         if decay:
             nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
         nd.sgd_update(*slots, gradient, lr=-1, wd=rule.momentum - 1, out=slots[0])
-        nd.sgd_update(gradient, *slots, lr=-rule.momentum, out=gradient)
-        nd.sgd_update(weight, gradient, lr=rate, out=weight)
-    else:  # at a rate of -1 the velocity is the spec's; the weight that comes with it is thrown away
-        nd.sgd_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=-1, wd=decay, out=gradient)
-        nd.sgd_update(weight, *slots, lr=rate, out=weight)
+        if rule.nesterov:
+            nd.sgd_update(gradient, *slots, lr=-rule.momentum, out=gradient)
+        nd.sgd_update(weight, *([gradient] if rule.nesterov else slots), lr=rate, out=weight)
 
 
 def update_by_arithmetic(
@@ -419,7 +417,7 @@ def update_by_arithmetic(
 
 # What MXNet does where nobody says otherwise.
 NATIVE = Native(
-    rate_inside=Own(True, "mxnet.optimizer.SGD", "sgd_mom_update at rate -1, then sgd_update"),
+    rate_inside=Own(True, "mxnet.optimizer.SGD", "sgd_update of the velocity, then of the weight"),
     epsilon=Own(1e-8, "mxnet.optimizer.Adam, epsilon"),
     epsilon_hat=Own(True, "mxnet.optimizer.Adam", "adam_update's epsilon times sqrt(1 - beta2^t)"),
     decoupled=Own(False, "mxnet.optimizer.Optimizer, wd"),

@@ -1,12 +1,12 @@
 """PyTorch. How it differs from the spec, and what is done about it:
 
 batch norm     the running variance takes the batch's unbiased variance: declared as a departure.
-pooling        takes symmetric padding only: other padding is a `pad` of its own.
+pooling        takes symmetric padding of at most half a window: other padding is a `pad` of its own.
 average pool   padding that does not count: the sum of a window, divided by the window's own count.
 LRN            the window and the division by its size are the spec's.
-optimisers     are the fused ones: one pass over the memory. They have neither the rate inside the velocity nor epsilon
-               inside the bias correction, and SGD no decoupled decay: a group's options and gradients are settled so
-               that its step comes to the spec's.
+optimisers     are the fused ones, but for SGD on a CPU, where array by array is faster. They have neither the rate
+               inside the velocity nor epsilon inside the bias correction, and SGD no decoupled decay: a group's
+               options and gradients are settled so that its step comes to the spec's.
 weight decay   acts on all parameters of a group: weights are one group, the others another.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
@@ -132,7 +132,8 @@ def build(node: Node) -> list[nn.Module]:
             conv = nn.Conv2d(node.input[0], layer.channels, pair(layer.kernel), pair(layer.stride), **options)
             return [*pad(before, 0.0), conv]
         case spec.MaxPool():
-            return [*pad(sides(layer.padding), -torch.inf), nn.MaxPool2d(pair(layer.kernel), pair(layer.stride))]
+            own, before = pooled(layer)
+            return [*pad(before, -torch.inf), nn.MaxPool2d(pair(layer.kernel), pair(layer.stride), own)]
         case spec.AvgPool():
             return average(node, layer)
         case spec.GlobalAvgPool():
@@ -198,12 +199,18 @@ def symmetric(padding: Sides) -> tuple[tuple[int, int], Sides]:
     return ((top, left), nothing) if (top, left) == (bottom, right) else ((0, 0), padding)
 
 
+def pooled(layer: spec.MaxPool | spec.AvgPool) -> tuple[tuple[int, int], Sides]:
+    """The same of a pooling layer, which takes no more than half a window."""
+    own, before = symmetric(sides(layer.padding))
+    if any(2 * side > window for side, window in zip(own, pair(layer.kernel))):
+        return (0, 0), sides(layer.padding)
+    return own, before
+
+
 def average(node: Node, layer: spec.AvgPool) -> list[nn.Module]:
     kernel, stride = pair(layer.kernel), pair(layer.stride)
     if layer.count_padding:
-        own, before = symmetric(sides(layer.padding))
-        if any(2 * side > window for side, window in zip(own, kernel)):  # more than nn.AvgPool2d takes
-            own, before = (0, 0), sides(layer.padding)
+        own, before = pooled(layer)
         return [*pad(before, 0.0), nn.AvgPool2d(kernel, stride, own)]
     counts = window_counts(node.input, kernel, stride, layer.padding).astype(float)
     total = nn.AvgPool2d(kernel, stride, divisor_override=1)
@@ -313,7 +320,7 @@ class PyTorch(Adapter):
             "mode": "torch.compile" if hasattr(self._forward, "__wrapped__") else "eager",
             "threads": str(torch.get_num_threads()),
             "layout": "channels last",
-            "optimiser": "fused",
+            "optimiser": "fused" if self._fused() else "array by array",
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
             "cudnn autotune": str(torch.backends.cudnn.benchmark),
             "vector library": torch.backends.cpu.get_cpu_capability(),
@@ -432,9 +439,14 @@ class PyTorch(Adapter):
         others = [tensor for name, tensor in trained.items() if not self.training.decay(name)]
         groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": others, "weight_decay": 0.0}]
         if isinstance(rule, SGD):
-            return torch.optim.SGD(groups, lr=0.0, momentum=rule.momentum, nesterov=rule.nesterov, fused=True)
+            options = {"momentum": rule.momentum, "nesterov": rule.nesterov}
+            return torch.optim.SGD(groups, lr=0.0, fused=self._fused(), **options)
         kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
-        return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
+        return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=self._fused())
+
+    def _fused(self) -> bool:
+        """Whether a step is one pass over the memory. With SGD on a CPU that is slower: docs/performance.md."""
+        return self.device.type == "cuda" or not isinstance(self.training.optimizer, SGD)
 
     def _slots(self) -> dict[str, Tensor]:
         """The optimiser's own arrays by canonical name."""

@@ -76,7 +76,6 @@ class Bare(Loop):
     """The tutorials' training loop on tensors that are in memory."""
 
     layout = torch.contiguous_format
-    fused: bool | None = True
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
@@ -88,7 +87,7 @@ class Bare(Loop):
                 nn.init.xavier_uniform_(module.weight)
         self.arrays = {name: (tuple(array.shape), True) for name, array in self.net.named_parameters()}
         momentum = training.optimizer.momentum if isinstance(training.optimizer, SGD) else 0.0
-        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.9, momentum=momentum, fused=self.fused)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.9, momentum=momentum)
         self.loss = nn.CrossEntropyLoss()
         self.data: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -170,8 +169,6 @@ class Article(Bare):
 
     It draws its own order, and runs in the environment as it is: spinning threads, the system's allocator.
     """
-
-    fused = None
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.pictures = {**getattr(self, "pictures", {}), split: Pictures(np.array(images), np.array(labels))}

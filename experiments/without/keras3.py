@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from frameworks.adapter import Array, Trained
+from frameworks.adapter import Array, Setting, Trained
 from frameworks.keras3 import Keras3
+from frameworks.spec import Network
+from frameworks.training import Training
+
+
+class OneAtATime(Keras3):
+    """No two operations side by side."""
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        super().__init__(network, training, setting)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 class StepByStep(Keras3):

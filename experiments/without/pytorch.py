@@ -7,7 +7,7 @@ import torch
 from frameworks import pytorch
 from frameworks.adapter import Setting
 from frameworks.pytorch import PyTorch
-from frameworks.spec import Network
+from frameworks.spec import Network, sides
 from frameworks.training import Training
 
 
@@ -19,11 +19,16 @@ class Contiguous(PyTorch):
         super().__init__(network, training, setting)
 
 
-class PlainOptimizer(PyTorch):
-    """`torch.optim` as it is where nobody asks for anything: on a CPU array by array, term by term."""
+class Fused(PyTorch):
+    """SGD in one pass over the memory, as Adam has it."""
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        optimizer = super()._new_optimizer()
-        for group in optimizer.param_groups:
-            group["fused"] = False
-        return optimizer
+    def _fused(self) -> bool:
+        return True
+
+
+class PaddedBefore(PyTorch):
+    """What a pooling layer could pad by itself is an operation of its own."""
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        pytorch.pooled = lambda layer: ((0, 0), sides(layer.padding))
+        super().__init__(network, training, setting)
