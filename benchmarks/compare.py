@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import tables
 from benchmarks.errors import BadInput, Parser
 from benchmarks.record import short
-from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read
+from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read, together
 from benchmarks.timing.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
 
 MARGIN = 0.005  # half a point of accuracy
@@ -133,6 +133,7 @@ class Baseline:
 
     before: Work
     after: Work
+    yardsticks: tuple[Rounds, Rounds]  # what it took before and after, its twin beside it counted in
     floor: Floor
 
 
@@ -143,12 +144,15 @@ def baseline(a: Run, b: Run, work: Work) -> Baseline | None:
     after = next((one for one in b.works if one.key == first.key), None)
     if after is None:
         return None
-    twins = []
-    for run, base in ((a, first), (b, after)):
-        twin = next((one for one in run.twins if one.key == base.key), None)
-        ratio = launches_ratio(*paired(twin.rounds, base.rounds)) if twin else None
-        twins += [ratio] if ratio else []
-    return Baseline(first, after, noise_floor(*twins))
+    both = [(base.rounds, _twin(run, base)) for run, base in ((a, first), (b, after))]
+    ratios = [launches_ratio(*paired(twin, own)) for own, twin in both]
+    before, now = (together(own, twin) for own, twin in both)
+    return Baseline(first, after, (before, now), noise_floor(*(ratio for ratio in ratios if ratio)))
+
+
+def _twin(run: Run, base: Work) -> Rounds:
+    """What the baseline's twin took; nothing where it had none."""
+    return next((one.rounds for one in run.twins if one.key == base.key), {})
 
 
 def _beside(work: Work) -> tuple[Any, ...]:
@@ -169,9 +173,9 @@ def judged(a: Run, b: Run, mine: Work, other: Work, limit: float) -> dict[str, A
     calibration = (a.calibration, b.calibration) if same_work else ({}, {})
     routes = {"the calibration worker": through(mine.rounds, other.rounds, *calibration)}
     if base and base.before is not mine and base.before.versions == base.after.versions:
-        own = through(base.before.rounds, base.after.rounds, *calibration)
+        own = through(*base.yardsticks, *calibration)
         if own is None or verdict(own, floor) in ("same", None):  # one that has moved is no yardstick
-            routes[base.before.name] = through(mine.rounds, other.rounds, base.before.rounds, base.after.rounds)
+            routes[base.before.name] = through(mine.rounds, other.rounds, *base.yardsticks)
     found = {name: ratio for name, ratio in routes.items() if ratio}
     absolute = _absolute(mine, other)
     if not found:

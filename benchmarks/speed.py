@@ -350,10 +350,11 @@ class Speed:
 
     def narrow(self, group: Sequence[Timed]) -> bool:
         """Is every ratio to the baseline known well enough?"""
-        measured = speed_report.read(self.folder)
-        baseline = _baseline(group, self.request)
-        others = [timed for timed in group if timed != baseline and timed.cell not in self.over]
-        ratios = [speed_report.ratio(measured[timed.cell], measured[baseline.cell]) for timed in others]
+        cells = {timed.cell for timed in group}
+        found = next(each for each in speed_report.comparisons(self.folder) if each.baseline["cell"] in cells)
+        others = [job for job in found.jobs if job is not found.baseline and job["cell"] not in self.over]
+        twins = [] if found.twin is None or found.twin["cell"] in self.over else [found.twins]
+        ratios = [*map(found.ratio, others), *twins]
         return bool(ratios) and all(
             one and one.low and one.high and one.high / one.low <= (1 + NARROW) ** 2 for one in ratios
         )

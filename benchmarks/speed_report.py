@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed_report results/20261121-speed-lenet
 
-writes them again. A ratio is taken within rounds and its interval over launches; a launch's first slices, up to the
-point that `samples.steady` finds, count for neither.
+writes them again. A ratio is taken within rounds, to what the baseline and its twin took there, and its interval over
+launches; a launch's first slices, up to the point that `samples.steady` finds, count for neither.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.record import Folder
 from benchmarks.tables import Row, markdown, per_second, table
 from benchmarks.timing import honesty, roofline
 from benchmarks.timing.roofline import Cost, Roof
-from benchmarks.timing.samples import Rounds, paired, steady
+from benchmarks.timing.samples import Rounds, paired, steady, together
 from benchmarks.timing.statistics import (
     Estimate,
     Floor,
@@ -109,11 +109,6 @@ def read(folder: Folder) -> dict[str, Measured]:
     return cells
 
 
-def ratio(mine: Measured, theirs: Measured) -> Estimate | None:
-    """How many times faster `mine` is, from the rounds in which both were steady; None where they shared none."""
-    return launches_ratio(*paired(mine.rounds, theirs.rounds))
-
-
 @dataclass(frozen=True)
 class Comparison:
     """The cells that took turns, with what was measured of each; the baseline's twin is apart."""
@@ -126,13 +121,24 @@ class Comparison:
     def of(self, job: dict[str, Any]) -> Measured:
         return self.measured.get(job["cell"]) or Measured()
 
+    @cached_property
+    def yardstick(self) -> Rounds:
+        """What the baseline took: both of its workers together."""
+        own = self.of(self.baseline).rounds
+        return together(own, self.of(self.twin).rounds) if self.twin else own
+
     def ratio(self, job: dict[str, Any]) -> Estimate | None:
-        return Estimate(1.0) if job is self.baseline else ratio(self.of(job), self.of(self.baseline))
+        """How many times faster than the baseline, from the rounds in which both were steady; None for no such."""
+        if job is self.baseline:
+            return Estimate(1.0)
+        return launches_ratio(*paired(self.of(job).rounds, self.yardstick))
 
     @property
     def twins(self) -> Estimate | None:
         """How many times faster the baseline is than itself."""
-        return ratio(self.of(self.twin), self.of(self.baseline)) if self.twin else None
+        if self.twin is None:
+            return None
+        return launches_ratio(*paired(self.of(self.twin).rounds, self.of(self.baseline).rounds))
 
     @property
     def floor(self) -> Floor | None:

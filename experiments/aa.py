@@ -93,7 +93,7 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
-        **spreads(*paired(group.of(last).rounds, group.of(group.baseline).rounds)),
+        **spreads(*paired(group.of(last).rounds, group.of(group.baseline).rounds if alone else group.yardstick)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": record.short(record.commit() or "none"),
     }

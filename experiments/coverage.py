@@ -193,7 +193,7 @@ def decisions() -> Iterator[tuple[str, ...]]:
             cells = []
             for slower in (1.0, 1.03):
                 base, twin, other = measured(200, launches, rounds // launches, size, [1.0, 1.0, slower], tau)
-                ratios = [chosen(x, y) for x, y in zip(other, base)]
+                ratios = [chosen(x, y) for x, y in zip(other, np.sqrt(base * twin))]
                 floors = [noise_floor(chosen(x, y)) for x, y in zip(twin, base)]
                 alone = np.mean([statistics.verdict(ratio, noise_floor()) != "same" for ratio in ratios])
                 both = np.mean([statistics.verdict(r, f) != "same" for r, f in zip(ratios, floors)])

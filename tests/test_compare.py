@@ -176,6 +176,28 @@ def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
     assert [len(one) for one in mine] == [len(one) for one in theirs]
 
 
+def test_the_twin_makes_the_baseline_a_better_yardstick() -> None:
+    """Where the twin has a round the two take its geometric mean; of noise alike on all, a ratio has three quarters."""
+    own = {1: {0: 4.0, 1: 1.0}, 2: {0: 3.0}}
+    assert samples.together(own, {1: {0: 9.0}}) == {1: {0: pytest.approx(6.0), 1: 1.0}, 2: {0: 3.0}}
+    stream = np.random.default_rng(0)
+    mine, base, twin = ({1: dict(enumerate(np.exp(stream.normal(0, 0.05, 20_000))))} for _ in range(3))
+    alone, both = (
+        np.var([np.log(theirs[1][number] / seconds) for number, seconds in mine[1].items()])
+        for theirs in (base, samples.together(base, twin))
+    )
+    assert both / alone == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
+    """Where the twin alone is slower in B, by 4 %, what was not touched is faster than the yardstick by half of it."""
+    a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
+    for launch in b.twins[0].rounds.values():
+        launch |= {number: 1.04 * seconds for number, seconds in launch.items()}
+    found = {row.framework: row for row in compare(a, b, 0.05)}["mxnet"].baseline
+    assert found and found.value == pytest.approx(1.04**0.5, rel=1e-6)
+
+
 def test_warm_up_is_left_out() -> None:
     rounds = {1: {number: 1.0 + 0.001 * (number % 3) + (number < 5) for number in range(30)}}
     steady = {1: {number: 1.0 for number in range(30)}}

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -398,6 +399,21 @@ def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text, value", [("60s", 60), ("1.5m", 90), ("2h", 7200), ("7", 7)])
 def test_a_budget_has_a_unit(text: str, value: float) -> None:
     assert speed.seconds(text) == value
+
+
+def test_a_report_holds_a_framework_against_both_workers_of_the_baseline(tmp_path: Path) -> None:
+    """The baseline takes 1.0 s a picture and its twin 1.21 s: what takes 1.1 s is as fast as they are."""
+    kind = {"net": "n", "what": "train", "batch_size": 1, "threads": 1, "precision": "float32"}
+    cells = {"base": 1.0, "mine": 1.1, "twin": 1.21}
+    jobs = [{"cell": cell, "baseline": cell == "base", "twin": cell == "twin", **kind} for cell in cells]
+    folder = Folder(tmp_path)
+    folder.write_run({"kind": "speed", "jobs": jobs})
+    for cell, which, number in product(cells, range(1, 4), range(9)):
+        slice_ = {"launch": which, "round": number, "pictures": 1, "seconds": cells[cell] * (1 + number % 2)}
+        folder.append(cell, "slice", **slice_)
+    (group,) = speed_report.comparisons(folder)
+    ratio, twins = group.ratio(jobs[1]), group.twins
+    assert ratio and ratio.value == pytest.approx(1.0) and twins and twins.value == pytest.approx(1 / 1.21)
 
 
 def test_a_folder_of_another_kind_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

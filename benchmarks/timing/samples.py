@@ -6,6 +6,7 @@ run of `benchmarks.run` is a round; its seeds are launches of the same work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,18 @@ def paired(mine: Rounds, theirs: Rounds) -> tuple[Launches, Launches]:
         if rounds:
             pairs.append([[one[launch][number] for number in rounds] for one in (mine, theirs)])
     return [one for one, _ in pairs], [other for _, other in pairs]
+
+
+def together(rounds: Rounds, twin: Rounds) -> Rounds:
+    """What a program and its twin took in each round, their geometric mean: two are a better measure than one.
+
+    Of two workers alike the mean has half the variance, so a ratio to it has three quarters of what it had. Rounds that
+    the twin lacks are the program's own.
+    """
+    return {
+        launch: {number: math.sqrt(own * twin.get(launch, {}).get(number, own)) for number, own in numbers.items()}
+        for launch, numbers in rounds.items()
+    }
 
 
 def steady(rounds: Mapping[int, float]) -> int:
