@@ -20,7 +20,7 @@ from benchmarks.proof import certified
 from benchmarks.rates import CONSTANT, Schedule
 from benchmarks.record import Folder, History
 from benchmarks.session import Session
-from benchmarks.timing import schedule
+from benchmarks.timing import cores, schedule
 from frameworks import weights
 from frameworks.adapter import Array
 from frameworks.registry import Realisation
@@ -107,6 +107,8 @@ class Cell:
         )
         filled = self.session.request("set_weights", path=str(self._weights()))
         loaded = [self._load("train", self._images("train")), self._load("test", self._images("test"))]
+        kept = cores.chosen(job.seed + 1, job.threads) if job.device == "cpu" else []
+        cores.keep(self.session.process.pid, kept)
         self.folder.append(
             job.cell,
             "start",
@@ -116,6 +118,7 @@ class Cell:
             departures=built["departures"],
             certificate=job.certificate(started["file"], started["versions"]),
             **counted(built["arrays"]),
+            cores=kept,
             import_seconds=started["seconds"],
             import_memory=started["resident"],
             build_seconds=built["seconds"] + filled["seconds"],

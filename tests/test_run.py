@@ -19,6 +19,7 @@ import pytest
 from benchmarks.record import Folder, commit, short
 from benchmarks.report import COLUMNS
 from benchmarks.run import main, run
+from benchmarks.timing import cores
 from tests.conftest import Bench, heed_interrupts
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +115,11 @@ def test_the_record_says_what_was_run(done: tuple[Path, int, str, str]) -> None:
     assert len(job["spec_sha256"]) == len(job["weights_sha256"]) == 64
     assert 0 <= run_["others"] <= 1
     assert not (done[0] / "checkpoints").exists()
+
+
+def test_the_workers_of_a_seed_have_the_same_cores_as_many_as_threads(done: tuple[Path, int, str, str]) -> None:
+    kept = {line["cell"]: line["cores"] for line in Folder(done[0]).lines() if line["event"] == "start"}
+    assert kept == {f"lenet.{name}.{seed}": cores.chosen(seed + 1, 1) for name in ("torch", "mxnet") for seed in (0, 1)}
 
 
 @pytest.mark.parametrize("name", ["report.md", "report.html", "report.csv", "curves.csv"])

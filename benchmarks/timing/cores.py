@@ -1,5 +1,7 @@
 """Which cores the workers of a launch have: all of them the same, as many as threads; those of the next launch others.
 
+In `benchmarks.run` a seed counts as a launch.
+
 The cores of a shared machine are not alike: for a whole launch the same program took a third longer on one of them.
 Left to the system, twins can live on different cores, and differ.
 """
