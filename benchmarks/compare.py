@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import tables
 from benchmarks.errors import BadInput, Parser
 from benchmarks.record import short
-from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read, together
+from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read, yardsticks
 from benchmarks.timing.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
 
 MARGIN = 0.005  # half a point of accuracy
@@ -133,7 +133,7 @@ class Baseline:
 
     before: Work
     after: Work
-    yardsticks: tuple[Rounds, Rounds]  # what it took before and after, its twin beside it counted in
+    yardsticks: tuple[list[Rounds], list[Rounds]]  # its workers before and after
     floor: Floor
 
 
@@ -146,7 +146,7 @@ def baseline(a: Run, b: Run, work: Work) -> Baseline | None:
         return None
     both = [(base.rounds, _twin(run, base)) for run, base in ((a, first), (b, after))]
     ratios = [launches_ratio(*paired(twin, own)) for own, twin in both]
-    before, now = (together(own, twin) for own, twin in both)
+    before, now = (yardsticks(own, twin) for own, twin in both)
     return Baseline(first, after, (before, now), noise_floor(*(ratio for ratio in ratios if ratio)))
 
 
@@ -160,9 +160,11 @@ def _beside(work: Work) -> tuple[Any, ...]:
     return tuple(part for name, part in zip(KEY, work.key) if name not in ("framework", "mode"))
 
 
-def through(before: Rounds, after: Rounds, yardstick_before: Rounds, yardstick_after: Rounds) -> Estimate | None:
-    """The ratio of speeds, each run's against its own yardstick."""
-    return runs_ratio(paired(after, yardstick_after), paired(before, yardstick_before))
+def through(
+    before: Rounds, after: Rounds, yardsticks_before: Sequence[Rounds], yardsticks_after: Sequence[Rounds]
+) -> Estimate | None:
+    """The ratio of speeds, each run's against its own yardsticks."""
+    return runs_ratio(paired(after, *yardsticks_after), paired(before, *yardsticks_before))
 
 
 def judged(a: Run, b: Run, mine: Work, other: Work, limit: float) -> dict[str, Any]:
@@ -170,10 +172,10 @@ def judged(a: Run, b: Run, mine: Work, other: Work, limit: float) -> dict[str, A
     base = baseline(a, b, mine)
     floor = base.floor if base else Floor()
     same_work = a.facts.get("calibration") == b.facts.get("calibration")
-    calibration = (a.calibration, b.calibration) if same_work else ({}, {})
+    calibration = ([a.calibration], [b.calibration]) if same_work else ([{}], [{}])
     routes = {"the calibration worker": through(mine.rounds, other.rounds, *calibration)}
     if base and base.before is not mine and base.before.versions == base.after.versions:
-        own = through(*base.yardsticks, *calibration)
+        own = through(base.before.rounds, base.after.rounds, *calibration)
         if own is None or verdict(own, floor) in ("same", None):  # one that has moved is no yardstick
             routes[base.before.name] = through(mine.rounds, other.rounds, *base.yardsticks)
     found = {name: ratio for name, ratio in routes.items() if ratio}

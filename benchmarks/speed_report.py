@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed_report results/20261121-speed-lenet
 
-writes them again. A ratio is taken within rounds, to what the baseline and its twin took there, and its interval over
-launches; a launch's first slices, up to the point that `samples.steady` finds, count for neither.
+writes them again. A ratio is taken within rounds, to the baseline and to its twin, and its interval over launches; a
+launch's first slices, up to the point that `samples.steady` finds, count for neither.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.record import Folder
 from benchmarks.tables import Row, markdown, per_second, table
 from benchmarks.timing import honesty, roofline
 from benchmarks.timing.roofline import Cost, Roof
-from benchmarks.timing.samples import Rounds, paired, steady, together
+from benchmarks.timing.samples import Rounds, paired, steady, yardsticks
 from benchmarks.timing.statistics import (
     Estimate,
     Floor,
@@ -121,17 +121,16 @@ class Comparison:
     def of(self, job: dict[str, Any]) -> Measured:
         return self.measured.get(job["cell"]) or Measured()
 
-    @cached_property
-    def yardstick(self) -> Rounds:
-        """What the baseline took: both of its workers together."""
-        own = self.of(self.baseline).rounds
-        return together(own, self.of(self.twin).rounds) if self.twin else own
+    @property
+    def yardsticks(self) -> list[Rounds]:
+        """What the baseline's workers took: its own, and its twin."""
+        return yardsticks(self.of(self.baseline).rounds, self.of(self.twin).rounds if self.twin else {})
 
     def ratio(self, job: dict[str, Any]) -> Estimate | None:
         """How many times faster than the baseline, from the rounds in which both were steady; None for no such."""
         if job is self.baseline:
             return Estimate(1.0)
-        return launches_ratio(*paired(self.of(job).rounds, self.yardstick))
+        return launches_ratio(*paired(self.of(job).rounds, *self.yardsticks))
 
     @property
     def twins(self) -> Estimate | None:

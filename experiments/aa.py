@@ -93,23 +93,23 @@ def finding(request: speed.Request, out: Path) -> dict[str, object]:
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
-        **spreads(*paired(group.of(last).rounds, group.of(group.baseline).rounds if alone else group.yardstick)),
+        **spreads(*paired(group.of(last).rounds, *([group.of(group.baseline).rounds] if alone else group.yardsticks))),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": record.short(record.commit() or "none"),
     }
 
 
-def spreads(mine: Launches, theirs: Launches) -> dict[str, float]:
+def spreads(mine: Launches, *theirs: Launches) -> dict[str, float]:
     """The standard deviation of the launches' ratios in per cent, and what it would be if launches were alike.
 
     explained: from the bootstrap (Efron 1979) of each launch's rounds, the root of the launches' mean variance.
     """
-    rounds = [np.log(theirs_) - np.log(mine_) for mine_, theirs_ in zip(mine, theirs)]
-    stream = np.random.default_rng(0)
-    errors = [stats.bootstrap((logs,), np.median, method="basic", rng=stream).standard_error for logs in rounds]
+    launches, stream = list(zip(mine, *theirs)), np.random.default_rng(0)
+    how = {"paired": True, "vectorized": False, "n_resamples": 2_000, "method": "basic", "rng": stream}
+    errors = [stats.bootstrap(launch, location, **how).standard_error for launch in launches]
     explained = np.sqrt(np.mean(np.square(errors)))
     return {
-        "spread": round(100 * float(np.std([location(*launch) for launch in zip(mine, theirs)], ddof=1)), 3),
+        "spread": round(100 * float(np.std([location(*launch) for launch in launches], ddof=1)), 3),
         "explained": round(100 * float(explained), 3),
     }
 

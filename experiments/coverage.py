@@ -138,8 +138,8 @@ def pretested(a: Samples, b: Samples) -> Estimate:
     return all_slices(a, b) if stats.f_oneway(*logs).pvalue > 0.05 else chosen(a, b)
 
 
-def chosen(a: Samples, b: Samples) -> Estimate:
-    found = launches_ratio(a.tolist(), b.tolist())
+def chosen(mine: Samples, *theirs: Samples) -> Estimate:
+    found = launches_ratio(mine.tolist(), *(each.tolist() for each in theirs))
     assert found is not None
     return found
 
@@ -193,7 +193,7 @@ def decisions() -> Iterator[tuple[str, ...]]:
             cells = []
             for slower in (1.0, 1.03):
                 base, twin, other = measured(200, launches, rounds // launches, size, [1.0, 1.0, slower], tau)
-                ratios = [chosen(x, y) for x, y in zip(other, np.sqrt(base * twin))]
+                ratios = [chosen(*launches) for launches in zip(other, base, twin)]
                 floors = [noise_floor(chosen(x, y)) for x, y in zip(twin, base)]
                 alone = np.mean([statistics.verdict(ratio, noise_floor()) != "same" for ratio in ratios])
                 both = np.mean([statistics.verdict(r, f) != "same" for r, f in zip(ratios, floors)])

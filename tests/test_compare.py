@@ -176,17 +176,12 @@ def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
     assert [len(one) for one in mine] == [len(one) for one in theirs]
 
 
-def test_the_twin_makes_the_baseline_a_better_yardstick() -> None:
-    """Where the twin has a round the two take its geometric mean; of noise alike on all, a ratio has three quarters."""
-    own = {1: {0: 4.0, 1: 1.0}, 2: {0: 3.0}}
-    assert samples.together(own, {1: {0: 9.0}}) == {1: {0: pytest.approx(6.0), 1: 1.0}, 2: {0: 3.0}}
-    stream = np.random.default_rng(0)
-    mine, base, twin = ({1: dict(enumerate(np.exp(stream.normal(0, 0.05, 20_000))))} for _ in range(3))
-    alone, both = (
-        np.var([np.log(theirs[1][number] / seconds) for number, seconds in mine[1].items()])
-        for theirs in (base, samples.together(base, twin))
-    )
-    assert both / alone == pytest.approx(0.75, abs=0.02)
+def test_a_twin_that_was_not_in_every_launch_is_no_yardstick() -> None:
+    base, twin = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
+    assert samples.yardsticks(base, twin) == [base, twin]
+    assert samples.paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
+    assert samples.yardsticks(base, {1: twin[1]}) == samples.yardsticks(base, {}) == [base]
+    assert samples.paired(base, {}) == ([], [])
 
 
 def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ run of `benchmarks.run` is a round; its seeds are launches of the same work.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,27 +87,21 @@ def read(path: Path) -> Run:
     return _folder(path.parent) if (path.parent / "run.json").exists() else _report(path)
 
 
-def paired(mine: Rounds, theirs: Rounds) -> tuple[Launches, Launches]:
-    """What two workers took in the rounds that both had, launch by launch, after the warm-up of both."""
-    pairs = []
-    for launch in sorted(mine.keys() & theirs.keys()):
-        start = max(steady(mine[launch]), steady(theirs[launch]))
-        rounds = [number for number in sorted(mine[launch].keys() & theirs[launch].keys()) if number >= start]
-        if rounds:
-            pairs.append([[one[launch][number] for number in rounds] for one in (mine, theirs)])
-    return [one for one, _ in pairs], [other for _, other in pairs]
+def paired(*workers: Rounds) -> tuple[Launches, ...]:
+    """What each worker took in the rounds that all had, launch by launch, after the warm-up of all."""
+    launches = []
+    for launch in sorted(set.intersection(*(set(rounds) for rounds in workers))):
+        own = [rounds[launch] for rounds in workers]
+        start = max(map(steady, own))
+        shared = [number for number in sorted(set.intersection(*map(set, own))) if number >= start]
+        if shared:
+            launches.append([[rounds[number] for number in shared] for rounds in own])
+    return tuple(list(each) for each in zip(*launches)) if launches else tuple([] for _ in workers)
 
 
-def together(rounds: Rounds, twin: Rounds) -> Rounds:
-    """What a program and its twin took in each round, their geometric mean: two are a better measure than one.
-
-    Of two workers alike the mean has half the variance, so a ratio to it has three quarters of what it had. Rounds that
-    the twin lacks are the program's own.
-    """
-    return {
-        launch: {number: math.sqrt(own * twin.get(launch, {}).get(number, own)) for number, own in numbers.items()}
-        for launch, numbers in rounds.items()
-    }
+def yardsticks(baseline: Rounds, twin: Rounds) -> list[Rounds]:
+    """The workers that the others are held against: the baseline, and its twin where it was there in every launch."""
+    return [baseline, twin] if twin.keys() == baseline.keys() else [baseline]
 
 
 def steady(rounds: Mapping[int, float]) -> int:

@@ -49,41 +49,43 @@ def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | N
 # --- ratios over launches ---------------------------------------------------------------------------------------------
 
 
-def location(mine: Sequence[float], theirs: Sequence[float]) -> float:
+def location(mine: Sequence[float], *theirs: Sequence[float]) -> float:
     """The log of how many times faster `mine` is in one launch: the median over its rounds.
 
     mine, theirs: seconds a picture, paired by round. What loads a machine comes in bursts: where slices are short, one
     hits both of a round alike and cancels, and the few rounds in which it begins or ends are the median's to ignore
     (docs/slices.md). ValueError for no rounds, or seconds that are not above 0.
+    Of several `theirs`, workers of one program, the mean of the medians: where noise is alike on all, two leave
+    about two thirds of the variance. The median against their mean in each round would be biased, for noise is
+    skewed: only the difference of two workers is symmetric (tests/test_statistics.py).
     """
-    logs = np.log([theirs, mine]) if min([*mine, *theirs], default=0) > 0 else np.empty((2, 0))  # 2 x rounds
-    if not logs.size:
+    seconds = np.array([mine, *theirs])  # workers x rounds
+    if not seconds.size or seconds.min() <= 0:
         raise ValueError("a launch has at least one round, and seconds a picture are above 0")
-    return float(np.median(logs[0] - logs[1]))
+    logs = np.log(seconds)
+    return float(np.median(logs[1:] - logs[0], axis=1).mean())
 
 
-def launches_ratio(mine: Launches, theirs: Launches, confidence: float = 0.95) -> Estimate | None:
+def launches_ratio(mine: Launches, *theirs: Launches, confidence: float = 0.95) -> Estimate | None:
     """How many times faster `mine` is than `theirs`; None for no launches, no interval for a single one.
 
-    mine, theirs: seconds a picture, launches x rounds, paired by launch and by round. Two levels of chance, as in
-    Kalibera and Jones 2013: a launch has its own memory layout, and a round its own noise. The interval is Student's t
-    of the launches' locations, whose variance contains both levels, whatever their shares are. Resampling launches
-    cannot leave the range of a few: of three, it misses the truth a quarter of the time, and resampling their rounds
-    too mends that only where launches hardly differ (docs/statistics.md).
+    mine, theirs: seconds a picture, launches x rounds, paired by launch and by round; several as in `location`. Two
+    levels of chance, as in Kalibera and Jones 2013: a launch has its own memory layout, and a round its own noise. The
+    interval is Student's t of the launches' locations, whose variance contains both levels, whatever their shares are.
+    Resampling launches cannot leave the range of a few: of three, it misses the truth a quarter of the time, and
+    resampling their rounds too mends that only where launches hardly differ (docs/statistics.md).
     """
-    return geometric_mean([math.exp(location(a, b)) for a, b in zip(mine, theirs, strict=True)], confidence)
+    return geometric_mean([math.exp(location(*launch)) for launch in zip(mine, *theirs, strict=True)], confidence)
 
 
-def runs_ratio(
-    after: tuple[Launches, Launches], before: tuple[Launches, Launches], confidence: float = 0.95
-) -> Estimate | None:
+def runs_ratio(after: Sequence[Launches], before: Sequence[Launches], confidence: float = 0.95) -> Estimate | None:
     """How many times faster something is in one run than in another, each run measured against its own yardstick.
 
-    after, before: (mine, yardstick) of each run, as in `launches_ratio`. The runs were not interleaved; what they have
-    in common is the yardstick, and what moves it and `mine` alike cancels. The interval is Welch's 1947, over launches.
-    None where a run has no launch; no interval where one of them has a single one.
+    after, before: mine and the yardsticks of each run, as in `launches_ratio`. The runs were not interleaved; what they
+    have in common is the yardstick, and what moves it and `mine` alike cancels. The interval is Welch's 1947, over
+    launches. None where a run has no launch; no interval where one of them has a single one.
     """
-    found = [np.array([location(a, b) for a, b in zip(*run, strict=True)]) for run in (after, before)]
+    found = [np.array([location(*launch) for launch in zip(*run, strict=True)]) for run in (after, before)]
     if not all(map(len, found)):
         return None
     centre = float(found[0].mean() - found[1].mean())
