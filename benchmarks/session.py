@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,9 +54,10 @@ class WorkerFailed(Exception):
 class Session:
     """One living worker. `Unavailable` where the framework or the device cannot be had, `WorkerFailed` else.
 
+    Its folder for temporary files is its own, empty at first and gone with it: compilers, which keep there what they
+    have made, begin anew in every worker, and nothing is left of one that is ended.
+
     steady: the allocator and the waiting threads are set as above; False leaves both as the system has them.
-    temporary: the worker's folder for temporary files, where compilers keep what they have made: an empty one makes
-    them begin anew.
     environment: variables of this worker beside those of all.
     """
 
@@ -69,13 +71,13 @@ class Session:
         log: Path,
         timeout: float = 600.0,
         steady: bool = True,
-        temporary: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.timeout = timeout
         self.log = log
         self.sent = 0.0
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = tempfile.TemporaryDirectory(prefix="onespec-worker-", ignore_cleanup_errors=True)
         to_child, commands = os.pipe()
         answers, from_child = os.pipe()
         command = [str(python), "-c", _BOOTSTRAP, str(Path(frameworks.__file__).parent), str(to_child), str(from_child)]
@@ -86,7 +88,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(threads, steady, temporary) | dict(environment or {}),
+                env=_environment(threads, steady, self._temporary.name) | dict(environment or {}),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its workers
             )
         os.close(to_child)
@@ -129,6 +131,7 @@ class Session:
         if self._answers >= 0:
             os.close(self._answers)
             self._answers = -1
+        self._temporary.cleanup()
 
     def __enter__(self) -> Session:
         return self
@@ -166,11 +169,9 @@ def settings(steady: bool) -> dict[str, str]:
     return {**ours, **{name: os.environ[name] for name in (*STEADY_ALLOCATOR, *WAITING_THREADS) if name in os.environ}}
 
 
-def _environment(threads: int, steady: bool, temporary: Path | None) -> dict[str, str]:
+def _environment(threads: int, steady: bool, temporary: str) -> dict[str, str]:
     """The worker's environment: what makes it steady, the user's own before that, and what this worker is given."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    given = {**dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1"}
-    if temporary:
-        given["TMPDIR"] = str(temporary)
+    given = {**dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1", "TMPDIR": temporary}
     return {**settings(steady), **kept, **given}

@@ -317,7 +317,7 @@ def told(folder: Folder, form: Any = table) -> str:
     for group in comparisons(folder):
         rows = [_row(group, job) for job in group.jobs]
         parts += [f"## {group.title}", form(*_speeds(rows)), floor_in_words(group), form(*_times(rows))]
-        parts += ["\n".join(crossings)] if (crossings := list(_crossings(group))) else []
+        parts += ["\n".join(lines)] if (lines := [*_crossings(group), *_rates(rows)]) else []
         if run["request"].get("layers"):
             parts.append(form(*_layers(group)))
     return "\n\n".join([*parts, "## Ledger", form(*_ledger(folder)), *_notes(run)])
@@ -398,6 +398,17 @@ def _crossings(group: Comparison) -> Iterator[str]:
         yield f"- {early['framework']} starts sooner; {late['framework']} overtakes it {when}."
 
 
+def _rates(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What the rooflines are made of."""
+    rates = [
+        f"{row['framework']} {row['matmul_gflops']:,.0f} Gflop/s and {_number(row['copy_gbs'], ',.0f') or 'no'} GB/s"
+        for row in rows
+        if row.get("matmul_gflops")
+    ]
+    if rates:
+        yield f"- Best matrix product, and best copy that could be told: {'; '.join(rates)}."
+
+
 def _layers(group: Comparison) -> tuple[Row, list[Row]]:
     """Each layer's part of the bound, per framework: what the spec's operations and bytes take on its roofline."""
     roofs = {job["framework"]: roof_of(job, group.measured) for job in group.jobs}
@@ -444,7 +455,8 @@ def _notes(run: dict[str, Any]) -> list[str]:
         "- Examples/s: median of each launch's steady slices, geometric mean over launches with its 95 % interval. "
         "Relative speed: within rounds, with a 95 % interval over launches and rounds. All slices are in cells.jsonl.",
         "- Roofline: what the framework's own matrix products and copies allow a program that runs layer by layer; "
-        "shares of layers are shares of that bound, from the spec. Net MiB: the peak less that of importing.",
+        "shares of layers are shares of that bound, from the spec. What fuses layers, or multiplies less often than "
+        "the spec (Winograd's filters for 3 x 3 windows), can pass it. Net MiB: the peak less that of importing.",
         "- First step: of the built network, with what it compiles, anew in every launch. Step: the steady one.",
     ]
     return ["\n".join(lines)]

@@ -72,3 +72,9 @@ print(found)
         told, _ = process.communicate("\n")
     found = ast.literal_eval(told)
     assert len(found) >= 3 and all(each == {core} for each in found)
+
+
+def test_a_process_that_has_ended_is_passed_over() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    cores.keep(process.pid, [0])

@@ -348,6 +348,7 @@ def test_the_bound_is_the_slower_of_operations_and_bytes_layer_by_layer() -> Non
 def test_a_roof_is_the_best_of_its_sizes() -> None:
     raw = {"products": [[1, 10.0, 1.0], [2, 30.0, 2.0]], "copies": []}
     assert roofline.roof(raw) == Roof(15.0, None)
+    assert roofline.roof(raw | {"convolutions": [[1, 10.0, 0.5], [2, 30.0, 2.0]]}) == Roof(20.0, None)
 
 
 # --- what is not accepted ---------------------------------------------------------------------------------------------

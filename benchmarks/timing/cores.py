@@ -33,10 +33,14 @@ def chosen(launch: int, threads: int, topology: Path = TOPOLOGY) -> list[int]:
 
 
 def keep(process: int, cores: Sequence[int]) -> None:
-    """From now on the process's threads, and those that they start, run on these cores alone; none: as they are."""
-    for thread in os.listdir(f"/proc/{process}/task") if cores else ():
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
-            os.sched_setaffinity(int(thread), cores)
+    """From now on the process's threads, and those that they start, run on these cores alone; none: as they are.
+
+    Nothing is raised for a process that has ended: the next thing asked of it tells how.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for thread in os.listdir(f"/proc/{process}/task") if cores else ():
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(thread), cores)
 
 
 def _sharing(core: int, topology: Path) -> set[int]:

@@ -106,8 +106,6 @@ class Runner(ABC):
         """
         job, began = self.timed.job, time.monotonic()
         log = self.folder.path / "logs" / f"{self.timed.cell}.log"
-        temporary = self.work.weights.parent / f"{self.timed.cell}.{self.launch}"  # so that every launch compiles
-        temporary.mkdir()
         self.session = Session(
             python,
             realisation.module,
@@ -116,7 +114,6 @@ class Runner(ABC):
             log=log,
             timeout=self.timeout,
             steady=self.steady,
-            temporary=temporary,
         )
         started = self.session.receive()
         check = self.work.check

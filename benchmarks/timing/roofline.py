@@ -1,9 +1,10 @@
 """What a machine allows: the roofline of Williams, Waterman and Patterson 2009, per framework, network and layer.
 
 Both of its lines are measured in each framework with networks made from the spec, so that no framework needs code for
-it: four dense layers of n inputs on n pictures for the rate of matrix products; for the bandwidth a chain of ReLUs on a
-large input, nine of them less one, so that only what eight more passes over memory take is counted. The best of three
-sizes and of three calls counts, for whatever disturbs a machine only ever makes it slower.
+it. For the rate of matrix products n x n by n x n: four dense layers of n inputs on n pictures, and four convolutions
+of n maps with windows of one pixel on a picture of n, for the two can be another library's work, with another rate. For
+the bandwidth: a chain of ReLUs on a large input, nine of them less one, so that only what eight more passes over memory
+take is counted. The best of three sizes and of three calls counts, for what disturbs a machine only makes it slower.
 
 From the spec come the operations (two a multiply-add) and the bytes that move: every layer reads its input and its
 weights and writes its output. Training takes three such passes where there are weights (forward, backward by input,
@@ -57,13 +58,13 @@ class Roof:
 
 
 def measure(ask: Ask, setting: dict[str, Any], scratch: Path) -> dict[str, list[list[float]]]:
-    """Raw: `products` [n, operations, seconds] and `copies` [bytes, seconds], for each size."""
-    products, copies = [], []
+    """Raw: `products` and `convolutions` [n, operations, seconds], and `copies` [bytes, seconds], for each size."""
+    products, convolutions, copies = [], [], []
     for side in SIDES[setting["device"]]:
-        layers = [Dense(f"D{number}", side * side) for number in range(PRODUCTS)]
-        network = Network("product", (1, side, side), [Scale("pixels"), Flatten(), *layers])
-        seconds = _seconds(ask, network, side * side, setting, scratch)
-        products.append([side * side, 2.0 * network.multiply_adds * side * side, seconds])
+        n = side * side
+        for network, count, found in ((_products(side), n, products), (_convolutions(side), 1, convolutions)):
+            seconds = _seconds(ask, network, count, setting, scratch)
+            found.append([n, 2.0 * network.multiply_adds * count, seconds])
     itemsize = np.dtype(setting["precision"]).itemsize
     for mebi in MEBI_VALUES[setting["device"]]:
         few, many = (
@@ -73,7 +74,19 @@ def measure(ask: Ask, setting: dict[str, Any], scratch: Path) -> dict[str, list[
         moved = 2.0 * (COPIES[1] - COPIES[0]) * (mebi << 20) * itemsize
         if many - few > TOLD * many:
             copies.append([moved, many - few])
-    return {"products": products, "copies": copies}
+    return {"products": products, "convolutions": convolutions, "copies": copies}
+
+
+def _products(side: int) -> Network:
+    """Matrix products of so many inputs as a picture has pixels, on as many pictures."""
+    layers = [Dense(f"D{number}", side * side) for number in range(PRODUCTS)]
+    return Network("product", (1, side, side), [Scale("pixels"), Flatten(), *layers])
+
+
+def _convolutions(side: int) -> Network:
+    """The same products as convolutions, on one picture of as many maps as pixels; of the last, little comes back."""
+    layers = [Conv(f"C{number}", side * side, 1) for number in range(PRODUCTS)]
+    return Network("convolution", (side * side, side, side), [Scale("pixels"), *layers, GlobalAvgPool(), Flatten()])
 
 
 def _copies(mebi: int, passes: int) -> Network:
@@ -94,9 +107,10 @@ def _seconds(ask: Ask, network: Network, count: int, setting: dict[str, Any], sc
 
 
 def roof(raw: dict[str, Sequence[Sequence[float]]]) -> Roof:
-    """The best of the sizes."""
+    """The best of the sizes, and of products as dense layers and as convolutions: runs before these were have none."""
     bandwidths = [moved / seconds for moved, seconds in raw["copies"]]
-    return Roof(max(operations / seconds for _, operations, seconds in raw["products"]), max(bandwidths, default=None))
+    products = [*raw["products"], *raw.get("convolutions", ())]
+    return Roof(max(operations / seconds for _, operations, seconds in products), max(bandwidths, default=None))
 
 
 # --- what a network needs ---------------------------------------------------------------------------------------------
