@@ -59,12 +59,12 @@ class Roof:
 
 def measure(ask: Ask, setting: dict[str, Any], scratch: Path) -> dict[str, list[list[float]]]:
     """Raw: `products` and `convolutions` [n, operations, seconds], and `copies` [bytes, seconds], for each size."""
-    products, convolutions, copies = [], [], []
+    found: dict[str, list[list[float]]] = {"products": [], "convolutions": [], "copies": []}
     for side in SIDES[setting["device"]]:
         n = side * side
-        for network, count, found in ((_products(side), n, products), (_convolutions(side), 1, convolutions)):
+        for kind, network, count in (("products", _products(side), n), ("convolutions", _convolutions(side), 1)):
             seconds = _seconds(ask, network, count, setting, scratch)
-            found.append([n, 2.0 * network.multiply_adds * count, seconds])
+            found[kind].append([n, 2.0 * network.multiply_adds * count, seconds])
     itemsize = np.dtype(setting["precision"]).itemsize
     for mebi in MEBI_VALUES[setting["device"]]:
         few, many = (
@@ -73,8 +73,8 @@ def measure(ask: Ask, setting: dict[str, Any], scratch: Path) -> dict[str, list[
         )  # fmt: skip
         moved = 2.0 * (COPIES[1] - COPIES[0]) * (mebi << 20) * itemsize
         if many - few > TOLD * many:
-            copies.append([moved, many - few])
-    return {"products": products, "convolutions": convolutions, "copies": copies}
+            found["copies"].append([moved, many - few])
+    return found
 
 
 def _products(side: int) -> Network:
