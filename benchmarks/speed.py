@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -212,11 +213,14 @@ class Speed:
         start = time.monotonic()
         work = Work(group[0], self.data[group[0].job.dataset], scratch)
         calibration = _calibration(group[0].job, scratch)
-        number, ready, played = 0, 0.0, 0.0  # seconds: that a launch takes to open at most, and of all turns
+        played: list[float] = []  # seconds of each launch's turns
+        openings: list[float] = []  # and until it was ready, where it was opened side by side
+        ready = 0.0  # seconds that another opening takes, as far as is known
         while True:
+            number = len(played)
             began = time.monotonic()
             left = self.request.budget - (began - start)
-            coming = launches_to_come(left, ready, number, played, LAUNCHES - number) if number else LAUNCHES
+            coming = launches_to_come(left, ready, played, LAUNCHES - number) if number else LAUNCHES
             if not coming or (number >= ENOUGH and self.narrow(group)):
                 break
             with contextlib.ExitStack() as stack:
@@ -225,21 +229,21 @@ class Speed:
                 if not frameworks:
                     break
                 opened = time.monotonic()
-                ready = max(ready, opened - began) if number else _ready_again(runners)
+                openings += [opened - began] if number else []
+                ready = fmean(openings) if openings else _ready_again(runners)
                 if first and number == 0:
                     self.affordable(runners, opened - start, ready)
                 if number == 0:  # it opened one by one, so it began earlier than the launches to come would have
                     left = self.request.budget - (opened - ready - start)
-                    coming = launches_to_come(left, ready, 0, 0.0, LAUNCHES)
+                    coming = launches_to_come(left, ready, played, LAUNCHES)
                 # A slow opening takes from what is left for all, not from its own turns.
                 until = opened + left / coming - ready if coming > 1 else start + self.request.budget
                 take_turns(rotated(runners, number), self.guarded(Runner.slice), until=until, least=ROUNDS)
-                played += time.monotonic() - opened
+                played.append(time.monotonic() - opened)
                 self.finish(runners)
                 if number == 0:
                     self.evaluate(frameworks)
                     self.measure_roofs(frameworks, scratch)
-            number += 1
         self.end(group)
 
     def open(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 
 from benchmarks.timing.schedule import launches_to_come, rotated, slices, turns
 
 
-def test_turns_go_forth_and_back() -> None:
-    assert [order for _, order in turns("ABC", 4)] == [list("ABC"), list("CBA"), list("ABC"), list("CBA")]
+def test_turns_go_forth_and_back_and_begin_with_the_next() -> None:
+    assert ["".join(order) for _, order in turns("ABC", 7)] == ["ABC", "CBA", "BCA", "ACB", "CAB", "BAC", "ABC"]
 
 
-def test_every_runner_has_the_same_mean_position() -> None:
-    positions = {name: [order.index(name) for _, order in turns("ABCD", 6)] for name in "ABCD"}
-    assert {sum(places) for places in positions.values()} == {9}
+@pytest.mark.parametrize("names", ["A", "AB", "ABC", "ABCD", "ABCDE", "ABCDEF"])
+def test_nobody_has_a_better_place_or_a_better_neighbour(names: str) -> None:
+    rounds = [order for _, order in turns(names, 2 * len(names))]
+    assert all(set(order) == set(names) for order in rounds)
+    for first, second in zip(rounds[::2], rounds[1::2]):
+        assert first == second[::-1], "a linear drift cancels in each pair"
+    assert set(Counter((order.index(name), name) for order in rounds for name in names).values()) == {2}
+    within = Counter(pair for order in rounds for pair in pairwise(order))
+    assert len(within) == len(names) * (len(names) - 1) and set(within.values()) <= {2}  # of one alone there is none
+    whole = [name for order in [*rounds, rounds[0]] for name in order]
+    alone = Counter(one for one, other in pairwise(whole) if one == other)
+    assert len({alone[name] for name in names}) == 1, "everyone follows itself as often"
 
 
 def test_every_launch_begins_with_another_one() -> None:
@@ -21,26 +33,27 @@ def test_every_launch_begins_with_another_one() -> None:
 
 
 def test_turns_can_begin_later() -> None:
-    assert list(turns("AB", 3, first=1)) == [(1, ["B", "A"]), (2, ["A", "B"])]
+    assert list(turns("AB", 3, first=1)) == [(1, ["B", "A"]), (2, ["B", "A"])]
 
 
 @pytest.mark.parametrize(
-    "left, opening, done, played, least, launches",
+    "left, opening, played, least, launches",
     [
-        (40.0, 6.0, 0, 0.0, 3, 4),  # of three the interval would be wider, though they had more rounds
-        (40.0, 12.0, 0, 0.0, 3, 3),  # a fourth would leave nothing to play
-        (300.0, 6.0, 0, 0.0, 3, 11),
-        (20.0, 6.0, 3, 15.0, 0, 2),
-        (5.0, 6.0, 3, 15.0, 0, 0),  # not even ready
-        (5.0, 6.0, 1, 15.0, 2, 2),  # late, but of fewer nothing can be told
-        (-5.0, 6.0, 3, 15.0, 0, 0),
-        (-5.0, 6.0, 5, 15.0, -2, 0),
+        (40.0, 6.0, [], 3, 4),  # of three the interval would be wider, though they had more rounds
+        (40.0, 12.0, [], 3, 3),  # a fourth would leave nothing to play
+        (300.0, 6.0, [], 3, 11),
+        (20.0, 6.0, [5.0] * 3, 0, 2),
+        (18.0, 4.4, [4.5, 5.0, 4.9, 3.7], 0, 2),  # one long launch more would have less weight than its seconds
+        (5.0, 6.0, [5.0] * 3, 0, 0),  # not even ready
+        (5.0, 6.0, [15.0], 2, 2),  # late, but of fewer nothing can be told
+        (-5.0, 6.0, [5.0] * 3, 0, 0),
+        (-5.0, 6.0, [3.0] * 5, -2, 0),
     ],
 )
 def test_launches_share_the_seconds_that_are_left(
-    left: float, opening: float, done: int, played: float, least: int, launches: int
+    left: float, opening: float, played: list[float], least: int, launches: int
 ) -> None:
-    assert launches_to_come(left, opening, done, played, least) == launches
+    assert launches_to_come(left, opening, played, least) == launches
 
 
 @pytest.mark.parametrize("first_alone", [True, False])

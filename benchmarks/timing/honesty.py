@@ -67,6 +67,9 @@ class Check:
         labels: Array,
         batch_size: int,
         rate: float,
+        *,
+        draws: int = DRAWS,
+        roundings: int = ROUNDINGS,
     ) -> Check:
         """The check of training on, or inference of, these pictures as they come, again from the first if need be."""
         plain = without_dropout(network)
@@ -90,7 +93,7 @@ class Check:
         expected = results(weights)
         rounding = np.zeros_like(expected)
         if what == "train" and has_batch_norm(plain):
-            moved = [np.abs(results(_rounded(weights, draw)) - expected) for draw in range(DRAWS)]
+            moved = [np.abs(results(_rounded(weights, draw, roundings)) - expected) for draw in range(draws)]
             rounding = np.maximum.accumulate(np.max(moved, axis=0))
         return Check(plain, batch_size, steps, rate, order, expected, rounding)
 
@@ -114,9 +117,9 @@ class Check:
             )
 
 
-def _rounded(weights: Weights, draw: int) -> Weights:
+def _rounded(weights: Weights, draw: int, roundings: int) -> Weights:
     """The weights, each moved by some roundings of float32, up or down by chance."""
-    stream, most = np.random.default_rng(draw), ROUNDINGS * float(np.finfo("float32").eps) / 2
+    stream, most = np.random.default_rng(draw), roundings * float(np.finfo("float32").eps) / 2
     return {name: array * (1 + most * stream.choice([-1, 1], array.shape)) for name, array in weights.items()}
 
 

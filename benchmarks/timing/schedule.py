@@ -18,20 +18,28 @@ SLICE = {"cpu": 10e9, "cuda": 10e12}
 
 
 def turns(runners: Sequence[T], rounds: int | None, first: int = 0) -> Iterator[tuple[int, list[T]]]:
-    """(round, order) for each round from `first` on, without end for None: A B C, then C B A, and so on.
+    """(round, order) for each round from `first` on, without end for None: A B C, C B A, then B C A, A C B, and so on.
 
-    A drift that is linear in time cancels over each pair of rounds, for every runner has the same mean position.
+    A drift that is linear in time cancels over each pair of rounds, for every runner has the same mean position. What
+    ran just before matters too: a runner that follows itself finds its data in the caches, and PyTorch's LeNet was
+    faster by 0.6 to 1 % for it, here. So the pairs of rounds go through the shifts of one order, after Williams 1949:
+    over all of them everyone has every place equally often, and comes equally often after everyone else, and after
+    itself.
     """
     for number in count(first) if rounds is None else range(first, rounds):
-        yield number, list(runners) if number % 2 == 0 else list(reversed(runners))
+        order = _shifted(runners, number // 2)
+        yield number, order if number % 2 == 0 else order[::-1]
+
+
+def _shifted(runners: Sequence[T], shift: int) -> list[T]:
+    """First, second, last, third, last but one, ...: all distances between neighbours, each once; everyone moved on."""
+    number = len(runners)
+    places = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(number)]
+    return [runners[(place + shift) % number] for place in places]
 
 
 def rotated(runners: Sequence[T], launch: int) -> list[T]:
-    """The order for a launch: A B C, then B C A, and so on.
-
-    Forth and back, the first and the last follow themselves in every second round, and find their data in the caches;
-    those between never do. So everyone has every place.
-    """
+    """The order with which a launch begins: A B C, then B C A, and so on; a short one does not come through all."""
     start = launch % len(runners)
     return [*runners[start:], *runners[:start]]
 
@@ -62,21 +70,23 @@ def take_turns(
     return number
 
 
-def launches_to_come(left: float, opening: float, done: int, played: float, least: int) -> int:
+def launches_to_come(left: float, opening: float, played: Sequence[float], least: int) -> int:
     """How many more launches to share the seconds that are left; `least` in any case, 0 where no more would help.
 
-    opening: seconds until one is ready; done, played: the launches so far, and the seconds of turns they had. Chosen is
-    what makes the interval over launches narrowest if rounds are all that is noisy, so that its width is Student's t
-    over the root of the turns' seconds. Launches that differ ask for more of them (Kalibera and Jones 2013, section 5),
-    but between twins, here, they differed by no more than their rounds explain (docs/statistics.md).
+    opening: seconds until one is ready; played: the seconds of turns that each launch so far had. Chosen is what makes
+    the interval over launches narrowest if rounds are all that is noisy: then a launch's variance goes with one over
+    its seconds, and the width is Student's t times the root of the launches' sum of these, over their number. Launches
+    that differ ask for more of them (Kalibera and Jones 2013, section 5), but between twins, here, they differed by
+    little more than their rounds explain (docs/aa.md).
     """
     choices = range(max(least, 0), max(least, int(left / opening), 0) + 1)
 
     def width(more: int) -> float:
-        seconds = played + (left - more * opening if more else 0.0)
-        if done + more < 2 or seconds <= 0:
+        seconds = [*played, *[left / more - opening if more else 0.0] * more]
+        if len(seconds) < 2 or min(seconds) <= 0:
             return math.inf
-        return float(stats.t.ppf(0.975, done + more - 1)) / math.sqrt(seconds)
+        freedom = len(seconds) - 1
+        return float(stats.t.ppf(0.975, freedom)) * math.sqrt(sum(1 / each for each in seconds)) / len(seconds)
 
     return min(choices, key=width)
 
