@@ -69,7 +69,7 @@ def losses(session: Session, training: Training, check: Check, images: Array, la
 def strayed(found: Array, check: Check) -> float:
     """The worst step's distance from the reference, in the draws' own; 0 where all are within the flat limit."""
     gaps = np.abs(found - check.expected)
-    told = gaps > honesty.LIMITS["float32"] * np.abs(check.expected).max()
+    told = ~(gaps <= honesty.LIMITS["float32"] * np.abs(check.expected).max())  # what is not a number, too
     return float(np.max(gaps[told] / check.rounding[told], initial=0.0))
 
 

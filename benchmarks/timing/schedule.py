@@ -21,10 +21,9 @@ def turns(runners: Sequence[T], rounds: int | None, first: int = 0) -> Iterator[
     """(round, order) for each round from `first` on, without end for None: A B C, C B A, then B C A, A C B, and so on.
 
     A drift that is linear in time cancels over each pair of rounds, for every runner has the same mean position. What
-    ran just before matters too: a runner that follows itself finds its data in the caches, and PyTorch's LeNet was
-    faster by 0.6 to 1 % for it, here. So the pairs of rounds go through the shifts of one order, after Williams 1949:
-    over all of them everyone has every place equally often, and comes equally often after everyone else, and after
-    itself.
+    ran just before matters too: a runner that follows itself finds its data in the caches (docs/statistics.md). So the
+    pairs of rounds go through the shifts of one order, after Williams 1949: over all of them everyone has every place
+    equally often, within a round follows everyone else equally often, and between two itself.
     """
     for number in count(first) if rounds is None else range(first, rounds):
         order = _shifted(runners, number // 2)
