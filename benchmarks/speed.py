@@ -215,12 +215,12 @@ class Speed:
         calibration = _calibration(group[0].job, scratch)
         played: list[float] = []  # seconds of each launch's turns
         openings: list[float] = []  # and until it was ready, where it was opened side by side
-        ready = 0.0  # seconds that another opening takes, as far as is known
+        ready = round_ = 0.0  # seconds that another opening, and a round, take, as far as is known
         while True:
             number = len(played)
             began = time.monotonic()
             left = self.request.budget - (began - start)
-            coming = launches_to_come(left, ready, played, LAUNCHES - number) if number else LAUNCHES
+            coming = launches_to_come(left, ready, round_, played, LAUNCHES - number) if number else LAUNCHES
             if not coming or (number >= ENOUGH and self.narrow(group)):
                 break
             with contextlib.ExitStack() as stack:
@@ -230,12 +230,12 @@ class Speed:
                     break
                 opened = time.monotonic()
                 openings += [opened - began] if number else []
-                ready = fmean(openings) if openings else _ready_again(runners)
+                ready, round_ = fmean(openings) if openings else _ready_again(runners), round_seconds(runners)
                 if first and number == 0:
                     self.affordable(runners, opened - start, ready)
                 if number == 0:  # it opened one by one, so it began earlier than the launches to come would have
                     left = self.request.budget - (opened - ready - start)
-                    coming = launches_to_come(left, ready, played, LAUNCHES)
+                    coming = launches_to_come(left, ready, round_, played, LAUNCHES)
                 # A slow opening takes from what is left for all, not from its own turns.
                 until = opened + left / coming - ready if coming > 1 else start + self.request.budget
                 take_turns(rotated(runners, number), self.guarded(Runner.slice), until=until, least=ROUNDS)

@@ -37,23 +37,25 @@ def test_turns_can_begin_later() -> None:
 
 
 @pytest.mark.parametrize(
-    "left, opening, played, least, launches",
+    "left, opening, round_, played, least, launches",
     [
-        (40.0, 6.0, [], 3, 4),  # of three the interval would be wider, though they had more rounds
-        (40.0, 12.0, [], 3, 3),  # a fourth would leave nothing to play
-        (300.0, 6.0, [], 3, 11),
-        (20.0, 6.0, [5.0] * 3, 0, 2),
-        (18.0, 4.4, [4.5, 5.0, 4.9, 3.7], 0, 2),  # one long launch more would have less weight than its seconds
-        (5.0, 6.0, [5.0] * 3, 0, 0),  # not even ready
-        (5.0, 6.0, [15.0], 2, 2),  # late, but of fewer nothing can be told
-        (-5.0, 6.0, [5.0] * 3, 0, 0),
-        (-5.0, 6.0, [3.0] * 5, -2, 0),
+        (50.0, 3.3, 0.12, [], 3, 9),  # of few launches the interval would be wider, though of more rounds
+        (40.0, 12.0, 0.1, [], 3, 3),  # a fourth would leave nothing to play
+        (300.0, 10.0, 0.1, [], 3, 21),
+        (300.0, 10.0, 2.0, [], 3, 12),  # where rounds take long, it is they that are wanted
+        (20.0, 6.0, 0.1, [5.0] * 3, 0, 2),
+        (18.0, 4.4, 0.1, [4.5, 5.0, 4.9, 3.7], 0, 3),
+        (5.0, 6.0, 0.1, [5.0] * 3, 0, 0),  # not even ready
+        (6.5, 6.0, 1.0, [5.0] * 3, 0, 0),  # ready, without a whole round
+        (5.0, 6.0, 0.1, [15.0], 2, 2),  # late, but of fewer nothing can be told
+        (-5.0, 6.0, 0.1, [5.0] * 3, 0, 0),
+        (-5.0, 6.0, 0.1, [3.0] * 5, -2, 0),
     ],
 )
 def test_launches_share_the_seconds_that_are_left(
-    left: float, opening: float, played: list[float], least: int, launches: int
+    left: float, opening: float, round_: float, played: list[float], least: int, launches: int
 ) -> None:
-    assert launches_to_come(left, opening, played, least) == launches
+    assert launches_to_come(left, opening, round_, played, least) == launches
 
 
 @pytest.mark.parametrize("first_alone", [True, False])

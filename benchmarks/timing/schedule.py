@@ -69,23 +69,26 @@ def take_turns(
     return number
 
 
-def launches_to_come(left: float, opening: float, played: Sequence[float], least: int) -> int:
+# Rounds that are as noisy as launches are apart, in the middle of the two kinds of docs/aa.md: 18 between twins, 38
+# between PyTorch and its slowed adapter. It says how long a launch is to last, and goes into no figure.
+AS_NOISY = 25
+
+
+def launches_to_come(left: float, opening: float, round_: float, played: Sequence[float], least: int) -> int:
     """How many more launches to share the seconds that are left; `least` in any case, 0 where no more would help.
 
-    opening: seconds until one is ready; played: the seconds of turns that each launch so far had. Chosen is what makes
-    the interval over launches narrowest if rounds are all that is noisy: then a launch's variance goes with one over
-    its seconds, and the width is Student's t times the root of the launches' sum of these, over their number. Launches
-    that differ ask for more of them (Kalibera and Jones 2013, section 5), but between twins, here, they differed by
-    little more than their rounds explain (docs/aa.md).
+    opening: seconds until one is ready; round_: that a round takes; played: the seconds of turns that each of the
+    launches so far had. Chosen is what makes the interval narrowest, of two levels of chance (Kalibera and Jones 2013,
+    section 5): a launch's variance has a part of its own, and one that goes with one over its rounds.
     """
-    choices = range(max(least, 0), max(least, int(left / opening), 0) + 1)
+    choices = range(max(least, 0), max(least, int(left / (opening + round_)), 0) + 1)
 
     def width(more: int) -> float:
         seconds = [*played, *[left / more - opening if more else 0.0] * more]
         if len(seconds) < 2 or min(seconds) <= 0:
             return math.inf
-        freedom = len(seconds) - 1
-        return float(stats.t.ppf(0.975, freedom)) * math.sqrt(sum(1 / each for each in seconds)) / len(seconds)
+        variance = sum(1 / AS_NOISY + round_ / each for each in seconds) / len(seconds) ** 2
+        return float(stats.t.ppf(0.975, len(seconds) - 1)) * math.sqrt(variance)
 
     return min(choices, key=width)
 
