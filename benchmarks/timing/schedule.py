@@ -69,8 +69,8 @@ def take_turns(
     return number
 
 
-# Rounds that are as noisy as launches are apart, in the middle of the two kinds of docs/aa.md: 18 between twins, 38
-# between PyTorch and its slowed adapter. It says how long a launch is to last, and goes into no figure.
+# Rounds that are as noisy as launches are apart: 20 between twins here, more between others (docs/statistics.md). It says
+# how long a launch is to last, and goes into no figure.
 AS_NOISY = 25
 
 
