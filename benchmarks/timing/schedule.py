@@ -69,8 +69,8 @@ def take_turns(
     return number
 
 
-# Rounds that are as noisy as launches are apart: 20 between twins here, more between others (docs/statistics.md). It says
-# how long a launch is to last, and goes into no figure.
+# Rounds that are as noisy as launches are apart: some 20 between twins here, by the last columns of docs/aa.md, and more
+# between others. It says how long a launch is to last, and goes into no figure.
 AS_NOISY = 25
 
 
