@@ -69,7 +69,7 @@ def take_turns(
     return number
 
 
-# Rounds that are as noisy as launches are apart: some 20 between twins here, by the last columns of docs/aa.md, and more
+# Rounds that are as noisy as launches are apart: some 20 between twins here (the last columns of docs/aa.md), more
 # between others. It says how long a launch is to last, and goes into no figure.
 AS_NOISY = 25
 
