@@ -35,9 +35,8 @@ PLAIN = NETWORKS["resnet18"](classes=10).with_input((3, 32, 32))
 NETWORK = PLAIN.after(Scale("pixels"), input=PLAIN.input)
 RULES = {"Adam": (Training(Adam()), (1e-4, 1e-3)), "momentum": (Training(SGD(momentum=0.9)), (1e-3, 1e-2))}
 BATCHES = (32, 128)
-# The draws that a margin may be held against: as many, each of so many roundings. The first is what the check does, the
-# second what it did once.
-DRAWS = ((honesty.DRAWS, honesty.ROUNDINGS), (3, 16), (1, 1))
+# The draws that a margin may be held against: as many, each of so many roundings. The first is what the check does.
+DRAWS = ((honesty.DRAWS, honesty.ROUNDINGS), (3, 64), (1, 1))
 
 
 def checks(training: Training, batch: int, rate: float, seed: int) -> tuple[list[Check], Array, Array]:
