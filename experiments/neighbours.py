@@ -1,6 +1,6 @@
 """Is a worker faster after itself, or after somebody else? A table in Markdown, from the records of speed runs.
 
-    python -m experiments.neighbours results/20261123-053308-speed-lenet
+    python -m experiments.neighbours results/20261123-130550-speed-lenet
 
 What ran just before a slice is told by `benchmarks.timing.schedule.turns`, so the run must be of this version, and all
 of its cells whole. Each slice is held against the median of its worker in that launch.
