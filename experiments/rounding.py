@@ -89,12 +89,13 @@ def main() -> int:
         try:
             for (rule, (training, rates)), batch, seed in product(RULES.items(), BATCHES, range(options.seeds)):
                 for rate in rates:
-                    own, images, labels = checks(training, batch, rate, seed)
+                    kinds, images, labels = checks(training, batch, rate, seed)
+                    own = kinds[0]
                     for name, session in sessions.items():
-                        found = losses(session, training, own[0], images, labels, seed)
-                        off = np.abs(found - own[0].expected).max() / np.abs(own[0].expected).max()
-                        far = (f"{off:.1e}", *(f"{strayed(found, check):,.2g}" for check in own))
-                        rows.append((rule, f"{rate:g}", str(batch), str(seed), str(own[0].steps), name, *far))
+                        found = losses(session, training, own, images, labels, seed)
+                        off = np.abs(found - own.expected).max() / np.abs(own.expected).max()
+                        far = (f"{off:.1e}", *(f"{strayed(found, check):,.2g}" for check in kinds))
+                        rows.append((rule, f"{rate:g}", str(batch), str(seed), str(own.steps), name, *far))
                         print(*rows[-1], file=sys.stderr)
         finally:
             for session in sessions.values():
