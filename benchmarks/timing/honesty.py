@@ -43,8 +43,8 @@ LIMITS = {"float32": 4e-4, "float64": 1e-9}
 # batch, rate, optimiser and seed (`python -m experiments.rounding`) three frameworks were off by at most 4.6 times the
 # largest of these, because a leap came a step sooner; from weights that are moved by one rounding, by 300,000 times.
 # Where it leaps most, momentum at 0.01, the first step left out is 18 times as far in the second loss (by a script that
-# is not kept; tests/test_honesty.py holds that it is refused). Of draws of 64 roundings honest frameworks were off by up to
-# 1.7 in eleven of the settings, and the step left out by 1.7: they do not hold the two apart.
+# is not kept; tests/test_honesty.py holds that it is refused). Of draws of 64 roundings honest frameworks were off by
+# up to 1.7 in eleven of the settings, and the step left out by 1.7: they do not hold the two apart.
 DRAWS, ROUNDINGS, MARGIN = 3, 16, 10
 
 
