@@ -15,10 +15,10 @@ import numpy as np
 from jax import lax, random
 
 from frameworks import spec
-from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights, batches
+from frameworks.adapter import Adapter, Setting, Split, Trained, Unavailable, batches
+from frameworks.arrays import Array, Weights, resize_matrix, window_counts
 from frameworks.spec import Network, pair, sides
 from frameworks.training import SGD, Training
-from frameworks.weights import resize_matrix, window_counts
 
 
 def pool(reduce, start, at, x):

@@ -20,19 +20,15 @@ import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from frameworks.arrays import Array, Weights
+from frameworks.native import Native
 from frameworks.spec import Network, Shape
 from frameworks.training import Training
 
-if TYPE_CHECKING:
-    from frameworks.semantics import Native  # which reads this module
-
-Array: TypeAlias = npt.NDArray[Any]
-Weights: TypeAlias = dict[str, Array]
 Split: TypeAlias = Literal["train", "test"]
 
 

@@ -35,11 +35,11 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
-from frameworks.adapter import Adapter, Array, Setting, Split, Trained, Unavailable, Weights
-from frameworks.semantics import Native, Own
+from frameworks.adapter import Adapter, Setting, Split, Trained, Unavailable
+from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.native import Native, Own
 from frameworks.spec import Network, Node, Shape, Sides, pair, sides
 from frameworks.training import SGD, Adam, Training
-from frameworks.weights import resize_matrix, window_counts
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 

@@ -38,20 +38,11 @@ from mxnet.gluon import HybridBlock, Parameter, nn
 from mxnet.ndarray import NDArray
 
 from frameworks import spec
-from frameworks.adapter import (
-    UNBIASED_RUNNING_VARIANCE,
-    Adapter,
-    Array,
-    Setting,
-    Split,
-    Trained,
-    Unavailable,
-    Weights,
-)
-from frameworks.semantics import Native, Own
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, Unavailable
+from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.native import Native, Own
 from frameworks.spec import Network, Node, Sides, pair, sides
 from frameworks.training import SGD, Adam, Optimizer, Training
-from frameworks.weights import resize_matrix, window_counts
 
 # Parts of a net that only training or only evaluation has are told of at every trace.
 warnings.filterwarnings("ignore", "Parameter .* not used by any computation", UserWarning)

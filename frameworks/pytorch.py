@@ -32,20 +32,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frameworks import spec
-from frameworks.adapter import (
-    UNBIASED_RUNNING_VARIANCE,
-    Adapter,
-    Array,
-    Setting,
-    Split,
-    Trained,
-    Unavailable,
-    Weights,
-)
-from frameworks.semantics import Native, Own
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, Unavailable
+from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.native import Native, Own
 from frameworks.spec import Network, Node, Sides, pair, sides
 from frameworks.training import SGD, Adam, Optimizer, Training
-from frameworks.weights import resize_matrix, window_counts
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 

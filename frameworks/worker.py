@@ -28,7 +28,8 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from frameworks.adapter import Adapter, Array, Setting, Unavailable, resident_peak
+from frameworks.adapter import Adapter, Setting, Unavailable, resident_peak
+from frameworks.arrays import Array
 from frameworks.spec import from_json
 from frameworks.training import Training
 

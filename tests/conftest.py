@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.environments import Requested, environment
-from benchmarks.proof.evidence import Evidence, Trial, put, truth
-from benchmarks.session import Session
-from frameworks.adapter import Array, Unavailable, Weights
+from benchmarks.runtime.environments import Requested, environment
+from benchmarks.runtime.worker_client import Session
+from benchmarks.verification.cases import Evidence, Trial, put, truth
+from frameworks.adapter import Unavailable
+from frameworks.arrays import Array, Weights
 from frameworks.registry import REALISATIONS
 from frameworks.spec import Network, to_json
 from frameworks.training import Training
@@ -104,7 +105,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 @pytest.fixture(scope="session")
 def pictures() -> Callable[[str], tuple[Array, Array]]:
     """Images and labels of a split of the pictures inside the package."""
-    from benchmarks.data import dataset
+    from benchmarks.datasets.registry import dataset
 
     mini = dataset("fashion-mnist-mini", progress=print)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.data import DataError
-from benchmarks.environments import environment, parse_frameworks, parse_pythons
-from benchmarks.errors import BadInput
-from benchmarks.plan import MINI, Request, plan, too_large
-from benchmarks.progress import Show
-from benchmarks.record import Folder
-from benchmarks.timing.launch import RUNNERS, Runner, Timed, Work
+from benchmarks.cli.progress import Show
+from benchmarks.datasets.registry import DataError
+from benchmarks.records.store import Folder
+from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.errors import BadInput
+from benchmarks.timing.launches import RUNNERS, Runner, Timed, Work
+from benchmarks.training.plan import MINI, Request, plan, too_large
 from frameworks.adapter import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import REALISATIONS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.timing.launch import Runner
+from benchmarks.timing.launches import Runner
 
 
 def test_slice(benchmark: BenchmarkFixture, runner: Runner) -> None:

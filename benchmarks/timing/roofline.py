@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from frameworks.arrays import initial
 from frameworks.spec import (
     Auxiliary,
     Conv,
@@ -37,7 +38,6 @@ from frameworks.spec import (
     to_json,
 )
 from frameworks.training import Training
-from frameworks.weights import initial
 
 Ask: TypeAlias = Callable[..., dict[str, Any]]
 

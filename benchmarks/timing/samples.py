@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from benchmarks.errors import BadInput
-from benchmarks.record import Folder
+from benchmarks.records.store import Folder
+from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.statistics import Launches, warm_up
 
 Rounds: TypeAlias = dict[int, dict[int, float]]  # launch, then round: seconds a picture

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from frameworks.adapter import Setting, Weights
+from frameworks.adapter import Setting
+from frameworks.arrays import Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.pytorch import ATTRIBUTES, PyTorch
 from frameworks.spec import Network
 from frameworks.training import Training
-from frameworks.weights import initial
 from tests.third_parties.torchvision_nets import COUNTERS, model
 
 

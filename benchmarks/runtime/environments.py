@@ -1,0 +1,310 @@
+"""Finds or makes the interpreter in which each framework runs. Imports no framework: installed metadata tells all.
+
+In this order: the interpreter that `--python` names; the running one, where it has what the framework's extra in
+pyproject.toml asks for; an environment made with venv and pip, once, in the user's cache ($ONESPEC_CACHE moves it).
+An environment is made aside and renamed into place. That leaves the scripts in its bin/ with the wrong first line, so
+only bin/python is ever called, which finds its own folder. No worker gets PYTHONPATH, which would mix environments, so
+what is found through it does not count. Linux and macOS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+from platformdirs import user_cache_path
+
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.plugins import worker_path
+from frameworks.adapter import Unavailable
+from frameworks.registry import COMPANIONS, REALISATIONS, Realisation
+
+Device = Literal["cpu", "cuda"]
+Progress = Callable[[str], None]
+
+RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() has endings that specifiers do not take
+
+
+@dataclass(frozen=True)
+class Requested:
+    """One framework as the user named it: `torch`, `torch==2.12.1`, `torch:compile==2.12.1`."""
+
+    name: str  # in REALISATIONS
+    mode: str = ""  # "" is the framework's default; an adapter refuses one that it does not have
+    version: str | None = None  # None: the one that pyproject.toml pins
+
+    @property
+    def label(self) -> str:
+        return self.name + (f":{self.mode}" if self.mode else "") + (f"=={self.version}" if self.version else "")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter that has the framework."""
+
+    python: Path
+    requirements: tuple[str, ...]  # what it was made to meet; none where the user named the interpreter
+    origin: Literal["running interpreter", "named with --python", "cache"]
+
+
+def parse_frameworks(text: str) -> list[Requested]:
+    """What `--fw` names: `all`, or a list like `torch,torch==2.12.1,mxnet`. Raises BadInput."""
+    items = [item.strip() for item in text.split(",")]
+    requested = [each for item in items for each in (map(Requested, REALISATIONS) if item == "all" else [_parse(item)])]
+    for i, each in enumerate(requested):
+        if each in requested[:i]:
+            raise BadInput(f"--fw {text!r}: {each.label} is named twice")
+    return requested
+
+
+def _parse(item: str) -> Requested:
+    parts = re.fullmatch(r"([^:=]*)(?::([^=]+))?(?:==(.*))?", item)
+    if not parts:
+        raise BadInput(f"--fw {item!r}: expected NAME[:MODE][==VERSION], for example torch==2.12.1")
+    name, mode, version = parts.groups()
+    if name not in REALISATIONS:
+        raise BadInput(f"--fw {item!r}: unknown framework; there are {', '.join(REALISATIONS)}, or all of them: all")
+    try:
+        return Requested(name, mode or "", None if version is None else str(Version(version)))
+    except InvalidVersion:
+        raise BadInput(f"--fw {item!r}: {version!r} is not a version; expected one like {name}==1.2.3") from None
+
+
+def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
+    """What `--python` names: framework or label, and its interpreter. Raises BadInput."""
+    pythons = {}
+    for text in texts:
+        name, equals, path = text.rpartition("=")
+        if not (name and equals and path):
+            raise BadInput(f"--python {text}: write FRAMEWORK=/path/to/python")
+        pythons[name] = path
+    return pythons
+
+
+def environment(requested: Requested, pythons: Mapping[str, str], *, device: Device, progress: Progress) -> Environment:
+    """The interpreter for a framework or a companion, made if need be.
+
+    `pythons` are the ones that `--python` names, by label or by framework; `progress` is given lines to show.
+    Raises BadInput, and Unavailable where there is none and none can be made.
+    """
+    realisation = REALISATIONS.get(requested.name) or COMPANIONS[requested.name]
+    for key in (requested.label, requested.name):
+        if key in pythons:
+            return Environment(_named(key, pythons[key], requested), (), "named with --python")
+    if realisation.outside:
+        if requested.version:
+            raise BadInput(f"--fw {requested.label}: nothing tells how to install it; --python {requested.name}=PATH")
+        return Environment(Path(sys.executable), (), "running interpreter")
+    wanted = requirements(realisation, requested.version, device)
+    texts = tuple(map(str, wanted))
+    if RUNNING in SpecifierSet(realisation.python) and all(map(satisfied, wanted)):
+        return Environment(Path(sys.executable), texts, "running interpreter")
+    base, version = _base_interpreter(realisation)
+    try:
+        return Environment(_cached(requested.label, texts, base, version, progress), texts, "cache")
+    except OSError as error:
+        raise Unavailable(
+            f"no environment can be made in {cache_folder()}: {error}; ONESPEC_CACHE=<folder> chooses another"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """Where everything is kept that is made or fetched once: $ONESPEC_CACHE, or the place the system has for it."""
+    return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
+
+
+def requirements(realisation: Realisation, version: str | None, device: Device) -> list[Requirement]:
+    """What pyproject.toml's extra for a framework asks for, with `version` in place of the pin where it is given."""
+    name = realisation.name
+    extras = [name] if device == "cpu" else [f"{name}-cuda", name]
+    try:
+        ours = importlib.metadata.requires("onespec") or []
+    except importlib.metadata.PackageNotFoundError:
+        ours = []
+    wanted = next(filter(None, (of_extra(ours, extra) for extra in extras)), [])
+    if not wanted:
+        raise BadInput(f"--fw {name}: no installed onespec tells what {name} needs; in its checkout: pip install -e .")
+    for requirement in wanted:
+        if version and canonicalize_name(requirement.name) == canonicalize_name(realisation.package):
+            requirement.specifier = SpecifierSet(f"=={version}")
+    return wanted
+
+
+def of_extra(requires: Iterable[str], extra: str) -> list[Requirement]:
+    """Of what a distribution requires, what it needs on this machine for one extra beyond what it always needs."""
+    chosen = []
+    for requirement in map(Requirement, requires):
+        marker, requirement.marker = requirement.marker, None
+        if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
+            chosen.append(requirement)
+    return chosen
+
+
+def satisfied(requirement: Requirement) -> bool:
+    """Whether the running interpreter has it, extras included."""
+    found = next(iter(importlib.metadata.distributions(name=requirement.name, path=worker_path())), None)
+    if not found or not requirement.specifier.contains(found.version, prereleases=True):
+        return False
+    return all(satisfied(each) for extra in requirement.extras for each in of_extra(found.requires or [], extra))
+
+
+_TELL_VERSIONS = """
+import importlib.metadata, json, sys
+versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+for name in sys.argv[1:]:
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(versions))
+"""
+_NOT_TOLD = (OSError, subprocess.SubprocessError, ValueError)  # it cannot be started, it fails, it says something else
+
+
+def installed_versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
+    """The versions of "python" and of those packages that an interpreter has, found by running it.
+
+    Raises OSError, subprocess.SubprocessError or ValueError where it is no Python interpreter that works.
+    """
+    done = subprocess.run(
+        [str(python), "-c", _TELL_VERSIONS, *packages],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,  # on a cold network file system an interpreter takes seconds; what never answers is none
+    )
+    return dict(json.loads(done.stdout.strip().rpartition("\n")[2]))
+
+
+def _named(key: str, text: str, requested: Requested) -> Path:
+    """The interpreter that the user named, which must have the framework already."""
+    option = f"--python {key}={text}"
+    found = shutil.which(Path(text).expanduser())
+    if not found:
+        raise BadInput(f"{option}: no such interpreter; give its path, or a name that PATH has, such as python3")
+    package = REALISATIONS[requested.name].package
+    try:
+        versions = installed_versions(Path(found), [package] if package else [])
+    except _NOT_TOLD as error:
+        raise BadInput(f"{option}: it does not run as a Python interpreter ({type(error).__name__})") from None
+    if package and package not in versions:
+        raise BadInput(f"{option}: that Python {versions['python']} has no {package}; install it there: -m pip install")
+    if requested.version and not SpecifierSet(f"=={requested.version}").contains(versions[package], prereleases=True):
+        raise BadInput(f"{option}: it has {package} {versions[package]}, and {requested.label} was asked for")
+    return Path(found).absolute()
+
+
+def _base_interpreter(realisation: Realisation) -> tuple[Path, str]:
+    """What to make an environment with, and its version: the running interpreter, else the newest on PATH that fits."""
+    fit = SpecifierSet(realisation.python)
+    if RUNNING in fit:
+        return Path(sys.executable), RUNNING
+    on_path = [path for folder in os.get_exec_path() for path in Path(folder).glob("python3.*")]
+    numbered = [path for path in on_path if re.fullmatch(r"python3\.\d+", path.name)]
+    for python in sorted(numbered, key=lambda path: Version(path.name.removeprefix("python")), reverse=True):
+        try:
+            version = installed_versions(python, [])["python"]
+        except _NOT_TOLD:  # pyenv, for one, puts interpreters on PATH that only say that they are not selected
+            continue
+        if version in fit:
+            return python, version
+    raise Unavailable(
+        f"needs Python {realisation.python}; this is {RUNNING} and PATH has none that fits: install "
+        f"one, or name an interpreter that has {realisation.package}: --python {realisation.name}=/path/to/python"
+    )
+
+
+def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progress: Progress) -> Path:
+    """The Python of an environment in the cache, made by whoever comes first."""
+    identity = [*wanted, "py" + ".".join(version.split(".")[:2])]
+    digest = hashlib.sha256("\n".join([*identity, sysconfig.get_platform()]).encode()).hexdigest()
+    key = re.sub(r"[^\w.]+", "-", " ".join([*identity, digest[:8]]))  # torch-2.13.0-numpy-1.23-py3.11-9a3f07c2
+    home = cache_folder() / "environments" / key
+    if not _runs(home):
+        home.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home.with_name(f"{key}.lock"))
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            progress(f"{label}: another run is installing it; waiting for that")
+            held = lock.acquire()
+        with held:
+            if not _runs(home):
+                _make(home, base, label, wanted, progress)
+    return home / "bin" / "python"
+
+
+def _runs(home: Path) -> bool:
+    """False where nothing is, and where the Python that an environment was made with has gone since."""
+    try:
+        return bool(installed_versions(home / "bin" / "python", []))
+    except _NOT_TOLD:
+        return False
+
+
+def _make(home: Path, base: Path, label: str, wanted: Sequence[str], progress: Progress) -> None:
+    """Make an environment aside and rename it to `home`. The lock on `home` is held."""
+    for remnant in home.parent.glob(f"{home.name}.*.part"):  # of makers that were killed
+        shutil.rmtree(remnant, ignore_errors=True)
+    aside = home.with_name(f"{home.name}.{uuid4().hex[:8]}.part")  # a killed maker's pip may still write into its own
+    log = home.with_name(f"{home.name}.log")
+    progress(f"{label}: installing {', '.join(wanted)} into the cache (once; minutes)")
+    start = time.monotonic()
+    # -I: neither PYTHONPATH nor the current folder may pass for something installed. --no-user: pip.conf may say user.
+    venv: list[str | Path] = [base, "-I", "-m", "venv", aside]
+    options = ["--disable-pip-version-check", "--no-input", "--no-user"]
+    pip: list[str | Path] = [aside / "bin" / "python", "-I", "-m", "pip", "install", *options, *wanted]
+    try:
+        with log.open("wb") as output:
+            for command in (venv, pip):
+                if code := _run(command, output):
+                    raise Unavailable(f"installing {', '.join(wanted)}: {_reason(log, code)} (log: {log})")
+        shutil.rmtree(home, ignore_errors=True)  # one that does not run any more
+        aside.rename(home)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    progress(f"{label}: installed in {time.monotonic() - start:.0f} s")
+
+
+def _run(command: Sequence[str | Path], output: IO[bytes]) -> int:
+    """The exit status of a command, which is ended with all its children if this is interrupted."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _reason(log: Path, code: int) -> str:
+    """Why a command failed, as far as one line can say."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    # pip's last error is the reason, but for one that only points to a page of its manual.
+    errors = [line for line in lines if re.match(r"(?i)[\w.]*error\b", line) and "ResolutionImpossible" not in line]
+    return (errors[-1:] or lines[:1] or [f"exit status {code}"])[0].removeprefix("ERROR: ")

@@ -1,0 +1,174 @@
+"""Certificates as records: what a verification leaves, where it is kept, and how a run finds the one that covers it.
+
+A certificate speaks of a network's layers, a framework's version, a precision and the very code of the adapter. It is
+kept in the user's cache, each under its own digest; one that speaks of other code is never found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import frameworks
+from benchmarks.records import store
+from benchmarks.runtime.environments import cache_folder
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.networks import network
+from benchmarks.verification.cases import small
+from benchmarks.verification.code_identity import files_sha256
+from benchmarks.verification.trials import Finding
+
+Certificate: TypeAlias = dict[str, Any]
+
+SCHEMA = 1
+CLASSES = 10  # of the network that is put to the frameworks
+SHARED = ("adapter", "spec", "training", "arrays")  # modules that decide what an adapter computes
+
+
+def trial_sha256(name: str) -> str:
+    """The digest of the network that a certificate of this name is about: ten classes, a small input."""
+    return small(network(name, classes=CLASSES)).sha256
+
+
+@cache
+def code_sha256(module: str) -> str:
+    """The digest of an adapter's code, a module of the package or a file, and of what it computes from.
+
+    Comments and docstrings do not count: see `code_identity`.
+    """
+    folder = Path(frameworks.__file__).parent
+    own = Path(module) if module.endswith(".py") else folder / f"{module.rpartition('.')[2]}.py"
+    shared = [
+        path for name in SHARED for path in sorted(folder.glob(f"{name}.py")) or sorted(folder.glob(f"{name}/*.py"))
+    ]
+    return files_sha256([own, *shared])
+
+
+def version(versions: Mapping[str, str]) -> str:
+    """The framework's own of the versions that a worker tells, with its name."""
+    return " ".join(next(iter(versions.items())))
+
+
+def certificate(
+    findings: Sequence[dict[str, Any]], command: Sequence[str], semantics: str, seed: int, batch: int, steps: int | None
+) -> Certificate:
+    """All that was found, as it is kept; `sha256` is the digest of the rest. steps: None for the networks' own."""
+    whole = {
+        "schema": SCHEMA,
+        "command": list(command),
+        "began": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "semantics": semantics,
+        "seed": seed,
+        "batch": batch,
+        "steps": steps,
+        "machine": store.machine(),
+        "commit": store.commit(),
+        "findings": list(findings),
+    }
+    return {"sha256": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), **whole}
+
+
+def finding(finding: Finding) -> dict[str, Any]:
+    """What was found of one network in one framework and precision, as it is kept."""
+    network = finding.trial.network
+    return {
+        "net": finding.net,
+        "input": list(network.input),
+        "pictures": [finding.trial.batch_size, len(finding.trial.images)],  # of a step, in all
+        "trial_sha256": finding.trial.given.sha256,
+        "framework": finding.examinee.label,
+        "commit": store.commit(),
+        "version": version(finding.examinee.versions),
+        "versions": finding.examinee.versions,
+        "mode": finding.examinee.mode,
+        "code_sha256": code_sha256(finding.examinee.module),
+        "precision": finding.precision,
+        "seeds": finding.seeds,
+        "device": "cpu",
+        "settings": dict(finding.settings),
+        "verdict": finding.verdict,
+        "reason": finding.failed,
+        "cause": finding.cause,
+        "stages": [
+            {
+                "stage": verdict.stage,
+                "verdict": verdict.verdict,
+                "error": verdict.error,
+                "place": verdict.place._asdict() if verdict.place else None,
+                "said": verdict.said,
+                "later": verdict.later,
+            }
+            for verdict in finding.verdicts
+        ],
+    }
+
+
+def text(whole: Certificate) -> str:
+    """A certificate as a file: a line a finding."""
+    lines = ",\n".join(json.dumps(one) for one in whole["findings"])
+    rest = json.dumps({name: value for name, value in whole.items() if name != "findings"}, indent=1)
+    return f'{rest[:-2]},\n "findings": [\n{lines}\n ]\n}}\n'
+
+
+def read(folder: Path) -> Certificate:
+    """The certificate in a folder. BadInput where there is none, or another schema's."""
+    try:
+        whole: Certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"{folder}: no certificate.json that can be read: {error}") from None
+    if whole.get("schema") != SCHEMA:
+        raise BadInput(f"{folder}: written with schema {whole.get('schema')}, this version reads {SCHEMA}")
+    return whole
+
+
+# --- kept and found ---------------------------------------------------------------------------------------------------
+
+SHIPPED = Path(__file__).parents[2] / "results" / "certificate" / "certificate.json"  # in a checkout
+
+
+def key(trial_sha256: str, code_sha256: str, version: str, mode: str, precision: str, device: str) -> str:
+    """What a finding is about, as the name of its file."""
+    return hashlib.sha256("\n".join((trial_sha256, code_sha256, version, mode, precision, device)).encode()).hexdigest()
+
+
+def keep(whole: Certificate) -> None:
+    """Put each finding where runs look for it."""
+    folder = cache_folder() / "certificates"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, brief in _briefs(whole):
+        aside = folder / f"{name}.part"
+        aside.write_text(json.dumps(brief), encoding="utf-8")
+        aside.replace(folder / f"{name}.json")
+
+
+def find(name: str) -> dict[str, str] | None:
+    """The verdict kept under a key and the digest of the certificate that it is from; the user's own before ours."""
+    path = cache_folder() / "certificates" / f"{name}.json"
+    if path.exists():
+        brief: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return brief
+    return _shipped().get(name)
+
+
+def columns(found: Mapping[str, str] | None) -> dict[str, str | None]:
+    """What `find` has given, as columns of a report: have the frameworks been proved to compute this network alike?"""
+    if found is None:
+        return {"certified": "not certified", "certificate": None}
+    proved = found["verdict"] in ("ok", "explained")
+    return {"certified": "certified" if proved else "not certified", "certificate": found["certificate"]}
+
+
+@cache
+def _shipped() -> dict[str, dict[str, str]]:
+    return dict(_briefs(json.loads(SHIPPED.read_text(encoding="utf-8")))) if SHIPPED.exists() else {}
+
+
+def _briefs(whole: Certificate) -> Iterator[tuple[str, dict[str, str]]]:
+    for one in whole["findings"]:
+        names = (one[name] for name in ("trial_sha256", "code_sha256", "version", "mode", "precision", "device"))
+        yield key(*names), {"certificate": whole["sha256"], "verdict": one["verdict"]}

@@ -1,0 +1,123 @@
+"""Faults planted in an adapter are caught, where they are, and the certificate says what they are.
+
+One process per framework: it is given one changed adapter after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+import frameworks
+from benchmarks.runtime.worker_client import Session
+from benchmarks.verification.cases import BATCH, CASES, Examination, Trial, put
+from benchmarks.verification.comparison import Truth, Verdict, compare, judge
+from benchmarks.verification.diagnosis import likely
+from frameworks.registry import REALISATIONS
+from tests.conftest import Bench, known_truth
+from tests.faults import FAULTS, NETS, Fault
+
+
+def named(fault: Fault) -> str:
+    return f"{fault.framework}: {fault.name}"
+
+
+WHERE = {"device": "cpu", "precision": "float64", "threads": 1, "mode": ""}
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Truth]:
+    """The truth on a network in one training."""
+
+    @cache
+    def compute(net: str, case: str) -> Truth:
+        made = Trial.of(NETS[net], seed=0, batch_size=BATCH)
+        trial = replace(made, cases={case: CASES[case]}, curve=10)
+        return Truth.of(trial, known_truth(trial, tmp_path_factory.mktemp("truth")))
+
+    return compute
+
+
+@pytest.fixture(scope="module")
+def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Fault], Session]]:
+    """A worker that has the framework's adapter with a fault in it."""
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def worker(framework: str) -> Session:
+            made = REALISATIONS[framework]
+            log = tmp_path_factory.mktemp("log") / framework
+            session = Session(bench.python(framework), made.module, made.adapter, threads=1, log=log, timeout=300)
+            stack.enter_context(session).receive()
+            return session
+
+        def planted(fault: Fault) -> Session:
+            made = REALISATIONS[fault.framework]
+            text = (Path(frameworks.__file__).parent / f"{made.module.rpartition('.')[2]}.py").read_text("utf-8")
+            for old, new in fault.changes:
+                assert old in text, f"{made.module} no longer has {old!r}: plant the fault anew"
+                text = text.replace(old, new)
+            wrong = tmp_path_factory.mktemp("fault") / "wrong.py"
+            wrong.write_text(text, "utf-8")
+            worker(fault.framework).request("start", module=str(wrong), adapter=made.adapter)
+            return worker(fault.framework)
+
+        yield planted
+
+
+@dataclass(frozen=True)
+class Answer:
+    verdicts: list[Verdict]
+    cause: str | None
+
+
+@pytest.fixture
+def examined(
+    plant: Callable[[Fault], Session], known: Callable[[str, str], Truth], tmp_path: Path
+) -> Callable[[Fault], Answer]:
+    """What the certificate says of an adapter with a fault in it."""
+
+    def examine(fault: Fault) -> Answer:
+        right = known(fault.net, fault.case)
+        put(right.trial, tmp_path)
+        examination = Examination(plant(fault).request, right.trial, WHERE, tmp_path, tmp_path)
+        found = compare(examination.pieces(), right, examination.departures, "float64")
+        verdicts = judge({"it": found}, right.trial, "float64")["it"]
+        first = next((verdict for verdict in verdicts if verdict.verdict == "differs"), None)
+        cause = first and first.place and likely(first.place, found.kept, right.evidence, right.trial)
+        return Answer(verdicts, cause or (first.said or None if first else None))
+
+    return examine
+
+
+Examined: TypeAlias = Callable[[Fault], Answer]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=named)
+def test_a_planted_fault_is_found_where_it_is(fault: Fault, examined: Examined) -> None:
+    found = examined(fault)
+    first = next((verdict for verdict in found.verdicts if verdict.verdict == "differs"), None)
+    assert first is not None and first.place is not None, "not caught"
+    assert (first.stage, first.place.tensor) == (fault.stage, fault.tensor)
+    assert found.cause is None if fault.cause is None else fault.cause in str(found.cause)
+
+
+def test_faults_are_many_and_in_every_framework() -> None:
+    for framework in REALISATIONS:
+        assert len([fault for fault in FAULTS if fault.framework == framework]) >= 8
+    names = [(fault.framework, fault.name) for fault in FAULTS]
+    assert len(set(names)) == len(names) >= 36
+
+
+UNCHANGED = [Fault(f"none, {net}", framework, (), net, "", "", None) for framework in REALISATIONS for net in NETS]
+
+
+@pytest.mark.parametrize("right", UNCHANGED, ids=named)
+def test_no_fault_is_found_where_there_is_none(right: Fault, examined: Examined) -> None:
+    assert [verdict for verdict in examined(right).verdicts if verdict.verdict == "differs"] == []

@@ -1,0 +1,208 @@
+"""Frameworks from outside: the example in JAX is certified and trained; what is no adapter is told; entry points."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.plugins import of_file
+from tests import fake_adapter
+from tests.conftest import Bench
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "jax_adapter.py"
+JAX = f"{EXAMPLE}:Jax"
+FAKE = f"{fake_adapter.__file__}:Fake"
+SMALL = ["--quick", "--train-size", "100", "--test-size", "50", "--threads", "1", "--device", "cpu"]
+
+# What no network of the list has: groups, padding that differs from side to side, an average that leaves its padding
+# out, auxiliary heads, and LeNet-5's selected maps and trained sub-sampling, all on a picture that is resized.
+ODD = """
+from frameworks.spec import *
+
+def odd(classes=10, channels=1):
+    head = [GlobalAvgPool(), Flatten(), Dense("aux_fc", classes)]
+    right = [AvgPool("right_pool", 3, 1, padding=((1, 1), (2, 0)), count_padding=False), Conv("right_conv", 3, 1)]
+    return Network("odd", (channels, 20, 18), [
+        Resize("resize", 15, 16), Normalize(mean=(0.4,), std=(0.3,)),
+        Conv("a", 6, 3, padding=((2, 0), (0, 1)), bias=False), BatchNorm("a_bn"), ReLU(),
+        LocalResponseNorm("lrn", 3, alpha=0.5), MaxPool("p", 3, 2, padding=1),
+        Concat("mix", [[Conv("left", 4, (3, 1), (1, 1), padding=(1, 0), groups=2), Sigmoid()], right]),
+        Residual("res", [Conv("body", 7, 3, padding=1), Tanh(amplitude=1.7159, slope=2 / 3)], []),
+        Auxiliary("aux", head), Select("some", (6, 0, 3)), Affine("scale"), AvgPool("q", 2, 2, padding=1),
+        Dropout(rate=0.3), Flatten(), Dense("fc", classes),
+    ])
+"""
+
+
+def command(name: str, *options: str, python: str | Path = sys.executable) -> subprocess.CompletedProcess[str]:
+    whole = [str(python), "-m", f"benchmarks.{name}", *options]
+    return subprocess.run(whole, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=800)
+
+
+# --- the example ------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_is_short() -> None:
+    """Lines that are not blank; the docstring counts."""
+    assert sum(bool(line.strip()) for line in EXAMPLE.read_text(encoding="utf-8").splitlines()) < 150
+
+
+@pytest.mark.parametrize("net", ["lenet", "lenet_bn", "resnet18_fashion", "odd"])
+def test_the_example_is_certified(bench: Bench, tmp_path: Path, net: str) -> None:
+    (tmp_path / "nets.py").write_text(ODD, encoding="utf-8")
+    wanted = f"{tmp_path / 'nets.py'}:odd" if net == "odd" else net
+    options = ["--net", wanted, "--fw", "jax", "--adapter", JAX, "--python", f"jax={bench.python('jax')}"]
+    done = command("verify", *options, "--precision", "float64", "--threads", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "jax" in (tmp_path / "certificate.md").read_text(encoding="utf-8")
+
+
+def test_the_example_trains_beside_ours(bench: Bench, tmp_path: Path) -> None:
+    options = ["--fw", "torch,jax", "--adapter", JAX]
+    options += ["--python", f"jax={bench.python('jax')}", "--python", f"torch={bench.python('torch')}"]
+    done = command("run", *options, *SMALL, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(next(tmp_path.iterdir()) / "report.csv")
+    assert list(table.framework) == ["torch", "jax"] and (table.status == "ok").all()
+    # A few steps of float32 from the same weights on the same pictures: rounding alone lies between the two.
+    assert abs(table.train_loss[0] - table.train_loss[1]) < 1e-4
+
+
+# --- a file of one's own ----------------------------------------------------------------------------------------------
+
+
+def test_all_holds_it(tmp_path: Path) -> None:
+    """Whatever becomes of ours, the fake has its row."""
+    wrong = f"{tmp_path / 'wrong.py'}:Wrong"
+    (tmp_path / "wrong.py").write_text("import not_there\nclass Wrong(not_there.Adapter): pass\n")
+    done = command("run", "--fw", "fake,wrong", "--adapter", FAKE, "--adapter", wrong, *SMALL, "--out", str(tmp_path))
+    assert done.returncode == 1, done.stderr
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    table = pd.read_csv(folder / "report.csv").set_index("framework")
+    assert dict(table.status) == {"fake": "ok", "wrong": "unavailable"}
+    assert "No module named 'not_there'" in table.reason["wrong"] and "--python" in table.reason["wrong"]
+
+
+def test_the_file_tells_what_it_can() -> None:
+    found = of_file(f"{os.path.relpath(EXAMPLE)}:Jax")
+    assert (found.name, found.module, found.adapter, found.outside) == ("jax", str(EXAMPLE), "Jax", True)
+
+
+SOURCES = {"empty": "", "broken": "class My(:\n", "plain": "class My: pass\n", "torch": "class Torch(Adapter): pass\n"}
+WRONG = {
+    "my.py": "write FILE.py:CLASS",
+    "my:My": "write FILE.py:CLASS",
+    "nowhere.py:My": "No such file",
+    "empty.py:My": "has no class My; there are none",
+    "plain.py:Your": "has no class Your; there are My",
+    "plain.py:My": "derive it from frameworks.adapter.Adapter",
+    "broken.py:My": "is no Python",
+    "torch.py:Torch": "torch is the name of frameworks.pytorch:PyTorch already",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_no_adapter_is_bad_input(tmp_path: Path, text: str) -> None:
+    for name, source in SOURCES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    done = command("run", "--adapter", str(tmp_path / text), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("--adapter ") and WRONG[text] in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_with_one_name_are_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("class Fake(Adapter): pass\n")
+    done = command("run", "--adapter", FAKE, "--adapter", f"{tmp_path / 'other.py'}:Fake", "--out", str(tmp_path))
+    assert done.returncode == 2 and "fake is the name of" in done.stderr
+
+
+def test_a_version_cannot_be_chosen(tmp_path: Path) -> None:
+    done = command("run", "--fw", "fake==1.0", "--adapter", FAKE, "--out", str(tmp_path), *SMALL)
+    assert done.returncode == 2 and "--python fake=PATH" in done.stderr
+
+
+def test_a_class_that_turns_out_to_be_no_adapter_has_its_row(tmp_path: Path) -> None:
+    """Its bases are known when it is imported, and that is for the worker to do."""
+    (tmp_path / "mine.py").write_text("class Mine(dict): pass\n")
+    adapter = f"{tmp_path / 'mine.py'}:Mine"
+    done = command("run", "--fw", "mine", "--adapter", adapter, *SMALL, "--out", str(tmp_path / "out"))
+    assert done.returncode == 1 and "derive it from frameworks.adapter.Adapter" in done.stderr
+
+
+# --- entry points -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that has all that this one has, and a distribution `mine` with an adapter that says when it is imported."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, symlinks=True)
+    site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(home), "platbase": str(home)}))
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(ROOT)]
+    (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({folder!r})\n" for folder in folders))
+    install(site, "mine", "mine = mine_adapter:Fake")
+    source = Path(fake_adapter.__file__).read_text(encoding="utf-8")
+    (site / "mine_adapter.py").write_text(f"{source}\nopen({str(home / 'imported')!r}, 'a').close()\n")
+    return home / "bin" / "python"
+
+
+def install(site: Path, name: str, point: str) -> None:
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[onespec.frameworks]\n{point}\n")
+
+
+def test_an_installed_framework_is_one_of_them(interpreter: Path, tmp_path: Path) -> None:
+    done = command("run", "--fw", "mine", *SMALL, "--out", str(tmp_path), python=interpreter)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(next(tmp_path.iterdir()) / "report.csv")
+    assert list(table.framework) == ["mine"] and list(table.status) == ["ok"]
+
+
+def test_the_parent_never_imports_it(interpreter: Path) -> None:
+    said = interpreter.parents[1] / "imported"
+    said.unlink(missing_ok=True)
+    done = command("run", "--fw", "nothing", python=interpreter)
+    assert done.returncode == 2 and "keras, mine, or all" in done.stderr and not said.exists()
+
+
+@pytest.mark.parametrize("point, part", [
+    ("torch = mine_adapter:Fake", "torch is the name of frameworks.pytorch:PyTorch already"),
+    ("other = mine_adapter", "expected module:Class"),
+])  # fmt: skip
+def test_an_entry_point_that_does_not_serve_is_bad_input(interpreter: Path, point: str, part: str) -> None:
+    site = next(interpreter.parents[1].glob("lib/python*/site-packages"))
+    install(site, "wrong", point)
+    try:
+        done = command("run", "--fw", "mine", python=interpreter)
+    finally:
+        for path in sorted((site / "wrong-1.0.dist-info").rglob("*")):
+            path.unlink()
+        (site / "wrong-1.0.dist-info").rmdir()
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("entry point onespec.frameworks, ") and part in done.stderr
+
+
+def test_what_pythonpath_brings_does_not_count(tmp_path: Path) -> None:
+    """A worker gets none of it, and could not import what was found there."""
+    install(tmp_path, "hidden", "hidden = hidden_adapter:Hidden")
+    whole = [sys.executable, "-m", "benchmarks.run", "--fw", "hidden"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "unknown framework" in done.stderr
+
+
+def test_a_path_that_is_no_file_is_told_from_python() -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        of_file(f"{ROOT / 'examples.py'}:Jax")

@@ -1,0 +1,298 @@
+"""The declared native semantics are the frameworks' own, and an adapter computes them.
+
+The scripts `tests/third_parties/*_natively.py` do in a framework what its own user would, with no code of ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frameworks import arrays
+from frameworks.adapter import Setting
+from frameworks.arrays import Weights
+from frameworks.native import BOUNDS, POINTS, Native, initial, mapped, natively
+from frameworks.numpy_reference import Reference, moved
+from frameworks.registry import REALISATIONS
+from frameworks.spec import (
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalAvgPool,
+    LocalResponseNorm,
+    Network,
+    ReLU,
+    Residual,
+    Scale,
+)
+from frameworks.training import SGD, Adam, Optimizer, Training
+from tests.conftest import Bench
+from tests.contract.test_third_parties import told
+
+PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
+
+# Sums of powers of two: the frameworks keep these numbers in float32 or in doubles, and both hold them exactly.
+DECAY, MOMENTUM, BETAS, RATES = 0.0625, 0.875, (0.875, 0.9375), (0.25, 0.25, 0.0625)
+RULES: dict[str, Optimizer] = {
+    "sgd": SGD(0.0, False, DECAY),
+    "momentum": SGD(MOMENTUM, False, DECAY),
+    "nesterov": SGD(MOMENTUM, True),
+    "nesterov, decay": SGD(MOMENTUM, True, DECAY),
+    "adam": Adam(*BETAS),
+    "adam, decay": Adam(*BETAS, weight_decay=DECAY),
+    "adamw": Adam(*BETAS, weight_decay=DECAY, decoupled=True),
+}
+# MXNet 1.9 has no AdamW; of its `nag` with decay see below.
+OPTIMISERS = [(framework, rule) for framework in REALISATIONS for rule in RULES
+              if (framework, rule) not in {("mxnet", "adamw"), ("mxnet", "nesterov, decay")}]  # fmt: skip
+TINY = Network("tiny", (2,), [Dense("F", 3), BatchNorm("B")])
+# Three steps add up some dozen roundings of 6e-8 and of 1e-16, of values ten times as large as the way they go.
+ROUNDING = {"float32": 1e-6, "float64": 1e-12}
+SHAPES = {"F.weight": (3, 2), "F.bias": (3,), "B.gamma": (3,), "B.beta": (3,)}
+
+
+def sized(stream: np.random.Generator, scale: float = 1.0) -> Weights:
+    """Arrays of a dense layer and a batch norm, of a size of `scale`, exact in float32 where that is a power of two."""
+    return {name: scale * stream.integers(-64, 64, shape) / 64 for name, shape in SHAPES.items()}
+
+
+START = sized(np.random.default_rng(0))
+
+
+def gradients(rule: Optimizer) -> list[Weights]:
+    """One for each step; so small for Adam that its epsilon shows."""
+    stream = np.random.default_rng(1)
+    return [sized(stream, 2.0**-20 if isinstance(rule, Adam) else 1.0) for _ in RATES]
+
+
+@pytest.fixture(scope="module")
+def native(bench: Bench) -> Callable[[str], Native]:
+    """What the adapter of a framework declares, as its worker says it."""
+
+    @cache
+    def declared(framework: str) -> Native:
+        one = REALISATIONS[framework]
+        answer = bench.session(framework).request("start", module=one.module, adapter=one.adapter)
+        return Native.from_json(answer["native"])
+
+    return declared
+
+
+@pytest.fixture(scope="module")
+def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
+    """What a framework does by itself."""
+
+    def listed(arrays: Weights) -> dict[str, Any]:
+        return {name: array.tolist() for name, array in arrays.items()}
+
+    def case(rule: Optimizer) -> dict[str, Any]:
+        told = Training(rule).to_json()["optimizer"]
+        return {"rule": told, "gradients": [listed(each) for each in gradients(rule)], "rates": RATES}
+
+    task = {"start": listed(START), "cases": {name: case(rule) for name, rule in RULES.items()}}
+
+    @cache
+    def found(framework: str) -> dict[str, Any]:
+        answer: dict[str, Any] = told(bench, framework, f"{framework}_natively", json.dumps(task))
+        return answer
+
+    return found
+
+
+# --- what is declared is so -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["epsilon", "norm_epsilon", "norm_momentum"])
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_numbers(
+    native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
+) -> None:
+    declared = getattr(native(framework), point).value
+    assert own(framework)["points"][point] == pytest.approx(declared, rel=1e-12)  # 1 - 0.99 is not 0.01
+
+
+@pytest.mark.parametrize("point, measured, values", [
+    ("norm_unbiased", "norm_variance", (1, 2)),  # of 1 and 3, over n or over n - 1
+    ("sum_squares", "window", (1, 3)),  # three ones, their mean or their sum
+])  # fmt: skip
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_forms_of_layers(
+    native: Callable[[str], Native],
+    own: Callable[[str], dict[str, Any]],
+    framework: str,
+    point: str,
+    measured: str,
+    values: tuple[int, int],
+) -> None:
+    declared = getattr(native(framework), point).value
+    assert own(framework)["points"][measured] == pytest.approx(values[declared], rel=1e-5)  # it was float32
+
+
+def expected(training: Training) -> Weights:
+    """Where the reference's optimiser leads."""
+    rule, found = training.optimizer, {}
+    for name, start in START.items():
+        array, slots = start, [np.zeros_like(start) for _ in rule.slots]
+        for step, (each, rate) in enumerate(zip(gradients(rule), RATES), 1):
+            array, *slots = moved(rule, rate, training.decay(name), step, array, each[name], *slots)
+        found[name] = array
+    return found
+
+
+def error(found: Weights, right: Weights) -> float:
+    """The largest difference, as a share of how far the arrays have moved."""
+    return max(float(np.abs(found[n] - right[n]).max() / np.abs(right[n] - START[n]).max()) for n in START)
+
+
+def switched(training: Training) -> list[Training]:
+    """What it would be if one point of its semantics were another."""
+    rule = training.optimizer
+    others = [replace(training, decay_all=not training.decay_all)] if rule.weight_decay else []
+    switches = ["decoupled"] * (rule.weight_decay > 0 and len(rule.slots))  # without slots the two are one
+    if isinstance(rule, SGD):
+        switches += ["rate_inside"] * (rule.momentum > 0)
+    else:
+        switches += ["epsilon_hat"]
+        others.append(replace(training, optimizer=replace(rule, epsilon=2 * rule.epsilon)))
+    return [*others, *(replace(training, optimizer=replace(rule, **{s: not getattr(rule, s)})) for s in switches)]
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize("framework, rule", OPTIMISERS)
+def test_optimisers(
+    native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, rule: str, precision: str
+) -> None:
+    """The framework's own optimiser goes where the formulas go that are declared as native, and nowhere else."""
+    _, training = natively(TINY, Training(RULES[rule]), native(framework))
+    found = {name: np.array(array) for name, array in own(framework)["steps"][precision][rule].items()}
+    # MXNet's fused Adam has its rate, which holds the bias correction, and its epsilon in float32.
+    narrow = framework == "mxnet" and isinstance(RULES[rule], Adam)
+    assert error(found, expected(training)) <= ROUNDING["float32" if narrow else precision]
+    for other in switched(training):
+        assert error(found, expected(other)) > 1e-3, other
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+def test_gluons_nag_decays_the_velocity_by_the_new_weight(own: Callable[[str], dict[str, Any]], precision: str) -> None:
+    """w' = w - d - momentum v' with d = rate (g + decay w), v' = momentum v + d; then v' holds decay w' for decay w.
+
+    nag_mom_update writes the weight before it reads it again. A slip rather than a semantics: not reproduced.
+    """
+    right = {}
+    for name, start in START.items():
+        w, v = start, np.zeros_like(start)
+        for each, rate in zip(gradients(RULES["nesterov, decay"]), RATES):
+            d = rate * (each[name] + DECAY * w)
+            w = w - d - MOMENTUM * (MOMENTUM * v + d)
+            v = MOMENTUM * v + rate * (each[name] + DECAY * w)
+        right[name] = w
+    found = {name: np.array(array) for name, array in own("mxnet")["steps"][precision]["nesterov, decay"].items()}
+    assert error(found, right) <= ROUNDING[precision]
+
+
+@pytest.mark.parametrize("array", ["C.weight", "C.bias", "F.weight", "F.bias"])
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_initial_values(
+    native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, array: str
+) -> None:
+    """The framework's own lie in the declared interval and fill it as ours do."""
+    layers = [Conv("C", 32, 5, groups=2), GlobalAvgPool(), Flatten(), Dense("D", 300), Dense("F", 400)]
+    net = Network("drawn", (8, 9, 9), layers)
+    theirs, ours = np.array(own(framework)["drawn"][array]), initial(net, 0, native(framework))[array]
+    fans = {"C": (8 // 2 * 25, 32 * 25), "F": (300, 400)}[array[0]]
+    bound = BOUNDS[getattr(native(framework), "weights" if "weight" in array else "biases").value](*fans)
+    assert theirs.size == ours.size
+    for values in (theirs, ours):
+        # That the largest of n values falls short of the bound by a share s has the probability (1 - s)^n.
+        assert bound * (1 - 12 / values.size**0.9) <= np.abs(values).max() <= bound * (1 + 1e-6)
+        # The deviation of n uniform values is theirs to within sqrt(1 / (5 n)), one standard error; six are allowed.
+        assert values.std() == pytest.approx(bound / sqrt(3), rel=6 * sqrt(1 / (5 * values.size)), abs=1e-300)
+
+
+# --- an adapter computes it -------------------------------------------------------------------------------------------
+
+SCALE, HEAD = [Scale("pixels"), LocalResponseNorm("L", 3, 0.5)], [ReLU(), GlobalAvgPool(), Flatten(), Dense("F", 10)]
+INNER = [Conv("C", 4, 3, padding=1, bias=False), BatchNorm("B")]
+SHORT = [Conv("S", 4, 1, bias=False), BatchNorm("T")]
+NESTED = Network("nested", (2, 6, 6), [*SCALE, Concat("I", [[Residual("R", INNER, SHORT)], SHORT]), *HEAD])
+
+
+@pytest.mark.parametrize("precision", ["float64"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_adapters_compute_their_native_training(
+    bench: Bench, native: Callable[[str], Native], framework: str, rule: str, precision: str
+) -> None:
+    """Four steps of a network with everything that differs, by the reference's formulas."""
+    net, training = natively(NESTED, Training(RULES[rule]), native(framework))
+    stream = np.random.default_rng(0)
+    images, labels = stream.integers(0, 256, (32, *net.input), dtype=np.uint8), stream.integers(0, 10, 32)
+    start, order, rates = initial(net, 1, native(framework)), np.arange(32), [0.1, 0.1, 0.05, 0.05]
+    departures = bench.build(framework, net, training, precision, weights=start)["departures"]
+    bench.load(framework, "train", images, labels)
+    slice_ = {"start": 0, "stop": 32, "batch_size": 8, "rates": rates, "seed": 0}
+    losses = bench.session(framework).request("train", order=bench.file(order), **slice_)["losses"]
+    _, found = bench.arrays(framework, "get_weights")
+    reference = Reference(net, training, Setting(), departures)
+    reference.set_weights(start)
+    reference.load("train", images, labels)
+    right = reference.train(order, 8, np.array(rates), 0)
+    assert np.abs(losses - right.losses).max() <= 1e-12  # some hundred roundings of 1e-16, losses of about 2
+    for name, array in reference.get_weights().items():
+        assert np.abs(found[name] - array).max() <= 1e-12 * np.abs(array).max(), name
+
+
+def test_every_layer_is_brought_to_the_native_one(native: Callable[[str], Native]) -> None:
+    """Those inside branches too; shapes, names and all other layers stay."""
+    net, _ = natively(NESTED, Training(), native("keras"))
+    assert net.parameters == NESTED.parameters
+    changed = {node.path: node.layer for _, node in net.walk()}
+    norms = {path: layer for path, layer in changed.items() if isinstance(layer, BatchNorm)}
+    assert len(norms) == 3 and {(layer.eps, layer.momentum) for layer in norms.values()} == {(1e-3, 0.01)}
+    assert changed["L"] == LocalResponseNorm("L", 3, 1.5)
+    kept = {path for path, layer in changed.items() if not isinstance(layer, (BatchNorm, LocalResponseNorm))}
+    before = {node.path: node.layer for _, node in NESTED.walk()}
+    assert all(changed[path] == before[path] for path in kept if not changed[path].branches())
+
+
+def test_nothing_changes_where_nothing_is_changed() -> None:
+    assert mapped(NESTED, lambda layer: layer) == NESTED
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_it_travels_as_json(native: Callable[[str], Native], framework: str) -> None:
+    assert Native.from_json(json.loads(json.dumps(native(framework).to_json()))) == native(framework)
+
+
+def test_glorots_native_weights_are_the_aligned_ones(native: Callable[[str], Native]) -> None:
+    ours, theirs = arrays.initial(NESTED, 0), initial(NESTED, 0, native("keras"))
+    assert all(np.abs(ours[name] - theirs[name]).max() <= 1e-15 for name in ours)  # the bound is reached by another way
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def table(native: Native) -> str:
+    """A framework's ledger as the page shows it."""
+    lines = ["| | aligned | native | how the aligned one is computed | read from |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in native.ledger())])
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+def test_the_page_shows_the_ledger(native: Callable[[str], Native], framework: str) -> None:
+    ours = f"## {REALISATIONS[framework].title}\n\n{table(native(framework))}\n"
+    assert ours in PAGE.read_text(encoding="utf-8"), f"docs/semantics.md is to say:\n\n{ours}"
+
+
+def test_every_point_is_declared() -> None:
+    assert [item.name for item in fields(Native)] == list(POINTS)

@@ -1,0 +1,532 @@
+"""Experiments: the verdicts, what is read from a run, the page, and the command itself with real workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.articles.experiment_run import main, spoken
+from benchmarks.articles.experiments import EXPERIMENTS, Figure
+from benchmarks.articles.reproduction import (
+    accuracies,
+    against,
+    effects,
+    equivalences,
+    fullest,
+    measured,
+    next_run,
+    obstacle,
+    page,
+    reached,
+    summary,
+    verdict,
+)
+from benchmarks.cli.progress import Show
+from benchmarks.datasets.augmentation import Crop, Flip
+from benchmarks.records.store import Folder, History
+from benchmarks.reporting.run_report import drawing, notes
+from benchmarks.reporting.tables import table
+from benchmarks.runtime.environments import Requested, environment
+from benchmarks.training.lr_schedules import Step
+from benchmarks.training.plan import Request, plan, trained
+from benchmarks.training.runner import side_by_side
+from benchmarks.training.trainer import Cell, Job, order
+from tests.conftest import Bench, heed_interrupts
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--dataset", "fashion-mnist-mini", "--threads", "1"]
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+SPREAD = Figure("lenet", "test_accuracy", None, "d2l", 0.75, 0.83)
+CUT_OFF = Figure("lenet_cifar", "test_accuracy", 0.64, "a notebook", decimals=2, truncated=True)
+SINGLE = Figure("lenet", "test_accuracy", 0.81, "an article")
+SECONDS = Figure("resnet9", "seconds", 9.4, "8 V100")
+EPOCH = Figure("lenet_relu", "epoch_seconds", 3.0, "article 004", epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("figure", "values", "why_not", "expected"),
+    [
+        (SPREAD, [0.80], None, ("within", "0.750 to 0.830")),
+        (SPREAD, [0.70, 0.80], None, ("within", "0.750 to 0.830")),
+        (SPREAD, [0.7497], None, ("within", "0.750 to 0.830")),  # 0.75 was rounded
+        (SPREAD, [0.7490], None, ("outside", "0.750 to 0.830")),
+        (SPREAD, [0.90, 0.91], None, ("outside", "0.750 to 0.830")),
+        (SPREAD, [0.80, 0.10, 0.80], None, ("within", "0.750 to 0.830, 1 of 3 collapsed")),
+        (SPREAD, [0.10, 0.10], None, ("outside", "all collapsed")),
+        (SINGLE, [0.80, 0.82], None, ("within", "0.5899 to 1.0301")),
+        (SINGLE, [0.800, 0.801, 0.802], None, ("outside", "0.7960 to 0.8060")),
+        (CUT_OFF, [0.648, 0.649, 0.6495], None, ("within", "0.6450 to 0.6526")),  # 0.64 may have been 0.6499
+        (SINGLE, [0.81], None, ("not comparable", "one run of each shows no spread")),
+        (SINGLE, [], None, ("not comparable", "no cell finished")),
+        (SINGLE, [0.80, 0.82], "not the published bytes", ("not comparable", "not the published bytes")),
+        (SECONDS, [9.0, 9.1], None, ("not comparable", "another machine")),
+        (EPOCH, [3.0, 3.1], None, ("not comparable", "another machine")),
+    ],
+)
+def test_verdict(figure: Figure, values: list[float], why_not: str | None, expected: tuple[str, str]) -> None:
+    assert verdict(figure, values, why_not) == expected
+
+
+def test_the_interval_of_the_next_run_holds_it() -> None:
+    """Of 4,000 draws 95 % with a standard deviation of 0.35 %: four of them are allowed."""
+    stream = np.random.default_rng(0)
+    inside = 0
+    for _ in range(4000):
+        *seen, another = stream.normal(0.8, 0.01, 6).tolist()
+        low, high = next_run(seen)
+        inside += low <= another <= high
+    assert abs(inside / 4000 - 0.95) < 4 * 0.0035
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(4.4, "4 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (7200, "2.0 h")]
+)
+def test_spoken(seconds: float, said: str) -> None:
+    assert spoken(seconds) == said
+
+
+# --- what is read from a run ------------------------------------------------------------------------------------------
+
+
+def job(framework: str, seed: int, **other: Any) -> dict[str, Any]:
+    """A cell of d2l-lenet as `run.json` keeps it."""
+    known = {
+        "cell": f"lenet.{framework}.{seed}", "net": "lenet", "framework": framework, "seed": seed,
+        "epochs": 10, "train_size": 60_000, "test_size": 10_000, "threads": 1, "precision": "float32",
+        "device": "cpu", "mode": "",
+    }  # fmt: skip
+    return {**known, **trained(EXPERIMENTS["d2l-lenet"].recipe), **other}
+
+
+def made(path: Path, jobs: list[dict[str, Any]], accuracies: list[float | None], published: bool = True) -> Folder:
+    """A run's folder: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
+    path.mkdir(parents=True)
+    folder = Folder(path)
+    machine = {"processor": "a processor", "cores": 2, "memory_gib": 8.0, "system": "Linux", "gpu": None}
+    folder.write_run(
+        {
+            "began": "2026-01-01T00:00:00", "command": ["python"], "machine": machine, "commit": None,
+            "request": {"experiment": "d2l-lenet", "variant": "as-written", "net": ["lenet"]},
+            "data": {"fashion-mnist": {"sha256": {}, "published": published, "source": "here"}}, "jobs": jobs,
+        }
+    )  # fmt: skip
+    for cell, accuracy in zip(jobs, accuracies):
+        for epoch in range(1, 11 if accuracy else 3):
+            folder.append(
+                cell["cell"], "epoch", epoch=epoch, launch=0, slices=[[100, 2.0]], evaluation_seconds=1.0,
+                first_step_seconds=0.5 if epoch == 1 else None, train_loss=1 / epoch, train_accuracy=0.5,
+                test_loss=1.0, test_accuracy=(accuracy or 0.5) * epoch / 10, harness_seconds=0.1,
+            )  # fmt: skip
+        status = ("ok", None) if accuracy else ("failed", "a reason")
+        folder.append(cell["cell"], "end", status=status[0], reason=status[1], peak={})
+    return folder
+
+
+JOBS = [job(framework, seed) for seed in range(3) for framework in ("torch", "mxnet")]
+
+
+def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", JOBS, [0.80, 0.81, 0.82, None, 0.84, 0.85])
+    last = Figure("lenet", "test_accuracy", 0.8, "")
+    found = measured(folder, last)
+    assert found["torch"] == pytest.approx({0: 0.80, 1: 0.82, 2: 0.84}) and list(found) == ["torch", "mxnet"]
+    assert found["mxnet"] == pytest.approx({0: 0.81, 2: 0.85}), "seed 1 has failed there"
+    fifth = measured(folder, replace(last, epoch=5))["torch"]
+    assert list(fifth.values()) == pytest.approx([0.40, 0.41, 0.42])
+    assert measured(folder, replace(last, net="vgg")) == {}
+    seconds = [measured(folder, replace(EPOCH, net="lenet", epoch=epoch))["torch"][0] for epoch in (1, 2)]
+    assert seconds == [3.5, 3.0], "2 s of training, 1 s of testing, half a second for the very first step"
+
+
+@pytest.mark.parametrize(("target", "seconds"), [(0.07, 2.5), (0.4, 10.5), (0.8, 20.5), (0.81, None)])
+def test_time_to_a_target_is_of_training_alone(tmp_path: Path, target: float, seconds: float | None) -> None:
+    """Epochs of 2 s, the first step's 0.5 s in the first; evaluation does not count. Accuracy is 0.08 an epoch."""
+    folder = made(tmp_path / "a", JOBS[:1], [0.80])
+    assert reached(folder.histories()["lenet.torch.0"], target) == seconds
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, None),
+        ({"rate": 0.5}, "trained otherwise: rate"),
+        ({"optimizer": "Adam", "batch_size": 8}, "trained otherwise: batch_size, optimizer"),
+        ({"epochs": 3}, "at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures"),
+        ({"train_size": 600}, "at a smaller scale: 10 of 10 epochs, 600 + 10,000 pictures"),
+        ({"test_size": 100}, "at a smaller scale: 10 of 10 epochs, 60,000 + 100 pictures"),
+    ],
+)
+@pytest.mark.parametrize("published", [True, False])
+def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, published: bool) -> None:
+    folder = made(tmp_path / "a", [job("torch", 0, **other)], [0.8], published)
+    expected = "; ".join(filter(None, [said, None if published else "not the published bytes"])) or None
+    assert obstacle(folder.run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "said"),
+    [
+        ([0.800, 0.801, 0.812, 0.811, 0.790, 0.790], "the same within 0.5 points"),
+        ([0.800, 0.830, 0.812, 0.780, 0.790, 0.800], "not shown to be the same within 0.5 points"),
+        ([0.800, 0.801, 0.812, None, 0.790, None], "one seed shows no spread"),
+        ([0.800, 0.820, 0.812, 0.831, 0.790, 0.811], "another by more than 0.5 points"),
+        ([0.800, 0.800, 0.812, 0.812, 0.790, 0.790], "+0.00 points, at every one of 3 seeds"),
+    ],
+)
+def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
+    (line,) = equivalences(made(tmp_path / "a", JOBS, accuracies), 0.5)
+    assert line.startswith("lenet, torch less mxnet: ") and said in line
+    assert ("seeds would show it" in line) == said.startswith("not shown")
+
+
+def of(experiment: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same cells, of another experiment's networks."""
+    return [{**one, "net": net, "cell": f"{net}.{one['cell']}"} for net in EXPERIMENTS[experiment].nets for one in jobs]
+
+
+def twins(path: Path) -> tuple[Folder, Folder]:
+    """The dense net and the convolutional one, with the pixels permuted and plain, torch and mxnet in turn."""
+    accuracies = {
+        "fc-vs-cnn-permuted": [0.87, 0.85, 0.88, 0.86, 0.89, 0.84, 0.80, 0.80, 0.81, 0.80, 0.82, 0.80],
+        "fc-vs-cnn": [0.87, 0.87, 0.87, 0.87, 0.87, 0.87, 0.95, 0.96, 0.95, 0.96, 0.95, None],
+    }
+    folders = []
+    for name, values in accuracies.items():
+        folder = made(path / name, of(name, JOBS), values)
+        run = {key: value for key, value in folder.run.items() if key != "schema"}
+        folder.write_run({**run, "request": {**run["request"], "experiment": name}})
+        folders.append(Folder.open(path / name))
+    return folders[0], folders[1]
+
+
+def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
+    """In points; the interval by hand: mean -+ 4.303 s / sqrt(3). One seed of the last has no partner."""
+    head, rows = effects(*twins(tmp_path))
+    assert head[:4] == ("network", "framework", "published", "ours")
+    assert rows == [
+        ("mlp", "torch", "-3.87", "+1.00", "-1.48 to +3.48", "3"),
+        ("mlp", "mxnet", "-3.87", "-2.00", "-4.48 to +0.48", "3"),
+        ("cnn", "torch", "-16.12", "-14.00", "-16.48 to -11.52", "3"),
+        ("cnn", "mxnet", "-16.12", "-16.00", "", "2"),
+    ]
+
+
+def test_the_page_has_the_effect_where_both_were_run(tmp_path: Path) -> None:
+    twins(tmp_path)
+    section = page(tmp_path).partition("## fc-vs-cnn-permuted\n")[2].partition("\n## ")[0]
+    assert "Against fc-vs-cnn, in points of test accuracy:" in section and "-16.48 to -11.52" in section
+
+
+def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
+    """Those that were not run as well; of two runs the fuller one is shown."""
+    made(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
+    made(tmp_path / "2-whole", JOBS, [0.80, 0.81, 0.82, 0.80, 0.81, 0.80])
+    made(tmp_path / "3-part", [job("torch", seed, epochs=2) for seed in range(9)], [0.7222] * 9)
+    text = page(tmp_path)
+    variants = [(name, variant) for name, of_name in EXPERIMENTS.items() for variant in of_name.variants]
+    assert text.count("\n## ") == len(variants) and text.count("**Not run.**") == len(variants) - 1
+    section = text.partition("## d2l-lenet\n")[2].partition("\n## ")[0]
+    assert "`2-whole`" in section and "0.8100 ± 0.0100 (3)" in section and "within 0.752 to 0.828" in section
+    assert "0.7111" not in text and "0.7222" not in text
+    assert text.count("article 004, MXNet") == 40
+
+
+def test_a_run_of_another_recipe_is_not_the_fullest(tmp_path: Path) -> None:
+    made(tmp_path / "1-right", JOBS[:1], [0.8])
+    made(tmp_path / "2-otherwise", [job("torch", seed, rate=0.1) for seed in range(3)], [0.7] * 3)
+    assert fullest(tmp_path)["d2l-lenet", "as-written"].path.name == "1-right"
+
+
+def test_folders_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    made(tmp_path / "right", JOBS[:1], [0.8])
+    for name, text in (("schema", '{"schema": 0}'), ("empty", ""), ("old", None)):
+        (tmp_path / name).mkdir()
+        content = (tmp_path / "right" / "run.json").read_text().replace("d2l-lenet", "d2l-lenet-of-old")
+        (tmp_path / name / "run.json").write_text(content if text is None else text)
+    said: list[str] = []
+    assert "`right`" in page(tmp_path, note=said.append)
+    assert len(said) == 2 and all(line.startswith("passed over: ") for line in said)
+
+
+def test_time_to_a_target_counts_who_reached_it(tmp_path: Path) -> None:
+    """Epochs of 2 s; a tenth of the final accuracy is gained in each, so 0.45 is there after 5 of 0.9, 9 of 0.5."""
+    folder = made(tmp_path / "a", [job("torch", seed) for seed in range(3)], [0.9, 0.5, 0.3])
+    said = [accuracies(folder, target)[1][0][-1] for target in (0.45, 0.2, 0.95)]
+    assert said == ["14.5 (2 of 3 reached it)", "9.8", "not reached"]
+
+
+def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
+    """`--target` is a figure of its own: 0.5 is reached after 12.5 s, the published 0.94 after 20.5 s."""
+    folder = made(tmp_path / "a", of("speedrun", [job("torch", 0)]), [0.95])
+    run = {key: value for key, value in folder.run.items() if key != "schema"}
+    folder.write_run({**run, "request": {**run["request"], "experiment": "speedrun"}})
+    published, ours, *_ = summary(Folder.open(folder.path), 0.5, 0.5).split("\n\n")
+    assert "seconds to 0.94" in published and "20.5" in published and "12.5" not in published
+    assert "seconds to 0.5" in ours and "12.5" in ours
+
+
+def test_the_effect_needs_two_runs_that_are_alike_otherwise(tmp_path: Path) -> None:
+    permuted, plain = twins(tmp_path)
+    assert against(permuted, plain, "fc-vs-cnn", table)[0] == "Against fc-vs-cnn, in points of test accuracy:"
+    run = {key: value for key, value in plain.run.items() if key != "schema"}
+    plain.write_run({**run, "jobs": [{**one, "epochs": 3} for one in run["jobs"]]})
+    assert against(permuted, Folder.open(plain.path), "fc-vs-cnn", table) == [
+        "Not held against fc-vs-cnn: the two runs differ in epochs."
+    ]
+
+
+def test_a_partial_run_is_marked(tmp_path: Path) -> None:
+    made(tmp_path / "part", [job("torch", 0, epochs=3)], [0.8], published=False)
+    section = page(tmp_path).partition("## d2l-lenet\n")[2].partition("\n## ")[0]
+    assert "**at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures; not the published bytes**" in section
+    assert "within the" not in section and "outside" not in section
+
+
+def test_a_run_that_is_no_experiment_is_passed_over(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", JOBS[:1], [0.8])
+    run = folder.run
+    run["request"] = {"net": ["lenet"]}
+    folder.write_run({name: value for name, value in run.items() if name != "schema"})
+    assert "`a`" not in page(tmp_path)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_recipe_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in EXPERIMENTS) and "as-meant" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "d2l"], "there are d2l-lenet"),
+        (["--recipe", "d2l-lenet", "--variant", "as-meant"], "d2l-lenet has as-written"),
+        (["--recipe", "d2l-lenet", "--seeds", "0"], "--seeds 0"),
+        (["--recipe", "d2l-lenet", "--scale", "0"], "--scale 0"),
+        (["--recipe", "d2l-lenet", "--scale", "2"], "--scale 2"),
+        (["--recipe", "d2l-lenet", "--epochs", "0"], "--epochs 0"),
+        (["--recipe", "d2l-lenet", "--margin", "0"], "--margin 0"),
+        (["--recipe", "d2l-lenet", "--target", "80"], "--target 80"),
+        (["--recipe", "d2l-lenet", "--fw", "pytorch"], "torch"),
+        (["--recipe", "d2l-lenet", "--train-size", "2001", *SMALL], "2000"),
+        (["--recipe", "vgg-cifar", *SMALL], "the recipe of vgg_cifar is not for fashion-mnist-mini"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--write", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
+    assert main(options) == 2
+    stdout, stderr = capsys.readouterr()
+    assert said in stderr and len(stderr.splitlines()) == 1 and not stdout
+
+
+def start(out: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "benchmarks.reproduce", *SMALL, "--out", str(out), *options]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed_interrupts
+    )
+
+
+LESS = "--epochs 2 --train-size 300 --test-size 200".split()
+PERMUTED = ["--recipe", "fc-vs-cnn-permuted", "--fw", "torch,mxnet", "--seeds", "2", "--save", *LESS]
+CURVES = ["net", "framework", "seed", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+
+
+def curves(out: Path) -> pd.DataFrame:
+    return pd.read_csv(next(out.glob("*/curves.csv")))[CURVES]
+
+
+@pytest.fixture(scope="module")
+def done(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Two networks, two frameworks, two seeds; the pixels permuted."""
+    for framework in ("torch", "mxnet"):
+        bench.python(framework)
+    out = tmp_path_factory.mktemp("results")
+    process = start(out, *PERMUTED, "--target", "0.01")
+    stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
+    return out, stdout
+
+
+def test_it_says_how_long_before_it_starts(done: tuple[Path, str]) -> None:
+    first = done[1].splitlines()[0]
+    assert first.startswith("fc-vs-cnn-permuted, 2 seeds: about ") and "cnn mxnet" in first
+
+
+def test_it_puts_published_beside_ours(done: tuple[Path, str]) -> None:
+    assert "0.8348" in done[1] and "not comparable: trained otherwise: dataset; at a smaller scale" in done[1]
+    assert "mlp, torch less mxnet: " in done[1] and "seconds to 0.01" in done[1]
+
+
+def test_every_cell_is_recorded_with_its_experiment(done: tuple[Path, str]) -> None:
+    (folder,) = done[0].iterdir()
+    run = json.loads((folder / "run.json").read_text())
+    assert run["request"]["experiment"] == "fc-vs-cnn-permuted" and folder.name.endswith("fc-vs-cnn-permuted")
+    assert {entry["permutation"] for entry in run["jobs"]} == {0} and len(run["jobs"]) == 8
+    assert len(list((folder / "weights").glob("*.npz"))) == 8
+
+
+def test_the_page_of_the_run_can_be_written(done: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--write", str(done[0])]) == 0
+    text = (done[0] / "REPRODUCTION.md").read_text()
+    assert "trained otherwise: dataset" in text and text.count("**Not run.**") == text.count("\n## ") - 1
+
+
+def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], tmp_path: Path) -> None:
+    """Bit for bit, and so is a second run of the same: the same seed and the same threads."""
+    process = start(tmp_path, *PERMUTED)
+    for _ in range(2_400):
+        found = [line for folder in tmp_path.glob("*") for line in Folder(folder).lines() if line["event"] == "epoch"]
+        if len(found) >= 3:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)  # at any moment: nothing is tidied
+    process.communicate()
+    folder = next(tmp_path.iterdir())
+    again = start(tmp_path, "--resume", str(folder))
+    stdout, stderr = again.communicate(timeout=600)
+    assert again.returncode == 0, stderr
+    assert stdout.startswith("fc-vs-cnn-permuted, 2 seeds: about ")
+    pd.testing.assert_frame_equal(curves(tmp_path), curves(done[0]), check_exact=True)
+
+
+def test_forecast_runs_nothing(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.python("torch")
+    assert main(["--recipe", "d2l-lenet", "--fw", "torch", *SMALL, "--out", str(tmp_path / "out"), "--forecast"]) == 0
+    assert "d2l-lenet, 1 seed: about " in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+# --- cells: schedules, changes, dropout in testing --------------------------------------------------------------------
+
+
+@pytest.fixture
+def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
+    """Trains a network on small pictures in two frameworks; what was recorded of it."""
+
+    def train(net: str = "lenet_cifar", optimizer: str = "adam", **other: Any) -> dict[str, History]:
+        request = Request(
+            net=(net,), frameworks="torch,mxnet", dataset="fashion-mnist-mini", epochs=3, batch_size=50, lr=0.001,
+            optimizer=optimizer, train_size=120, test_size=70, threads=1,
+        )  # fmt: skip
+        groups, data = plan(request, Show(quiet=True))
+        jobs: list[Job] = [replace(one, **other) for one in groups[0]]
+        found: dict[str, Any] = {}
+        for one in jobs:
+            bench.python(one.framework)
+            found[one.framework] = environment(Requested(one.framework), {}, device="cpu", progress=print)
+        folder = Folder.create(tmp_path, "cells")
+        scratch = folder.path / "scratch"
+        scratch.mkdir()
+        made = [Cell(one, data[one.dataset], folder, scratch, History()) for one in jobs]
+        side_by_side(made, found, 600, Show(quiet=True))
+        histories = folder.histories()
+        assert all(history.finished for history in histories.values()), histories
+        return histories
+
+    return train
+
+
+def losses(histories: dict[str, History]) -> np.ndarray:
+    """Frameworks x epochs."""
+    return np.array([[epoch["train_loss"] for epoch in history.epochs] for history in histories.values()])
+
+
+def test_changed_pictures_are_the_same_for_both(cells: Callable[..., dict[str, History]]) -> None:
+    """Nine steps in float32, a hundred times their rounding; unchanged pictures give losses that are farther away."""
+    changed, plain = cells(changes=(Crop(3), Flip())), cells()
+    torch, mxnet = losses(changed)
+    assert abs(torch - mxnet).max() < 1e-4 < 1e-3 < abs(losses(plain)[0] - torch).max()
+
+
+def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, History]]) -> None:
+    """Drawn once an epoch, by whoever comes first; loaded by both."""
+    torch, mxnet = cells(changes=(Crop(3),)).values()
+    for one, other in zip(torch.epochs, mxnet.epochs):
+        assert (one["augment_seconds"] is None) != (other["augment_seconds"] is None)
+        assert one["reload_seconds"] > 0 and other["reload_seconds"] > 0
+
+
+def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
+    """100 pictures in each of two epochs, 0.5 and 1.5 s; the other framework finds them drawn."""
+    jobs = [job(framework, 0, changes=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
+    folder = made(tmp_path / "a", jobs, [None, None])
+    epoch = dict(launch=0, slices=[[100, 1.0]], evaluation_seconds=1.0, first_step_seconds=None, train_loss=1.0,
+                 train_accuracy=0.5, test_loss=1.0, test_accuracy=0.5, harness_seconds=0.1)  # fmt: skip
+    for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
+        for number, seconds in enumerate(drawn, 3):
+            folder.append(cell["cell"], "epoch", epoch=number, augment_seconds=seconds, **epoch)
+    (line,) = drawing(folder)
+    assert line.startswith("- lenet: Crop(padding=4) drawn anew for each epoch") and line.endswith("at 100 pictures/s.")
+    assert drawing(made(tmp_path / "b", JOBS[:1], [0.8])) == []
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs had 43% of"), (0.01, ""), (None, "")])
+def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | None, said: str) -> None:
+    folder = made(tmp_path / "a", JOBS[:1], [0.8])
+    folder.write_run({**{key: value for key, value in folder.run.items() if key != "schema"}, "others": share})
+    lines = [line for line in notes(folder) if "Other programs" in line]
+    assert len(lines) == bool(said) and all(said in line for line in lines)
+
+
+def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, History]]) -> None:
+    assert all("augment_seconds" not in epoch for history in cells().values() for epoch in history.epochs)
+
+
+def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, History]]) -> None:
+    """A rate that all but vanishes after the first epoch: what follows is its loss on the same pictures again."""
+    for history in cells(schedule=Step(1, 1e-9)).values():
+        _, second, third = (epoch["test_loss"] for epoch in history.epochs)
+        assert abs(second - third) < 1e-5
+        assert abs(history.epochs[0]["test_loss"] - second) < 1e-5
+
+
+def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
+    """And come in another order; the short one is the last. Without, pictures are shuffled one by one."""
+    groups, _ = plan(
+        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050), Show(quiet=True)
+    )
+    job = groups[0][0]
+    for stay in (True, False):
+        orders = [order(replace(job, batches_stay=stay), epoch) for epoch in (1, 2)]
+        assert all(sorted(each) == list(range(1050)) for each in orders)
+        first, second = ([frozenset(each[start : start + 100]) for start in range(0, 1050, 100)] for each in orders)
+        assert (set(first) == set(second)) == stay and first != second
+        assert (first[-1] == second[-1] == frozenset(range(1000, 1050))) == stay
+
+
+def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, History]]) -> None:
+    """It moves what is tested and nothing of what is trained."""
+    plain, slip = (cells("rosetta", tested_in_training_mode=wrong) for wrong in (False, True))
+    for framework in plain:
+        one, other = plain[framework].epochs, slip[framework].epochs
+        assert [epoch["train_loss"] for epoch in one] == [epoch["train_loss"] for epoch in other]
+        assert all(a["test_loss"] != b["test_loss"] for a, b in zip(one, other))
+
+
+@pytest.mark.parametrize("permutation", [0, 1])
+def test_a_dense_net_does_not_mind_a_permutation_of_its_weights(
+    cells: Callable[..., dict[str, History]], permutation: int
+) -> None:
+    """Both splits are permuted alike: it learns as well as without."""
+    plain, other = (cells("mlp", permutation=seed) for seed in (None, permutation))
+    assert (losses(plain) != losses(other)).all()
+    assert abs(losses(plain)[:, -1] - losses(other)[:, -1]).max() < 0.25

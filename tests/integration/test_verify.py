@@ -1,0 +1,294 @@
+"""The certificate: right programs pass it, others do not, and runs find it again. See also test_faults.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.runtime.worker_client import Session
+from benchmarks.verification import certificates
+from benchmarks.verification.cases import (
+    BATCH,
+    CASES,
+    STAGES,
+    Evidence,
+    Examination,
+    Judge,
+    Piece,
+    Place,
+    Trial,
+    put,
+    small,
+)
+from benchmarks.verification.comparison import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
+from benchmarks.verification.trials import Examinee, Finding, certify
+from benchmarks.verification.verify_run import main
+from frameworks.networks import NETWORKS
+from frameworks.registry import REALISATIONS
+from tests.conftest import THREADS, Bench, known_truth
+
+DEPARTURE = "unbiased_running_variance"
+NETS = ["lenet", "lenet_bn", "mlp", "cnn"]
+FEW = ("nesterov, decay", "sgd, smoothed labels", "adam, decay")
+
+
+def trial(name: str) -> Trial:
+    """A network's trial with three trainings, which between them hold most of what the others do."""
+    made = Trial.of(NETWORKS[name](), seed=0, batch_size=BATCH, curve=12)
+    return dataclasses.replace(made, cases={case: CASES[case] for case in FEW})
+
+
+@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("name", NETS)
+def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
+    examinee = Examinee(framework, REALISATIONS[framework].module, "", bench.session(framework), {})
+    monkeypatch.setattr(examinee.session, "close", lambda: None)  # other tests use it
+    ((finding,),) = certify({name: lambda: trial(name)}, [examinee], ["float64"], threads=THREADS, workers=1)
+    found = {verdict.stage: verdict.verdict for verdict in finding.verdicts}
+    assert tuple(found) == STAGES and not finding.failed
+    bn = name == "lenet_bn"
+    assert found["running statistics"] == ("none" if not bn else "explained" if framework == "torch" else "ok")
+    assert {found[stage] for stage in STAGES if stage not in ("running statistics", "dropout")} == {"ok"}, finding
+
+
+# --- departures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    one = trial("lenet_bn")
+    return Truth.of(one, known_truth(one, tmp_path_factory.mktemp("truth")))
+
+
+@pytest.fixture(scope="module")
+def unbiased(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return known_truth(trial("lenet_bn"), tmp_path_factory.mktemp("departed"), [DEPARTURE])
+
+
+@pytest.mark.parametrize("departs", [True, False], ids=["departs", "does not"])
+@pytest.mark.parametrize("declares", [True, False], ids=["declares", "does not"])
+def test_a_departure_passes_where_it_is_declared_and_shows(
+    known: Truth, unbiased: Evidence, departs: bool, declares: bool
+) -> None:
+    """The formula of the declaration is held against the reference that computes so step by step."""
+    pieces = (unbiased if departs else known.evidence).items()
+    found = compare(pieces, known, [DEPARTURE] if declares else [], "float64")
+    verdicts = {verdict.stage: verdict.verdict for verdict in judge({"it": found}, known.trial, "float64")["it"]}
+    expected = {(True, True): "explained", (False, False): "ok"}.get((departs, declares), "differs")
+    assert verdicts.pop("running statistics") == expected
+    assert set(verdicts.values()) <= {"ok", "none"}
+
+
+# --- what is no number ------------------------------------------------------------------------------------------------
+
+
+def bent(pieces: Evidence, how: str) -> Iterator[Piece]:
+    """The evidence with the first gradient missing, of another shape, or not a number."""
+    bad = next(place for place in pieces if place.stage == "gradients")
+    for place, array in pieces.items():
+        if place != bad:
+            yield place, array
+        elif how == "shape":
+            yield place, array[..., None]
+        elif how == "nan":
+            yield place, np.full_like(array, np.nan)
+
+
+@pytest.mark.parametrize("how", ["missing", "shape", "nan"])
+def test_what_cannot_be_compared_differs(known: Truth, how: str) -> None:
+    found = compare(bent(known.evidence, how), known, [], "float64")
+    (gradients,) = [v for v in judge({"it": found}, known.trial, "float64")["it"] if v.stage == "gradients"]
+    assert (gradients.verdict, gradients.error) == ("differs", float("inf"))
+
+
+def test_what_there_should_not_be_differs(known: Truth) -> None:
+    extra = Place("parameters", "", 0, "one.weight"), np.array([1, 1])
+    found = compare([*known.evidence.items(), extra], known, [], "float64")
+    assert judge({"it": found}, known.trial, "float64")["it"][0].verdict == "differs"
+
+
+# --- float32 ----------------------------------------------------------------------------------------------------------
+
+
+def off(error: float) -> Comparison:
+    return Comparison(plain={Place("loss", "", 0, "loss"): error})
+
+
+@pytest.mark.parametrize("errors, differing", [
+    ((1e-5, 2e-5, 7e-5), ()),
+    ((1e-5, 2e-5, 9e-5), (2,)),
+    ((1e-5, 9e-5), (1,)),  # of two the better one is the measure: the median of both would pass anything
+    ((1e-9, ROUNDING), ()),
+    ((1e-9, 1e-9, 2 * ROUNDING), (2,)),
+])  # fmt: skip
+def test_float32_is_judged_by_the_median_framework(errors: tuple[float, ...], differing: tuple[int, ...]) -> None:
+    judged = judge({str(i): off(error) for i, error in enumerate(errors)}, trial("mlp"), "float32")
+    found = {int(name) for name, verdicts in judged.items() if verdicts[3].verdict == "differs"}
+    assert found == set(differing)
+
+
+def test_a_stage_that_agrees_at_a_later_seed_agrees() -> None:
+    examinee = Examinee("it", "m", "", None, {})  # type: ignore[arg-type]
+    place = Place("loss", "", 0, "loss")
+    tipped = [Verdict("loss", "differs", 1e-3, place), Verdict("curve", "differs", 1e-3, place)]
+    later = [Verdict("loss", "ok", 1e-7, place), Verdict("curve", "differs", 2e-3, place)]
+    one, two = (Finding("mlp", trial("mlp"), "float32", examinee, {}, verdicts) for verdicts in (tipped, later))
+    merged = one.merged(two)
+    assert [verdict.verdict for verdict in merged.verdicts] == ["ok", "differs"]
+    assert (merged.seeds, merged.verdict) == (2, "differs")
+
+
+def test_a_trial_again_has_other_numbers() -> None:
+    one = trial("mlp")
+    two = one.again()
+    assert (two.seed, two.network) == (1, one.network)
+    assert not np.array_equal(one.images, two.images)
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault, said", [
+    (None, "within"),
+    ("scale", "not divided"),
+    ("share", "the share kept"),
+    ("stripes", "neighbours"),
+    ("one mask", "pictures"),
+])  # fmt: skip
+def test_dropout_is_a_fair_coin(fault: str | None, said: str) -> None:
+    stream = np.random.default_rng(0)
+    given = stream.normal(size=(16, 2_000))
+    mask = stream.random((16, 2_000)) < (0.6 if fault == "share" else 0.5)
+    if fault == "stripes":
+        mask = np.repeat(mask[:, ::2], 2, axis=1)
+    if fault == "one mask":
+        mask = np.broadcast_to(mask[0], mask.shape)
+    taken = given * mask * (1 if fault == "scale" else 2)
+    place = Place("dropout", "", 0, "drop")
+    verdict = dropout({place: np.stack([given, taken])}, {"drop": 0.5}, "float64")
+    assert verdict.verdict == ("differs" if fault else "ok") and said in verdict.said
+
+
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_has_a_small_one_with_all_its_layers(name: str) -> None:
+    full, made = NETWORKS[name](), small(NETWORKS[name]())
+    assert [(depth, node.path, node.layer.kind) for depth, node in made.walk()] == [
+        (depth, node.path, node.layer.kind) for depth, node in full.walk()
+    ]
+    assert made.multiply_adds <= full.multiply_adds
+
+
+@pytest.mark.parametrize("name, pictures, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
+def test_larger_networks_have_shorter_trials(name: str, pictures: int, steps: int) -> None:
+    made = Trial.of(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
+    assert (len(made.images), made.curve) == (pictures, steps)
+    assert len(made.order) >= steps * BATCH
+
+
+def test_weights_hide_nothing_and_are_exact_in_float32() -> None:
+    for name, array in trial("lenet_bn").weights.items():
+        assert np.array_equal(array.astype(np.float32), array), name
+        assert (array != 0).all() and not (array == 1).all(), name
+
+
+def test_every_limit_is_one_of_a_stage() -> None:
+    assert set(LIMITS) < set(STAGES)
+
+
+def test_a_worker_is_asked_for_the_truth_as_the_reference_is(bench: Bench, tmp_path: Path) -> None:
+    one = trial("mlp")
+    put(one, tmp_path)
+    places = [place for place, _ in Examination(Judge(), one, where(), tmp_path, tmp_path).pieces()]
+    session: Session = bench.session("torch")
+    assert [place for place, _ in Examination(session.request, one, where(), tmp_path, tmp_path).pieces()] == places
+
+
+def where() -> dict[str, Any]:
+    return {"device": "cpu", "precision": "float64", "threads": THREADS, "mode": ""}
+
+
+# --- the command and its records --------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_certificate_that_is_found_again(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pythons = [f"--python={name}={bench.python(name)}" for name in REALISATIONS]
+    monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
+    assert (
+        main(["--net", "mlp", "--precision", "float64", "--steps", "2", "--out", str(tmp_path / "out"), *pythons]) == 0
+    )
+    assert capsys.readouterr().out.count("mlp") == len(REALISATIONS)
+    assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
+    whole = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    assert {one["verdict"] for one in whole["findings"]} == {"ok"}
+    for one in whole["findings"]:
+        assert one["trial_sha256"] == certificates.trial_sha256("mlp")
+        code = certificates.code_sha256(REALISATIONS[one["framework"]].module)
+        about = [one["trial_sha256"], code, one["version"], "", "float64", "cpu"]
+        assert certificates.find(certificates.key(*about)) == {"certificate": whole["sha256"], "verdict": "ok"}
+        for place in range(len(about)):
+            other = [*about[:place], "other", *about[place + 1 :]]
+            assert certificates.find(certificates.key(*other)) is None
+
+
+def test_resume_keeps_what_is_proved_and_nothing_else(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pythons = [f"--python={name}={bench.python(name)}" for name in REALISATIONS]
+    monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
+    out = tmp_path / "certificate"
+    options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
+    assert main(["--net", "mlp,cnn", *options]) == 0
+    whole = certificates.read(out)
+    (shaken,) = (one for one in whole["findings"] if (one["net"], one["framework"]) == ("cnn", "mxnet"))
+    shaken["verdict"] = "differs"
+    (out / "certificate.json").write_text(certificates.text(whole))
+    capsys.readouterr()
+    assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
+    said = capsys.readouterr().err
+    assert "kept: mlp\n" in said and "cnn mxnet float64: ok" in said and "mlp mxnet" not in said
+    again = certificates.read(out)["findings"]
+    assert [one["net"] for one in again] == ["cnn"] * 3 + ["mlp"] * 3
+    assert {one["verdict"] for one in again} == {"ok"}
+    assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
+    assert "was made with --seed 0" in capsys.readouterr().err
+    assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
+    assert "was made with --steps 2" in capsys.readouterr().err
+
+
+def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = bench.session("torch")
+    monkeypatch.setattr(session, "close", lambda: None)
+    right = Examinee("right", "frameworks.pytorch", "", session, {})
+    wrong = Examinee("wrong", "frameworks.pytorch", "no such mode", session, {}, lock=right.lock)
+    ((one, two),) = certify({"mlp": lambda: trial("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
+    assert (one.verdict, two.verdict) == ("ok", "failed")
+    assert two.failed and "no such mode" in two.failed
+
+
+WRONG = [
+    "--net lennet", "--fw tortch", "--precision half", "--threads 0", "--batch 1", "--steps 0", "--seed -1",
+    "--python torch", "--out /proc/onespec", "--resume",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", WRONG)
+def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], options: str) -> None:
+    assert main(options.split()) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_float32_of_one_framework_alone_is_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    python = f"--python=torch={bench.python('torch')}"
+    assert main(["--net", "mlp", "--fw", "torch", "--precision", "float32", python]) == 2
+    assert "two or more" in capsys.readouterr().err

@@ -1,0 +1,541 @@
+"""Two saved runs compared: every verdict and exit status, from folders with a known truth."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.reporting.run_comparison import beyond, compare, main, share
+from benchmarks.runtime.errors import BadInput
+from benchmarks.timing import samples
+
+MACHINE = {"processor": "One", "cores": 2, "memory_gib": 8.0, "system": "Linux 6", "python": "3.11", "gpu": None}
+SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
+TRAINING = {
+    "net": "lenet", "mode": "", "batch_size": 256, "threads": 2, "precision": "float32", "device": "cpu",
+    "dataset": "fashion-mnist", "spec_sha256": "a" * 64, "macs": 416520,
+}  # fmt: skip
+DATA = {"fashion-mnist": {"sha256": {"images": "1"}, "published": True}}
+
+Change = Callable[[dict[str, Any], list[dict[str, Any]]], None]
+
+
+def speed_run(
+    path: Path,
+    seed: int,
+    slower: dict[str, float] | None = None,
+    machine: float = 1.0,
+    launches: int = 5,
+    rounds: int = 20,
+    tau: float = 0.003,
+    change: Change | None = None,
+) -> Path:
+    """A folder as benchmarks.speed leaves it. slower: true factors of a framework's seconds; machine: of everything's.
+
+    tau: the spread of launches. Slices have exponential noise of 1 %, and now and then lose half their speed to others,
+    most often all of a round. change: what is done to run.json and to the lines before they are written.
+    """
+    stream = np.random.default_rng(seed)
+    jobs = [
+        {"cell": f"lenet.{name}", "framework": name, "what": "train", "baseline": name == "torch", **TRAINING}
+        for name in SECONDS
+    ]
+    jobs.append({**jobs[0], "cell": "lenet.torch.twin", "baseline": False, "twin": True})
+    run = {
+        "schema": 1, "kind": "speed", "began": "2026-11-21T00:00:00+00:00", "command": [], "request": {},
+        "machine": dict(MACHINE), "commit": "c" * 40, "data": json.loads(json.dumps(DATA)),
+        "calibration": {"net": "lenet"}, "jobs": jobs,
+    }  # fmt: skip
+    true = {job["cell"]: SECONDS[job["framework"]] * (slower or {}).get(job["framework"], 1) for job in jobs}
+    true["calibration"] = 5e-5
+    lines: list[dict[str, Any]] = []
+    for launch in range(1, launches + 1):
+        burst = stream.random(rounds) < 0.2
+        for cell, seconds in true.items():
+            name = cell.split(".")[1] if "." in cell else "numpy"
+            settings = {"versions": {name: "1.0"}, "settings": {"layout": "NCHW"}}
+            lines.append({"cell": cell, "event": "launch", "launch": launch, **settings, "import_seconds": 1.0})
+            own = seconds * machine * np.exp(stream.normal(0, tau))
+            hit = np.where(burst | (stream.random(rounds) < 0.05), 1.5, 1.0)
+            for number, factor in enumerate(hit * np.exp(stream.exponential(0.01, rounds))):
+                timed = {"pictures": 2000, "seconds": 2000 * own * factor, "cpu_seconds": 0.1}
+                lines.append({"cell": cell, "event": "slice", "launch": launch, "round": number, **timed})
+    lines += [{"cell": job["cell"], "event": "end", "status": "ok", "reason": None, "peak": {}} for job in jobs]
+    return _written(path, run, lines, change)
+
+
+# Of two runs alike one pair in twenty is called different, by chance: a test that needs `same` takes seeds 1 and 2.
+def training_run(
+    path: Path, seed: int, seeds: tuple[int, ...] = (0, 1, 2), slower: float = 1.0, change: Change | None = None
+) -> Path:
+    """A folder as benchmarks.run leaves it: two frameworks, each seed a launch. slower: of mxnet's seconds."""
+    stream = np.random.default_rng(seed)
+    jobs = [
+        {"cell": f"lenet.{name}.{number}", "framework": name, "seed": number, "epochs": 6, **TRAINING}
+        for number in seeds
+        for name in ("torch", "mxnet")
+    ]
+    run = {"schema": 1, "began": "2026-11-21T00:00:00+00:00", "command": [], "request": {}, "machine": MACHINE,
+           "commit": None, "data": DATA, "jobs": jobs}  # fmt: skip
+    lines: list[dict[str, Any]] = []
+    for job in jobs:
+        name, number = job["framework"], job["seed"]
+        seconds = SECONDS[name] * (slower if name == "mxnet" else 1) * np.exp(stream.normal(0, 0.002))
+        lines.append({"cell": job["cell"], "event": "start", "versions": {name: "1.0"}, "settings": {},
+                      "departures": [], "params": 61706, "buffers": 0})  # fmt: skip
+        for epoch in range(1, 7):
+            timed = [[8000, 8000 * seconds * np.exp(stream.exponential(0.005))] for _ in range(7)]
+            loss = 2.3 / epoch + 0.01 * number
+            lines.append({"cell": job["cell"], "event": "epoch", "epoch": epoch, "launch": 100 + number,
+                          "slices": timed, "train_loss": loss, "test_accuracy": 0.8 + 0.01 * number})  # fmt: skip
+        lines.append({"cell": job["cell"], "event": "end", "status": "ok", "reason": None, "peak": {}})
+    return _written(path, run, lines, change)
+
+
+def _written(path: Path, run: dict[str, Any], lines: list[dict[str, Any]], change: Change | None) -> Path:
+    if change:
+        change(run, lines)
+    path.mkdir()
+    (path / "run.json").write_text(json.dumps(run))
+    (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def verdicts(a: Path, b: Path, limit: float = 0.05) -> dict[str, str]:
+    return {row.framework: row.verdict for row in compare(samples.read(a), samples.read(b), limit)}
+
+
+def told(capsys: pytest.CaptureFixture[str], status: int, *arguments: object) -> str:
+    assert main([str(one) for one in arguments]) == status
+    output, errors = capsys.readouterr()
+    assert errors == ""
+    return output
+
+
+# --- the truth is found -----------------------------------------------------------------------------------------------
+
+PAIRS = 20
+
+
+@pytest.mark.parametrize("framework", SECONDS)
+def test_a_planted_slowdown_is_called_and_nothing_else(framework: str, tmp_path: Path) -> None:
+    """3 % more work in B, on a machine that has become 30 % slower; 9 of 10, as the issue asks."""
+    called = others = 0
+    for seed in range(PAIRS):
+        a = speed_run(tmp_path / f"a{seed}", seed)
+        b = speed_run(tmp_path / f"b{seed}", 1000 + seed, {framework: 1.03}, machine=1.3)
+        found = verdicts(a, b)
+        called += found.pop(framework) == "slower"
+        others += sum(one in ("slower", "faster") for one in found.values())
+    assert called >= 0.9 * PAIRS
+    assert others <= 0.1 * 2 * PAIRS
+
+
+def test_two_runs_of_the_same_thing_are_the_same(tmp_path: Path) -> None:
+    """At most 1 in 10 called different, though the machine has drifted by 30 %, and none beyond the limit."""
+    different = 0
+    for seed in range(PAIRS):
+        a, b = speed_run(tmp_path / f"a{seed}", seed), speed_run(tmp_path / f"b{seed}", 500 + seed, machine=1.3)
+        rows = compare(samples.read(a), samples.read(b), 0.05)
+        assert not any(beyond(row, 0.05) for row in rows)
+        assert all(row.absolute == pytest.approx(1 / 1.3, rel=0.02) for row in rows)
+        different += sum(row.verdict in ("faster", "slower") for row in rows)
+    assert different <= 0.1 * 3 * PAIRS
+
+
+def test_what_is_faster_is_called_so(tmp_path: Path) -> None:
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"mxnet": 0.9})
+    rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
+    assert rows["mxnet"].verdict == "faster"
+    for ratio in (rows["mxnet"].ratio, rows["mxnet"].baseline):
+        assert ratio and ratio.value == pytest.approx(1 / 0.9, rel=0.01)
+
+
+def test_seeds_are_launches_and_the_baseline_is_the_yardstick(tmp_path: Path) -> None:
+    a, b = training_run(tmp_path / "a", 0), training_run(tmp_path / "b", 1, slower=1.1)
+    rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
+    assert rows["mxnet"].verdict == "slower" and rows["mxnet"].reason == "by lenet.torch"
+    assert rows["torch"].verdict == "not measured" and "no calibration worker" in rows["torch"].reason
+    assert rows["mxnet"].accuracy == pytest.approx((0.81, 0.81)) and rows["mxnet"].same_accuracy
+
+
+def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
+    def stop(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
+
+    run = samples.read(speed_run(tmp_path / "a", 0, change=stop))
+    mine, theirs = samples.paired(run.works[0].rounds, run.calibration)
+    assert len(mine) == len(theirs) == 4
+    assert [len(one) for one in mine] == [len(one) for one in theirs]
+
+
+def test_a_twin_that_was_not_in_every_launch_is_no_yardstick() -> None:
+    base, twin = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
+    assert samples.yardsticks(base, twin) == [base, twin]
+    assert samples.paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
+    assert samples.yardsticks(base, {1: twin[1]}) == samples.yardsticks(base, {}) == [base]
+    assert samples.paired(base, {}) == ([], [])
+
+
+def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
+    """Where the twin alone is slower in B, by 4 %, what was not touched is faster than the yardstick by half of it."""
+    a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
+    for launch in b.twins[0].rounds.values():
+        launch |= {number: 1.04 * seconds for number, seconds in launch.items()}
+    found = {row.framework: row for row in compare(a, b, 0.05)}["mxnet"].baseline
+    assert found and found.value == pytest.approx(1.04**0.5, rel=1e-6)
+
+
+def test_warm_up_is_left_out() -> None:
+    rounds = {1: {number: 1.0 + 0.001 * (number % 3) + (number < 5) for number in range(30)}}
+    steady = {1: {number: 1.0 for number in range(30)}}
+    mine, theirs = samples.paired(rounds, steady)
+    assert len(mine[0]) == len(theirs[0]) == 25
+
+
+# --- what cannot be told ----------------------------------------------------------------------------------------------
+
+
+def _machine(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    run["machine"]["processor"] = "Another"
+
+
+def _threads(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for job in run["jobs"]:
+        job["threads"] = 1
+
+
+def _dataset(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    run["data"]["fashion-mnist"]["sha256"]["images"] = "2"
+
+
+def _spec(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for job in run["jobs"]:
+        job["spec_sha256"] = "b" * 64
+
+
+def _allocator(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    run["environment"] = {"MALLOC_TRIM_THRESHOLD_": "1"}
+
+
+def _batch(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for job in run["jobs"]:
+        job["batch_size"] = 32
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_machine, "machine: processor One and Another"),
+        (_threads, "threads 2 and 1"),
+        (_dataset, "bytes of the data"),
+        (_spec, "spec aaaaaaaa and bbbbbbbb"),
+        (_allocator, "MALLOC_TRIM_THRESHOLD_ none and 1"),
+        (_batch, "batch_size 256 and 32"),
+    ],
+)
+def test_not_comparable(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Never a number."""
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.5}, change=change)
+    rows = json.loads(told(capsys, 5, a, b, "--format", "json"))["rows"]
+    assert len(rows) == 3
+    for row in rows:
+        assert row["verdict"] == "not comparable" and words in row["reason"]
+        assert row["ratio"] is row["baseline"] is row["absolute"] is None
+
+
+def test_runs_of_two_kinds_are_not_comparable(tmp_path: Path) -> None:
+    found = verdicts(training_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 0))
+    assert found["torch"] == found["mxnet"] == "not comparable"
+
+
+def _params(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "start" and ".mxnet." in line["cell"]:
+            line["params"] = 61707
+
+
+def _certificate(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "start":
+            line["certificate"] = {"verdict": "differs" if ".mxnet." in line["cell"] else "ok"}
+
+
+def _certified(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "start":
+            line["certificate"] = {"verdict": "ok"}
+
+
+def _departure(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "start" and ".mxnet." in line["cell"]:
+            line["departures"] = ["unbiased_running_variance"]
+
+
+def _losses(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "epoch" and line["cell"] == "lenet.mxnet.1" and line["epoch"] >= 3:
+            line["train_loss"] += 0.05
+
+
+def _nan(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "epoch" and line["cell"] == "lenet.mxnet.1" and line["epoch"] >= 3:
+            line["train_loss"] = float("nan")
+
+
+def _refused(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "end" and ".mxnet." in line["cell"]:
+            line |= {"status": "refused", "reason": "another computation: 9 losses of 10 steps"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_params, "parameters 61,706 and 61,707"),
+        (_certificate, "certificate ok and differs"),
+        (_departure, "departures none and unbiased_running_variance"),
+        (_losses, "losses part in epoch 3 of seed 1"),
+        (_nan, "losses part in epoch 3 of seed 1"),
+        (_refused, "9 losses of 10 steps"),
+    ],
+)
+def test_different_computation(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It comes before everything else: mxnet is slower as well, and torch cannot be measured."""
+    a = training_run(tmp_path / "a", 0, change=_certified)
+    b = training_run(tmp_path / "b", 1, slower=1.3, change=change)
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 4, a, b, "--format", "json"))["rows"]}
+    assert rows["mxnet"]["verdict"] == "different computation" and words in rows["mxnet"]["reason"]
+    assert rows["mxnet"]["ratio"] is None
+    assert rows["torch"]["verdict"] == "not measured"
+
+
+def test_rounding_is_no_other_computation(tmp_path: Path) -> None:
+    def rounding(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            if line["event"] == "epoch":
+                line["train_loss"] *= 1 + 1e-4
+
+    a, b = training_run(tmp_path / "a", 1), training_run(tmp_path / "b", 2, change=rounding)
+    assert verdicts(a, b)["mxnet"] == "same"
+
+
+def _failed(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        if line["event"] == "end" and line["cell"] == "lenet.mxnet":
+            line |= {"status": "failed", "reason": "out of memory"}
+
+
+def _unfinished(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    lines[:] = [line for line in lines if (line["cell"], line["event"]) != ("lenet.mxnet", "end")]
+
+
+def _gone(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    run["jobs"] = [job for job in run["jobs"] if job["framework"] != "mxnet"]
+    lines[:] = [line for line in lines if line["cell"] != "lenet.mxnet"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_failed, "B failed: out of memory"), (_unfinished, "B unfinished: stopped"), (_gone, "only in A")],
+)
+def test_not_measured(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=change)
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 5, a, b, "--format", "json"))["rows"]}
+    assert rows["mxnet"]["verdict"] == "not measured" and words in rows["mxnet"]["reason"]
+    assert rows["keras"]["verdict"] == "same"
+
+
+def test_what_is_new_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = speed_run(tmp_path / "a", 0, change=_gone), speed_run(tmp_path / "b", 1)
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 0, a, b, "--format", "json"))["rows"]}
+    assert (rows["mxnet"]["verdict"], rows["mxnet"]["reason"]) == ("not measured", "only in B")
+
+
+@pytest.mark.parametrize(
+    ("launches", "tau", "words"), [(1, 0.003, "one launch"), (3, 0.1, "too wide to see 5 %")], ids=["one", "wide"]
+)
+def test_too_little_to_tell(launches: int, tau: float, words: str, tmp_path: Path) -> None:
+    """An interval that a slowdown of the limit fits into does not say `same`."""
+    runs = [speed_run(tmp_path / str(seed), seed, launches=launches, tau=tau) for seed in (0, 1)]
+    for row in compare(*map(samples.read, runs), 0.05):
+        assert row.verdict == "not measured" and words in row.reason
+
+
+def test_a_baseline_that_has_moved_is_no_yardstick(tmp_path: Path) -> None:
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.2})
+    rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
+    assert {name: row.verdict for name, row in rows.items()} == {"torch": "slower", "mxnet": "same", "keras": "same"}
+    assert rows["mxnet"].baseline is None
+
+
+def test_another_calibration_is_none(tmp_path: Path) -> None:
+    def larger(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        run["calibration"] = {"net": "alexnet"}
+
+    found = verdicts(speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=larger))
+    assert found == {"torch": "not measured", "mxnet": "same", "keras": "same"}
+
+
+def test_versions_are_compared_and_told(tmp_path: Path) -> None:
+    def newer(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        for job in run["jobs"]:
+            if job["framework"] == "mxnet":
+                job["framework"] = "mxnet==2.0"
+        for line in lines:
+            if line["cell"] == "lenet.mxnet" and line["event"] == "launch":
+                line["versions"] = {"mxnet": "2.0"}
+
+    def older(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        for job in run["jobs"]:
+            if job["framework"] == "mxnet":
+                job["framework"] = "mxnet==1.0"
+
+    a = speed_run(tmp_path / "a", 0, change=older)
+    b = speed_run(tmp_path / "b", 1, {"mxnet": 1.2}, change=newer)
+    row = next(row for row in compare(samples.read(a), samples.read(b), 0.05) if "mxnet" in row.framework)
+    assert row.verdict == "slower" and row.reason.endswith("changed: mxnet 1.0 to 2.0")
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "status"), [("2%", 1), ("5%", 1), ("12 %", 0)])
+def test_slower_beyond_the_limit(limit: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"keras": 1.1})
+    output = told(capsys, status, a, b, "--fail-on", limit)
+    assert "1 slower" in output
+    assert ("lenet in keras, train" in output) == bool(status)
+
+
+def test_the_table_for_a_pull_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"keras": 1.1})
+    lines = told(capsys, 1, a, b, "--format", "markdown").splitlines()
+    assert lines[0].startswith("**Slower.** 2 same, 1 slower; slower by more than 5 %: lenet in keras")
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 5 and all(line.count(" | ") == rows[0].count(" | ") for line in rows)
+    assert "differences under" in lines[-3] and lines[-1].startswith("- B is b, commit cccccccccccc, 2026")
+
+
+def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = training_run(tmp_path / "a", 1), training_run(tmp_path / "b", 2)
+    rows = {row["framework"]: row for row in csv.DictReader(io.StringIO(told(capsys, 5, a, b, "--format", "csv")))}
+    assert float(rows["mxnet"]["ratio_low"]) < 1 < float(rows["mxnet"]["ratio_high"])
+    assert rows["mxnet"]["accuracy_a"] and rows["mxnet"]["params_b"] == "61706"
+
+
+def test_a_report_in_its_folder_is_its_folder(tmp_path: Path) -> None:
+    runs = [speed_run(tmp_path / name, 0) for name in "ab"]
+    for run in runs:
+        (run / "report.csv").write_text("net,framework\n")
+    assert verdicts(runs[0] / "report.csv", runs[1] / "report.csv") == verdicts(*runs)
+
+
+def test_a_report_alone_has_accuracies_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = tmp_path / "report.csv"
+    alone.write_text(
+        "net,framework,version,mode,seed,batch_size,dataset,device,precision,status,reason,params,test_accuracy\n"
+        "lenet,mxnet,1.0,hybridized,0,256,fashion-mnist,cpu,float32,ok,,61706,0.80\n"
+    )
+    output = told(capsys, 5, alone, training_run(tmp_path / "b", 0, seeds=(0,)))
+    assert "not comparable" in output and "report.csv alone does not tell" in output and "0.8000" in output
+
+
+def _no_run(path: Path) -> None:
+    (path / "run.json").unlink()
+
+
+def _half_a_run(path: Path) -> None:
+    text = (path / "run.json").read_text()
+    (path / "run.json").write_text(text[: len(text) // 2])
+
+
+def _other_schema(path: Path) -> None:
+    (path / "run.json").write_text('{"schema": 99}')
+
+
+def _other_kind(path: Path) -> None:
+    (path / "run.json").write_text('{"schema": 1, "kind": "poem", "jobs": []}')
+
+
+def _no_jobs(path: Path) -> None:
+    (path / "run.json").write_text('{"schema": 1, "kind": "speed"}')
+
+
+def _a_list(path: Path) -> None:
+    (path / "run.json").write_text("[1]")
+
+
+def _half_a_line(path: Path) -> None:
+    text = (path / "cells.jsonl").read_text()
+    (path / "cells.jsonl").write_text(text[:-20])
+
+
+def _half_a_line_within(path: Path) -> None:
+    text = (path / "cells.jsonl").read_text()
+    (path / "cells.jsonl").write_text('{"cell": "lenet.torch", "ev\n' + text)
+
+
+def _no_seconds(path: Path) -> None:
+    text = (path / "cells.jsonl").read_text()
+    (path / "cells.jsonl").write_text(text.replace('"seconds"', '"minutes"'))
+
+
+def _no_pictures(path: Path) -> None:
+    text = (path / "cells.jsonl").read_text()
+    (path / "cells.jsonl").write_text(text.replace('"pictures": 2000', '"pictures": 0'))
+
+
+def _unknown_cell(path: Path) -> None:
+    with (path / "cells.jsonl").open("a") as file:
+        file.write('{"cell": "nobody", "event": "end"}\n')
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(_no_run, _half_a_run, _other_schema, _other_kind, _no_jobs, _a_list),
+        *(_half_a_line, _half_a_line_within, _no_seconds, _no_pictures, _unknown_cell),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_broken_records(
+    spoil: Callable[[Path], None], place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that names the folder, and status 2."""
+    runs = [speed_run(tmp_path / name, 0, launches=2, rounds=3) for name in "ab"]
+    spoil(runs[place])
+    assert main([str(one) for one in runs]) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and str(runs[place]) in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["a"], ["a", "nowhere"], ["a", "a", "--fail-on", "much"], ["a", "a", "--format", "pdf"], ["a", "text.csv"]],
+    ids=" ".join,
+)
+def test_bad_input(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speed_run(tmp_path / "a", 0, launches=2, rounds=3)
+    (tmp_path / "text.csv").write_text("a poem,\nof two lines\n")
+    assert main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0%", "100%", "5", "0.05", "-5%", "five%"])
+def test_a_limit_is_in_per_cent(text: str) -> None:
+    with pytest.raises(BadInput, match="--fail-on"):
+        share(text)

@@ -1,0 +1,87 @@
+"""Initial weights, resize matrices, window counts, and how training travels as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from frameworks.arrays import SCHEMES, initial, resize_matrix, window_counts
+from frameworks.networks import NETWORKS
+from frameworks.spec import Conv, Dense, Flatten, Network
+from frameworks.training import SGD, Adam, Training
+
+NET = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense", 40)])
+
+
+@pytest.mark.parametrize("scheme, factor", [("xavier_uniform", "both"), ("xavier_normal", "both"),
+                                            ("he_uniform", "in"), ("he_normal", "in")])  # fmt: skip
+@pytest.mark.parametrize("name, fans", [("conv.weight", (75, 1600)), ("dense.weight", (9216, 40))])
+def test_variance_is_the_papers(scheme: str, factor: str, name: str, fans: tuple[int, int]) -> None:
+    weights = initial(NET, seed=0, scheme=scheme)[name]
+    variance = 2 / (fans[0] if factor == "in" else sum(fans))
+    # The variance of a sample variance of n values is at most 2 / n of its square: four deviations.
+    assert weights.var() == pytest.approx(variance, rel=4 * (2 / weights.size) ** 0.5)
+    if scheme.endswith("uniform"):
+        assert np.abs(weights).max() <= (3 * variance) ** 0.5
+
+
+def test_biases_are_zero() -> None:
+    assert not initial(NET, seed=0)["conv.bias"].any()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_seed_repeats_and_another_differs(scheme: str) -> None:
+    one, same, other = (initial(NET, seed, scheme)["conv.weight"] for seed in (0, 0, 1))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_layer_keeps_its_weights_when_another_changes() -> None:
+    wider = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense", 41)])
+    assert np.array_equal(initial(NET, 0)["conv.weight"], initial(wider, 0)["conv.weight"])
+
+
+def test_resize_doubles_by_hand() -> None:
+    assert np.allclose(resize_matrix(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+
+
+@pytest.mark.parametrize("size, to", [(28, 224), (28, 32), (224, 28), (1, 5), (5, 1), (7, 7)])
+def test_resize_rows_are_means(size: int, to: int) -> None:
+    matrix = resize_matrix(size, to)
+    assert matrix.shape == (to, size)
+    assert (matrix >= 0).all() and np.allclose(matrix.sum(1), 1)
+
+
+def test_resize_to_the_same_size_is_the_identity() -> None:
+    assert np.array_equal(resize_matrix(9, 9), np.eye(9))
+
+
+def test_window_counts_by_hand() -> None:
+    assert window_counts((1, 3, 3), 3, 1, 1).tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+    assert window_counts((1, 3, 2), (3, 2), (2, 1), ((0, 2), (1, 0))).tolist() == [[3, 6], [1, 2]]
+
+
+@pytest.mark.parametrize("training", [
+    Training(), Training(SGD(0.9, True, 1e-4), 0.1), Training(Adam(weight_decay=0.1, decoupled=True)),
+], ids=str)  # fmt: skip
+def test_training_travels_as_json(training: Training) -> None:
+    assert Training.from_json(json.loads(json.dumps(training.to_json()))) == training
+
+
+@pytest.mark.parametrize("bad", [
+    lambda: SGD(momentum=1.0), lambda: SGD(nesterov=True), lambda: SGD(weight_decay=-1.0),
+    lambda: Adam(beta1=1.0), lambda: Adam(epsilon=0.0),
+])  # fmt: skip
+def test_values_that_cannot_be_are_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match=r"momentum|beta"):
+        bad()  # type: ignore[operator]
+
+
+def test_decay_acts_on_weights_alone() -> None:
+    training = Training(SGD(weight_decay=0.1))
+    parameters = [parameter for name in NETWORKS for parameter in NETWORKS[name]().parameters]
+    assert {parameter.role for parameter in parameters if training.decay(parameter.name)} == {"weight"}
+    everything = replace(training, decay_all=True)
+    assert all(everything.decay(parameter.name) for parameter in parameters)
