@@ -2,7 +2,8 @@
 
 The digest is taken from the syntax tree. `ast.dump` is not used: its output changes from one Python to the next (3.12
 adds `type_params` to functions and classes, 3.13 leaves out empty lists). Here a node is its class and the fields that
-hold something, so a field that a later Python adds changes nothing while it is empty.
+hold something, so a field that a later Python adds changes nothing while it is empty. The parts of an f-string are
+joined where Python 3.12 splits them otherwise.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ def _parts(value: object) -> Iterator[str]:
         for name, field in ast.iter_fields(value):
             if name == "body" and isinstance(value, _WITH_DOCSTRING):
                 field = _without_docstring(field)
+            if isinstance(value, ast.JoinedStr):
+                field = _joined(field)
             if name not in _MEANINGLESS and field is not None and field != []:
                 yield f" {name}="
                 yield from _parts(field)
@@ -56,3 +59,16 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
         return body[1:]
     return body
+
+
+def _joined(parts: list[ast.expr]) -> list[object]:
+    """The parts of an f-string with neighbouring text in one, as a plain string, and no empty text."""
+    joined: list[object] = []
+    for part in parts:
+        if not (isinstance(part, ast.Constant) and isinstance(part.value, str)):
+            joined.append(part)
+        elif joined and isinstance(joined[-1], str):
+            joined[-1] += part.value
+        elif part.value:
+            joined.append(part.value)
+    return joined
