@@ -15,8 +15,9 @@ import numpy as np
 from jax import lax, random
 
 from frameworks import spec
-from frameworks.adapter import Adapter, Setting, Split, Trained, Unavailable, batches
+from frameworks.adapter import Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.errors import Unavailable
 from frameworks.spec import Network, pair, sides
 from frameworks.training import SGD, Training
 

@@ -32,10 +32,6 @@ from frameworks.training import Training
 Split: TypeAlias = Literal["train", "test"]
 
 
-class Unavailable(Exception):
-    """This framework, device or mode cannot be had here; the message says why, in one line."""
-
-
 @dataclass(frozen=True)
 class Departure:
     """Where a framework cannot compute what the spec says: a name that the reference knows, and what it computes."""

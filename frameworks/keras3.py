@@ -35,8 +35,9 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
-from frameworks.adapter import Adapter, Setting, Split, Trained, Unavailable
+from frameworks.adapter import Adapter, Setting, Split, Trained
 from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.errors import Unavailable
 from frameworks.native import Native, Own
 from frameworks.spec import Network, Node, Shape, Sides, pair, sides
 from frameworks.training import SGD, Adam, Training

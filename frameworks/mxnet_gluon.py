@@ -38,8 +38,9 @@ from mxnet.gluon import HybridBlock, Parameter, nn
 from mxnet.ndarray import NDArray
 
 from frameworks import spec
-from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, Unavailable
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained
 from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.errors import Unavailable
 from frameworks.native import Native, Own
 from frameworks.spec import Network, Node, Sides, pair, sides
 from frameworks.training import SGD, Adam, Optimizer, Training

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from frameworks import spec
-from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, Unavailable, batches
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights, resize_matrix
+from frameworks.errors import Unavailable
 from frameworks.native import mapped
 from frameworks.spec import Layer, Network, Node, pair, sides
 from frameworks.training import Adam, Optimizer, Training

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Realisation:
+class FrameworkInfo:
     """One framework's way of building the networks, and where to find it."""
 
     name: str  # on the command line, and of its extra in pyproject.toml
@@ -27,16 +27,18 @@ class Realisation:
 
 _STATE_DICT = {".pth": "state_dict.py", ".pt": "state_dict.py"}
 
-REALISATIONS: dict[str, Realisation] = {
-    realisation.name: realisation
-    for realisation in (
-        Realisation("torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", ">=3.10", ("compile",), _STATE_DICT),
+FRAMEWORKS: dict[str, FrameworkInfo] = {
+    info.name: info
+    for info in (
+        FrameworkInfo(
+            "torch", "PyTorch", "frameworks.pytorch", "PyTorch", "torch", ">=3.10", ("compile",), _STATE_DICT
+        ),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.
-        Realisation(
+        FrameworkInfo(
             "mxnet", "MXNet Gluon", "frameworks.mxnet_gluon", "MXNetGluon", "mxnet", ">=3.10,<3.12", ("imperative",)
         ),
         # Keras 3.15 needs Python 3.11; TensorFlow 2.21 has no wheel for 3.14.
-        Realisation(
+        FrameworkInfo(
             "keras",
             "Keras",
             "frameworks.keras3",
@@ -50,8 +52,8 @@ REALISATIONS: dict[str, Realisation] = {
 }
 
 # No frameworks of ours, but extras that tests and baselines run: found and installed in the same way.
-COMPANIONS: dict[str, Realisation] = {
-    "torchvision": Realisation("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
+COMPANIONS: dict[str, FrameworkInfo] = {
+    "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
     # The example of an adapter from outside, examples/jax_adapter.py, is tested with this one.
-    "jax": Realisation("jax", "JAX", "", "", "jax", python=">=3.11"),
+    "jax": FrameworkInfo("jax", "JAX", "", "", "jax", python=">=3.11"),
 }

@@ -21,13 +21,15 @@ from functools import cached_property
 from math import prod
 from typing import Any, TypeAlias
 
+from frameworks.errors import OnespecError
+
 Shape: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = "int | tuple[int, int]"  # both ways, or (vertical, horizontal)
 Sides: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
 Padding: TypeAlias = "Pair | Sides"
 
 
-class SpecError(ValueError):
+class SpecError(OnespecError, ValueError):
     """A description that cannot be built, in one line: network, layer, what was found and what was expected."""
 
 

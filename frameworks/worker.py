@@ -28,8 +28,9 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from frameworks.adapter import Adapter, Setting, Unavailable, resident_peak
+from frameworks.adapter import Adapter, Setting, resident_peak
 from frameworks.arrays import Array
+from frameworks.errors import Unavailable
 from frameworks.spec import from_json
 from frameworks.training import Training
 

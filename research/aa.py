@@ -36,7 +36,7 @@ from benchmarks.runtime.environments import environment, parse_frameworks, parse
 from benchmarks.timing import speed_run
 from benchmarks.timing.samples import paired
 from benchmarks.timing.statistics import Launches, location, noise_floor, verdict
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 
 SHARE = 0.03
 SLOWER = """
@@ -177,7 +177,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="onespec-aa-") as place:
         slower = Path(place) / "slower.py"
         slower.write_text(SLOWER.replace("SHARE", str(SHARE)))
-        REALISATIONS["slower"] = Realisation("slower", "Slower", str(slower), "Slower", "torch", python=">=3.10")
+        FRAMEWORKS["slower"] = FrameworkInfo("slower", "Slower", str(slower), "Slower", "torch", python=">=3.10")
         for number, kind in product(range(1, options.pairs + 1), kinds):
             if (number, kind) in done:
                 continue

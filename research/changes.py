@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.reporting.tables import Row
-from benchmarks.runtime.environments import Requested
+from benchmarks.runtime.environments import FrameworkRequest
 from benchmarks.runtime.worker_client import STEADY_ALLOCATOR, WAITING_THREADS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from research.baselines import contest
 from research.baselines.contest import Contender
 
@@ -56,9 +56,9 @@ CHOICES = {
 HEAD = ("network", "framework", "choice", "training", "prediction", "memory")
 
 
-def contenders(_: str, asked: Requested, python: Path) -> dict[str, Contender]:
+def contenders(_: str, asked: FrameworkRequest, python: Path) -> dict[str, Contender]:
     """The adapter as it is, and without each of its choices."""
-    ours = REALISATIONS[asked.name]
+    ours = FRAMEWORKS[asked.name]
     file = str(Path(__file__).parent / "without" / f"{ours.module.rpartition('.')[2]}.py")
     loops = {"adapter": Contender(python, ours.module, ours.adapter)}
     for without in CHOICES[asked.name]:

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.reporting.tables import Row
-from benchmarks.runtime.environments import Requested
-from frameworks.registry import REALISATIONS
+from benchmarks.runtime.environments import FrameworkRequest
+from frameworks.registry import FRAMEWORKS
 from research.baselines import contest
 from research.baselines.contest import Contender
 
@@ -54,9 +54,9 @@ def row(name: str, framework: str, seconds: Mapping[str, float]) -> Row:
     return (name, framework, *(f"{100 * shares[each]:.0f} %" for each in (*KINDS, "other")), f"`{largest}`")
 
 
-def contenders(folder: Path, _: str, asked: Requested, python: Path) -> dict[str, Contender]:
+def contenders(folder: Path, _: str, asked: FrameworkRequest, python: Path) -> dict[str, Contender]:
     """The adapter under its framework's profiler, and as it is."""
-    ours = REALISATIONS[asked.name]
+    ours = FRAMEWORKS[asked.name]
     file = str(Path(__file__).parent / "profiled" / f"{ours.module.rpartition('.')[2]}.py")
     # MXNet runs a graph in bulk, which its profiler would show as one operation.
     environment = {"ONESPEC_PROFILE": str(folder / "profile.json"), "MXNET_EXEC_BULK_EXEC_TRAIN": "0"}

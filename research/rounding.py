@@ -26,7 +26,7 @@ from benchmarks.timing import sanity_checks
 from benchmarks.timing.sanity_checks import Check
 from frameworks.arrays import Array, initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Scale, to_json
 from frameworks.training import SGD, Adam, Training
 
@@ -81,7 +81,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="onespec-rounding-") as place:
         sessions = {}
         for asked in parse_frameworks(options.fw):
-            python, ours = environment(asked, {}, device="cpu", progress=print).python, REALISATIONS[asked.name]
+            python, ours = environment(asked, {}, device="cpu", progress=print).python, FRAMEWORKS[asked.name]
             log = Path(place) / f"{asked.name}.log"
             sessions[asked.name] = Session(python, ours.module, ours.adapter, threads=2, log=log)
             sessions[asked.name].receive()

@@ -34,7 +34,7 @@ from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
 from benchmarks.training.plan import Request as Planned
 from benchmarks.training.runner import environments
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from research.aa import disturbed
 from research.coverage import quieter
 
@@ -81,7 +81,7 @@ def _open(worker: Runner, found: Mapping[str, Environment | str]) -> None:
     place = found[name]
     if isinstance(place, str):
         sys.exit(f"{name}: {place}")
-    worker.open(place.python, REALISATIONS[name], max(STEPS), False)
+    worker.open(place.python, FRAMEWORKS[name], max(STEPS), False)
 
 
 def _round(workers: Sequence[Runner], steps: int, number: int) -> list[float]:
@@ -168,7 +168,7 @@ def main() -> int:
         found = launches("torch", threads, loaded)
         rows += [row((str(threads), "loaded" if loaded else "left alone"), steps, found) for steps in STEPS]
     slices = markdown((*HEAD, *(f"{name}, %" for name in LOCATIONS)), rows)
-    costly = costs(list(REALISATIONS), launches(",".join(REALISATIONS), everyone, loaded=False))
+    costly = costs(list(FRAMEWORKS), launches(",".join(FRAMEWORKS), everyone, loaded=False))
     machine = store.machine()
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
     command = f"python -m research.slices --launches {options.launches} --seconds {options.seconds:g}"

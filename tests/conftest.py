@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.runtime.environments import Requested, environment
+from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.worker_client import Session
 from benchmarks.verification.cases import Evidence, Trial, put, truth
-from frameworks.adapter import Unavailable
 from frameworks.arrays import Array, Weights
-from frameworks.registry import REALISATIONS
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
@@ -37,15 +37,15 @@ class Bench:
     def python(self, framework: str) -> Path:
         """The framework's interpreter; the test is skipped, with the reason, where it cannot be had."""
         try:
-            return environment(Requested(framework), {}, device="cpu", progress=print).python
+            return environment(FrameworkRequest(framework), {}, device="cpu", progress=print).python
         except Unavailable as error:
             pytest.skip(f"{framework}: {error}")
 
     def session(self, framework: str) -> Session:
         known = self.sessions.get(framework)
         if known is None or known.process.poll() is not None:
-            realisation = REALISATIONS[framework]
-            adapter = realisation.module, realisation.adapter
+            info = FRAMEWORKS[framework]
+            adapter = info.module, info.adapter
             log = self.scratch / f"{framework}.log"
             known = Session(self.python(framework), *adapter, threads=THREADS, log=log, timeout=600)
             known.receive()

@@ -13,8 +13,9 @@ import time
 
 import numpy as np
 
-from frameworks.adapter import Adapter, Setting, Split, Trained, Unavailable, batches
+from frameworks.adapter import Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights
+from frameworks.errors import Unavailable
 from frameworks.numpy_reference import Reference
 from frameworks.spec import Network
 from frameworks.training import Training

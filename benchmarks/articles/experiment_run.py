@@ -23,19 +23,18 @@ from typing import Any, NamedTuple
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.articles.reproduction import MARGIN, page, summary
 from benchmarks.cli.progress import Show
-from benchmarks.datasets.registry import DataError, Dataset
+from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import Folder, History
 from benchmarks.reporting import run_report
 from benchmarks.reporting.tables import table
 from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.runtime.worker_client import WorkerFailed
+from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
 from benchmarks.timing import schedule
 from benchmarks.training.plan import Request, plan, too_large
 from benchmarks.training.runner import environments, execute
 from benchmarks.training.trainer import Cell, Job
-from frameworks.adapter import Unavailable
-from frameworks.registry import REALISATIONS
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS
 
 # --- how long it will take --------------------------------------------------------------------------------------------
 
@@ -79,7 +78,7 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
         cell = Cell(small, data, Folder(Path(scratch)), Path(scratch), History())
         try:
             began = time.perf_counter()
-            cell.open(place.python, REALISATIONS[parse_frameworks(job.framework)[0].name], timeout)
+            cell.open(place.python, FRAMEWORKS[parse_frameworks(job.framework)[0].name], timeout)
             opened = time.perf_counter() - began
             first, second = (cell.train_epoch(0, lambda *_: None) for _ in range(2))
         except (Unavailable, WorkerFailed):
@@ -117,7 +116,7 @@ def parser() -> Parser:
     what = made.add_argument_group("what (without --recipe: the list)")
     what.add_argument("--recipe", metavar="NAME", help="an experiment of the list")
     what.add_argument("--variant", default="as-written", help="as-written, or as-meant where the article has slips")
-    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(REALISATIONS)}; [all]")
+    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)}; [all]")
     what.add_argument("--seeds", type=int, default=1, metavar="N", help="how many, from 0 on [1]")
     what.add_argument("--target", type=float, metavar="ACCURACY", help="test accuracy whose time is a figure too")
     what.add_argument("--margin", type=float, default=MARGIN, metavar="POINTS", help=f"that would matter [{MARGIN}]")

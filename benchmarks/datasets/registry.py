@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from benchmarks.datasets.sources import DATASETS, DataError, Found, Progress, Published, fetch, find, remedy
+from benchmarks.datasets.sources import DATASETS, Found, Progress, Published, fetch, find, remedy
 from benchmarks.runtime.environments import cache_folder
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, DataError
 
 __all__ = ["DATASETS", "DataError", "Dataset", "Split", "dataset"]
 

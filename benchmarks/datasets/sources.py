@@ -23,13 +23,11 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 
+from benchmarks.runtime.errors import DataError
+
 Progress = Callable[[str], None]
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
-
-
-class DataError(Exception):
-    """Data are missing, broken or not the published ones; the message is one line and names the remedy (exit 3)."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 
 FEW = 6  # networks that a page names in its title, each with its result in words; of more there is a table first
 
@@ -113,7 +113,7 @@ def _look(k: int, label: str, cells: pd.DataFrame) -> Look:
     """A label such as `torch:compile==2.12.1` in people's words; the k-th colour and dash."""
     head, _, asked = label.partition("==")
     name, _, mode = head.partition(":")
-    title = REALISATIONS[name].title if name in REALISATIONS else name
+    title = FRAMEWORKS[name].title if name in FRAMEWORKS else name
     ran = [*cells.loc[cells["framework"] == label, "version"].dropna(), asked]
     short, full = (" ".join(filter(None, (title, mode, version))) for version in (asked, ran[0]))
     return Look(short, full, f"--c:var(--c{k % HUES});--d:{DASHES[k % len(DASHES)]}")

@@ -35,8 +35,8 @@ from platformdirs import user_cache_path
 
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import worker_path
-from frameworks.adapter import Unavailable
-from frameworks.registry import COMPANIONS, REALISATIONS, Realisation
+from frameworks.errors import Unavailable
+from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo
 
 Device = Literal["cpu", "cuda"]
 Progress = Callable[[str], None]
@@ -45,10 +45,10 @@ RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() 
 
 
 @dataclass(frozen=True)
-class Requested:
+class FrameworkRequest:
     """One framework as the user named it: `torch`, `torch==2.12.1`, `torch:compile==2.12.1`."""
 
-    name: str  # in REALISATIONS
+    name: str  # in FRAMEWORKS
     mode: str = ""  # "" is the framework's default; an adapter refuses one that it does not have
     version: str | None = None  # None: the one that pyproject.toml pins
 
@@ -66,25 +66,27 @@ class Environment:
     origin: Literal["running interpreter", "named with --python", "cache"]
 
 
-def parse_frameworks(text: str) -> list[Requested]:
+def parse_frameworks(text: str) -> list[FrameworkRequest]:
     """What `--fw` names: `all`, or a list like `torch,torch==2.12.1,mxnet`. Raises BadInput."""
     items = [item.strip() for item in text.split(",")]
-    requested = [each for item in items for each in (map(Requested, REALISATIONS) if item == "all" else [_parse(item)])]
+    requested = [
+        each for item in items for each in (map(FrameworkRequest, FRAMEWORKS) if item == "all" else [_parse(item)])
+    ]
     for i, each in enumerate(requested):
         if each in requested[:i]:
             raise BadInput(f"--fw {text!r}: {each.label} is named twice")
     return requested
 
 
-def _parse(item: str) -> Requested:
+def _parse(item: str) -> FrameworkRequest:
     parts = re.fullmatch(r"([^:=]*)(?::([^=]+))?(?:==(.*))?", item)
     if not parts:
         raise BadInput(f"--fw {item!r}: expected NAME[:MODE][==VERSION], for example torch==2.12.1")
     name, mode, version = parts.groups()
-    if name not in REALISATIONS:
-        raise BadInput(f"--fw {item!r}: unknown framework; there are {', '.join(REALISATIONS)}, or all of them: all")
+    if name not in FRAMEWORKS:
+        raise BadInput(f"--fw {item!r}: unknown framework; there are {', '.join(FRAMEWORKS)}, or all of them: all")
     try:
-        return Requested(name, mode or "", None if version is None else str(Version(version)))
+        return FrameworkRequest(name, mode or "", None if version is None else str(Version(version)))
     except InvalidVersion:
         raise BadInput(f"--fw {item!r}: {version!r} is not a version; expected one like {name}==1.2.3") from None
 
@@ -100,25 +102,27 @@ def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
     return pythons
 
 
-def environment(requested: Requested, pythons: Mapping[str, str], *, device: Device, progress: Progress) -> Environment:
+def environment(
+    requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Device, progress: Progress
+) -> Environment:
     """The interpreter for a framework or a companion, made if need be.
 
     `pythons` are the ones that `--python` names, by label or by framework; `progress` is given lines to show.
     Raises BadInput, and Unavailable where there is none and none can be made.
     """
-    realisation = REALISATIONS.get(requested.name) or COMPANIONS[requested.name]
+    info = FRAMEWORKS.get(requested.name) or COMPANIONS[requested.name]
     for key in (requested.label, requested.name):
         if key in pythons:
             return Environment(_named(key, pythons[key], requested), (), "named with --python")
-    if realisation.outside:
+    if info.outside:
         if requested.version:
             raise BadInput(f"--fw {requested.label}: nothing tells how to install it; --python {requested.name}=PATH")
         return Environment(Path(sys.executable), (), "running interpreter")
-    wanted = requirements(realisation, requested.version, device)
+    wanted = requirements(info, requested.version, device)
     texts = tuple(map(str, wanted))
-    if RUNNING in SpecifierSet(realisation.python) and all(map(satisfied, wanted)):
+    if RUNNING in SpecifierSet(info.python) and all(map(satisfied, wanted)):
         return Environment(Path(sys.executable), texts, "running interpreter")
-    base, version = _base_interpreter(realisation)
+    base, version = _base_interpreter(info)
     try:
         return Environment(_cached(requested.label, texts, base, version, progress), texts, "cache")
     except OSError as error:
@@ -132,9 +136,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
 
 
-def requirements(realisation: Realisation, version: str | None, device: Device) -> list[Requirement]:
+def requirements(info: FrameworkInfo, version: str | None, device: Device) -> list[Requirement]:
     """What pyproject.toml's extra for a framework asks for, with `version` in place of the pin where it is given."""
-    name = realisation.name
+    name = info.name
     extras = [name] if device == "cpu" else [f"{name}-cuda", name]
     try:
         ours = importlib.metadata.requires("onespec") or []
@@ -144,7 +148,7 @@ def requirements(realisation: Realisation, version: str | None, device: Device) 
     if not wanted:
         raise BadInput(f"--fw {name}: no installed onespec tells what {name} needs; in its checkout: pip install -e .")
     for requirement in wanted:
-        if version and canonicalize_name(requirement.name) == canonicalize_name(realisation.package):
+        if version and canonicalize_name(requirement.name) == canonicalize_name(info.package):
             requirement.specifier = SpecifierSet(f"=={version}")
     return wanted
 
@@ -197,13 +201,13 @@ def installed_versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
     return dict(json.loads(done.stdout.strip().rpartition("\n")[2]))
 
 
-def _named(key: str, text: str, requested: Requested) -> Path:
+def _named(key: str, text: str, requested: FrameworkRequest) -> Path:
     """The interpreter that the user named, which must have the framework already."""
     option = f"--python {key}={text}"
     found = shutil.which(Path(text).expanduser())
     if not found:
         raise BadInput(f"{option}: no such interpreter; give its path, or a name that PATH has, such as python3")
-    package = REALISATIONS[requested.name].package
+    package = FRAMEWORKS[requested.name].package
     try:
         versions = installed_versions(Path(found), [package] if package else [])
     except _NOT_TOLD as error:
@@ -215,9 +219,9 @@ def _named(key: str, text: str, requested: Requested) -> Path:
     return Path(found).absolute()
 
 
-def _base_interpreter(realisation: Realisation) -> tuple[Path, str]:
+def _base_interpreter(info: FrameworkInfo) -> tuple[Path, str]:
     """What to make an environment with, and its version: the running interpreter, else the newest on PATH that fits."""
-    fit = SpecifierSet(realisation.python)
+    fit = SpecifierSet(info.python)
     if RUNNING in fit:
         return Path(sys.executable), RUNNING
     on_path = [path for folder in os.get_exec_path() for path in Path(folder).glob("python3.*")]
@@ -230,8 +234,8 @@ def _base_interpreter(realisation: Realisation) -> tuple[Path, str]:
         if version in fit:
             return python, version
     raise Unavailable(
-        f"needs Python {realisation.python}; this is {RUNNING} and PATH has none that fits: install "
-        f"one, or name an interpreter that has {realisation.package}: --python {realisation.name}=/path/to/python"
+        f"needs Python {info.python}; this is {RUNNING} and PATH has none that fits: install "
+        f"one, or name an interpreter that has {info.package}: --python {info.name}=/path/to/python"
     )
 
 

@@ -1,13 +1,27 @@
-"""What a command says when it cannot do what it was asked: one line, and its exit status."""
+"""Errors of the harness. The tree of all errors is in `frameworks.errors`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import NoReturn
 
+from frameworks.errors import OnespecError
 
-class BadInput(ValueError):
-    """A request that cannot be met: the option, what was given, what there is, the remedy. Exit status 2."""
+
+class BadInput(OnespecError, ValueError):
+    """An option or file that cannot be used: its name, the value given, the allowed values, the remedy. Exit code 2."""
+
+
+class DataError(OnespecError):
+    """A data set is missing, damaged or not the published one; the message names the remedy. Exit code 3."""
+
+
+class WorkerFailed(OnespecError):
+    """The worker died, did not answer in time, or answered with an error; the message says which."""
+
+
+class Refused(OnespecError):
+    """A worker whose timing or results cannot be trusted; the message says why."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -19,25 +19,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.runtime.errors import BadInput
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 
 GROUP = "onespec.frameworks"
 ANY_PYTHON = ">=3.10"  # their own requirements are theirs to know
 
 
 def register(files: Iterable[str] = ()) -> None:
-    """Make known, in `REALISATIONS`, the adapters of installed distributions and those in `files` (`file.py:Class`).
+    """Make known, in `FRAMEWORKS`, the adapters of installed distributions and those in `files` (`file.py:Class`).
 
     Every command does so before it reads `--fw`, which may then name them, and whose `all` holds them. The same adapter
     may come again. Raises BadInput.
     """
-    for origin, realisation in [*_installed(), *((f"--adapter {text}", of_file(text)) for text in files)]:
-        known = REALISATIONS.setdefault(realisation.name, realisation)
-        if known != realisation:
+    for origin, info in [*_installed(), *((f"--adapter {text}", from_file(text)) for text in files)]:
+        known = FRAMEWORKS.setdefault(info.name, info)
+        if known != info:
             raise BadInput(f"{origin}: {known.name} is the name of {known.module}:{known.adapter} already; rename it")
 
 
-def of_file(text: str) -> Realisation:
+def from_file(text: str) -> FrameworkInfo:
     """The adapter in `file.py:Class`, as far as its text tells. Raises BadInput."""
     option = f"--adapter {text}"
     name, _, wanted = text.rpartition(":")
@@ -55,10 +55,10 @@ def of_file(text: str) -> Realisation:
         raise BadInput(f"{option}: {name} has no class {wanted}; there are {', '.join(classes) or 'none'}")
     if not classes[wanted].bases:
         raise BadInput(f"{option}: {wanted} is no adapter; derive it from frameworks.adapter.Adapter")
-    return Realisation(wanted.lower(), wanted, str(path), wanted, package="", python=ANY_PYTHON, outside=True)
+    return FrameworkInfo(wanted.lower(), wanted, str(path), wanted, package="", python=ANY_PYTHON, outside=True)
 
 
-def _installed() -> Iterable[tuple[str, Realisation]]:
+def _installed() -> Iterable[tuple[str, FrameworkInfo]]:
     """What the entry points of the running interpreter's distributions say, and which of them says it."""
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions(path=worker_path()):
@@ -71,7 +71,10 @@ def _installed() -> Iterable[tuple[str, Realisation]]:
             module, _, adapter = point.value.partition(":")
             if not (module and adapter.isidentifier()):
                 raise BadInput(f"{origin}: it is {point.value!r}; expected module:Class")
-            yield origin, Realisation(point.name, point.name, module, adapter, package, python=ANY_PYTHON, outside=True)
+            yield (
+                origin,
+                FrameworkInfo(point.name, point.name, module, adapter, package, python=ANY_PYTHON, outside=True),
+            )
 
 
 def worker_path() -> list[str]:

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any
 
 import frameworks
-from frameworks.adapter import Unavailable
+from benchmarks.runtime.errors import WorkerFailed
+from frameworks.errors import Unavailable
 
 # The child finds this very package by its folder: a whole site-packages on its path would bring our NumPy with it.
 _BOOTSTRAP = """
@@ -45,10 +46,6 @@ STEADY_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 
 # (docs/performance.md). OpenBLAS' own threads, as in NumPy's wheels, would spin for 2^28 cycles, a tenth of a second of
 # the next worker's turn; with 2^18 it is less than a thousandth.
 WAITING_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "18"}
-
-
-class WorkerFailed(Exception):
-    """The worker died, did not answer in time, or answered with an error; the message says which, in one line."""
 
 
 class Session:

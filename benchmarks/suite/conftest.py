@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli.progress import Show
-from benchmarks.datasets.registry import DataError
 from benchmarks.records.store import Folder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, DataError
 from benchmarks.timing.launches import RUNNERS, Runner, Timed, Work
 from benchmarks.training.plan import MINI, Request, plan, too_large
-from frameworks.adapter import Unavailable
+from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 
 # Multiply-adds of a slice: a quarter of a second here. It depends on the network alone, so two runs can be compared.
 SLICE = {"train": 2e9, "infer": 4e9}
@@ -30,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    modes = [f"{one.name}{mode}" for one in REALISATIONS.values() for mode in ("", *(f":{m}" for m in one.modes))]
+    modes = [f"{one.name}{mode}" for one in FRAMEWORKS.values() for mode in ("", *(f":{m}" for m in one.modes))]
     for name, values in (("net", NETWORKS), ("framework", modes), ("what", RUNNERS)):
         metafunc.parametrize(name, list(values))
 
@@ -57,7 +56,7 @@ def runner(net: str, framework: str, what: str, request: pytest.FixtureRequest, 
     runner = RUNNERS[what](timed, Work(timed, data[MINI], tmp_path / "work"), 1, Folder(tmp_path), 600.0, True)
     try:
         units = SLICE[what] / (passes * max(1, job.network.multiply_adds) * runner.unit)
-        runner.open(place.python, REALISATIONS[asked.name], max(1, round(units)))
+        runner.open(place.python, FRAMEWORKS[asked.name], max(1, round(units)))
         yield runner
     except Unavailable as error:
         pytest.skip(f"{net} in {framework}: {error}")

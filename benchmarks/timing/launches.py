@@ -25,12 +25,13 @@ import numpy as np
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import Folder
 from benchmarks.runtime import affinity
-from benchmarks.runtime.worker_client import Session, WorkerFailed
+from benchmarks.runtime.errors import Refused, WorkerFailed
+from benchmarks.runtime.worker_client import Session
 from benchmarks.timing import sanity_checks
-from benchmarks.timing.sanity_checks import Check, Refused
+from benchmarks.timing.sanity_checks import Check
 from benchmarks.training.trainer import Job, counted
 from frameworks import arrays
-from frameworks.registry import Realisation
+from frameworks.registry import FrameworkInfo
 from frameworks.spec import Network, to_json
 
 # Seconds of a slice, or a step's if that is longer: long against the pipes (0.2 ms), short against the load that comes
@@ -100,7 +101,7 @@ class Runner(ABC):
         self.slice_seconds = 0.0  # about what one takes
         self.ready_seconds = 0.0  # from its start until its first turn
 
-    def open(self, python: Path, realisation: Realisation, units: int | None, alone: bool = True) -> int:
+    def open(self, python: Path, info: FrameworkInfo, units: int | None, alone: bool = True) -> int:
         """Make the worker ready; how many units (steps, calls) its slices have: as given, or found by trial.
 
         alone: no other worker is being made ready meanwhile, so what it takes can be told.
@@ -109,8 +110,8 @@ class Runner(ABC):
         log = self.folder.path / "logs" / f"{self.timed.cell}.log"
         self.session = Session(
             python,
-            realisation.module,
-            realisation.adapter,
+            info.module,
+            info.adapter,
             threads=job.threads,
             log=log,
             timeout=self.timeout,

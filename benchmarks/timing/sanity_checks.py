@@ -14,16 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.runtime.errors import Refused
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference, without_dropout
 from frameworks.spec import BatchNorm, Dropout, Network
 from frameworks.training import Training
-
-
-class Refused(Exception):
-    """A figure that must not stand; the message says why, in one line."""
-
 
 # A step that is skipped once in ten is among the first ten, whenever the count began; two more losses show it.
 STEPS = 12

@@ -29,26 +29,25 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 
 from benchmarks.cli.progress import Show
-from benchmarks.datasets.registry import DATASETS, DataError, Dataset, Split
+from benchmarks.datasets.registry import DATASETS, Dataset, Split
 from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting import speed_report
 from benchmarks.runtime import worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
+from benchmarks.runtime.errors import BadInput, DataError, Parser, Refused, WorkerFailed
 from benchmarks.runtime.plugins import register
-from benchmarks.runtime.worker_client import WorkerFailed
 from benchmarks.timing import roofline
 from benchmarks.timing.launches import RUNNERS, Runner, Timed, Work, round_seconds
-from benchmarks.timing.sanity_checks import Refused
 from benchmarks.timing.schedule import launches_to_come, rotated, take_turns
 from benchmarks.training.plan import Request as Planned
 from benchmarks.training.plan import plan, too_large
 from benchmarks.training.runner import environments
 from benchmarks.training.trainer import Job
-from frameworks.adapter import Setting, Unavailable
+from frameworks.adapter import Setting
+from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from frameworks.training import Training
 
 WHAT = tuple(RUNNERS)
@@ -106,7 +105,7 @@ class Request:
         """The frameworks as `--fw` takes them, with every mode where all are asked for."""
         made = []
         for one in parse_frameworks(self.frameworks):
-            modes = ("", *REALISATIONS[one.name].modes) if self.modes == "all" else (one.mode,)
+            modes = ("", *FRAMEWORKS[one.name].modes) if self.modes == "all" else (one.mode,)
             made += [replace(one, mode=mode).label for mode in modes]
         return ",".join(made)
 
@@ -114,7 +113,7 @@ class Request:
 def _modes(request: Request) -> None:
     """BadInput for a mode that is none, or that is named where all are asked for."""
     for one in parse_frameworks(request.frameworks):
-        known = REALISATIONS[one.name].modes
+        known = FRAMEWORKS[one.name].modes
         if one.mode and request.modes == "all":
             raise BadInput(f"--modes all contradicts --fw {one.label}; write --fw {one.name}, or leave out --modes")
         if one.mode and one.mode not in known:
@@ -288,8 +287,8 @@ class Speed:
         if isinstance(place, str):
             raise Unavailable(place)
         original = cell.removesuffix(".twin")  # slices of one length, so that the twins run the same program
-        realisation = REALISATIONS[parse_frameworks(label)[0].name]
-        self.units[original] = runner.open(place.python, realisation, self.units.get(original), alone)
+        info = FRAMEWORKS[parse_frameworks(label)[0].name]
+        self.units[original] = runner.open(place.python, info, self.units.get(original), alone)
 
     def guarded(self, act: Callable[..., object]) -> Callable[..., bool]:
         """The same, but a runner that fails is over, and recorded as such: then False."""
@@ -422,7 +421,7 @@ def _described(timed: Timed, group: Sequence[Timed], request: Request) -> dict[s
 # A fixed piece of work, interleaved like the others: what two runs, on one machine or on two, have in common. The NumPy
 # reference trains LeNet, which is matrix products and passes over memory: one step, 20 ms here, is a slice.
 CALIBRATION = "calibration"
-REFERENCE = Realisation("numpy", "NumPy", "frameworks.numpy_reference", "Reference", "numpy", python=">=3.10")
+REFERENCE = FrameworkInfo("numpy", "NumPy", "frameworks.numpy_reference", "Reference", "numpy", python=">=3.10")
 PICTURES, BATCH = 32, 32
 
 
@@ -492,7 +491,7 @@ def parser() -> Parser:
     made = Parser(prog="python -m benchmarks.speed", description="Time the frameworks side by side.")
     what = made.add_argument_group("what")
     what.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
-    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(REALISATIONS)}, NAME:MODE; [all]")
+    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)}, NAME:MODE; [all]")
     what.add_argument("--modes", default="", metavar="all", help="every mode of every framework")
     what.add_argument("--baseline", metavar="NAME", help="whom all are compared with [the first]")
     what.add_argument("--what", default=",".join(WHAT), metavar="WHAT,...", help=f"[{','.join(WHAT)}]")

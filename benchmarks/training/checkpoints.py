@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 
 import frameworks
-from benchmarks.runtime.environments import Requested, environment, parse_pythons
+from benchmarks.runtime.environments import FrameworkRequest, environment, parse_pythons
 from benchmarks.runtime.errors import BadInput, Parser
 from benchmarks.runtime.networks import network as find_network
-from frameworks.adapter import Unavailable
 from frameworks.arrays import Array, Weights
-from frameworks.registry import REALISATIONS
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
     Auxiliary,
     BatchNorm,
@@ -154,7 +154,7 @@ PIXELS: dict[str, tuple[Layer, ...]] = {
     "caffe": (Select("bgr", (2, 1, 0)), Normalize("normalize", mean=(103.939, 116.779, 123.68))),
 }
 
-_READERS = {ending: (one.name, script) for one in REALISATIONS.values() for ending, script in one.reads.items()}
+_READERS = {ending: (one.name, script) for one in FRAMEWORKS.values() for ending, script in one.reads.items()}
 
 SCRIPTS = Path(frameworks.__file__).parent / "weight_files"
 
@@ -185,14 +185,14 @@ def _foreign(path: Path, pythons: Mapping[str, str], progress: Callable[[str], N
     if path.suffix not in _READERS:
         raise BadInput(f"{path}: of no kind that is read: {', '.join([*_READERS, '.safetensors', '.npz'])}")
     framework, script = _READERS[path.suffix]
-    python = environment(Requested(framework), pythons, device="cpu", progress=progress).python
+    python = environment(FrameworkRequest(framework), pythons, device="cpu", progress=progress).python
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
         made = Path(scratch) / "arrays.npz"
         command = [str(python), "-I", str(SCRIPTS / script), str(path.absolute()), str(made)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BadInput(f"{path}: {REALISATIONS[framework].title} cannot read it as weights alone: {said}")
+            raise BadInput(f"{path}: {FRAMEWORKS[framework].title} cannot read it as weights alone: {said}")
         return _arrays(made, "file")
 
 

@@ -25,16 +25,16 @@ import pandas as pd
 
 from benchmarks.cli.progress import Show
 from benchmarks.datasets import augmentation
-from benchmarks.datasets.registry import DATASETS, DataError, dataset
+from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.reporting.tables import table
-from benchmarks.runtime.environments import Environment, Requested, environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.runtime.worker_client import Session, WorkerFailed
+from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
+from benchmarks.runtime.worker_client import Session
 from benchmarks.training import checkpoints
 from benchmarks.training.checkpoints import Checkpoint
-from frameworks.adapter import Unavailable
 from frameworks.arrays import Array
-from frameworks.registry import REALISATIONS
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import times, to_json
 from frameworks.training import Training
 
@@ -112,18 +112,18 @@ def _fits(made: Checkpoint, shape: tuple[int, ...], option: str) -> None:
 
 
 def logits(
-    made: Checkpoint, pictures: Pictures, place: Environment, requested: Requested, *, threads: int = 1,
+    made: Checkpoint, pictures: Pictures, place: Environment, requested: FrameworkRequest, *, threads: int = 1,
     device: str = "cpu", timeout: float = 600.0,
 ) -> Array:  # fmt: skip
     """One framework's answer: N x classes. Unavailable, WorkerFailed."""
-    realisation = REALISATIONS[requested.name]
+    info = FRAMEWORKS[requested.name]
     with tempfile.TemporaryDirectory(prefix="onespec-") as folder:
         scratch = Path(folder)
         weights, images, labels, answer = (scratch / name for name in ("w.npz", "images.npy", "labels.npy", "a.npy"))
         np.savez(weights, **made.weights)  # type: ignore[arg-type]
         np.save(images, pictures.images)
         np.save(labels, np.zeros(len(pictures.images), np.int64) if pictures.labels is None else pictures.labels)
-        adapter = realisation.module, realisation.adapter
+        adapter = info.module, info.adapter
         with Session(place.python, *adapter, threads=threads, log=scratch / "log", timeout=timeout) as session:
             session.receive()
             where = {"device": device, "precision": "float32", "threads": threads, "mode": requested.mode}
@@ -251,7 +251,7 @@ def _draw(pictures: Pictures, predicted: Array, path: Path, count: int, wrong_on
 def parser() -> Parser:
     made = Parser(prog="python -m benchmarks.predict", description="Predict with trained weights, in any framework.")
     made.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of `benchmarks.run --save`")
-    made.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(REALISATIONS)} [all]")
+    made.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)} [all]")
     what = made.add_mutually_exclusive_group()
     what.add_argument("--dataset", choices=DATASETS, help="its test pictures [the one that was trained on]")
     what.add_argument("--pictures", type=Path, metavar="FOLDER", help="your own: PNG, JPEG, ...")

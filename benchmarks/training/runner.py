@@ -25,21 +25,20 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.cli.progress import Show
-from benchmarks.datasets.registry import DATASETS, DataError, Dataset
+from benchmarks.datasets.registry import DATASETS, Dataset
 from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting import run_report
 from benchmarks.runtime import cpu_load
 from benchmarks.runtime.environments import Environment, environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.runtime.plugins import of_file, register
-from benchmarks.runtime.worker_client import WorkerFailed
+from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
+from benchmarks.runtime.plugins import from_file, register
 from benchmarks.timing import schedule
 from benchmarks.training.plan import Request, described, plan, too_large
 from benchmarks.training.recipes import OPTIMIZERS
 from benchmarks.training.trainer import Cell, Job, weights_sha256
-from frameworks.adapter import Unavailable
-from frameworks.registry import REALISATIONS
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS
 
 
 def environments(request: Request, device: str, show: Show) -> dict[str, Environment | str]:
@@ -62,7 +61,7 @@ def side_by_side(cells: Sequence[Cell], found: Mapping[str, Environment | str], 
             place = found[cell.job.framework]
             if isinstance(place, str):
                 raise Unavailable(place)
-            cell.open(place.python, REALISATIONS[parse_frameworks(cell.job.framework)[0].name], timeout)
+            cell.open(place.python, FRAMEWORKS[parse_frameworks(cell.job.framework)[0].name], timeout)
     epochs = cells[0].job.epochs
     with show.begin([cell.job.cell for cell in cells], epochs, [cell.epoch for cell in cells]):
         for number, order in schedule.turns(cells, epochs):
@@ -193,9 +192,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(prog="python -m benchmarks.run", description="Train networks side by side in every framework.")
     what = made.add_argument_group("what")
     what.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
-    what.add_argument(
-        "--fw", default="all", metavar="NAME,...", help=f"{', '.join(REALISATIONS)}, torch==2.12.1; [all]"
-    )
+    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)}, torch==2.12.1; [all]")
     what.add_argument("--quick", action="store_true", help="2 epochs on 2,000 pictures that come with the package")
     how = made.add_argument_group("how (what is not given is the network's recipe)")
     how.add_argument("--dataset", metavar="NAME", help=", ".join(DATASETS))
@@ -275,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=run_report.WIDE)
     console.print(run_report.table(cells, console.width))
     print(folder.path)
-    outsiders = [of_file(text).name for text in options.adapter]
+    outsiders = [from_file(text).name for text in options.adapter]
     named = cells if options.fw != "all" else cells[cells["framework"].isin(outsiders)]
     wrong = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
     return 1 if wrong else 0

@@ -25,7 +25,7 @@ from benchmarks.training.lr_schedules import CONSTANT, Schedule
 from benchmarks.verification import certificates
 from frameworks import arrays
 from frameworks.arrays import Array
-from frameworks.registry import Realisation
+from frameworks.registry import FrameworkInfo
 from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
@@ -97,13 +97,11 @@ class Cell:
         self.over = history.finished
         self.session: Session | None = None
 
-    def open(self, python: Path, realisation: Realisation, timeout: float) -> None:
+    def open(self, python: Path, info: FrameworkInfo, timeout: float) -> None:
         """Start the worker, build the network, put the data on the device; go on from the last finished epoch."""
         job = self.job
         log = self.folder.path / "logs" / f"{job.cell}.log"
-        self.session = Session(
-            python, realisation.module, realisation.adapter, threads=job.threads, log=log, timeout=timeout
-        )
+        self.session = Session(python, info.module, info.adapter, threads=job.threads, log=log, timeout=timeout)
         started = self.session.receive()
         where = {"device": job.device, "precision": job.precision, "threads": job.threads, "mode": job.mode}
         built = self.session.request(

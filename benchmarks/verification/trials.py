@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.runtime.worker_client import Session, WorkerFailed
+from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.worker_client import Session
 from benchmarks.verification.cases import Examination, Trial, put, truth
 from benchmarks.verification.comparison import Comparison, Truth, Verdict, compare, judge
 from benchmarks.verification.diagnosis import likely
-from frameworks.adapter import Unavailable
+from frameworks.errors import Unavailable
 from frameworks.native import Native
 
 

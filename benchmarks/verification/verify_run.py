@@ -25,17 +25,17 @@ from benchmarks.reporting.certificate_pages import HEAD, brief, difference, page
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.tables import table
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
+from benchmarks.runtime.errors import BadInput, Parser, WorkerFailed
 from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
-from benchmarks.runtime.worker_client import Session, WorkerFailed
+from benchmarks.runtime.worker_client import Session
 from benchmarks.verification import certificates
 from benchmarks.verification.cases import BATCH, Trial, small
 from benchmarks.verification.trials import Examinee, certify
-from frameworks.adapter import Unavailable
+from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
@@ -194,12 +194,12 @@ def examinees(options: argparse.Namespace, logs: Path, stack: contextlib.ExitSta
     for asked in parse_frameworks(options.fw):
         try:
             place = environment(asked, pythons, device="cpu", progress=lambda line: print(line, file=sys.stderr))
-            realisation = REALISATIONS[asked.name]
+            info = FRAMEWORKS[asked.name]
             session = stack.enter_context(
                 Session(
                     place.python,
-                    realisation.module,
-                    realisation.adapter,
+                    info.module,
+                    info.adapter,
                     threads=options.threads,
                     log=logs / f"{asked.label}.log",
                     steady=True,  # nothing is timed, and what a large network took is to be given back

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reporting.tables import Row, markdown
-from benchmarks.runtime.environments import Requested, environment
-from frameworks.registry import REALISATIONS
+from benchmarks.runtime.environments import FrameworkRequest, environment
+from frameworks.registry import FRAMEWORKS
 from research.baselines import contest
 from research.baselines.contest import Contender, Launch
 
@@ -26,19 +26,19 @@ ARTICLES = {"torch": "torchvision"}
 ARTICLE = "article"
 
 
-def contenders(name: str, asked: Requested, python: Path) -> dict[str, Contender]:
+def contenders(name: str, asked: FrameworkRequest, python: Path) -> dict[str, Contender]:
     """The adapter of a framework, first; the loops that it is held against; its modes, where there is an article's."""
-    realisation = REALISATIONS[asked.name]
-    own = str(Path(__file__).parent / (realisation.module.rpartition(".")[2] + ".py"))
-    loops = {"adapter": Contender(python, realisation.module, realisation.adapter)}
+    info = FRAMEWORKS[asked.name]
+    own = str(Path(__file__).parent / (info.module.rpartition(".")[2] + ".py"))
+    loops = {"adapter": Contender(python, info.module, info.adapter)}
     kinds = LOOPS.get(asked.name, {"bare": "Bare"})
     loops |= {loop: Contender(python, own, kind, bare=True) for loop, kind in kinds.items()}
     if asked.name in ARTICLES and name == "lenet":
         # In the environment as it is. Its loader starts its processes for every epoch, so a slice is one.
-        article = environment(Requested(ARTICLES[asked.name]), {}, device="cpu", progress=contest.note).python
+        article = environment(FrameworkRequest(ARTICLES[asked.name]), {}, device="cpu", progress=contest.note).python
         loops[ARTICLE] = Contender(article, own, "Article", bare=True, steady=False, whole=True)
-        for mode in realisation.modes:
-            loops[f":{mode}"] = Contender(python, realisation.module, realisation.adapter, mode=mode)
+        for mode in info.modes:
+            loops[f":{mode}"] = Contender(python, info.module, info.adapter, mode=mode)
     return loops
 
 
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser.parse_args(arguments)
         found = contest.contests(options, contenders)
-        rows = [row(name, REALISATIONS[asked.name].title, launches) for name, asked, launches in found]
+        rows = [row(name, FRAMEWORKS[asked.name].title, launches) for name, asked, launches in found]
     except contest.FAILURES as error:
         print(error, file=sys.stderr)
         return contest.status(error)

@@ -20,17 +20,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.datasets.registry import DataError, Dataset, Split, dataset
+from benchmarks.datasets.registry import Dataset, Split, dataset
 from benchmarks.records import store
 from benchmarks.reporting import markers
 from benchmarks.reporting.tables import Row, markdown
-from benchmarks.runtime.environments import Requested, environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.runtime.worker_client import Session, WorkerFailed
+from benchmarks.runtime.environments import FrameworkRequest, environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
+from benchmarks.runtime.worker_client import Session
 from benchmarks.timing import schedule
 from benchmarks.timing.statistics import Estimate, launches_ratio
-from frameworks.adapter import Unavailable
 from frameworks.arrays import initial
+from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.spec import Scale, to_json
 from frameworks.training import SGD, Training
@@ -172,8 +172,8 @@ def parser(module: str, description: str, net: str) -> Parser:
 
 
 def contests(
-    options: Namespace, loops: Callable[[str, Requested, Path], Mapping[str, Contender]]
-) -> Iterator[tuple[str, Requested, list[Launch]]]:
+    options: Namespace, loops: Callable[[str, FrameworkRequest, Path], Mapping[str, Contender]]
+) -> Iterator[tuple[str, FrameworkRequest, list[Launch]]]:
     """The launches of each network in each framework; `loops` of a network and an interpreter. Raises BadInput."""
     names = networks(options)
     if min(options.launches, options.threads, 1 if options.rounds is None else options.rounds) < 1:

@@ -8,22 +8,22 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from benchmarks.runtime.environments import Requested
+from benchmarks.runtime.environments import FrameworkRequest
 from benchmarks.runtime.worker_client import Session
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Scale, to_json
 from frameworks.training import SGD, Training
 from research import changes, profile
 from research.changes import CHOICES, contenders
 from tests.conftest import THREADS, Bench
 
-EACH = [(framework, without.choice) for framework in REALISATIONS for without in CHOICES.get(framework, ())]
+EACH = [(framework, without.choice) for framework in FRAMEWORKS for without in CHOICES.get(framework, ())]
 
 
 def test_every_framework_has_its_choices() -> None:
-    assert CHOICES.keys() == REALISATIONS.keys()
+    assert CHOICES.keys() == FRAMEWORKS.keys()
 
 
 @pytest.mark.parametrize("framework, choice", EACH)
@@ -36,7 +36,7 @@ def test_without_a_choice_it_computes_the_same(bench: Bench, tmp_path: Path, fra
     np.save(tmp_path / "order.npy", np.arange(20))
     where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
     found = {}
-    loops = contenders("lenet_bn", Requested(framework), Path(bench.python(framework)))
+    loops = contenders("lenet_bn", FrameworkRequest(framework), Path(bench.python(framework)))
     for loop in ("adapter", choice):
         who, log = loops[loop], tmp_path / "log"
         how = {"steady": who.steady, "environment": who.environment, "timeout": 300.0}

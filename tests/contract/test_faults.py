@@ -19,7 +19,7 @@ from benchmarks.runtime.worker_client import Session
 from benchmarks.verification.cases import BATCH, CASES, Examination, Trial, put
 from benchmarks.verification.comparison import Truth, Verdict, compare, judge
 from benchmarks.verification.diagnosis import likely
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from tests.conftest import Bench, known_truth
 from tests.faults import FAULTS, NETS, Fault
 
@@ -51,14 +51,14 @@ def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 
         @cache
         def worker(framework: str) -> Session:
-            made = REALISATIONS[framework]
+            made = FRAMEWORKS[framework]
             log = tmp_path_factory.mktemp("log") / framework
             session = Session(bench.python(framework), made.module, made.adapter, threads=1, log=log, timeout=300)
             stack.enter_context(session).receive()
             return session
 
         def planted(fault: Fault) -> Session:
-            made = REALISATIONS[fault.framework]
+            made = FRAMEWORKS[fault.framework]
             text = (Path(frameworks.__file__).parent / f"{made.module.rpartition('.')[2]}.py").read_text("utf-8")
             for old, new in fault.changes:
                 assert old in text, f"{made.module} no longer has {old!r}: plant the fault anew"
@@ -109,13 +109,13 @@ def test_a_planted_fault_is_found_where_it_is(fault: Fault, examined: Examined) 
 
 
 def test_faults_are_many_and_in_every_framework() -> None:
-    for framework in REALISATIONS:
+    for framework in FRAMEWORKS:
         assert len([fault for fault in FAULTS if fault.framework == framework]) >= 8
     names = [(fault.framework, fault.name) for fault in FAULTS]
     assert len(set(names)) == len(names) >= 36
 
 
-UNCHANGED = [Fault(f"none, {net}", framework, (), net, "", "", None) for framework in REALISATIONS for net in NETS]
+UNCHANGED = [Fault(f"none, {net}", framework, (), net, "", "", None) for framework in FRAMEWORKS for net in NETS]
 
 
 @pytest.mark.parametrize("right", UNCHANGED, ids=named)

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frameworks.adapter import Setting, Unavailable
+from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights, initial
+from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, Scale, to_json
 from frameworks.training import SGD, Training
 from tests.conftest import THREADS, Bench
 
-MODES = [(name, mode) for name, one in REALISATIONS.items() for mode in ("", *one.modes)]
+MODES = [(name, mode) for name, one in FRAMEWORKS.items() for mode in ("", *one.modes)]
 NETS = ["lenet", "lenet_bn"]
 TRAINING = Training(SGD(momentum=0.9, weight_decay=1e-3))
 PICTURES, BATCH, RATES = 28, 12, [0.05, 0.05, 0.02]  # the last batch of three is shorter
@@ -85,14 +86,14 @@ def test_every_mode_computes_the_same(bench: Bench, framework: str, mode: str, n
 @pytest.mark.parametrize("framework, mode", MODES)
 def test_a_mode_is_told_as_found(bench: Bench, framework: str, mode: str) -> None:
     """And no two modes of a framework are told alike."""
-    one = REALISATIONS[framework]
+    one = FRAMEWORKS[framework]
     told = [build(bench, framework, each, network("mlp"), "float32")["settings"] for each in (mode, *one.modes, "")]
     assert [settings == told[0] for settings in told[1:]] == [each == mode for each in (*one.modes, "")]
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_an_unknown_mode_is_refused(bench: Bench, framework: str) -> None:
-    one = REALISATIONS[framework]
+    one = FRAMEWORKS[framework]
     with pytest.raises(Unavailable) as refused:
         build(bench, framework, "warp", network("mlp"), "float32")
     there = ", ".join(map(repr, ("", *one.modes)))

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.runtime.errors import BadInput
-from benchmarks.runtime.plugins import of_file
+from benchmarks.runtime.plugins import from_file
 from tests import fake_adapter
 from tests.conftest import Bench
 
@@ -93,7 +93,7 @@ def test_all_holds_it(tmp_path: Path) -> None:
 
 
 def test_the_file_tells_what_it_can() -> None:
-    found = of_file(f"{os.path.relpath(EXAMPLE)}:Jax")
+    found = from_file(f"{os.path.relpath(EXAMPLE)}:Jax")
     assert (found.name, found.module, found.adapter, found.outside) == ("jax", str(EXAMPLE), "Jax", True)
 
 
@@ -205,4 +205,4 @@ def test_what_pythonpath_brings_does_not_count(tmp_path: Path) -> None:
 
 def test_a_path_that_is_no_file_is_told_from_python() -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        of_file(f"{ROOT / 'examples.py'}:Jax")
+        from_file(f"{ROOT / 'examples.py'}:Jax")

@@ -15,7 +15,7 @@ from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, Network, ReLU, Resize, Scale
 from frameworks.training import SGD, Adam, Training
 from tests.conftest import Bench
@@ -27,7 +27,7 @@ RATE = 0.01  # at 0.1 a ReLU or a maximum that tips over in float32 has been see
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parameters(bench: Bench, name: str, framework: str) -> None:
     """Names, shapes, what is trained, per layer and in total: as the spec says, in the framework's own words."""
@@ -72,7 +72,7 @@ def on_pictures(net: Network) -> Network:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("pair", list(combinations(REALISATIONS, 2)), ids="-".join)
+@pytest.mark.parametrize("pair", list(combinations(FRAMEWORKS, 2)), ids="-".join)
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_agree(
     outcome: Callable[[str, str, str], Outcome], name: str, pair: tuple[str, str], precision: str
@@ -83,7 +83,7 @@ def test_logits_agree(
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("pair", list(combinations(REALISATIONS, 2)), ids="-".join)
+@pytest.mark.parametrize("pair", list(combinations(FRAMEWORKS, 2)), ids="-".join)
 @pytest.mark.parametrize("name", SMALL)
 def test_losses_agree_over_twenty_steps(
     outcome: Callable[[str, str, str], Outcome], name: str, pair: tuple[str, str], precision: str
@@ -93,7 +93,7 @@ def test_losses_agree_over_twenty_steps(
     assert (np.abs(one - other) <= TOLERANCE[precision] * np.abs(one)).all()
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", SMALL)
 def test_training_lowers_the_loss(
     bench: Bench, pictures: Callable[[str], tuple[Array, Array]], name: str, framework: str
@@ -137,7 +137,7 @@ def twice(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Calla
     return run
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", CHANCES)
 def test_the_same_seed_gives_the_same_bits(
     twice: Callable[[str], list[dict[str, Weights]]], name: str, framework: str
@@ -174,7 +174,7 @@ def told(training: Training) -> str:
 
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize("training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0]))], ids=told)
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_optimisers(bench: Bench, framework: str, training: Training, precision: str) -> None:
     """Every array, the optimiser's own among them, after five steps: as the reference has them."""
     stream = np.random.default_rng(0)
@@ -204,7 +204,7 @@ TWO = Network("two", (1, 8, 8), [*LAYERS[:4], Conv("D", 3, 3), Flatten(), Dense(
 
 
 @pytest.mark.parametrize("training", [Training(SGDS[2]), Training(ADAMS[0])], ids=told)
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_training_goes_on_from_what_was_kept(bench: Bench, framework: str, training: Training) -> None:
     """Three steps, everything written out and read into another adapter, two steps: as five steps without a break."""
     stream = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from frameworks.adapter import Setting
 from frameworks.arrays import Weights
 from frameworks.native import BOUNDS, POINTS, Native, initial, mapped, natively
 from frameworks.numpy_reference import Reference, moved
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
     BatchNorm,
     Concat,
@@ -53,7 +53,7 @@ RULES: dict[str, Optimizer] = {
     "adamw": Adam(*BETAS, weight_decay=DECAY, decoupled=True),
 }
 # MXNet 1.9 has no AdamW; of its `nag` with decay see below.
-OPTIMISERS = [(framework, rule) for framework in REALISATIONS for rule in RULES
+OPTIMISERS = [(framework, rule) for framework in FRAMEWORKS for rule in RULES
               if (framework, rule) not in {("mxnet", "adamw"), ("mxnet", "nesterov, decay")}]  # fmt: skip
 TINY = Network("tiny", (2,), [Dense("F", 3), BatchNorm("B")])
 # Three steps add up some dozen roundings of 6e-8 and of 1e-16, of values ten times as large as the way they go.
@@ -81,7 +81,7 @@ def native(bench: Bench) -> Callable[[str], Native]:
 
     @cache
     def declared(framework: str) -> Native:
-        one = REALISATIONS[framework]
+        one = FRAMEWORKS[framework]
         answer = bench.session(framework).request("start", module=one.module, adapter=one.adapter)
         return Native.from_json(answer["native"])
 
@@ -113,7 +113,7 @@ def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("point", ["epsilon", "norm_epsilon", "norm_momentum"])
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_numbers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_numbers(
     ("norm_unbiased", "norm_variance", (1, 2)),  # of 1 and 3, over n or over n - 1
     ("sum_squares", "window", (1, 3)),  # three ones, their mean or their sum
 ])  # fmt: skip
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_forms_of_layers(
     native: Callable[[str], Native],
     own: Callable[[str], dict[str, Any]],
@@ -201,7 +201,7 @@ def test_gluons_nag_decays_the_velocity_by_the_new_weight(own: Callable[[str], d
 
 
 @pytest.mark.parametrize("array", ["C.weight", "C.bias", "F.weight", "F.bias"])
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_initial_values(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, array: str
 ) -> None:
@@ -229,7 +229,7 @@ NESTED = Network("nested", (2, 6, 6), [*SCALE, Concat("I", [[Residual("R", INNER
 
 @pytest.mark.parametrize("precision", ["float64"])
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_adapters_compute_their_native_training(
     bench: Bench, native: Callable[[str], Native], framework: str, rule: str, precision: str
 ) -> None:
@@ -269,7 +269,7 @@ def test_nothing_changes_where_nothing_is_changed() -> None:
     assert mapped(NESTED, lambda layer: layer) == NESTED
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_it_travels_as_json(native: Callable[[str], Native], framework: str) -> None:
     assert Native.from_json(json.loads(json.dumps(native(framework).to_json()))) == native(framework)
 
@@ -288,9 +288,9 @@ def table(native: Native) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in native.ledger())])
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_page_shows_the_ledger(native: Callable[[str], Native], framework: str) -> None:
-    ours = f"## {REALISATIONS[framework].title}\n\n{table(native(framework))}\n"
+    ours = f"## {FRAMEWORKS[framework].title}\n\n{table(native(framework))}\n"
     assert ours in PAGE.read_text(encoding="utf-8"), f"docs/semantics.md is to say:\n\n{ours}"
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.timing import speed_run
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from research import aa
 
 
@@ -79,7 +79,7 @@ def test_runs_that_are_kept_are_not_made_again(
         return capsys.readouterr().out
 
     monkeypatch.setattr(aa, "finding", finding)
-    monkeypatch.setitem(REALISATIONS, "slower", REALISATIONS["torch"])  # and taken out again afterwards
+    monkeypatch.setitem(FRAMEWORKS, "slower", FRAMEWORKS["torch"])  # and taken out again afterwards
     ask(1, 1)
     assert made == ["torch", "torch,slower"]
     ask(2, 1)

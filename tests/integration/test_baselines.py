@@ -9,17 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.runtime.environments import Requested
+from benchmarks.runtime.environments import FrameworkRequest
 from benchmarks.runtime.worker_client import Session
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import to_json
 from research.baselines import compare, contest
 from research.baselines.compare import LOOPS
 from research.baselines.contest import CASES
 from tests.conftest import THREADS, Bench
 
-KINDS = [(framework, kind) for framework in REALISATIONS for kind in LOOPS.get(framework, {"bare": "Bare"}).values()]
+KINDS = [(framework, kind) for framework in FRAMEWORKS for kind in LOOPS.get(framework, {"bare": "Bare"}).values()]
 
 
 @pytest.mark.parametrize("framework, kind", KINDS)
@@ -27,7 +27,7 @@ KINDS = [(framework, kind) for framework in REALISATIONS for kind in LOOPS.get(f
 def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str, framework: str, kind: str) -> None:
     case = CASES[name]
     net = NETWORKS[name](classes=10).with_input(case.input)
-    file = Path(compare.__file__).parent / f"{REALISATIONS[framework].module.rpartition('.')[2]}.py"
+    file = Path(compare.__file__).parent / f"{FRAMEWORKS[framework].module.rpartition('.')[2]}.py"
     images, labels, order = (str(tmp_path / f"{what}.npy") for what in ("images", "labels", "order"))
     stream = np.random.default_rng(0)
     np.save(images, stream.integers(0, 256, (4, *case.input), dtype=np.uint8))
@@ -73,6 +73,8 @@ def test_the_best_mode_is_held_against_the_article_and_the_bare_loops_against_th
 
 def test_every_mode_of_an_adapter_is_beside_the_article(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "environment", lambda *_, **__: SimpleNamespace(python=Path("python")))
-    loops = compare.contenders("lenet", Requested("torch"), Path("python"))
+    loops = compare.contenders("lenet", FrameworkRequest("torch"), Path("python"))
     assert {loop: who.mode for loop, who in loops.items() if who.mode} == {":compile": "compile"}
-    assert not any(who.mode for who in compare.contenders("resnet18", Requested("torch"), Path("python")).values())
+    assert not any(
+        who.mode for who in compare.contenders("resnet18", FrameworkRequest("torch"), Path("python")).values()
+    )

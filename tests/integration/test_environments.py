@@ -19,10 +19,10 @@ from filelock import FileLock
 from packaging.requirements import Requirement
 
 from benchmarks.runtime import environments
-from benchmarks.runtime.environments import Environment, Requested, environment, parse_frameworks
+from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput
-from frameworks.adapter import Unavailable
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.errors import Unavailable
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from tests.conftest import heed_interrupts
 
 ROOT = Path(environments.__file__).parents[2]
@@ -43,11 +43,11 @@ Requires-Dist: fakenet==2.0; extra == "clash"
 Requires-Dist: fakebase==1.0; extra == "clash"
 """
 FAKES = {
-    "fake": Realisation("fake", "Fake", "", "", "FakeNet", python=">=3.10"),
-    "slow": Realisation("slow", "Slow", "", "", "slownet", python=">=3.10"),
-    "lost": Realisation("lost", "Lost", "", "", "fakenet", python=">=3.10"),
-    "clash": Realisation("clash", "Clash", "", "", "fakenet", python=">=3.10"),
-    "new": Realisation("new", "New", "", "", "fakenet", python=">=3.10"),  # which the metadata does not know
+    "fake": FrameworkInfo("fake", "Fake", "", "", "FakeNet", python=">=3.10"),
+    "slow": FrameworkInfo("slow", "Slow", "", "", "slownet", python=">=3.10"),
+    "lost": FrameworkInfo("lost", "Lost", "", "", "fakenet", python=">=3.10"),
+    "clash": FrameworkInfo("clash", "Clash", "", "", "fakenet", python=">=3.10"),
+    "new": FrameworkInfo("new", "New", "", "", "fakenet", python=">=3.10"),  # which the metadata does not know
 }
 
 # Builds slownet, but stops half-way: it writes its process group to `started` and goes on when there is `go`.
@@ -73,10 +73,10 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 
 # A run of its own that makes the environment of `slow`, saying what it does.
 RUN = """
-from benchmarks.environments import Requested, environment
-from frameworks.registry import REALISATIONS, Realisation
-REALISATIONS["slow"] = Realisation("slow", "Slow", "", "", "slownet", python=">=3.10")
-made = environment(Requested("slow"), {}, device="cpu", progress=lambda line: print(line, flush=True))
+from benchmarks.runtime.environments import FrameworkRequest, environment
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
+FRAMEWORKS["slow"] = FrameworkInfo("slow", "Slow", "", "", "slownet", python=">=3.10")
+made = environment(FrameworkRequest("slow"), {}, device="cpu", progress=lambda line: print(line, flush=True))
 print(made.python, flush=True)
 """
 
@@ -119,8 +119,8 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def world(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Fakes in the registry and in the metadata, pip held to the index, an empty cache: its folder."""
-    for name, realisation in FAKES.items():
-        monkeypatch.setitem(REALISATIONS, name, realisation)
+    for name, info in FAKES.items():
+        monkeypatch.setitem(FRAMEWORKS, name, info)
     metadata = write_installed(tmp_path / "metadata", "onespec", "0", METADATA)
     monkeypatch.syspath_prepend(metadata)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(metadata), str(ROOT)]))
@@ -181,7 +181,7 @@ def start_run(world: Path) -> subprocess.Popen[str]:
 def make(name: str, version: str | None = None, pythons: dict[str, str] | None = None) -> tuple[Environment, list[str]]:
     """The environment, and what was said while it was made."""
     lines: list[str] = []
-    return environment(Requested(name, "", version), pythons or {}, device="cpu", progress=lines.append), lines
+    return environment(FrameworkRequest(name, "", version), pythons or {}, device="cpu", progress=lines.append), lines
 
 
 def folders(cache: Path) -> list[str]:
@@ -200,7 +200,7 @@ def ask(python: Path, code: str) -> str:
     [
         ("torch", ["torch"]),
         (" mxnet , torch ", ["mxnet", "torch"]),
-        ("all", [name for name in REALISATIONS if name not in FAKES]),
+        ("all", [name for name in FRAMEWORKS if name not in FAKES]),
         ("torch==2.12.1,torch==2.13.0", ["torch==2.12.1", "torch==2.13.0"]),
         ("torch,torch==2.13.0+cpu", ["torch", "torch==2.13.0+cpu"]),
         ("torch:compile", ["torch:compile"]),
@@ -209,12 +209,12 @@ def ask(python: Path, code: str) -> str:
 )
 def test_frameworks_are_parsed(text: str, labels: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in FAKES:
-        monkeypatch.delitem(REALISATIONS, name)
+        monkeypatch.delitem(FRAMEWORKS, name)
     assert [each.label for each in parse_frameworks(text)] == labels
 
 
 def test_mode_and_version_are_kept_apart() -> None:
-    assert parse_frameworks("torch:compile==2.12.1") == [Requested("torch", "compile", "2.12.1")]
+    assert parse_frameworks("torch:compile==2.12.1") == [FrameworkRequest("torch", "compile", "2.12.1")]
 
 
 @pytest.mark.parametrize(
@@ -521,25 +521,25 @@ def test_named_python_of_another_version_is_bad_input(made: Environment) -> None
 
 # The registry
 
-FRAMEWORKS = [pytest.param(realisation, id=name) for name, realisation in REALISATIONS.items()]
+FRAMEWORKS = [pytest.param(info, id=name) for name, info in FRAMEWORKS.items()]
 
 
-@pytest.mark.parametrize("realisation", FRAMEWORKS)
-def test_adapter_is_where_the_registry_says(realisation: Realisation) -> None:
-    found = importlib.util.find_spec(realisation.module)  # which does not import it
+@pytest.mark.parametrize("info", FRAMEWORKS)
+def test_adapter_is_where_the_registry_says(info: FrameworkInfo) -> None:
+    found = importlib.util.find_spec(info.module)  # which does not import it
     assert found and found.origin
     classes = [each.name for each in ast.parse(Path(found.origin).read_text()).body if isinstance(each, ast.ClassDef)]
-    assert realisation.adapter in classes
+    assert info.adapter in classes
 
 
-@pytest.mark.parametrize("realisation", FRAMEWORKS)
+@pytest.mark.parametrize("info", FRAMEWORKS)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_installed_extra_pins_the_framework(
-    realisation: Realisation, device: environments.Device, monkeypatch: pytest.MonkeyPatch
+    info: FrameworkInfo, device: environments.Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the metadata of the onespec that is installed, not the stand-in
-    wanted = environments.requirements(realisation, None, device)
-    pins = [str(each.specifier) for each in wanted if each.name == realisation.package]
+    wanted = environments.requirements(info, None, device)
+    pins = [str(each.specifier) for each in wanted if each.name == info.package]
     assert len(pins) == 1 and pins[0].startswith("==")
 
 

@@ -20,17 +20,16 @@ from benchmarks.reporting.certificate_pages import page, summary
 from benchmarks.reporting.run_report import frame, markdown, recorded
 from benchmarks.verification import certificates
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FRAMEWORKS = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
+PACKAGES = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
 CERTIFICATE = ROOT / "results" / "certificate"
-ROOMS = ("", "proof/", "proof/causes/", "timing/")
 MODULES = sorted(
-    f"benchmarks.{room}{path.stem}".replace("/", ".")
-    for room in ROOMS
-    for path in (ROOT / "benchmarks" / room).glob("[!_]*.py")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "benchmarks").rglob("[!_]*.py")
+    if "suite" not in path.parts
 )
 
 
@@ -50,28 +49,28 @@ def imported(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", [*MODULES, "research.baselines.compare"])
 def test_benchmarks_import_no_framework(module: str) -> None:
-    assert not imported(module) & FRAMEWORKS
+    assert not imported(module) & PACKAGES
 
 
 @pytest.mark.parametrize(
     "module", ["frameworks.spec", "frameworks.training", "frameworks.registry", "frameworks.networks"]
 )
 def test_descriptions_need_the_standard_library_alone(module: str) -> None:
-    assert not imported(module) & {"numpy", "pandas", "rich", *FRAMEWORKS}
+    assert not imported(module) & {"numpy", "pandas", "rich", *PACKAGES}
 
 
 @pytest.mark.parametrize(
     "module", ["frameworks.worker", "frameworks.numpy_reference", "frameworks.native", "frameworks.arrays"]
 )
 def test_the_worker_needs_numpy_and_nothing_else(module: str) -> None:
-    assert not imported(module) & {"pandas", "rich", "scipy", "pooch", "benchmarks", *FRAMEWORKS}
+    assert not imported(module) & {"pandas", "rich", "scipy", "pooch", "benchmarks", *PACKAGES}
 
 
-@pytest.mark.parametrize("name", REALISATIONS)
+@pytest.mark.parametrize("name", FRAMEWORKS)
 def test_realisations_import_their_own_framework_alone(name: str) -> None:
     """By their text: no other framework's package, and none of the other realisations."""
-    own = ROOT / (REALISATIONS[name].module.replace(".", "/") + ".py")
-    others = {one.module.rpartition(".")[2] for one in REALISATIONS.values() if one.name != name}
+    own = ROOT / (FRAMEWORKS[name].module.replace(".", "/") + ".py")
+    others = {one.module.rpartition(".")[2] for one in FRAMEWORKS.values() if one.name != name}
     foreign = {"torch": {"mxnet", "tensorflow", "keras"}, "mxnet": {"torch", "tensorflow", "keras"},
                "keras": {"torch", "mxnet"}}[name]  # fmt: skip
     packages = set(re.findall(r"^\s*(?:import|from) (\w+)", own.read_text(encoding="utf-8"), re.MULTILINE))
@@ -105,7 +104,7 @@ def test_a_table_of_results_is_a_runs(text: str) -> None:
     assert run_of(text)
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: str) -> None:
     run = run_of("docs/networks.md")
@@ -130,7 +129,7 @@ def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
     sizes = experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts
     assert {(job["epochs"], job["train_size"], job["test_size"]) for job in folder.run["jobs"]} == {sizes}
     finished = [(job["net"], job["framework"]) for job, history in recorded(folder) if history.finished]
-    expected = {(net, framework): seeds for net in experiment.nets for framework in REALISATIONS}
+    expected = {(net, framework): seeds for net in experiment.nets for framework in FRAMEWORKS}
     assert Counter(finished) == expected
 
 
@@ -141,7 +140,7 @@ VARIANTS = [(name, variant) for name, experiment in EXPERIMENTS.items() for vari
 def test_an_experiments_loss_has_been_seen_to_fall(name: str, variant: str) -> None:
     """In every framework, from epoch to epoch; of a single epoch, below that of ten classes alike likely."""
     runs = recorded(experiments()[name, variant])
-    assert {job["framework"] for job, _ in runs} == set(REALISATIONS)
+    assert {job["framework"] for job, _ in runs} == set(FRAMEWORKS)
     for job, history in runs:
         losses = [epoch["train_loss"] for epoch in history.epochs]
         assert history.finished and losses[-1] < (losses[0] if len(losses) > 1 else math.log(10)), job["cell"]
@@ -152,7 +151,7 @@ def test_readmes_certificates_are_those_in_results() -> None:
     assert page(certificates.read(CERTIFICATE)) == (CERTIFICATE / "certificate.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
     whole = certificates.read(CERTIFICATE)
@@ -162,11 +161,11 @@ def test_every_network_is_certified_in_every_framework_and_precision(name: str, 
     assert {one["trial_sha256"] for one in found.values()} == {certificates.trial_sha256(name)}
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_certificate_is_about_the_code_that_is_here(framework: str) -> None:
     """If not: python -m benchmarks.verify --net all --out results/certificate --readme README.md"""
     code = {one["code_sha256"] for one in certificates.read(CERTIFICATE)["findings"] if one["framework"] == framework}
-    assert code == {certificates.code_sha256(REALISATIONS[framework].module)}
+    assert code == {certificates.code_sha256(FRAMEWORKS[framework].module)}
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (benchmarks[.\w]*)", README))))

@@ -16,7 +16,7 @@ from benchmarks.training.prediction import Pictures, agreement, confusion, grid,
 from benchmarks.training.runner import run
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Scale
 from tests.conftest import Bench
 
@@ -48,7 +48,7 @@ def test_a_run_saves_its_weights(trained: Path) -> None:
     assert not any("/" in name for name in made.weights), "nothing of the optimiser's"
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_same_accuracy_in_every_framework(
     bench: Bench, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], framework: str
 ) -> None:
@@ -63,10 +63,10 @@ def test_the_same_accuracy_in_every_framework(
 def test_all_frameworks_give_the_same_labels(
     bench: Bench, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for framework in REALISATIONS:
+    for framework in FRAMEWORKS:
         bench.python(framework)
     assert main(["--weights", str(trained), "--fw", "all", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("the same labels on all 500 pictures") == len(REALISATIONS) - 1
+    assert capsys.readouterr().out.count("the same labels on all 500 pictures") == len(FRAMEWORKS) - 1
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert len(table) == 500 and (table.torch == table.mxnet).all() and (table.torch == table.keras).all()
     counts = pd.read_csv(tmp_path / "confusion.csv", index_col="class")
@@ -78,13 +78,13 @@ def test_committed_weights_predict_in_every_framework(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Those that PyTorch has trained in d2l-lenet, ten epochs of all pictures."""
-    for framework in REALISATIONS:
+    for framework in FRAMEWORKS:
         bench.python(framework)
     weights = max((Path(__file__).parents[2] / "results").glob("*-d2l-lenet/weights/lenet.torch.0.npz"))
     options = ["--weights", str(weights), "--dataset", "fashion-mnist-mini", "--fw", "all", "--out", str(tmp_path)]
     assert main(options) == 0
     said = capsys.readouterr().out
-    assert said.count("the same labels on all 500 pictures") == len(REALISATIONS) - 1
+    assert said.count("the same labels on all 500 pictures") == len(FRAMEWORKS) - 1
     assert float(said.partition("accuracy ")[2][:6]) > 0.75
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.runtime.environments import Requested
+from benchmarks.runtime.environments import FrameworkRequest
 from benchmarks.runtime.worker_client import Session
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Scale, to_json
 from frameworks.training import SGD, Training
 from research.profile import HEAD, KINDS, contenders, kind, row
@@ -39,7 +39,7 @@ def test_what_an_operation_does(operation: str, what: str) -> None:
     assert kind(operation) == what
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_profile_of_lenet(bench: Bench, tmp_path: Path, framework: str) -> None:
     net = NETWORKS["lenet"](classes=10).after(Scale("pixels"), input=(1, 28, 28))
     np.savez(tmp_path / "weights.npz", **initial(net, 0))  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_a_profile_of_lenet(bench: Bench, tmp_path: Path, framework: str) -> Non
     np.save(tmp_path / "labels.npy", np.arange(64) % 10)
     np.save(tmp_path / "order.npy", np.arange(64))
     where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
-    who = contenders(tmp_path, "lenet", Requested(framework), Path(bench.python(framework)))["profiled"]
+    who = contenders(tmp_path, "lenet", FrameworkRequest(framework), Path(bench.python(framework)))["profiled"]
     how = {"environment": who.environment, "timeout": 300.0, "threads": THREADS, "log": tmp_path / "log"}
     with Session(who.python, who.module, who.adapter, **how) as worker:  # type: ignore[arg-type]
         worker.receive()

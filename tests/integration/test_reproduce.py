@@ -38,7 +38,7 @@ from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.records.store import Folder, History
 from benchmarks.reporting.run_report import drawing, notes
 from benchmarks.reporting.tables import table
-from benchmarks.runtime.environments import Requested, environment
+from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.training.lr_schedules import Step
 from benchmarks.training.plan import Request, plan, trained
 from benchmarks.training.runner import side_by_side
@@ -432,7 +432,7 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
         found: dict[str, Any] = {}
         for one in jobs:
             bench.python(one.framework)
-            found[one.framework] = environment(Requested(one.framework), {}, device="cpu", progress=print)
+            found[one.framework] = environment(FrameworkRequest(one.framework), {}, device="cpu", progress=print)
         folder = Folder.create(tmp_path, "cells")
         scratch = folder.path / "scratch"
         scratch.mkdir()

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.runtime.worker_client import STEADY_ALLOCATOR, WAITING_THREADS, Session, WorkerFailed
-from frameworks.adapter import Unavailable
+from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.worker_client import STEADY_ALLOCATOR, WAITING_THREADS, Session
 from frameworks.arrays import initial
+from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.spec import to_json
 from frameworks.training import Training

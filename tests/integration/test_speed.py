@@ -21,15 +21,15 @@ import pytest
 from benchmarks.records.store import Folder
 from benchmarks.reporting import speed_report
 from benchmarks.runtime import affinity
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.timing import launches, roofline, speed_run
 from benchmarks.timing.roofline import Roof
-from benchmarks.timing.sanity_checks import Check, Refused, completion, keeps_to_its_turn
+from benchmarks.timing.sanity_checks import Check, completion, keeps_to_its_turn
 from benchmarks.timing.schedule import take_turns
 from frameworks import worker
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS, Realisation
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from frameworks.spec import BatchNorm, Dense, Dropout, Flatten, Network, ReLU
 from frameworks.training import SGD, Training
 from frameworks.worker import Worker
@@ -113,8 +113,8 @@ def test_the_worker_reads_its_clock_when_the_slice_is_done(monkeypatch: pytest.M
 # --- what is measured -------------------------------------------------------------------------------------------------
 
 
-def fake(name: str) -> Realisation:
-    return Realisation(name.lower(), name, str(Path(fake_adapter.__file__)), name, "numpy", python=">=3.10")
+def fake(name: str) -> FrameworkInfo:
+    return FrameworkInfo(name.lower(), name, str(Path(fake_adapter.__file__)), name, "numpy", python=">=3.10")
 
 
 LIARS = "Early Skips Forgets Halves Guesses Crowds Falls".split()
@@ -129,7 +129,7 @@ def tiny():
 def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
     """`benchmarks.speed` on fakes: short slices, small roofs, and no wish to be precise."""
     for name in ("Honest", *LIARS):
-        monkeypatch.setitem(REALISATIONS, name.lower(), fake(name))
+        monkeypatch.setitem(FRAMEWORKS, name.lower(), fake(name))
     monkeypatch.setattr(launches, "SLICE_SECONDS", 0.02)
     monkeypatch.setattr(launches, "TRIAL_SECONDS", 0.005)
     monkeypatch.setattr(speed_run, "NARROW", float("inf"))
@@ -393,8 +393,8 @@ def test_a_network_that_does_not_fit_is_refused_before_it_starts(
 
 
 def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_modes = Realisation("honest", "Honest", "", "Honest", "numpy", python=">=3.10", modes=("fast", "slow"))
-    monkeypatch.setitem(REALISATIONS, "honest", with_modes)
+    with_modes = FrameworkInfo("honest", "Honest", "", "Honest", "numpy", python=">=3.10", modes=("fast", "slow"))
+    monkeypatch.setitem(FRAMEWORKS, "honest", with_modes)
     assert speed_run.Request(frameworks="honest", modes="all").labels == "honest,honest:fast,honest:slow"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def suite(*options: str) -> subprocess.CompletedProcess[str]:
 def test_every_network_framework_and_mode_has_two_slices() -> None:
     pytest.importorskip("pytest_benchmark")
     collected = re.findall(r"test_slice\[(.+)\]", suite("--collect-only", "-q", "-k", "train or infer").stdout)
-    modes = [f"{one.name}{mode}" for one in REALISATIONS.values() for mode in ("", *(f":{m}" for m in one.modes))]
+    modes = [f"{one.name}{mode}" for one in FRAMEWORKS.values() for mode in ("", *(f":{m}" for m in one.modes))]
     assert sorted(collected) == sorted(f"{n}-{m}-{w}" for n in NETWORKS for m in modes for w in ("train", "infer"))
 
 

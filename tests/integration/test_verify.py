@@ -30,7 +30,7 @@ from benchmarks.verification.comparison import LIMITS, ROUNDING, Comparison, Tru
 from benchmarks.verification.trials import Examinee, Finding, certify
 from benchmarks.verification.verify_run import main
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from tests.conftest import THREADS, Bench, known_truth
 
 DEPARTURE = "unbiased_running_variance"
@@ -44,10 +44,10 @@ def trial(name: str) -> Trial:
     return dataclasses.replace(made, cases={case: CASES[case] for case in FEW})
 
 
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETS)
 def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
-    examinee = Examinee(framework, REALISATIONS[framework].module, "", bench.session(framework), {})
+    examinee = Examinee(framework, FRAMEWORKS[framework].module, "", bench.session(framework), {})
     monkeypatch.setattr(examinee.session, "close", lambda: None)  # other tests use it
     ((finding,),) = certify({name: lambda: trial(name)}, [examinee], ["float64"], threads=THREADS, workers=1)
     found = {verdict.stage: verdict.verdict for verdict in finding.verdicts}
@@ -222,18 +222,18 @@ def where() -> dict[str, Any]:
 def test_the_command_writes_a_certificate_that_is_found_again(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pythons = [f"--python={name}={bench.python(name)}" for name in REALISATIONS]
+    pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
     assert (
         main(["--net", "mlp", "--precision", "float64", "--steps", "2", "--out", str(tmp_path / "out"), *pythons]) == 0
     )
-    assert capsys.readouterr().out.count("mlp") == len(REALISATIONS)
+    assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
     whole = json.loads((tmp_path / "out" / "certificate.json").read_text())
     assert {one["verdict"] for one in whole["findings"]} == {"ok"}
     for one in whole["findings"]:
         assert one["trial_sha256"] == certificates.trial_sha256("mlp")
-        code = certificates.code_sha256(REALISATIONS[one["framework"]].module)
+        code = certificates.code_sha256(FRAMEWORKS[one["framework"]].module)
         about = [one["trial_sha256"], code, one["version"], "", "float64", "cpu"]
         assert certificates.find(certificates.key(*about)) == {"certificate": whole["sha256"], "verdict": "ok"}
         for place in range(len(about)):
@@ -244,7 +244,7 @@ def test_the_command_writes_a_certificate_that_is_found_again(
 def test_resume_keeps_what_is_proved_and_nothing_else(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pythons = [f"--python={name}={bench.python(name)}" for name in REALISATIONS]
+    pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
     out = tmp_path / "certificate"
     options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]

@@ -23,18 +23,9 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import registry
-from benchmarks.datasets.registry import (
-    DATASETS,
-    PARTS,
-    BadInput,
-    DataError,
-    Dataset,
-    Split,
-    dataset,
-    decode,
-    make_mini,
-)
+from benchmarks.datasets.registry import DATASETS, PARTS, BadInput, Dataset, Split, dataset, decode, make_mini
 from benchmarks.datasets.sources import Found, Published, find
+from benchmarks.runtime.errors import DataError
 
 ROOT = Path(registry.__file__).parents[2]
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

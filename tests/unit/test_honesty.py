@@ -7,10 +7,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.timing.sanity_checks import Check, Refused
+from benchmarks.runtime.errors import Refused
+from benchmarks.timing.sanity_checks import Check
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import REALISATIONS
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, Scale
 from frameworks.training import SGD, Adam, Optimizer, Training
 from tests.conftest import Bench
@@ -37,7 +38,7 @@ def check(rule: str) -> Check:
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("framework", REALISATIONS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_honest_pass_where_batch_norm_lets_rounding_grow(bench: Bench, framework: str, rule: str) -> None:
     made, (weights, images, labels) = check(rule), given()
     bench.build(framework, made.network, Training(RULES[rule][0]), weights=weights)

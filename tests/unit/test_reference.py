@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from frameworks import spec
-from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Setting, Unavailable
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Setting
 from frameworks.arrays import Array, Weights, initial
+from frameworks.errors import Unavailable
 from frameworks.numpy_reference import LAYERS, Reference, cross_entropy, update, without_dropout
 from frameworks.spec import (
     Affine,
