@@ -100,7 +100,7 @@ class Layer:
         """Shapes of the layer's arrays for this input, by role, in the order in which they are counted and stored."""
         return {}
 
-    def multiply_adds(self, shape: Shape) -> int:
+    def macs(self, shape: Shape) -> int:
         """Multiply-adds of convolutions and dense layers for one picture; the bias is not counted."""
         return 0
 
@@ -134,7 +134,7 @@ class Conv(Layer):
         weight = (self.channels, shape[0] // self.groups, *pair(self.kernel))
         return {"weight": weight} | ({"bias": (self.channels,)} if self.bias else {})
 
-    def multiply_adds(self, shape: Shape) -> int:
+    def macs(self, shape: Shape) -> int:
         return prod(self.output(shape)) * prod(self.parameters(shape)["weight"][1:])
 
 
@@ -213,7 +213,7 @@ class Dense(Layer):
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         return {"weight": (self.units, shape[0])} | ({"bias": (self.units,)} if self.bias else {})
 
-    def multiply_adds(self, shape: Shape) -> int:
+    def macs(self, shape: Shape) -> int:
         return self.units * shape[0]
 
 
@@ -421,7 +421,7 @@ class Node:
     input: Shape
     output: Shape
     parameters: tuple[Parameter, ...]
-    multiply_adds: int
+    macs: int
     branches: tuple[tuple[Node, ...], ...] = ()
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Node]]:
@@ -494,19 +494,19 @@ class Network:
         return tuple(node for _, node in self.walk() if isinstance(node.layer, Auxiliary))
 
     @property
-    def trainable(self) -> int:
-        """Trained values: the count that papers print."""
+    def params(self) -> int:
+        """Number of trained values: the count that papers print."""
         return sum(parameter.size for parameter in self.parameters if parameter.trainable)
 
     @property
-    def running(self) -> int:
-        """Values that training moves but no gradient does: batch norm's running means and variances."""
+    def buffers(self) -> int:
+        """Number of values that training updates without a gradient: batch norm's running means and variances."""
         return sum(parameter.size for parameter in self.parameters if not parameter.trainable)
 
     @property
-    def multiply_adds(self) -> int:
+    def macs(self) -> int:
         """Multiply-adds of one picture's forward pass in evaluation, auxiliary classifiers left out."""
-        return sum(node.multiply_adds for top in self.nodes for _, node in _evaluated(top))
+        return sum(node.macs for top in self.nodes for _, node in _evaluated(top))
 
     def training_bytes(self, batch_size: int, slots: int = 0, itemsize: int = 4) -> int:
         """About what training takes beside the framework itself: an estimate to refuse by, not a figure to report.
@@ -515,7 +515,7 @@ class Network:
         Workspaces are left out, and so is what a framework saves by computing in place: the two are of one size.
         """
         outputs = sum(prod(node.output) for _, node in self.walk() if not node.branches)
-        values = self.trainable * (2 + slots) + self.running + 2 * batch_size * (outputs + prod(self.input))
+        values = self.params * (2 + slots) + self.buffers + 2 * batch_size * (outputs + prod(self.input))
         return values * itemsize
 
     def with_input(self, shape: Shape) -> Network:
@@ -583,7 +583,7 @@ def _place(network: Network, layer: Layer, shape: Shape, path: str, inside: str,
     if network.as_printed and layer.out is not None and layer.out != output:
         raise SpecError(f"{where}: {times(shape)} gives {times(output)}, the paper says {times(layer.out)}")
     parameters = tuple(Parameter(f"{path}.{role}", size, role) for role, size in arrays.items())
-    return Node(path, layer.resolved(shape), shape, output, parameters, layer.multiply_adds(shape), branches)
+    return Node(path, layer.resolved(shape), shape, output, parameters, layer.macs(shape), branches)
 
 
 def _positive(layer: Layer) -> None:

@@ -183,7 +183,7 @@ def _depth(name: str, *kinds: type[Layer]) -> int:
 
 def _dense_share(name: str) -> str:
     dense = sum(array.size for node in _layers(name, Dense) for array in node.parameters)
-    return f"{dense / _net(name).trainable:.1%} in {name}"
+    return f"{dense / _net(name).params:.1%} in {name}"
 
 
 # --- the articles -----------------------------------------------------------------------------------------------------
@@ -219,8 +219,8 @@ def _article_001() -> list[Claim]:
     whole = [node.parameter("weight").shape[1] == node.input[0] for node in _layers("alexnet", Conv)]
     between = [name for name in NETWORKS if _pool_between_dense(name)]
     squashed = [node.path.partition("_")[0] for node in _layers("lenet5", Tanh)]
-    smaller = _net("alexnet").trainable / _net("googlenet").trainable
-    grown = _net("inception_v3").trainable / _net("inception_v2").trainable
+    smaller = _net("alexnet").params / _net("googlenet").params
+    grown = _net("inception_v3").params / _net("inception_v2").params
     blocks = [node for _, node in _net("googlenet").walk() if not isinstance(node.layer, (ReLU, Dropout, Flatten))]
     first = next(name for name in ("googlenet", "inception_v2") if _reduces(name))
     return [
@@ -305,7 +305,7 @@ def _alexnet_001() -> list[Claim]:
         claims.append(claim(f"AlexNet {path}, parameters", written, count, _parameters("alexnet", path), why))
     total = sum(claim.stated for claim in claims[1::2] if isinstance(claim.stated, int))
     why = "the 96 biases of C1 again"
-    return [*claims, claim("AlexNet, parameters", f"sum of the table: {total}", total, _net("alexnet").trainable, why)]
+    return [*claims, claim("AlexNet, parameters", f"sum of the table: {total}", total, _net("alexnet").params, why)]
 
 
 def _lenets_001() -> list[Claim]:
@@ -436,7 +436,7 @@ def _article_003() -> list[Claim]:
     return [
         *claims,
         claim(
-            *("AlexNet, parameters", f"sum of the text: {total}", total, _net(net).trainable),
+            *("AlexNet, parameters", f"sum of the text: {total}", total, _net(net).params),
             why="C4 and C5 are counted for two groups and the biases of FC8 are left out; all in two groups: alexnet",
         ),
         claim(

@@ -40,7 +40,7 @@ text { font: 12px Helvetica, Arial, "Liberation Sans", sans-serif; fill: #20242c
 def svg(network: Network) -> str:
     """The picture of a network, as the text of an SVG file."""
     head = [
-        f"{network.trainable:,} parameters, {network.multiply_adds:,} multiply-adds",
+        f"{network.params:,} parameters, {network.macs:,} multiply-adds",
         *([network.source] if network.source else []),
     ]
     ends = [_pill(f"{end} {_shape(shape)}") for end, shape in (("input", network.input), ("output", network.output))]

@@ -44,10 +44,7 @@ def report_all(nets: Sequence[Network], form: str) -> str:
     """All networks, a line each."""
     if form == "json":
         return "[\n" + ",\n".join(json.dumps(as_json(net)) for net in nets) + "\n]"
-    body = [
-        (net.name, times(net.input), *_counts(net.trainable, net.running, net.multiply_adds), net.source)
-        for net in nets
-    ]
+    body = [(net.name, times(net.input), *_counts(net.params, net.buffers, net.macs), net.source) for net in nets]
     return markdown(OVERVIEW, body) if form == "markdown" else table(OVERVIEW, body)
 
 
@@ -57,9 +54,9 @@ def as_json(net: Network) -> dict[str, Any]:
     return {
         "net": net.name,
         "input": list(net.input),
-        "params": net.trainable,
-        "buffers": net.running,
-        "macs": net.multiply_adds,
+        "params": net.params,
+        "buffers": net.buffers,
+        "macs": net.macs,
         "layers": [
             {
                 "name": node.path,
@@ -67,7 +64,7 @@ def as_json(net: Network) -> dict[str, Any]:
                 "out_shape": list(node.output),
                 "params": _sizes([node], trainable=True),
                 "buffers": _sizes([node], trainable=False),
-                "macs": 0 if node.path.startswith(heads) else node.multiply_adds,
+                "macs": 0 if node.path.startswith(heads) else node.macs,
             }
             for _, node in net.walk()
         ],
@@ -77,14 +74,14 @@ def as_json(net: Network) -> dict[str, Any]:
 def rows(net: Network) -> list[Row]:
     """A row a layer, branches as a tree, and the total. A layer with layers inside has the sums of what is in it."""
     body = [row for node in net.nodes for row in _tree(node)]
-    return [*body, ("total", *[""] * 6, *_counts(net.trainable, net.running, net.multiply_adds))]
+    return [*body, ("total", *[""] * 6, *_counts(net.params, net.buffers, net.macs))]
 
 
 def _tree(node: Node, prefix: str = "", here: str = "", below: str = "", evaluated: bool = True) -> Iterator[Row]:
     """A node's row, its name without `prefix` and after `here`, then the rows inside it, which start with `below`."""
     evaluated = evaluated and not isinstance(node.layer, Auxiliary)
     inside = [inner for _, inner in node.walk()]
-    work = sum(inner.multiply_adds for inner in inside)
+    work = sum(inner.macs for inner in inside)
     trained, running, computed = _counts(_sizes(inside, trainable=True), _sizes(inside, trainable=False), work)
     if work and not evaluated:
         computed = f"({computed})"

@@ -55,7 +55,7 @@ def runner(net: str, framework: str, what: str, request: pytest.FixtureRequest, 
     passes = 3 if what == "train" else 1
     runner = RUNNERS[what](timed, Work(timed, data[MINI], tmp_path / "work"), 1, Folder(tmp_path), 600.0, True)
     try:
-        units = SLICE[what] / (passes * max(1, job.network.multiply_adds) * runner.unit)
+        units = SLICE[what] / (passes * max(1, job.network.macs) * runner.unit)
         runner.open(place.python, FRAMEWORKS[asked.name], max(1, round(units)))
         yield runner
     except Unavailable as error:

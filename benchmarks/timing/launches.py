@@ -319,7 +319,7 @@ def pictures_of_a_call(job: Job) -> int:
     """How many pictures one call of `predict` takes: whole batches; a single one at batch 1, which is a latency."""
     if job.batch_size == 1:
         return 1
-    batches = int(CALL[job.device] / (max(1, job.network.multiply_adds) * job.batch_size))
+    batches = int(CALL[job.device] / (max(1, job.network.macs) * job.batch_size))
     return job.batch_size * min(max(1, batches), 8, max(1, job.test_size // job.batch_size))
 
 

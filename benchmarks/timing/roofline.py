@@ -64,7 +64,7 @@ def measure(ask: Ask, setting: dict[str, Any], scratch: Path) -> dict[str, list[
         n = side * side
         for kind, network, count in (("products", _products(side), n), ("convolutions", _convolutions(side), 1)):
             seconds = _seconds(ask, network, count, setting, scratch)
-            found[kind].append([n, 2.0 * network.multiply_adds * count, seconds])
+            found[kind].append([n, 2.0 * network.macs * count, seconds])
     itemsize = np.dtype(setting["precision"]).itemsize
     for mebi in MEBI_VALUES[setting["device"]]:
         few, many = (
@@ -139,7 +139,7 @@ def costs(network: Network, what: str, batch_size: int, itemsize: int = 4) -> li
         weighed = weighed or bool(node.parameters)
         values = 0 if isinstance(node.layer, Flatten) else prod(node.input) + prod(node.output)
         arrays = sum(parameter.size for parameter in node.parameters) / batch_size
-        flops = 2.0 * passes * node.multiply_adds
+        flops = 2.0 * passes * node.macs
         moved = float(passes * (values + arrays) * itemsize)
         found.append(Cost(node.path, flops, moved, flops / _saving(node.layer)))
     return found

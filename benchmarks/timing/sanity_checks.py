@@ -73,7 +73,7 @@ class Check:
     ) -> Check:
         """The check of training on, or inference of, these pictures as they come, again from the first if need be."""
         plain = without_dropout(network)
-        each = max(1, plain.multiply_adds) * (3 if what == "train" else 1)
+        each = max(1, plain.macs) * (3 if what == "train" else 1)
         steps = STEPS if what == "train" else 1
         whole = batch_size
         batch_size = int(np.clip(WORK / (each * steps), 2, whole)) if whole > 1 else 1

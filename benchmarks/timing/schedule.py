@@ -93,13 +93,13 @@ def launches_to_come(left: float, opening: float, round_: float, played: Sequenc
     return min(choices, key=width)
 
 
-def slices(pictures: int, batch_size: int, multiply_adds: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
+def slices(pictures: int, batch_size: int, macs: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
     """(start, stop) of the slices of one epoch, whole batches but for the epoch's last.
 
-    multiply_adds: of one picture's forward pass; training takes about three times as many. first_alone: the first step
+    macs: of one picture's forward pass; training takes about three times as many. first_alone: the first step
     is a slice of its own, for it compiles and allocates.
     """
-    steps = max(1, int(SLICE[device] / (3 * max(multiply_adds, 1) * batch_size)))
+    steps = max(1, int(SLICE[device] / (3 * max(macs, 1) * batch_size)))
     edges = [*range(batch_size if first_alone else 0, pictures, steps * batch_size), pictures]
     if first_alone:
         edges = [0, *edges]

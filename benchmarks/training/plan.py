@@ -130,7 +130,7 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
         train_size, test_size = (max(1, round(n.count * request.scale)) for n in (pictures.train, pictures.test))
         batch_size = recipe.batch_size
         if request.quick:
-            train_size = min(train_size, max(QUICK_LEAST, int(QUICK_WORK / max(net.multiply_adds, 1))))
+            train_size = min(train_size, max(QUICK_LEAST, int(QUICK_WORK / max(net.macs, 1))))
             batch_size = request.batch_size or min(batch_size, max(QUICK_LEAST, train_size // 4))
             if train_size <= QUICK_FEW:
                 recipe = replace(recipe, epochs=request.epochs or 2 * recipe.epochs)
@@ -192,7 +192,7 @@ def described(job: Job) -> dict[str, Any]:
         "net": job.name,
         **{name: getattr(job, name) for name in _KEPT},
         **trained(job),
-        "macs": job.network.multiply_adds,
+        "macs": job.network.macs,
         "spec_sha256": job.network.sha256,
     }
 

@@ -133,9 +133,7 @@ class Cell:
         job, number = self.job, self.epoch + 1
         drawn = self._draw(number) if job.changes else {}
         order = self._order(number)
-        cuts = schedule.slices(
-            job.train_size, job.batch_size, job.network.multiply_adds, job.device, first_alone=number == 1
-        )
+        cuts = schedule.slices(job.train_size, job.batch_size, job.network.macs, job.device, first_alone=number == 1)
         timed: list[list[float]] = []
         losses: list[float] = []
         correct = 0

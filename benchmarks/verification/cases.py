@@ -102,11 +102,11 @@ class Trial:
         stream = np.random.default_rng(seed)
         dropping = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(dropping)
-        heavy = plain.multiply_adds > HEAVY
+        heavy = plain.macs > HEAVY
         count = (1 if heavy else 4) * batch_size
         images = stream.integers(0, 256, (count, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, count)
-        large = plain.trainable > LARGE
+        large = plain.params > LARGE
         cases = {name: CASES[name] for name in (LARGE_CASES if large else CASES)}
         steps = curve or (HEAVY_STEPS if heavy else STEPS[-1] if large else CURVE)
         return Trial(network, plain, dropping, seed, images, labels, _telling(plain, seed), cases, batch_size, steps)
@@ -128,7 +128,7 @@ class Trial:
         first = 1e-2
         if isinstance(self.cases[case].optimizer, Adam):
             norms = sum(isinstance(node.layer, BatchNorm) for _, node in self.network.walk())
-            first = 1e-5 if norms > DEEP else 1e-4 if self.network.trainable > LARGE else 1e-3
+            first = 1e-5 if norms > DEEP else 1e-4 if self.network.params > LARGE else 1e-3
         return [first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
     @property

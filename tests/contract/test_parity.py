@@ -34,8 +34,8 @@ def test_parameters(bench: Bench, name: str, framework: str) -> None:
     net = NETWORKS[name]()
     built = bench.build(framework, net)["arrays"]
     assert built == {parameter.name: [list(parameter.shape), parameter.trainable] for parameter in net.parameters}
-    assert sum(prod(shape) for shape, trained in built.values() if trained) == net.trainable
-    assert sum(prod(shape) for shape, trained in built.values() if not trained) == net.running
+    assert sum(prod(shape) for shape, trained in built.values() if trained) == net.params
+    assert sum(prod(shape) for shape, trained in built.values() if not trained) == net.buffers
 
 
 @dataclass

@@ -50,24 +50,24 @@ def channels(net: Network, kind: type) -> int:
 
 
 def equal(net: Network) -> Counts:
-    return net.trainable, net.running
+    return net.params, net.buffers
 
 
 def bias_everywhere(net: Network) -> Counts:
     """Keras's ResNets have a bias in every convolution."""
-    return net.trainable + channels(net, Conv), net.running
+    return net.params + channels(net, Conv), net.buffers
 
 
 def bias_in_bodies(net: Network) -> Counts:
     """Gluon's bottlenecks have a bias in both 1 x 1 convolutions."""
     bodies = [node for _, outer in net.walk() if isinstance(outer.layer, Residual) for node in outer.branches[0]]
     narrow = [node for node in bodies if isinstance(node.layer, Conv) and node.layer.kernel == 1]
-    return net.trainable + sum(node.output[0] for node in narrow), net.running
+    return net.params + sum(node.output[0] for node in narrow), net.buffers
 
 
 def no_gamma(net: Network) -> Counts:
     """Keras's Inception v3 has batch normalisation without gamma."""
-    return net.trainable - channels(net, BatchNorm), net.running
+    return net.params - channels(net, BatchNorm), net.buffers
 
 
 def normalised_heads(net: Network) -> Counts:
@@ -75,7 +75,7 @@ def normalised_heads(net: Network) -> Counts:
     heads = [node for head in NETWORKS["googlenet_aux"]().heads for _, node in head.walk()]
     paper = sum(parameter.size for node in heads for parameter in node.parameters)
     maps = sum(node.output[0] for node in heads if isinstance(node.layer, Conv))
-    return net.trainable + paper + maps, net.running + 2 * maps  # beta is as large as the bias was; gamma comes on top
+    return net.params + paper + maps, net.buffers + 2 * maps  # beta is as large as the bias was; gamma comes on top
 
 
 VGGS = "vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn".split()
@@ -184,4 +184,4 @@ def flops(bench: Bench) -> dict[str, int]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_multiply_adds(flops: dict[str, int], name: str) -> None:
     """PyTorch counts a multiply-add as two operations, and like us neither biases nor what is no product."""
-    assert flops[name] == 2 * NETWORKS[name]().multiply_adds
+    assert flops[name] == 2 * NETWORKS[name]().macs

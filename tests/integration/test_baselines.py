@@ -39,7 +39,7 @@ def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str,
         worker.receive()
         where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
         built = worker.request("build", network=to_json(net), training=case.training.to_json(), setting=where)
-        assert sum(prod(shape) for shape, _ in built["arrays"].values()) == net.trainable
+        assert sum(prod(shape) for shape, _ in built["arrays"].values()) == net.params
         for split in ("train", "test"):
             worker.request("load", split=split, images=images, labels=labels, count=4)
         slice_ = {"order": order, "start": 0, "stop": 40, "batch_size": 4, "seed": 0}

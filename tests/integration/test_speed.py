@@ -328,10 +328,10 @@ def test_a_large_network_is_checked_with_less(monkeypatch: pytest.MonkeyPatch) -
 
 def test_operations_are_two_a_multiply_add_and_three_passes_but_one_for_the_first_layer() -> None:
     net = NETWORKS["lenet"]()
-    by_layer = {node.path: node.multiply_adds for _, node in net.walk()}
-    assert sum(cost.flops for cost in roofline.costs(net, "infer", 1)) == 2 * net.multiply_adds
+    by_layer = {node.path: node.macs for _, node in net.walk()}
+    assert sum(cost.flops for cost in roofline.costs(net, "infer", 1)) == 2 * net.macs
     train = sum(cost.flops for cost in roofline.costs(net, "train", 1))
-    assert train == 6 * net.multiply_adds - 2 * by_layer["C1"]
+    assert train == 6 * net.macs - 2 * by_layer["C1"]
 
 
 def test_bytes_are_what_layers_read_and_write() -> None:

@@ -74,7 +74,7 @@ def test_there_are_these_networks_and_no_others() -> None:
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts(name: str) -> None:
     net = NETWORKS[name]()
-    assert (net.trainable, net.running, net.multiply_adds) == COUNTS[name]
+    assert (net.params, net.buffers, net.macs) == COUNTS[name]
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -241,20 +241,20 @@ def test_ceil_mode_is_resolved(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "trainable", "multiply_adds"),
+    ("name", "change", "params", "macs"),
     [
         ("googlenet_fashion", (1, 224, 224), 5_977_530, 1_502_982_144),
         ("resnet18_fashion", (1, 96, 96), 11_178_378, 318_657_536),
         ("alexnet_cifar", (3, 224, 224), 26_840_458, 1_099_723_296),
     ],
 )
-def test_on_another_input(name: str, change: tuple[int, int, int], trainable: int, multiply_adds: int) -> None:
+def test_on_another_input(name: str, change: tuple[int, int, int], params: int, macs: int) -> None:
     net = NETWORKS[name]().with_input(change)
-    assert (net.trainable, net.multiply_adds) == (trainable, multiply_adds)
+    assert (net.params, net.macs) == (params, macs)
 
 
 def test_alexnet_cifar_for_a_thousand_classes() -> None:
-    assert NETWORKS["alexnet_cifar"](classes=1000).trainable == 28_868_968
+    assert NETWORKS["alexnet_cifar"](classes=1000).params == 28_868_968
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_article_004s_text_and_code_differ_in_their_parameters() -> None:
     """61,706 for the 32 x 32 of the text, 44,426 for the 28 x 28 of the code."""
     found = {}
     for name in ("gluon-lenet as-written", "gluon-lenet as-meant"):
-        found[name.split()[1]] = fit(network("lenet_relu"), VARIANTS[name].recipe, pictures("mnist")).trainable
+        found[name.split()[1]] = fit(network("lenet_relu"), VARIANTS[name].recipe, pictures("mnist")).params
     assert found == {"as-written": 44_426, "as-meant": 61_706}
 
 

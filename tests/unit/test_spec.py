@@ -42,7 +42,7 @@ def made(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("layer", "output", "parameters", "multiply_adds"),
+    ("layer", "output", "parameters", "macs"),
     [
         (Conv("c", 8, 5), (8, 28, 28), 8 * 3 * 25 + 8, 8 * 28 * 28 * 75),
         (Conv("c", 8, 5, bias=False), (8, 28, 28), 8 * 3 * 25, 8 * 28 * 28 * 75),
@@ -72,19 +72,19 @@ def made(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
     ],
     ids=lambda value: repr(value) if isinstance(value, Layer) else None,
 )
-def test_a_layer(layer: Layer, output: Shape, parameters: int, multiply_adds: int) -> None:
+def test_a_layer(layer: Layer, output: Shape, parameters: int, macs: int) -> None:
     net = made(layer)
-    assert (net.output, net.trainable, net.multiply_adds) == (output, parameters, multiply_adds)
+    assert (net.output, net.params, net.macs) == (output, parameters, macs)
 
 
 def test_a_dense_layer() -> None:
     net = made(Dense("d", 7), input=(5,))
-    assert (net.output, net.trainable, net.multiply_adds, net.classes) == ((7,), 42, 35, 7)
+    assert (net.output, net.params, net.macs, net.classes) == ((7,), 42, 35, 7)
 
 
 def test_running_values_are_counted_apart() -> None:
     net = made(BatchNorm("b"))
-    assert (net.trainable, net.running) == (6, 6)
+    assert (net.params, net.buffers) == (6, 6)
     assert [parameter.name for parameter in net.parameters] == [
         *("b.gamma", "b.beta", "b.running_mean", "b.running_var"),
     ]
@@ -243,7 +243,7 @@ def test_another_input_drops_what_the_paper_prints() -> None:
 
 def test_layers_in_front_keep_the_paper_checked() -> None:
     net = NETWORKS["alexnet_cifar"]().after(Scale(), Resize("resize", 224, 224), input=(3, 32, 32))
-    assert (net.input, net.trainable) == ((3, 32, 32), NETWORKS["alexnet_cifar"]().trainable)
+    assert (net.input, net.params) == ((3, 32, 32), NETWORKS["alexnet_cifar"]().params)
     with pytest.raises(SpecError, match="the paper says 96x55x55"):
         NETWORKS["alexnet_cifar"]().after(Scale(), input=(3, 32, 32))
 
@@ -253,8 +253,8 @@ def test_auxiliary_classifiers_are_no_part_of_evaluation() -> None:
     net = made(Conv("c", 4, 1), head, Flatten(), Dense("fc", 2))
     without = made(Conv("c", 4, 1), Flatten(), Dense("fc", 2))
     assert [node.path for node in net.heads] == ["aux"]
-    assert (net.output, net.multiply_adds) == (without.output, without.multiply_adds)
-    assert net.trainable == without.trainable + 2 * 4 * 1024 + 2
+    assert (net.output, net.macs) == (without.output, without.macs)
+    assert net.params == without.params + 2 * 4 * 1024 + 2
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

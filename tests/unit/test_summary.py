@@ -66,7 +66,7 @@ def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(found) == ["net", "input", "params", "buffers", "macs", "layers"]
     assert (found["net"], found["input"]) == (name, list(net.input))
     totals = (found["params"], found["buffers"], found["macs"])
-    assert totals == (net.trainable, net.running, net.multiply_adds)
+    assert totals == (net.params, net.buffers, net.macs)
     assert all(list(layer) == ["name", "kind", "out_shape", "params", "buffers", "macs"] for layer in found["layers"])
     assert tuple(sum(layer[key] for layer in found["layers"]) for key in ("params", "buffers", "macs")) == totals
     shapes = {layer["name"]: (layer["kind"], tuple(layer["out_shape"])) for layer in found["layers"]}

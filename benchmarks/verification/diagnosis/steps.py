@@ -22,7 +22,7 @@ from frameworks.training import SGD, Adam, Training
 def of_steps(one: Difference) -> Iterator[Guess]:
     """The trial's steps taken by another rule."""
     place, training = one.place, one.trial.cases[one.place.case]
-    if place.step > 1 and one.trial.network.trainable > LARGE:
+    if place.step > 1 and one.trial.network.params > LARGE:
         return  # ten steps in each of so many ways would take longer than the certificate
     rates = one.trial.rates(place.case, place.step)
     take = partial(replayed, one.trial)
