@@ -1,13 +1,13 @@
-"""The child process: one adapter, obeying commands until its parent goes away.
+"""The child process: one adapter that executes commands until its parent closes the pipe.
 
-One JSON object a line on each of a pair of pipes of their own; prints of the framework go elsewhere. A command is
-`{"command": name, ...arguments}`; its answer is `{"ok": true, ...}`, or `{"ok": false, "kind": ..., "reason": ...}`
-with kind `unavailable` or `error`. Arrays travel as files, `.npy` and `.npz`, whose paths the parent names. Every
-answer to a command that computes holds `seconds`: of that work alone, read when the device has finished. Where it may
-be asked whether the worker keeps to its threads and to its turn, it also holds `cpu_seconds`, of all its threads
-meanwhile, and of the pause since the answer before, `idle_seconds` and `idle_cpu_seconds`.
+Commands and answers are JSON, one object per line, on two pipes of their own; whatever the framework prints goes
+elsewhere. A command is `{"command": name, ...arguments}`. Its answer is `{"ok": true, ...}`, or `{"ok": false, "kind":
+..., "reason": ...}` with kind `unavailable` or `error`. Arrays travel as `.npy` and `.npz` files at paths that the
+parent chooses. Every answer to a command that computes holds `seconds`, the wall time of that work alone, read when the
+device has finished. Answers to `train` and `infer` also hold `cpu_seconds`, the processor time of all threads during
+the work, and `idle_seconds` and `idle_cpu_seconds`, the same two times of the pause since the previous answer.
 
-Standard library, NumPy and one framework; every interpreter that has these can run it.
+The module needs the standard library, NumPy and one framework; any interpreter that has these can run it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """The commands, one method each; `adapter` exists from `build` on."""
+    """The commands, one method each. `adapter` exists after `build`."""
 
     kind: type[Adapter]
     adapter: Adapter
@@ -49,24 +49,29 @@ class Worker:
         self.rest()
 
     def rest(self) -> None:
-        """The worker has answered: from now on it is idle."""
+        """Start the clock of the pause that lasts until the next command."""
         self.rested = time.perf_counter(), time.process_time()
 
     def start(self, module: str, adapter: str) -> Answer:
-        """Import the framework, through a module of this package or a file of the user's own."""
+        """Import the framework, through a module of this package or the user's own file."""
         began = time.perf_counter()
         self.kind = _adapter(module, adapter)
         seconds = time.perf_counter() - began
-        found = {"versions": self.kind.versions(), "native": self.kind.native and self.kind.native.to_json()}
-        told = {"file": inspect.getfile(self.kind), "resident": resident_peak(), "pid": os.getpid()}
-        return {"seconds": seconds, **found, **told}
+        return {
+            "seconds": seconds,
+            "versions": self.kind.versions(),
+            "native": self.kind.native and self.kind.native.to_json(),
+            "file": inspect.getfile(self.kind),
+            "resident": resident_peak(),
+            "pid": os.getpid(),
+        }
 
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
-        """Build a network; the arrays are those that the framework itself says it has."""
+        """Build a network; `arrays` are those that the framework itself reports."""
         if hasattr(self, "adapter"):
-            before = weakref.ref(self.adapter)
+            previous = weakref.ref(self.adapter)
             del self.adapter  # two would take twice the memory
-            if before():  # held by what it holds; to look for that takes 0.2 s where PyTorch is imported
+            if previous():  # in a reference cycle; collecting takes 0.2 s when PyTorch is imported
                 gc.collect()
         began = time.perf_counter()
         self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
@@ -84,27 +89,25 @@ class Worker:
         return self._timed(lambda: self.adapter.set_weights(weights))
 
     def get_weights(self, path: str, slots: bool = True) -> Answer:
-        """The network's arrays, and with `slots` the optimiser's own, to an `.npz` file."""
+        """Write the network's arrays, and with `slots` the optimizer's, to an `.npz` file."""
         weights = self.adapter.get_weights()
         np.savez(path, **{name: weights[name] for name in (weights if slots else self.adapter.arrays)})  # type: ignore
         return {}
 
     def load(self, split: str, images: str, labels: str, count: int) -> Answer:
-        """Put the first `count` pictures of a split on the device."""
-        pictures = np.load(images, mmap_mode="r", allow_pickle=False)[:count]
+        """Put the first `count` images of a split on the device."""
+        pixels = np.load(images, mmap_mode="r", allow_pickle=False)[:count]
         self.labels[split] = np.load(labels, allow_pickle=False)[:count].astype(np.int64)
-        return self._timed(lambda: self.adapter.load(split, pictures, self.labels[split]))  # type: ignore[arg-type]
+        return self._timed(lambda: self.adapter.load(split, pixels, self.labels[split]))  # type: ignore[arg-type]
 
-    def train(self, order: str, start: int, stop: int, batch_size: int, rates: list[float], seed: int) -> Answer:
-        """A slice: the steps on `order[start:stop]`."""
+    def train(self, order: str, start: int, stop: int, batch_size: int, lrs: list[float], seed: int) -> Answer:
+        """One step per batch of `order[start:stop]`, with the learning rate of each step."""
         indices = np.load(order, mmap_mode="r", allow_pickle=False)[start:stop].copy()
-        trained, spent = self._spent(
-            lambda: self.adapter.train(indices, batch_size, np.asarray(rates, np.float64), seed)
-        )
+        trained, spent = self._spent(lambda: self.adapter.train(indices, batch_size, np.asarray(lrs, np.float64), seed))
         return {**spent, "losses": trained.losses.tolist(), "correct": trained.correct}
 
     def evaluate(self, split: str, batch_size: int) -> Answer:
-        """Mean cross-entropy and accuracy over a split; only the predictions are timed."""
+        """Mean cross-entropy and accuracy over a split. Only the predictions are timed."""
         began = time.perf_counter()
         logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
@@ -116,12 +119,12 @@ class Worker:
         return {"seconds": seconds, "loss": float(losses.mean()), "accuracy": accuracy}
 
     def predict(self, split: str, batch_size: int, path: str) -> Answer:
-        """Logits of a split, N x classes, to a `.npy` file."""
+        """Write the logits of a split, N x classes, to an `.npy` file."""
         np.save(path, self.adapter.predict(split, batch_size))  # type: ignore[arg-type]
         return {}
 
     def infer(self, split: str, batch_size: int, repeats: int) -> Answer:
-        """A slice: a split predicted so many times; `calls` are the seconds of each."""
+        """Predict a split `repeats` times; `calls` are the seconds of each."""
 
         def call() -> float:
             began = time.perf_counter()
@@ -132,17 +135,17 @@ class Worker:
         return {**spent, "calls": calls}
 
     def settle(self) -> Answer:
-        """Wait for all that may still be going on: weights cannot be read before the last step has been taken."""
+        """Wait until the device has finished: weights cannot be read before the last step."""
         return self._timed(self.adapter.get_weights)
 
     def gradients(self, images: str, labels: str, path: str) -> Answer:
-        """The training loss of one batch, and its gradients to an `.npz` file."""
+        """The training loss of one batch; its gradients go to an `.npz` file."""
         loss, gradients = self.adapter.gradients(np.load(images), np.load(labels))
         np.savez(path, **gradients)  # type: ignore[arg-type]
         return {"loss": loss}
 
     def activations(self, images: str, training: bool, path: str) -> Answer:
-        """Every layer's output for one batch, to an `.npz` file."""
+        """Write every layer's output for one batch to an `.npz` file."""
         np.savez(path, **self.adapter.activations(np.load(images), training))  # type: ignore[arg-type]
         return {}
 
@@ -150,7 +153,7 @@ class Worker:
         return {"peak": self.adapter.peak_memory()}
 
     def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
-        """What the work gives, and its time: wall, all threads', and of the pause before it."""
+        """The result of the work, and its times: wall, all threads, and the pause before it."""
         began, cpu = time.perf_counter(), time.process_time()
         idle = {"idle_seconds": began - self.rested[0], "idle_cpu_seconds": cpu - self.rested[1]}
         result = work()
@@ -165,7 +168,7 @@ class Worker:
 
 
 def serve(commands: TextIO, answers: TextIO) -> None:
-    """Answer every command in turn; ends when the parent closes its side."""
+    """Answer one command after the other until the parent closes its side."""
     worker = Worker()
     for line in commands:
         request = json.loads(line)
@@ -173,7 +176,7 @@ def serve(commands: TextIO, answers: TextIO) -> None:
             answer = {"ok": True, **getattr(worker, request.pop("command"))(**request)}
         except Unavailable as error:
             answer = {"ok": False, "kind": "unavailable", "reason": str(error)}
-        except Exception as error:  # whatever a framework raises is an answer: its parent decides
+        except Exception as error:  # a framework may raise anything, and the parent decides what it means
             traceback.print_exc()
             answer = {"ok": False, "kind": "error", "reason": _one_line(error)}
         answers.write(json.dumps(answer) + "\n")
@@ -182,7 +185,7 @@ def serve(commands: TextIO, answers: TextIO) -> None:
 
 
 def _adapter(module: str, name: str) -> type[Adapter]:
-    """The class of this name; `Unavailable` where the interpreter lacks what its module imports, or it is none."""
+    """The adapter class. `Unavailable` if the interpreter lacks what its module imports, or the class is no adapter."""
     try:
         kind = getattr(_module(module), name)
     except ImportError as error:
@@ -190,7 +193,7 @@ def _adapter(module: str, name: str) -> type[Adapter]:
             f"{sys.executable} cannot import {module}: {error}; name an interpreter that can: --python FRAMEWORK=PATH"
         ) from error
     if not (isinstance(kind, type) and issubclass(kind, Adapter)):
-        raise Unavailable(f"{module}: {name} is no adapter; derive it from frameworks.adapter.Adapter")
+        raise Unavailable(f"{module}: {name} is not an adapter; derive it from frameworks.adapter.Adapter")
     return kind
 
 
@@ -206,14 +209,14 @@ def _module(name: str) -> ModuleType:
 
 
 def _one_line(error: Exception) -> str:
-    """An error's kind and the first line of what it says."""
-    said = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {said[0]}" if said[0] else type(error).__name__
+    """An error's class and the first line of its message."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
 
 
 def main(commands: int, answers: int) -> None:
     """Serve on two inherited file descriptors."""
     with open(commands, encoding="utf-8") as reader, open(answers, "w", encoding="utf-8") as writer:
         serve(reader, writer)
-    # Not through the interpreter's own end: a framework's exit hooks have been seen to hang or to raise again.
+    # Skip the interpreter's exit hooks: those of some frameworks hang or raise.
     os._exit(0)

@@ -61,7 +61,7 @@ def losses(session: Session, training: Training, check: Check, images: Array, la
         given = {name: str(files[name]) for name in ("images", "labels")}
         session.request("load", split="train", count=len(images), **given)
         slice_ = {"order": str(files["order"]), "start": 0, "stop": len(check.order), "batch_size": check.batch_size}
-        found = session.request("train", rates=[check.rate] * check.steps, seed=0, **slice_)["losses"]
+        found = session.request("train", lrs=[check.rate] * check.steps, seed=0, **slice_)["losses"]
     return np.asarray(found, np.float64)
 
 

@@ -269,7 +269,7 @@ class Training(Runner):
 
     def _train(self, order: Path, start: int, steps: int, batch: int, rate: float, seed: int) -> dict[str, Any]:
         slice_ = {"order": str(order), "start": start, "stop": start + steps * batch, "batch_size": batch}
-        return self.ask("train", rates=[rate] * steps, seed=seed, **slice_)
+        return self.ask("train", lrs=[rate] * steps, seed=seed, **slice_)
 
     @property
     def unit(self) -> int:

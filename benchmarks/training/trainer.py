@@ -145,7 +145,7 @@ class Cell:
                 start=start,
                 stop=stop,
                 batch_size=job.batch_size,
-                rates=self.rates[self.epoch, steps].tolist(),
+                lrs=self.rates[self.epoch, steps].tolist(),
                 seed=_seed(job.seed, number, place),
             )
             timed.append([stop - start, answer["seconds"]])
@@ -249,7 +249,7 @@ class Cell:
         np.save(order, np.arange(job.test_size))
         self._ask("get_weights", path=str(path))
         self._load("train", self._images("test"), labels="test")
-        steps = {"rates": [0.0] * len(sizes), "seed": _seed(job.seed, self.epoch + 1, TESTING)}
+        steps = {"lrs": [0.0] * len(sizes), "seed": _seed(job.seed, self.epoch + 1, TESTING)}
         answer = self._ask("train", order=str(order), start=0, stop=job.test_size, batch_size=batch_size, **steps)
         self._load("train", self._images("train"))
         self._ask("set_weights", path=str(path))

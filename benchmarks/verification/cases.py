@@ -286,7 +286,7 @@ class Examination:
         steps, batch = self.trial.curve if case == list(self.trial.cases)[-1] else STEPS[-1], self.trial.batch_size
         rates = self.trial.rates(case, steps)
         for start, stop in pairwise([0, *[step for step in STEPS if step < steps], steps]):
-            slice_ = {"start": start * batch, "stop": stop * batch, "batch_size": batch, "rates": rates[start:stop]}
+            slice_ = {"start": start * batch, "stop": stop * batch, "batch_size": batch, "lrs": rates[start:stop]}
             losses = self.ask("train", order=self._file("order"), seed=0, **slice_)["losses"]
             if stop in STEPS:
                 self._answer("get_weights", slots=False)

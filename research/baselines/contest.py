@@ -122,7 +122,7 @@ def launch(
                 count = data.train.count if loops[loop].whole else case.batch * case.steps
                 slice_ = {"order": str(order), "start": 0, "stop": count, "batch_size": case.batch}
                 rates = [case.rate] * -(-count // case.batch)
-                trained = workers[loop].request("train", rates=rates, seed=number, **slice_)
+                trained = workers[loop].request("train", lrs=rates, seed=number, **slice_)
                 predicted = workers[loop].request("evaluate", split="test", batch_size=case.batch)
                 if number:  # the first round compiles and warms up
                     found[loop]["train"].append(trained["seconds"] / count)

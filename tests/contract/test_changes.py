@@ -48,7 +48,7 @@ def test_without_a_choice_it_computes_the_same(bench: Bench, tmp_path: Path, fra
             for split in ("train", "test"):
                 worker.request("load", split=split, count=20, **files)
             slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 20, "batch_size": 8}
-            losses = worker.request("train", rates=[0.01] * 3, seed=0, **slice_)["losses"]
+            losses = worker.request("train", lrs=[0.01] * 3, seed=0, **slice_)["losses"]
             found[loop] = [*losses, worker.request("evaluate", split="test", batch_size=8)["loss"]]
     assert np.allclose(found[choice], found["adapter"], rtol=1e-4, atol=0), found
 

@@ -25,7 +25,7 @@ PICTURES, BATCH, RATES = 28, 12, [0.05, 0.05, 0.02]  # the last batch of three i
 # Rounding is 1e-16 and 6e-8. A sum of some 1e3 products has thirty of them at random, and two updates hand them on;
 # batch norm divides by deviations below 1. After ten steps results/certificate has 1e-4 and 2e-13 of lenet_bn's arrays.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-SLICE = {"start": 0, "stop": PICTURES, "batch_size": BATCH, "rates": RATES, "seed": 0}
+SLICE = {"start": 0, "stop": PICTURES, "batch_size": BATCH, "lrs": RATES, "seed": 0}
 
 
 def network(name: str) -> Network:

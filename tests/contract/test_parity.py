@@ -57,7 +57,7 @@ def outcome(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Cal
         bench.load(framework, "test", images[:100], labels[:100])
         _, logits = bench.arrays(framework, "predict", split="test", batch_size=64)
         order = bench.file(np.random.default_rng(2).permutation(len(images)))
-        slice_ = {"start": 0, "stop": STEPS * BATCH, "batch_size": BATCH, "rates": [RATE] * STEPS, "seed": 3}
+        slice_ = {"start": 0, "stop": STEPS * BATCH, "batch_size": BATCH, "lrs": [RATE] * STEPS, "seed": 3}
         losses = bench.session(framework).request("train", order=order, **slice_)["losses"]
         return Outcome(logits, np.array(losses))
 
@@ -101,7 +101,7 @@ def test_training_lowers_the_loss(
     net = on_pictures(NETWORKS[name]())
     bench.build(framework, net, Training(SGD(momentum=0.9)), weights=initial(net, seed=1, scheme="he_normal"))
     bench.load(framework, "train", *pictures("train"))
-    slice_ = {"start": 0, "stop": 2_000, "batch_size": 32, "rates": [0.05] * 63, "seed": 3}
+    slice_ = {"start": 0, "stop": 2_000, "batch_size": 32, "lrs": [0.05] * 63, "seed": 3}
     order = bench.file(np.random.default_rng(2).permutation(2_000))
     first, second = (bench.session(framework).request("train", order=order, **slice_)["losses"] for _ in range(2))
     assert np.mean(second) < np.mean(first)
@@ -122,7 +122,7 @@ def twice(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Calla
         images, labels = pictures("train")
         bench.load(framework, "train", images, labels)
         order = bench.file(np.random.default_rng(2).permutation(len(images)))
-        slice_ = {"start": 0, "stop": 8 * 32, "batch_size": 32, "rates": [0.01] * 8, "seed": 3}
+        slice_ = {"start": 0, "stop": 8 * 32, "batch_size": 32, "lrs": [0.01] * 8, "seed": 3}
         losses = bench.session(framework).request("train", order=order, **slice_)["losses"]
         return {"losses": np.array(losses), **bench.arrays(framework, "get_weights")[1]}
 
@@ -182,7 +182,7 @@ def test_optimisers(bench: Bench, framework: str, training: Training, precision:
     labels, order, weights = stream.integers(0, 10, len(images)), np.arange(len(images)), initial(TINY, seed=1)
     departures = bench.build(framework, TINY, training, precision, weights=weights)["departures"]
     bench.load(framework, "train", images, labels)
-    slice_ = {"start": 0, "stop": len(order), "batch_size": 8, "rates": RATES, "seed": 0}
+    slice_ = {"start": 0, "stop": len(order), "batch_size": 8, "lrs": RATES, "seed": 0}
     bench.session(framework).request("train", order=bench.file(order), **slice_)
     _, found = bench.arrays(framework, "get_weights")
     reference = Reference(TINY, training, Setting(), departures)
@@ -216,7 +216,7 @@ def test_training_goes_on_from_what_was_kept(bench: Bench, framework: str, train
         for start, stop in pairwise((0, *stops)):
             bench.build(framework, TWO, training, "float64", weights=weights)
             bench.load(framework, "train", images, labels)
-            slice_ = {"start": 8 * start, "stop": 8 * stop, "batch_size": 8, "rates": RATES[start:stop], "seed": 0}
+            slice_ = {"start": 8 * start, "stop": 8 * stop, "batch_size": 8, "lrs": RATES[start:stop], "seed": 0}
             bench.session(framework).request("train", order=order, **slice_)
             _, weights = bench.arrays(framework, "get_weights")
         return weights

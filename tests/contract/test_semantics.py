@@ -97,7 +97,7 @@ def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
 
     def case(rule: Optimizer) -> dict[str, Any]:
         told = Training(rule).to_json()["optimizer"]
-        return {"rule": told, "gradients": [listed(each) for each in gradients(rule)], "rates": RATES}
+        return {"rule": told, "gradients": [listed(each) for each in gradients(rule)], "lrs": RATES}
 
     task = {"start": listed(START), "cases": {name: case(rule) for name, rule in RULES.items()}}
 
@@ -240,7 +240,7 @@ def test_adapters_compute_their_native_training(
     start, order, rates = initial(net, 1, native(framework)), np.arange(32), [0.1, 0.1, 0.05, 0.05]
     departures = bench.build(framework, net, training, precision, weights=start)["departures"]
     bench.load(framework, "train", images, labels)
-    slice_ = {"start": 0, "stop": 32, "batch_size": 8, "rates": rates, "seed": 0}
+    slice_ = {"start": 0, "stop": 32, "batch_size": 8, "lrs": rates, "seed": 0}
     losses = bench.session(framework).request("train", order=bench.file(order), **slice_)["losses"]
     _, found = bench.arrays(framework, "get_weights")
     reference = Reference(net, training, Setting(), departures)

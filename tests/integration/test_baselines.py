@@ -43,7 +43,7 @@ def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str,
         for split in ("train", "test"):
             worker.request("load", split=split, images=images, labels=labels, count=4)
         slice_ = {"order": order, "start": 0, "stop": 40, "batch_size": 4, "seed": 0}
-        losses = worker.request("train", rates=[0.01] * 10, **slice_)["losses"]
+        losses = worker.request("train", lrs=[0.01] * 10, **slice_)["losses"]
         assert len(losses) == 10 and np.isfinite(losses).all() and losses[0] != losses[-1]
         right = 4 * worker.request("evaluate", split="test", batch_size=2)["accuracy"]
         assert right in range(5), "all four pictures are predicted"

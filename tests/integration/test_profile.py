@@ -57,7 +57,7 @@ def test_a_profile_of_lenet(bench: Bench, tmp_path: Path, framework: str) -> Non
         worker.request("load", split="train", count=64, **files)
         slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 64, "batch_size": 32}
         for _ in range(2):
-            worker.request("train", rates=[0.1] * 2, seed=0, **slice_)
+            worker.request("train", lrs=[0.1] * 2, seed=0, **slice_)
     seconds = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
     found = {kind(operation) for operation in seconds}
     assert {"convolution", "matrix product", "pooling", "activation", "update"} <= found <= {*KINDS, "other"}

@@ -47,7 +47,7 @@ def build(session: Session, **other: Any) -> dict[str, Any]:
 def train(session: Session, tmp_path: Path, rate: float) -> dict[str, Any]:
     np.save(tmp_path / "order.npy", np.arange(10))
     slice_ = {"order": str(tmp_path / "order.npy"), "start": 2, "stop": 9, "batch_size": 4}
-    return session.request("train", rates=[rate, rate], seed=0, **slice_)
+    return session.request("train", lrs=[rate, rate], seed=0, **slice_)
 
 
 def test_arrays_and_settings_come_back(session: Session) -> None:
@@ -141,7 +141,7 @@ def test_close_leaves_no_process(session: Session) -> None:
 def test_a_worker_whose_parent_is_gone_goes_too(tmp_path: Path) -> None:
     """The parent is killed: nobody could tell the worker."""
     program = (
-        "import sys, os; from pathlib import Path; from benchmarks.session import Session\n"
+        "import sys, os; from pathlib import Path; from benchmarks.runtime.worker_client import Session\n"
         f"s = Session(sys.executable, {FAKE!r}, 'Fake', threads=1, log=Path({str(tmp_path / 'log')!r}))\n"
         "print(s.receive()['pid'], flush=True); os.kill(os.getpid(), 9)"
     )
@@ -170,7 +170,7 @@ def test_the_reference_leaves_the_cores_to_others_between_its_turns(tmp_path: Pa
     np.save(tmp_path / "images.npy", np.zeros((64, 1, 28, 28), np.uint8))
     np.save(tmp_path / "labels.npy", np.zeros(64, np.int64))
     np.save(tmp_path / "order.npy", np.arange(64))
-    slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 64, "batch_size": 64, "rates": [0.1], "seed": 0}
+    slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 64, "batch_size": 64, "lrs": [0.1], "seed": 0}
     with Session(sys.executable, "frameworks.numpy_reference", "Reference", log=tmp_path / "log", threads=2) as worker:
         worker.receive()
         worker.request("build", network=to_json(net), training=recipe, setting=WHERE | {"precision": "float64"})

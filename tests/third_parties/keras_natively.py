@@ -63,7 +63,7 @@ def moved(case: dict[str, Any], precision: str, start: dict[str, Any]) -> dict[s
     for name, array in arrays.items():
         array.assign(np.transpose(start[name]))
     steps = optimizer(case["rule"])
-    for gradients, rate in zip(case["gradients"], case["rates"]):
+    for gradients, rate in zip(case["gradients"], case["lrs"]):
         steps.learning_rate = rate
         given = [tf.constant(np.transpose(gradients[name]), precision) for name in arrays]
         steps.apply(given, list(arrays.values()))

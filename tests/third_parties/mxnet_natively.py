@@ -63,7 +63,7 @@ def moved(case: dict[str, Any], precision: str, start: dict[str, Any]) -> dict[s
     for name, array in arrays.items():
         array.set_data(nd.array(start[name], dtype=precision))
     steps = trainer(case["rule"], arrays)
-    for gradients, rate in zip(case["gradients"], case["rates"]):
+    for gradients, rate in zip(case["gradients"], case["lrs"]):
         with autograd.record():  # a loss that has these gradients
             loss = sum((nd.array(gradients[n], dtype=precision) * array.data()).sum() for n, array in arrays.items())
         loss.backward()

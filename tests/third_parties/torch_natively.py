@@ -54,7 +54,7 @@ def moved(case: dict[str, Any], precision: str, start: dict[str, Any]) -> dict[s
         for name, array in arrays.items():
             array.copy_(torch.tensor(start[name]))
     steps = optimizer(case["rule"], net)
-    for gradients, rate in zip(case["gradients"], case["rates"]):
+    for gradients, rate in zip(case["gradients"], case["lrs"]):
         for name, array in arrays.items():
             array.grad = torch.tensor(gradients[name], dtype=array.dtype)
         for group in steps.param_groups:

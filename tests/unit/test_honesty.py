@@ -44,7 +44,7 @@ def test_the_honest_pass_where_batch_norm_lets_rounding_grow(bench: Bench, frame
     bench.build(framework, made.network, Training(RULES[rule][0]), weights=weights)
     bench.load(framework, "train", images, labels)
     slice_ = {"order": bench.file(made.order), "start": 0, "stop": len(made.order), "batch_size": made.batch_size}
-    losses = bench.session(framework).request("train", rates=[made.rate] * made.steps, seed=0, **slice_)["losses"]
+    losses = bench.session(framework).request("train", lrs=[made.rate] * made.steps, seed=0, **slice_)["losses"]
     made.judge(losses, "float32")
     with pytest.raises(Refused, match="the loss of step 2 is off"):  # the first step skipped: too early for chaos
         made.judge([losses[0], *losses[:-1]], "float32")
