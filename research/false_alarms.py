@@ -21,8 +21,7 @@ from benchmarks.runtime.errors import BadInput, Parser
 from benchmarks.runtime.networks import network
 from benchmarks.verification.cases import BATCH, Trial, small
 from benchmarks.verification.trials import Finding, certify
-from benchmarks.verification.verify_run import PRECISIONS, examinees
-from benchmarks.verification.verify_run import parser as verify_parser
+from benchmarks.verification.verify_run import PRECISIONS, VerifyRequest, examinees
 
 NETS = ("mlp", "cnn", "lenet", "lenet_relu", "lenet_cifar", "lenet_bn", "lenet5", "vgg_small")
 STEPS = 12  # of the curve: a seed more says more than steps more
@@ -64,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         }
         with contextlib.ExitStack() as stack:
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
-            living, missing = examinees(verify_parser().parse_args([]), logs, stack)
+            living, missing = examinees(VerifyRequest(), logs, stack, print)
             if missing:
                 raise BadInput("; ".join(missing))
             found: dict[str, list[Finding]] = defaultdict(list)

@@ -1,22 +1,22 @@
-"""Prove that the frameworks compute the same thing, or name the first place where they part.
+"""Verify that the frameworks compute the same function, or report the first difference.
 
     python -m benchmarks.verify --net lenet --fw all
 
-Every framework builds the network, from the same weights, and is held against a NumPy reference in float64: its arrays,
-every layer's output in evaluation and in training, the loss, every gradient, the steps of every optimiser, batch norm's
-running statistics, dropout, and a curve of losses.
-Exit status: 0 every verdict is ok or explained; 1 one differs, or a framework that was named could not be had; 2 bad
-input; 130 stopped.
+Every framework builds the network with the same weights and is compared with a NumPy reference in float64: its arrays,
+the output of every layer in evaluation and in training, the loss, every gradient, the steps of every optimizer, the
+running statistics of batch normalization, dropout, and a sequence of training losses.
+Exit status: 0 every verdict is ok or explained; 1 a verdict differs, or a framework given by name is not available;
+2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,241 @@ from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
+PRECISION_CHOICES = (*PRECISIONS, "both")
+SIZES = ("small", "full")
+SEMANTICS = ("aligned", "native")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """What to verify: the options of the command. BadInput for a value that cannot be used."""
+
+    net: Sequence[str] = ("lenet",)  # names, file.py:function, or `all`
+    frameworks: str = "all"
+    precision: str = "both"  # in PRECISION_CHOICES
+    size: str = "small"  # in SIZES: the smallest input that every layer accepts, or the input of the paper
+    batch_size: int = BATCH
+    steps: int | None = None  # length of the sequence of training losses; None: 50, for a large network 10
+    semantics: str = "aligned"  # in SEMANTICS
+    seed: int = 0  # of weights and images
+    threads: int = 1  # of each worker
+    pythons: Mapping[str, str] = field(default_factory=dict)  # interpreter by framework name or label
+    adapters: Sequence[str] = ()  # file.py:Class
+    out: Path | None = None  # folder of certificate.json and certificate.md; None: nothing is written
+    resume: bool = False  # keep the networks that the certificate in `out` already covers
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("precision", self.precision, PRECISION_CHOICES),
+            ("size", self.size, SIZES),
+            ("semantics", self.semantics, SEMANTICS),
+        ):
+            if value not in choices:
+                raise BadInput(f"--{option} {value}: choose from {', '.join(choices)}")
+        for option, number, least in (
+            ("batch-size", self.batch_size, 2),
+            ("steps", self.steps, 1),
+            ("seed", self.seed, 0),
+            ("threads", self.threads, 1),
+        ):
+            if number is not None and number < least:
+                raise BadInput(f"--{option} {number}: at least {least}")
+        if self.resume and not self.out:
+            raise BadInput("--resume: --out names the folder of the certificate to continue")
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        return PRECISIONS if self.precision == "both" else (self.precision,)
+
+    def networks(self) -> dict[str, Network]:
+        """The networks by name, at the size and with the number of classes that are verified."""
+        names = list(NETWORKS) if list(self.net) == ["all"] else list(self.net)
+        networks = {name: network(name, classes=certificates.CLASSES) for name in names}
+        return {name: small(net) if self.size == "small" else net for name, net in networks.items()}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of `execute`."""
+
+    certificate: certificates.Certificate
+    skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
+    native_differences: str = ""  # with semantics="native": a table of the defaults that differ from the spec
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """One per network, framework and precision."""
+        return list(self.certificate["findings"])
+
+    @property
+    def differences(self) -> list[str]:
+        """Lines that describe every difference; empty if all frameworks compute the same function."""
+        return [line for finding in self.findings for line in difference(finding)]
+
+    def __str__(self) -> str:
+        lines = [table(HEAD, list(map(row, self.findings))), *self.differences, *self.skipped]
+        return "\n".join([*lines, self.native_differences] if self.native_differences else lines)
+
+
+def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] = ("verify(...)",)) -> Verification:
+    """Verify the networks and store the findings where later runs look for them.
+
+    Writes `request.out` after each network, so an interrupted verification can be continued. BadInput.
+    """
+    register(request.adapters)
+    networks = request.networks()
+    precisions = request.precisions
+    if request.out:
+        try:
+            request.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"--out {request.out}: {error.strerror}; name a folder that can be written") from None
+    findings: dict[str, list[dict[str, Any]]] = {name: [] for name in networks}
+    native = request.semantics == "native"
+    with contextlib.ExitStack() as stack:
+        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
+        targets, skipped = examinees(request, logs, stack, progress)
+        if len(targets) < 2 and "float32" in precisions:
+            if precisions == ("float32",):
+                raise BadInput("--precision float32: frameworks are compared with one another; name two or more (--fw)")
+            skipped.append(
+                "float32: not verified, because frameworks are compared with one another and there is only one"
+            )
+            precisions = ("float64",)
+        if request.resume:
+            findings |= _covered(request, networks, targets, precisions)
+            progress(f"already certified: {', '.join(name for name in networks if findings[name]) or 'none'}")
+        trials = {
+            name: partial(Trial.of, net, request.seed, request.batch_size, request.steps)
+            for name, net in networks.items()
+            if not findings[name]
+        }
+        workers = max(1, (os.cpu_count() or 1) // request.threads)
+        for verdicts in certify(trials, targets, precisions, threads=request.threads, workers=workers, native=native):
+            for finding in map(certificates.finding, verdicts):
+                progress(f"{finding['net']} {finding['framework']} {finding['precision']}: {brief(finding)}")
+                findings[finding["net"]].append(finding)
+            if request.out:
+                write(_certificate(request, findings, command), request.out)
+        differences = ledger(targets) if native else ""
+    certificate = _certificate(request, findings, command)
+    if request.out:
+        write(certificate, request.out)
+    if not native:
+        certificates.keep(certificate)
+    return Verification(certificate, tuple(skipped), differences)
+
+
+def _certificate(
+    request: VerifyRequest, findings: Mapping[str, list[dict[str, Any]]], command: Sequence[str]
+) -> certificates.Certificate:
+    """All findings so far, in the order of the request."""
+    flat = [finding for of_network in findings.values() for finding in of_network]
+    return certificates.certificate(flat, command, request.semantics, request.seed, request.batch_size, request.steps)
+
+
+def _covered(
+    request: VerifyRequest, networks: Mapping[str, Network], targets: Sequence[Examinee], precisions: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """By network, the findings in `request.out` that hold for this network, adapter code and framework version."""
+    assert request.out is not None, "VerifyRequest checks this"
+    certificate = certificates.read(request.out)
+    for key, option, value in (
+        ("semantics", "semantics", request.semantics),
+        ("seed", "seed", request.seed),
+        ("batch", "batch-size", request.batch_size),
+        ("steps", "steps", request.steps),
+    ):
+        if certificate.get(key) != value:
+            raise BadInput(
+                f"--resume: the certificate in {request.out} was made with --{option} {certificate.get(key)}"
+            )
+    code = {
+        (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in targets
+    }
+    wanted = {(*each, precision) for each in code for precision in precisions}
+    covered = {}
+    for name, net in networks.items():
+        findings = [finding for finding in certificate["findings"] if finding["net"] == name]
+        keys = ("framework", "version", "code_sha256", "precision")
+        present = {tuple(finding[key] for key in keys) for finding in findings}
+        valid = all(
+            finding["verdict"] in ("ok", "explained") and finding["trial_sha256"] == net.sha256 for finding in findings
+        )
+        covered[name] = findings if valid and present == wanted else []
+    return covered
+
+
+def write(certificate: certificates.Certificate, folder: Path) -> None:
+    """certificate.json and certificate.md."""
+    (folder / "certificate.json").write_text(certificates.text(certificate), encoding="utf-8")
+    (folder / "certificate.md").write_text(page(certificate), encoding="utf-8")
+
+
+def rewrite_pages(folder: Path, readme: Path | None = None) -> str:
+    """Write certificate.md again from certificate.json, and the table of `readme`; the table is returned. BadInput."""
+    certificate = certificates.read(folder)
+    (folder / "certificate.md").write_text(page(certificate), encoding="utf-8")
+    if readme:
+        put(readme, "certificates", summary(certificate))
+    return summary(certificate)
+
+
+def examinees(
+    request: VerifyRequest, logs: Path, stack: contextlib.ExitStack, progress: Progress
+) -> tuple[list[Examinee], list[str]]:
+    """A running worker for each framework, and a line for each framework that is not available."""
+    targets, skipped = [], []
+    for requested in parse_frameworks(request.frameworks):
+        try:
+            place = environment(requested, request.pythons, device="cpu", progress=progress)
+            info = FRAMEWORKS[requested.name]
+            session = stack.enter_context(
+                Session(
+                    place.python,
+                    info.module,
+                    info.adapter,
+                    threads=request.threads,
+                    log=logs / f"{requested.label}.log",
+                    steady=True,  # nothing is timed; memory of a large network must be released
+                )
+            )
+            started = session.receive()
+            native = started["native"] and Native.from_json(started["native"])
+            versions = started["versions"]
+            targets.append(Examinee(requested.label, started["file"], requested.mode, session, versions, native))
+        except (Unavailable, WorkerFailed) as error:
+            skipped.append(f"{requested.label}: unavailable: {error}")
+    return targets, skipped
+
+
+def ledger(examinees: Sequence[Examinee]) -> str:
+    """The defaults of each framework that differ from the spec, as a table."""
+    rows = [
+        (each.label, line.what, line.aligned, line.native)
+        for each in examinees
+        if each.native
+        for line in each.native.ledger()
+        if line.native != line.aligned
+    ]
+    return table(("framework", "setting", "aligned", "native"), rows)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def parser() -> Parser:
     made = Parser(prog="python -m benchmarks.verify", description="Prove that the frameworks compute the same thing.")
     made.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
     made.add_argument("--fw", default="all", metavar="NAME,...", help="frameworks [all]")
-    made.add_argument("--precision", choices=(*PRECISIONS, "both"), default="both", help="[both]")
-    made.add_argument("--size", choices=("small", "full"), default="small", help="of the input [small]")
-    made.add_argument("--batch", type=int, default=BATCH, metavar="N", help=f"pictures of a step [{BATCH}]")
+    made.add_argument("--precision", choices=PRECISION_CHOICES, default="both", help="[both]")
+    made.add_argument("--size", choices=SIZES, default="small", help="of the input [small]")
+    made.add_argument("--batch-size", type=int, default=BATCH, metavar="N", help=f"images per step [{BATCH}]")
     made.add_argument("--steps", type=int, metavar="N", help="of the curve of losses [50; of a large network 10]")
     told = "`aligned`: one definition for all; `native`: each framework's own defaults, and what they change [aligned]"
-    made.add_argument("--semantics", choices=("aligned", "native"), default="aligned", help=told)
+    made.add_argument("--semantics", choices=SEMANTICS, default="aligned", help=told)
     made.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and pictures [0]")
     made.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker [1]")
     made.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
@@ -66,163 +289,44 @@ def parser() -> Parser:
     return made
 
 
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
-        register(options.adapter)
         if options.read:
-            return _read(options)
-        return _verify(options, _nets(options), ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
+            print(rewrite_pages(options.read, options.readme))
+            return 0
+        request = VerifyRequest(
+            net=tuple(options.net.split(",")),
+            frameworks=options.fw,
+            precision=options.precision,
+            size=options.size,
+            batch_size=options.batch_size,
+            steps=options.steps,
+            semantics=options.semantics,
+            seed=options.seed,
+            threads=options.threads,
+            pythons=parse_pythons(options.python),
+            adapters=tuple(options.adapter),
+            out=options.out,
+            resume=options.resume,
+        )
+        verification = execute(request, _progress, ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
-
-
-def _nets(options: argparse.Namespace) -> dict[str, Network]:
-    """The networks by name, as they are put to the frameworks. BadInput for what cannot be."""
-    for name, least in (("batch", 2), ("steps", 1), ("seed", 0), ("threads", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise BadInput(f"--{name} {value}: at least {least}")
-    if options.resume and not options.out:
-        raise BadInput("--resume: --out names the folder of the certificate to go on with")
-    names = list(NETWORKS) if options.net == "all" else options.net.split(",")
-    nets = {name: network(name, classes=certificates.CLASSES) for name in names}
-    return {name: small(net) if options.size == "small" else net for name, net in nets.items()}
-
-
-def _verify(options: argparse.Namespace, nets: Mapping[str, Network], command: Sequence[str]) -> int:
-    precisions = PRECISIONS if options.precision == "both" else (options.precision,)
-    if options.out:
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"--out {options.out}: {error.strerror}; name a folder that can be written") from None
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
-    with contextlib.ExitStack() as stack:
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
-        living, missing = examinees(options, logs, stack)
-        if len(living) < 2 and "float32" in precisions:
-            if precisions == ("float32",):
-                raise BadInput("--precision float32: frameworks are judged by one another; --fw names two or more")
-            missing.append("float32 left out: frameworks are judged by one another there, and this is one alone")
-            precisions = ("float64",)
-        if options.resume:
-            found |= _kept(options, nets, living, precisions)
-            print(f"kept: {', '.join(name for name in nets if found[name]) or 'nothing'}", file=sys.stderr)
-        trials = {
-            name: partial(Trial.of, net, options.seed, options.batch, options.steps)
-            for name, net in nets.items()
-            if not found[name]
-        }
-        workers = max(1, (os.cpu_count() or 1) // options.threads)
-        native = options.semantics == "native"
-        for findings in certify(trials, living, precisions, threads=options.threads, workers=workers, native=native):
-            for fact in map(certificates.finding, findings):
-                print(f"{fact['net']} {fact['framework']} {fact['precision']}: {brief(fact)}", file=sys.stderr)
-                found[fact["net"]].append(fact)
-            if options.out:  # also of a run that is stopped half-way
-                _write(_certificate(options, found, command), options.out)
-    whole = _certificate(options, found, command)
-    if options.out:
-        _write(whole, options.out)
-    facts = whole["findings"]
-    print(table(HEAD, list(map(row, facts))))
-    told = [line for fact in facts for line in difference(fact)]
-    print("\n".join([*told, *missing]))
-    if native:
-        print(ledger(living))
-    else:
-        certificates.keep(whole)
+    print(verification)
     if options.readme:
-        put(options.readme, "certificates", summary(whole))
-    return 1 if told or (missing and (options.fw != "all" or options.adapter)) or not facts else 0
-
-
-def _certificate(
-    options: argparse.Namespace, found: Mapping[str, list[dict[str, Any]]], command: Sequence[str]
-) -> certificates.Certificate:
-    """All findings so far, network by network in the order that was asked for."""
-    facts = [fact for facts in found.values() for fact in facts]
-    return certificates.certificate(facts, command, options.semantics, options.seed, options.batch, options.steps)
-
-
-def _kept(
-    options: argparse.Namespace, nets: Mapping[str, Network], living: Sequence[Examinee], precisions: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """By network, what the certificate in --out has proved already of this very network, code and version."""
-    whole = certificates.read(options.out)
-    asked = {name: getattr(options, name) for name in ("semantics", "seed", "batch", "steps")}
-    for name, value in asked.items():
-        if whole.get(name) != value:
-            raise BadInput(f"--resume: the certificate in {options.out} was made with --{name} {whole.get(name)}")
-    about = {
-        (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in living
-    }
-    wanted = {(*each, precision) for each in about for precision in precisions}
-    kept = {}
-    for name, net in nets.items():
-        facts = [fact for fact in whole["findings"] if fact["net"] == name]
-        there = {tuple(fact[key] for key in ("framework", "version", "code_sha256", "precision")) for fact in facts}
-        sound = all(fact["verdict"] in ("ok", "explained") and fact["trial_sha256"] == net.sha256 for fact in facts)
-        kept[name] = facts if sound and there == wanted else []
-    return kept
-
-
-def _write(whole: certificates.Certificate, folder: Path) -> None:
-    (folder / "certificate.json").write_text(certificates.text(whole), encoding="utf-8")
-    (folder / "certificate.md").write_text(page(whole), encoding="utf-8")
-
-
-def _read(options: argparse.Namespace) -> int:
-    """The pages of a certificate made before."""
-    whole = certificates.read(options.read)
-    (options.read / "certificate.md").write_text(page(whole), encoding="utf-8")
-    if options.readme:
-        put(options.readme, "certificates", summary(whole))
-    print(summary(whole))
-    return 0
-
-
-def examinees(options: argparse.Namespace, logs: Path, stack: contextlib.ExitStack) -> tuple[list[Examinee], list[str]]:
-    """A living worker per framework, and a line for each that cannot be had."""
-    pythons = parse_pythons(options.python)
-    found, missing = [], []
-    for asked in parse_frameworks(options.fw):
-        try:
-            place = environment(asked, pythons, device="cpu", progress=lambda line: print(line, file=sys.stderr))
-            info = FRAMEWORKS[asked.name]
-            session = stack.enter_context(
-                Session(
-                    place.python,
-                    info.module,
-                    info.adapter,
-                    threads=options.threads,
-                    log=logs / f"{asked.label}.log",
-                    steady=True,  # nothing is timed, and what a large network took is to be given back
-                )
-            )
-            started = session.receive()
-            native = started["native"] and Native.from_json(started["native"])
-            found.append(Examinee(asked.label, started["file"], asked.mode, session, started["versions"], native))
-        except (Unavailable, WorkerFailed) as error:
-            missing.append(f"{asked.label}: unavailable: {error}")
-    return found, missing
-
-
-def ledger(examinees: Sequence[Examinee]) -> str:
-    """What each framework does where nobody says otherwise, where that is not the aligned choice."""
-    rows = [
-        (each.label, line.what, line.aligned, line.native)
-        for each in examinees
-        if each.native
-        for line in each.native.ledger()
-        if line.native != line.aligned
-    ]
-    return table(("framework", "what", "aligned", "natively"), rows)
+        put(options.readme, "certificates", summary(verification.certificate))
+    named = options.fw != "all" or options.adapter
+    incomplete = verification.skipped and named
+    return 1 if verification.differences or incomplete or not verification.findings else 0
 
 
 if __name__ == "__main__":

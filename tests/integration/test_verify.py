@@ -256,7 +256,7 @@ def test_resume_keeps_what_is_proved_and_nothing_else(
     capsys.readouterr()
     assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
     said = capsys.readouterr().err
-    assert "kept: mlp\n" in said and "cnn mxnet float64: ok" in said and "mlp mxnet" not in said
+    assert "already certified: mlp\n" in said and "cnn mxnet float64: ok" in said and "mlp mxnet" not in said
     again = certificates.read(out)["findings"]
     assert [one["net"] for one in again] == ["cnn"] * 3 + ["mlp"] * 3
     assert {one["verdict"] for one in again} == {"ok"}
@@ -277,7 +277,7 @@ def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypat
 
 
 WRONG = [
-    "--net lennet", "--fw tortch", "--precision half", "--threads 0", "--batch 1", "--steps 0", "--seed -1",
+    "--net lennet", "--fw tortch", "--precision half", "--threads 0", "--batch-size 1", "--steps 0", "--seed -1",
     "--python torch", "--out /proc/onespec", "--resume",
 ]  # fmt: skip
 
