@@ -212,7 +212,7 @@ def test_gradient_is_the_limit_of_differences(case: str, name: str) -> None:
 
 def test_every_kind_of_layer_has_its_function_and_its_case() -> None:
     kinds = {kind for kind in vars(spec).values() if isinstance(kind, type) and issubclass(kind, Layer)}
-    kinds -= {Layer, spec._Pool}
+    kinds -= {Layer, spec.Pool}
     assert set(LAYERS) == kinds == {type(network.layers[0]) for network in ALONE.values()}
 
 
