@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.articles import claims
-from benchmarks.reporting.network_diagrams import padded, svg
+from benchmarks.reporting.layer_text import padding_text
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.errors import BadInput, Parser
 from benchmarks.runtime.networks import network
@@ -102,7 +102,7 @@ def _window(layer: Layer) -> Row:
     if not isinstance(layer, (Conv, MaxPool, AvgPool)):
         return ("", "", "", "")
     groups = str(layer.groups) if isinstance(layer, Conv) else ""
-    return (times(pair(layer.kernel)), _both(layer.stride), padded(layer.padding), groups)
+    return (times(pair(layer.kernel)), _both(layer.stride), padding_text(layer.padding), groups)
 
 
 def _both(value: Pair) -> str:
@@ -168,6 +168,8 @@ def _tell(options: argparse.Namespace) -> str:
 def _draw(options: argparse.Namespace) -> str:
     if options.audit or options.net == "all":
         raise BadInput(f"--draw {options.draw}: a picture is of one network; name it with --net")
+    from benchmarks.reporting.network_diagrams import svg  # imports Jinja2, which the tables do without
+
     return _written("--draw", options.draw, svg(_made(options.net, options)))
 
 

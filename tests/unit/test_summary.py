@@ -1,4 +1,4 @@
-"""The summary command, its picture and its audit, as a user meets them."""
+"""The summary command: tables, network diagrams and the audit of the articles' claims."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.articles import claims
-from benchmarks.reporting.network_diagrams import padded, svg
+from benchmarks.articles import claims, spec_queries
+from benchmarks.articles.spec_queries import Value, evaluate
+from benchmarks.reporting.layer_text import padding_text
+from benchmarks.reporting.network_diagrams import svg, text_width
 from benchmarks.reporting.network_summary import main
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Network, Padding
@@ -147,7 +149,7 @@ def test_into_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("padding", "word"), [(0, "0"), (2, "2"), ((0, 3), "0x3"), (((0, 1), (0, 1)), "0:1"), (((0, 1), (2, 2)), "0:1x2")]
 )
 def test_a_padding_in_a_word(padding: Padding, word: str) -> None:
-    assert padded(padding) == word
+    assert padding_text(padding) == word
 
 
 # --- a network of one's own -------------------------------------------------------------------------------------------
@@ -226,38 +228,65 @@ def test_nothing_heavy_is_imported() -> None:
     assert not heavy & {name.partition(".")[0] for name in loaded.split()}
 
 
-# --- the picture ------------------------------------------------------------------------------------------------------
+# --- the diagram ------------------------------------------------------------------------------------------------------
 
 _SVG = "{http://www.w3.org/2000/svg}"
+Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def _rectangles(picture: ElementTree.Element) -> Iterator[tuple[float, float, float, float]]:
-    """Left, top, right and bottom of the layers' boxes."""
-    for box in picture.iter(f"{_SVG}rect"):
-        if box.get("rx") == "5":
-            left, top, width, height = (float(box.get(key, "nan")) for key in ("x", "y", "width", "height"))
-            yield left, top, left + width, top + height
+def _placed(
+    element: ElementTree.Element, x: float = 0, y: float = 0
+) -> Iterator[tuple[ElementTree.Element, float, float]]:
+    """Every element with the origin of its coordinates: the sum of the translations around it."""
+    if "transform" in element.attrib:
+        right, down = element.attrib["transform"].removeprefix("translate(").removesuffix(")").split()
+        x, y = x + float(right), y + float(down)
+    yield element, x, y
+    for inner in element:
+        yield from _placed(inner, x, y)
+
+
+def _boxes(diagram: ElementTree.Element) -> Iterator[Rectangle]:
+    """The boxes of the layers."""
+    for element, x, y in _placed(diagram):
+        if element.get("class", "").startswith("box "):
+            left, top, width, height = (float(element.attrib[key]) for key in ("x", "y", "width", "height"))
+            yield x + left, y + top, x + left + width, y + top + height
+
+
+def _labels(diagram: ElementTree.Element) -> Iterator[tuple[str, Rectangle]]:
+    """The texts, with the area that each covers, about."""
+    for element, x, y in _placed(diagram):
+        if element.tag == f"{_SVG}text" and element.get("class") != "title":
+            width = text_width(element.text or "", bold=element.get("class") == "name")
+            before = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.get("text-anchor", "start")]
+            left, baseline = x + float(element.attrib["x"]) - before * width, y + float(element.attrib["y"])
+            yield element.text or "", (left, baseline - 9, left + width, baseline + 3)
+
+
+def _apart(one: Rectangle, other: Rectangle) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_boxes_lie_in_the_picture_and_not_on_each_other(name: str) -> None:
-    picture = ElementTree.fromstring(svg(NETWORKS[name]()))
-    width, height = float(picture.get("width", "nan")), float(picture.get("height", "nan"))
-    boxes = list(_rectangles(picture))
+def test_boxes_and_labels_are_inside_the_canvas_and_do_not_overlap(name: str) -> None:
+    diagram = ElementTree.fromstring(svg(NETWORKS[name]()))
+    width, height = float(diagram.attrib["width"]), float(diagram.attrib["height"])
+    boxes, labels = list(_boxes(diagram)), [area for _, area in _labels(diagram)]
     assert boxes
-    for number, (left, top, right, bottom) in enumerate(boxes):
-        assert 0 <= left < right <= width
-        assert 0 <= top < bottom <= height
-        for other in boxes[:number]:
-            apart = right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
-            assert apart, f"{(left, top, right, bottom)} lies on {other}"
+    for areas in (boxes, labels):
+        for number, (left, top, right, bottom) in enumerate(areas):
+            assert 0 <= left < right <= width
+            assert 0 <= top < bottom <= height
+            for other in areas[:number]:
+                assert _apart((left, top, right, bottom), other), f"{(left, top, right, bottom)} covers {other}"
 
 
 def _words(net: Network) -> list[str]:
     return [text.text or "" for text in ElementTree.fromstring(svg(net)).iter(f"{_SVG}text")]
 
 
-def test_every_layer_of_lenet_is_in_its_picture() -> None:
+def test_every_layer_of_lenet_is_in_its_diagram() -> None:
     words = _words(NETWORKS["lenet"]())
     assert {"C1", "S2", "C3", "S4", "C5", "F6", "output"} <= set(words)
     assert words.count("sigmoid") == 4
@@ -289,7 +318,7 @@ CLAIMS = claims.claims()
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.article} {claim.about}")
-def test_a_figure_agrees_or_has_its_reason(claim: claims.Claim) -> None:
+def test_a_claim_agrees_or_states_the_reason(claim: claims.Claim) -> None:
     assert claim.agrees == (claim.why == "")
 
 
@@ -305,10 +334,10 @@ def test_a_figure_agrees_or_has_its_reason(claim: claims.Claim) -> None:
         ("001", "1/12", "1/8.7"),
         ("001", "fewer", "2.11 times"),
         ("001", "Inception v2", "googlenet"),
-        ("001", "most", "96.2% in alexnet, 89.4% in vgg16, 14.6% in googlenet, 8.0% in resnet50"),
+        ("001", "most", ("96.2 % in alexnet", "89.4 % in vgg16", "14.6 % in googlenet", "8.0 % in resnet50")),
         ("001", "usual", "none"),
         ("002", "8", 7),
-        ("002", "S(24-18/4+)=5x", "54"),
+        ("002", "S(24-18/4+)=5x", 54),
         ("003", "5*5*48", "5x5x96"),
         ("003", "(3x3x192+1)x192x2=663936", 1_327_488),
         ("003", "(3x3x192+1)x128x2=442624", 884_992),
@@ -317,29 +346,31 @@ def test_a_figure_agrees_or_has_its_reason(claim: claims.Claim) -> None:
         ("004", "(32,32)", "1x28x28"),
     ],
 )
-def test_a_known_slip_is_found(article: str, printed: str, ours: claims.Figure) -> None:
+def test_a_known_slip_differs_from_the_spec(article: str, printed: str, ours: Value) -> None:
     slips = {(claim.article, claim.printed): claim.ours for claim in CLAIMS if not claim.agrees}
     assert slips[article, printed] == ours
 
 
-def test_ours_is_counted_from_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_are_compared_with_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_groups() -> Network:
-        net = NETWORKS["alexnet_single"]()
-        return replace(net, name="alexnet")
+        return replace(NETWORKS["alexnet_single"](), name="alexnet")
 
-    changed = {"AlexNet C2, parameters", "AlexNet C4, parameters", "AlexNet C5, parameters"}
-    monkeypatch.setitem(claims.NETWORKS, "alexnet", without_groups)
-    claims._net.cache_clear()
+    monkeypatch.setitem(spec_queries.NETWORKS, "alexnet", without_groups)
+    spec_queries._network.cache_clear()
     try:
-        wrong = {
-            claim.about for claim in claims.claims() if claim.article == "001" and not claim.agrees and not claim.why
-        }
+        wrong = {claim.about for claim in claims.claims() if claim.article == "001" and not (claim.agrees or claim.why)}
     finally:
-        claims._net.cache_clear()
-    assert wrong == changed
+        spec_queries._network.cache_clear()
+    assert wrong == {"AlexNet C2, parameters", "AlexNet C4, parameters", "AlexNet C5, parameters"}
 
 
-def test_the_committed_audit_is_todays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("query", ["poem lenet", "layers lenett Conv", "output lenet C9", "window lenet F6"])
+def test_a_query_that_names_nothing_is_an_error(query: str) -> None:
+    with pytest.raises(KeyError):
+        evaluate(query)
+
+
+def test_the_committed_audit_is_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "--audit", "--out", str(tmp_path / "audit.md"))
     committed = ROOT / "results" / "audit.md"
     assert committed.read_text(encoding="utf-8") == (tmp_path / "audit.md").read_text(encoding="utf-8")

@@ -1,0 +1,103 @@
+"""All rounding of numbers for people. Tables, pages and terminal output format their numbers here and nowhere else.
+
+Every function returns an empty string for a value that was not measured: None, NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+
+def number(value: Any, form: str) -> str:
+    """A number in a format such as `.4f`."""
+    return "" if missing(value) else format(value, form)
+
+
+def missing(value: Any) -> bool:
+    """Whether a value was not measured."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def interval(estimate: Sequence[Any] | None, form: str) -> str:
+    """A value and its 95 % interval: `1.15 (1.12 to 1.19)`; the value alone where there is no interval.
+
+    estimate: (value, low, high), such as a `timing.statistics.Estimate`.
+    """
+    if estimate is None:
+        return ""
+    value, low, high = (number(part, form) for part in estimate)
+    return f"{value} ({between(low, high)})" if low and high else value
+
+
+def between(low: object, high: object) -> str:
+    """The two ends of an interval."""
+    return f"{low} to {high}"
+
+
+def ratio(estimate: Sequence[Any] | None) -> str:
+    """A ratio of speeds and its interval, with three decimals."""
+    return interval(estimate, ".3f")
+
+
+def speed_format(value: float | None) -> str:
+    """The format of a speed in examples per second: whole examples, below ten with one decimal."""
+    return ".1f" if value is not None and value < 9.95 else ",.0f"
+
+
+def speed(estimate: Sequence[Any] | None) -> str:
+    """Examples per second and their interval."""
+    return "" if estimate is None else interval(estimate, speed_format(estimate[0]))
+
+
+def count(value: Any) -> str:
+    """A whole number with separators of thousands."""
+    return number(value, ",.0f")
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """A fraction of 1 as a percentage: 0.2 %."""
+    return "" if missing(fraction) else f"{100 * float(fraction or 0):.{digits}f} %"
+
+
+def mebibytes(value: Any) -> str:
+    """A size in MiB, rounded to whole ones."""
+    return number(value, ",.0f")
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    """Mean, standard deviation and number of values: `0.8100 ± 0.0100 (3)`; the value alone where there is one."""
+    if not values:
+        return ""
+    middle = f"{mean(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ± {stdev(values):.{digits}f} ({len(values)})"
+
+
+def counted(value: int, singular: str) -> str:
+    """A count and its noun: 1 epoch, 10 epochs."""
+    return f"{value} {singular}" if value == 1 else f"{value} {singular}s"
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that people use: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def day(timestamp: str) -> str:
+    """The date of an ISO 8601 timestamp."""
+    return timestamp[:10]
+
+
+def hardware(machine: Mapping[str, Any]) -> str:
+    """A machine's processor, cores and memory: `machine` of run.json."""
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+
+
+def short_commit(commit: str) -> str:
+    """The first digits of a commit, and the `+` of a checkout that differs from it."""
+    plus = "+" if commit.endswith("+") else ""
+    return commit.rstrip("+")[:12] + plus
