@@ -41,8 +41,8 @@ class Claim:
 
 def claims() -> list[Claim]:
     """Every claim, by article and in reading order."""
-    with files(__package__).joinpath("claims.csv").open(encoding="utf-8", newline="") as file:
-        return [_claim(row) for row in csv.DictReader(file)]
+    text = files("benchmarks.articles").joinpath("claims.csv").read_text(encoding="utf-8")
+    return [_claim(row) for row in csv.DictReader(text.splitlines())]
 
 
 def _claim(row: dict[str, str]) -> Claim:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from benchmarks.reporting.layer_text import TIMES, layer_text, shape_text
 from benchmarks.reporting.number_formats import count
@@ -33,18 +33,9 @@ KINDS: dict[str, tuple[type[Layer], ...]] = {  # the classes of boxes in the sty
 }
 OTHER = "other"
 
-FOLDED = (
-    spec.ReLU,
-    spec.Sigmoid,
-    spec.Tanh,
-    spec.BatchNorm,
-    spec.LocalResponseNorm,
-    spec.Affine,
-    spec.Dropout,
-    spec.Flatten,
-    spec.Scale,
-    spec.Normalize,
-)
+ACTIVATIONS = (spec.ReLU, spec.Sigmoid, spec.Tanh)
+NORMALISATIONS = (spec.BatchNorm, spec.LocalResponseNorm, spec.Affine, spec.Scale, spec.Normalize)
+FOLDED = (*ACTIVATIONS, *NORMALISATIONS, spec.Dropout, spec.Flatten)
 
 
 def svg(network: Network) -> str:
@@ -168,27 +159,18 @@ class Line(NamedTuple):
     arrow: bool = False
 
 
+Shape: TypeAlias = "Rect | Text | Line"
+
+
 @dataclass(frozen=True)
 class Piece:
     """Shapes around an axis at x = 0, from y = 0 to the height, and pieces inside. width: twice the reach from it."""
 
     width: float
     height: float
-    shapes: tuple[Rect | Text | Line, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     parts: tuple[Part, ...] = ()
     arrow: bool = True  # whether the line that leads here ends in an arrow
-
-    @property
-    def rects(self) -> list[Rect]:
-        return [shape for shape in self.shapes if isinstance(shape, Rect)]
-
-    @property
-    def texts(self) -> list[Text]:
-        return [shape for shape in self.shapes if isinstance(shape, Text)]
-
-    @property
-    def lines(self) -> list[Line]:
-        return [shape for shape in self.shapes if isinstance(shape, Line)]
 
 
 class Part(NamedTuple):
@@ -232,7 +214,7 @@ def _box(step: _Step, prefix: str, width: float) -> Piece:
     kind = next((kind for kind, layers in KINDS.items() if isinstance(step.node.layer, layers)), OTHER)
     height = LINE * (1 + len(step.lines)) + 12
     left = -width / 2
-    shapes = [
+    shapes: list[Shape] = [
         Rect(left, 0, width, height, f"box {kind}", 5),
         Text(left + 10, 18, step.node.path.removeprefix(prefix), "name"),
         Text(left + width - 10, 18, step.output, "quiet", "end"),
@@ -287,7 +269,7 @@ def _frame(title: str, repeats: str, branches: Sequence[Piece], axes: Sequence[f
     left = min(-join.width / 2, -text_width(title, bold=True) - 4, axes[0] - branches[0].width / 2) - PADDING
     right = max(join.width / 2, axes[-1] + branches[-1].width / 2) + PADDING
     first, last = min(0.0, *axes), max(0.0, *axes)
-    shapes: list[Rect | Text | Line] = [
+    shapes: list[Shape] = [
         Rect(left, 0, right - left, height, "frame", 9),
         Text(left + 10, 17, title, "name"),
         Text(right - 10, 17, repeats, "name", "end"),
