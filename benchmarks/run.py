@@ -1,10 +1,116 @@
-"""`python -m benchmarks.run`: see `benchmarks.training.runner`."""
+"""`onespec run`: train networks side by side in every framework, and report.
+
+From Python: `from benchmarks.run import run`.
+"""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.training.runner import main
+import click
+
+from benchmarks.cli import options
+from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from benchmarks.training.runner import run
+
+__all__ = ["command", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public function `run`, whose module takes a second to import."""
+    if name == "run":
+        from benchmarks.training.runner import run
+
+        return run
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
+@options.command(
+    "run",
+    examples=(
+        "--net lenet --fw all --quick",
+        "--net lenet,cnn --fw torch,keras --seed 0-4",
+        "--net lenet --fw torch==2.12.1,torch==2.13.0",
+        "--net my_net.py:tiny --python torch=/path/to/python",
+        "--resume results/20261121-120000-lenet",
+    ),
+)
+@options.nets
+@options.frameworks
+@options.option(
+    "--quick", is_flag=True, show_default=False, heading=options.WHAT,
+    help="2 epochs on the 2,000 images that come with onespec.",
+)
+@options.dataset("Data set")
+@options.option("--epochs", type=int, metavar="N", heading=options.HOW, help="Epochs.")
+@options.batch_size
+@options.lr
+@options.option("--optimizer", metavar="NAME", heading=options.HOW, help="SGD, Adam, ...; an unknown name lists all.")
+@options.seeds
+@options.option("--train-size", type=int, metavar="N", heading=options.HOW, help="Use the first N training images.")
+@options.option("--test-size", type=int, metavar="N", heading=options.HOW, help="Use the first N test images.")
+@options.device
+@options.threads
+@options.timeout
+@options.pythons
+@options.adapters
+@options.out
+@options.resume
+@options.save
+@options.as_json
+@options.quiet
+def command(
+    nets: tuple[str, ...],
+    frameworks: str,
+    pythons: dict[str, str],
+    adapters: tuple[str, ...],
+    timeout: float,
+    out: Path,
+    resume: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **recipe: Any,
+) -> ExitCode:
+    """Train networks side by side in every framework.
+
+    All frameworks train on the same images in the same order, from the same initial weights, and take turns epoch by
+    epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
+    """
+    announce(f"Training {', '.join(nets)} in {frameworks.replace('all', 'all frameworks')}.", quiet)
+    from rich.console import Console
+
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.records.store import Folder
+    from benchmarks.reporting import run_report
+    from benchmarks.runtime.plugins import from_file
+    from benchmarks.training.plan import Request
+    from benchmarks.training.runner import execute
+
+    when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
+    if resume:
+        saved = Folder.open(resume).run["request"]
+        request = Request(**{**saved, "pythons": {**saved["pythons"], **pythons}, "timeout": timeout})
+    else:
+        given = {name: value for name, value in recipe.items() if value is not None}
+        request = Request(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
+    folder = execute(request, ProgressDisplay(quiet), out, resume, command_line())
+    cells = run_report.frame(folder)
+    if as_json:
+        click.echo(cells.to_json(orient="records", indent=1))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else run_report.WIDE)
+        console.print(run_report.table(cells, console.width))
+        click.echo(folder.path)
+    from_files = [from_file(text).name for text in adapters]
+    named = cells if frameworks != "all" else cells[cells["framework"].isin(from_files)]
+    failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
+    return ExitCode.FAILED if failed else ExitCode.OK
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(prog_name="python -m benchmarks.run")

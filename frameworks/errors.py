@@ -1,8 +1,8 @@
-"""The errors of onespec. Whoever catches `OnespecError` catches every error that has a one-line explanation.
+"""The errors of onespec. To catch every error that has a one-line explanation, catch `OnespecError`.
 
 OnespecError
 ├── SpecError           a network that cannot be built                          frameworks.spec
-├── Unavailable         a framework, device or mode that cannot be had here     frameworks.errors
+├── Unavailable         a framework, device or mode that is not available here  frameworks.errors
 ├── BadInput            an option or file that cannot be used                   benchmarks.runtime.errors
 ├── DataError           a data set that is missing or damaged                   benchmarks.runtime.errors
 ├── WorkerFailed        a worker that died, hung or reported an error           benchmarks.runtime.errors
@@ -15,6 +15,8 @@ from __future__ import annotations
 class OnespecError(Exception):
     """The base of every error that onespec raises on purpose; the message is one line."""
 
+    exit_code = 1  # of a command that ends with it
+
 
 class Unavailable(OnespecError):
-    """This framework, device or mode cannot be had here; the message says why."""
+    """This framework, device or mode is not available here; the message gives the reason."""

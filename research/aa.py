@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records import store
 from benchmarks.reporting import speed_report
 from benchmarks.reporting.tables import Row, markdown
@@ -82,7 +82,7 @@ def _load(seed: int) -> None:
 
 def finding(request: speed_run.Request, out: Path) -> dict[str, object]:
     """One run: the ratio of the last framework or, for one alone, of its twin; and the report's verdict on it."""
-    folder = speed_run.execute(request, Show(quiet=True), out)
+    folder = speed_run.execute(request, ProgressDisplay(quiet=True), out)
     group = speed_report.comparisons(folder)[0]
     alone = len(group.jobs) == 1
     last = group.twin if alone and group.twin else group.jobs[-1]

@@ -23,7 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import stats
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting.tables import markdown
@@ -56,9 +56,9 @@ LOCATIONS: dict[str, Callable[[Rounds], float]] = {
 
 def launch(request: speed_run.Request, seconds: float, folder: Folder, scratch: Path, twins: bool) -> dict[int, Rounds]:
     """Slices of fresh workers that take turns, by their steps: a pair of twins, or every framework of the request."""
-    groups, data = speed_run.comparisons(request, Show(quiet=True))
+    groups, data = speed_run.comparisons(request, ProgressDisplay(quiet=True))
     asked = Planned(frameworks=request.labels, pythons=request.pythons)
-    found = environments(asked, "cpu", Show(quiet=True))
+    found = environments(asked, "cpu", ProgressDisplay(quiet=True))
     cells = groups[0] if twins else groups[0][:-1]
     work = Work(cells[0], data[cells[0].job.dataset], scratch)
     rounds: dict[int, list[list[float]]] = {steps: [] for steps in STEPS}

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.articles.reproduction import MARGIN, page, summary
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import Folder, History
 from benchmarks.reporting import run_report
@@ -48,10 +48,10 @@ class Cost(NamedTuple):
     epoch: float
 
 
-def forecast(request: Request, show: Show, resume: Path | None = None) -> dict[str, float]:
+def forecast(request: Request, progress: ProgressDisplay, resume: Path | None = None) -> dict[str, float]:
     """Seconds that the run will take here, by network and framework: a few steps of each are tried. Writes nothing."""
-    groups, data = plan(request, show)
-    found = environments(request, groups[0][0].device, show)
+    groups, data = plan(request, progress)
+    found = environments(request, groups[0][0].device, progress)
     histories = Folder.open(resume).histories() if resume else {}
     seconds: dict[str, float] = {}
     for _, of_net in itertools.groupby(groups, key=lambda group: group[0].name):
@@ -170,21 +170,21 @@ def _request(options: Any) -> Request:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    show = Show()
+    progress = ProgressDisplay()
     try:
         options = parser().parse_args(arguments)
-        show = Show(options.quiet)
+        progress = ProgressDisplay(options.quiet)
         if not options.margin > 0:
             raise BadInput(f"--margin {options.margin:g}: more than 0 points")
         if options.target is not None and not 0 < options.target < 1:
             raise BadInput(f"--target {options.target:g}: an accuracy between 0 and 1, such as 0.8")
         if options.write:
-            return _write(options, show)
+            return _write(options, progress)
         if not (options.recipe or options.resume):
             print(listing())
             return 0
         command = ["python", "-m", "benchmarks.reproduce", *(sys.argv[1:] if arguments is None else arguments)]
-        return _reproduce(options, command, show)
+        return _reproduce(options, command, progress)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -192,28 +192,28 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        show.note("stopped; what was finished is kept: go on with --resume and the run's folder")
+        progress.message("stopped; what was finished is kept: go on with --resume and the run's folder")
         return 130
 
 
-def _write(options: Any, show: Show) -> int:
+def _write(options: Any, progress: ProgressDisplay) -> int:
     if not options.write.is_dir():
         raise BadInput(f"--write {options.write}: no such folder; name the one that holds the runs")
     path = options.write / "REPRODUCTION.md"
-    path.write_text(page(options.write, options.margin, options.target, show.note), encoding="utf-8")
+    path.write_text(page(options.write, options.margin, options.target, progress.message), encoding="utf-8")
     print(path)
     return 0
 
 
-def _reproduce(options: Any, command: Sequence[str], show: Show) -> int:
+def _reproduce(options: Any, command: Sequence[str], progress: ProgressDisplay) -> int:
     request = _request(options)
-    seconds = forecast(request, show, options.resume)
+    seconds = forecast(request, progress, options.resume)
     parts = ", ".join(f"{name} {spoken(one)}" for name, one in seconds.items() if one)
     seeds = f"{len(request.seeds)} seeds" if len(request.seeds) > 1 else "1 seed"
     print(f"{request.experiment}, {seeds}: about {spoken(sum(seconds.values()))} here ({parts})", flush=True)
     if options.forecast:
         return 0
-    folder = execute(request, show, options.out, options.resume, command)
+    folder = execute(request, progress, options.out, options.resume, command)
     print(summary(folder, options.margin, options.target))
     print(folder.path)
     wrong = {"failed", "unfinished"} | ({"unavailable"} if request.frameworks != "all" else set())

@@ -1,4 +1,4 @@
-"""What is shown while a run goes on: one live bar per framework on a terminal, plain lines elsewhere, or nothing."""
+"""Progress of a run on standard error: one live bar per cell on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from benchmarks.reporting.tables import per_second
 
 
-def told(record: dict[str, Any]) -> str:
-    """An epoch in a few words."""
-    pictures, seconds = (sum(part) for part in zip(*record["slices"])) if record["slices"] else (0, 0)
-    speed = f", {pictures / seconds:{per_second(pictures / seconds)}} examples/s" if seconds else ""
+def epoch_summary(record: dict[str, Any]) -> str:
+    """Loss, accuracy and speed of an epoch in one phrase."""
+    images, seconds = (sum(part) for part in zip(*record["slices"])) if record["slices"] else (0, 0)
+    speed = f", {images / seconds:{per_second(images / seconds)}} examples/s" if seconds else ""
     return f"loss {record['train_loss']:.4f}, test accuracy {record['test_accuracy']:.4f}{speed}"
 
 
-class Show:
-    """Shows the cells that run side by side. Use as a context manager around them; `note` works at any time."""
+class ProgressDisplay:
+    """Progress of the cells that run side by side.
+
+    Use it as a context manager while they run; `message` works at any time.
+    """
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
@@ -28,47 +31,52 @@ class Show:
         self.bars: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
 
-    def note(self, line: str) -> None:
-        """One line that stays."""
+    def message(self, line: str) -> None:
+        """Print a line that stays."""
         if not self.quiet:
             self.console.print(line, markup=False, soft_wrap=True)
 
-    def begin(self, cells: Sequence[str], epochs: int, done: Sequence[int]) -> Show:
-        """Bars for these cells, some of whose epochs may be done."""
+    def preparation(self, line: str) -> None:
+        """Print what is prepared next, which takes seconds: only where somebody waits at a terminal."""
+        if self.console.is_terminal:
+            self.message(line)
+
+    def start_cells(self, cells: Sequence[str], epochs: int, completed: Sequence[int]) -> ProgressDisplay:
+        """Create a bar for each cell; completed: epochs that earlier launches finished."""
         self.epochs = epochs
         if self.console.is_terminal and not self.quiet:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[say]}"),
+                TextColumn("{task.fields[summary]}"),
             )
             self.bars = Progress(*columns, console=self.console)
             self.tasks = {
-                cell: self.bars.add_task(cell, total=epochs, completed=finished, say="")
-                for cell, finished in zip(cells, done)
+                cell: self.bars.add_task(cell, total=epochs, completed=finished, summary="")
+                for cell, finished in zip(cells, completed)
             }
         return self
 
-    def moved(self, cell: str, epochs: float) -> None:
-        """A cell has done so many epochs, and part of one."""
+    def advance(self, cell: str, epochs: float) -> None:
+        """Move a cell's bar to this number of epochs, fractions included."""
         if self.bars:
             self.bars.update(self.tasks[cell], completed=epochs)
 
-    def epoch(self, cell: str, record: dict[str, Any]) -> None:
-        """A cell has finished an epoch."""
+    def epoch_finished(self, cell: str, record: dict[str, Any]) -> None:
+        """Show the results of a finished epoch."""
         if self.bars:
-            self.bars.update(self.tasks[cell], completed=record["epoch"], say=told(record))
+            self.bars.update(self.tasks[cell], completed=record["epoch"], summary=epoch_summary(record))
         else:
-            self.note(f"{cell}  epoch {record['epoch']}/{self.epochs}  {told(record)}")
+            self.message(f"{cell}  epoch {record['epoch']}/{self.epochs}  {epoch_summary(record)}")
 
-    def over(self, cell: str, reason: str) -> None:
-        """A cell has ended before its time."""
-        self.note(f"{cell}: {reason}")
+    def cell_failed(self, cell: str, reason: str) -> None:
+        """Show why a cell ended before its last epoch."""
+        self.message(f"{cell}: {reason}")
         if self.bars:
-            self.bars.update(self.tasks[cell], say=reason[:60])
+            self.bars.update(self.tasks[cell], summary=reason[:60])
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> ProgressDisplay:
         if self.bars:
             self.bars.start()
         return self

@@ -11,9 +11,13 @@ from frameworks.errors import OnespecError
 class BadInput(OnespecError, ValueError):
     """An option or file that cannot be used: its name, the value given, the allowed values, the remedy. Exit code 2."""
 
+    exit_code = 2
+
 
 class DataError(OnespecError):
     """A data set is missing, damaged or not the published one; the message names the remedy. Exit code 3."""
+
+    exit_code = 3
 
 
 class WorkerFailed(OnespecError):

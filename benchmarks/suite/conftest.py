@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records.store import Folder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError
@@ -43,7 +43,7 @@ def runner(net: str, framework: str, what: str, request: pytest.FixtureRequest, 
     own = {name: path for name, path in pythons.items() if name in (asked.name, asked.label)}
     try:
         wanted = Request(net=(net,), frameworks=framework, dataset=MINI, threads=threads, device="cpu", pythons=own)
-        groups, data = plan(wanted, Show(quiet=True))
+        groups, data = plan(wanted, ProgressDisplay(quiet=True))
         place = environment(asked, own, device="cpu", progress=print)
     except (BadInput, DataError, Unavailable) as error:
         pytest.skip(f"{net} in {framework}: {error}")

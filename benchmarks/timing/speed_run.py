@@ -28,7 +28,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import DATASETS, Dataset, Split
 from benchmarks.records import store
 from benchmarks.records.store import Folder
@@ -121,7 +121,7 @@ def _modes(request: Request) -> None:
             raise BadInput(f"--fw {one.label}: {one.name} has no mode {one.mode}; {there}")
 
 
-def comparisons(request: Request, show: Show) -> tuple[list[list[Timed]], dict[str, Dataset]]:
+def comparisons(request: Request, progress: ProgressDisplay) -> tuple[list[list[Timed]], dict[str, Dataset]]:
     """The cells that take turns with each other, the baseline's twin last; and the data that they need."""
     planned = Planned(
         net=request.net,
@@ -131,7 +131,7 @@ def comparisons(request: Request, show: Show) -> tuple[list[list[Timed]], dict[s
         timeout=request.timeout,
         pythons=request.pythons,
     )
-    groups, data = plan(planned, show)
+    groups, data = plan(planned, progress)
     made = []
     for jobs, precision, threads in product(groups, request.precision, request.threads):
         for batch, what in product(request.batches or (jobs[0].batch_size,), request.what):
@@ -153,13 +153,13 @@ def _baseline(cells: Sequence[Timed], request: Request) -> Timed:
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
-def execute(request: Request, show: Show, out: Path, command: Sequence[str] = ("speed(...)",)) -> Folder:
+def execute(request: Request, progress: ProgressDisplay, out: Path, command: Sequence[str] = ("speed(...)",)) -> Folder:
     """Time all that is asked for and write the report; also when stopped half-way."""
-    groups, data = comparisons(request, show)
+    groups, data = comparisons(request, progress)
     names = dict.fromkeys(group[0].job.name for group in groups)
     folder = Folder.create(out, "-".join(["speed", *names]))
     try:
-        found = environments(Planned(frameworks=request.labels, pythons=request.pythons), _device(groups), show)
+        found = environments(Planned(frameworks=request.labels, pythons=request.pythons), _device(groups), progress)
         run: dict[str, Any] = {
             "kind": "speed",
             "began": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -174,7 +174,7 @@ def execute(request: Request, show: Show, out: Path, command: Sequence[str] = ("
             "jobs": [_described(timed, group, request) for group in groups for timed in group],
         }
         folder.write_run(run)
-        Speed(request, folder, found, data, show).all(groups)
+        Speed(request, folder, found, data, progress).all(groups)
         folder.write_run({**run, "load": {**run["load"], "end": os.getloadavg()[0]}})
     except BadInput:
         folder.discard()
@@ -194,9 +194,9 @@ class Speed:
         folder: Folder,
         found: Mapping[str, Environment | str],
         data: Mapping[str, Dataset],
-        show: Show,
+        progress: ProgressDisplay,
     ) -> None:
-        self.request, self.folder, self.found, self.data, self.show = request, folder, found, data, show
+        self.request, self.folder, self.found, self.data, self.progress = request, folder, found, data, show
         self.launches = 0  # of the whole run
         self.units: dict[str, int] = {}  # of a slice, as the first launch found them
         self.over: set[str] = set()
@@ -206,7 +206,7 @@ class Speed:
     def all(self, groups: Sequence[Sequence[Timed]]) -> None:
         with tempfile.TemporaryDirectory(prefix="onespec-") as place:
             for number, group in enumerate(groups, 1):
-                self.show.note(f"{number} of {len(groups)}: {group[0].cell.replace(group[0].job.framework + '.', '')}")
+                self.progress.message(f"{number} of {len(groups)}: {group[0].cell.replace(group[0].job.framework + '.', '')}")
                 self.compare(group, Path(place) / str(number), first=number == 1)
 
     def compare(self, group: Sequence[Timed], scratch: Path, first: bool) -> None:
@@ -312,7 +312,7 @@ class Speed:
         middle = {name: int(np.median([peak[name] for peak in peaks])) for name in names}
         self.folder.append(cell, "end", status=status, reason=reason, peak=middle, peaks=peaks)
         if reason:
-            self.show.over(cell, reason)
+            self.progress.cell_failed(cell, reason)
 
     def affordable(self, runners: Sequence[Runner], spent: float, again: float) -> None:
         """BadInput where the budget is too small for what is least.
@@ -544,12 +544,12 @@ def _request(options: Any) -> Request:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    show = Show()
+    progress = ProgressDisplay()
     try:
         options = parser().parse_args(arguments)
-        show = Show(options.quiet)
+        progress = ProgressDisplay(options.quiet)
         command = ["python", "-m", "benchmarks.speed", *(sys.argv[1:] if arguments is None else arguments)]
-        folder = execute(_request(options), show, options.out, command)
+        folder = execute(_request(options), progress, options.out, command)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -557,7 +557,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        show.note("stopped; what was measured is kept")
+        progress.message("stopped; what was measured is kept")
         return 130
     print(speed_report.told(folder))
     print(folder.path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from benchmarks.articles.experiments import EXPERIMENTS, Experiment
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import DATASETS, Dataset, dataset
 from benchmarks.records import store
 from benchmarks.runtime.environments import parse_frameworks
@@ -110,7 +110,7 @@ def fit(wanted: Network, recipe: Recipe, data: Dataset) -> Network:
         raise BadInput(f"{error}: the recipe of {wanted.name} is not for {data.name}") from None
 
 
-def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Dataset]]:
+def plan(request: Request, progress: ProgressDisplay) -> tuple[list[list[Job]], dict[str, Dataset]]:
     """The cells that run side by side, group by group, and the data that they need. Imports and makes nothing."""
     asked = parse_frameworks(request.frameworks)
     for key in request.pythons:
@@ -121,7 +121,7 @@ def plan(request: Request, show: Show) -> tuple[list[list[Job]], dict[str, Datas
     for name in names:
         network(name)  # a name that is none is said before any data is looked for
     recipes = {name: request.recipe(name) for name in names}
-    data = {name: dataset(name, show.note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
+    data = {name: dataset(name, progress.message) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
     groups = []
     for name, recipe in recipes.items():
         pictures = data[recipe.dataset]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.reporting.tables import table
@@ -54,9 +54,9 @@ class Pictures:
     classes: tuple[str, ...]
 
 
-def of_dataset(name: str, count: int | None, made: Checkpoint, show: Show) -> Pictures:
+def of_dataset(name: str, count: int | None, made: Checkpoint, progress: ProgressDisplay) -> Pictures:
     """The first test pictures of a data set; the pixels in the order on which the weights were trained."""
-    data = dataset(name, show.note)
+    data = dataset(name, progress.message)
     if count is not None and not 0 < count <= data.test.count:
         raise BadInput(f"--test-size {count}: {name} has {data.test.count} test pictures")
     images = np.load(data.test.images, mmap_mode="r")[:count]
@@ -233,16 +233,16 @@ def grid(pictures: Pictures, predicted: Array, path: Path, chosen: Sequence[int]
     sheet.save(path)
 
 
-def _draw(pictures: Pictures, predicted: Array, path: Path, count: int, wrong_only: bool, show: Show) -> None:
+def _draw(pictures: Pictures, predicted: Array, path: Path, count: int, wrong_only: bool, progress: ProgressDisplay) -> None:
     """The grid, or a line that says what it takes."""
     wrong = np.ones(len(predicted), bool) if pictures.labels is None else predicted != pictures.labels
     chosen = (np.flatnonzero(wrong) if wrong_only else np.arange(len(predicted)))[:count]
     if not len(chosen):
-        return show.note("no picture is wrong: no grid")
+        return progress.message("no picture is wrong: no grid")
     try:
         grid(pictures, predicted, path, chosen.tolist())
     except ImportError:
-        show.note(f"{path.name}: {NEEDS_PILLOW}")
+        progress.message(f"{path.name}: {NEEDS_PILLOW}")
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def parser() -> Parser:
 def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
-        return _predict(options, Show(options.quiet))
+        return _predict(options, ProgressDisplay(options.quiet))
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _predict(options: Any, show: Show) -> int:
+def _predict(options: Any, progress: ProgressDisplay) -> int:
     if options.grid < 1 or options.threads < 1 or not options.timeout > 0:
         raise BadInput("--grid, --threads and --timeout: more than 0")
     asked = parse_frameworks(options.fw)
@@ -296,7 +296,7 @@ def _predict(options: Any, show: Show) -> int:
         name = options.dataset or made.about.get("dataset")
         if name not in DATASETS:
             raise BadInput(f"--weights {options.weights}: trained on no data set of ours; give --dataset or --pictures")
-        pictures = of_dataset(name, options.test_size, made, show)
+        pictures = of_dataset(name, options.test_size, made, progress)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -304,7 +304,7 @@ def _predict(options: Any, show: Show) -> int:
     answers, failed = {}, False
     for one in asked:
         try:
-            place = environment(one, pythons, device=options.device, progress=show.note)
+            place = environment(one, pythons, device=options.device, progress=progress.message)
             limits = {"threads": options.threads, "device": options.device, "timeout": options.timeout}
             answers[one.label] = logits(made, pictures, place, one, **limits)
         except (Unavailable, WorkerFailed) as error:
@@ -322,7 +322,7 @@ def _predict(options: Any, show: Show) -> int:
         names = [_class(pictures, number) for number in range(answer.shape[1])]
         counts = confusion(pictures.labels, answer.argmax(1), answer.shape[1])
         pd.DataFrame(counts, names, names).to_csv(options.out / "confusion.csv", index_label="class")
-    _draw(pictures, answer.argmax(1), options.out / "grid.png", options.grid, options.wrong_only, show)
+    _draw(pictures, answer.argmax(1), options.out / "grid.png", options.grid, options.wrong_only, progress)
     print(options.out)
     return 1 if failed else 0 if same else 4
 

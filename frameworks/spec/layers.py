@@ -23,6 +23,8 @@ Padding: TypeAlias = "Pair | Sides"
 class SpecError(OnespecError, ValueError):
     """A spec that cannot be built, in one line: network, layer, the value and the expected one."""
 
+    exit_code = 2
+
 
 class TooSmallError(SpecError):
     """A window does not fit: the one error that a larger input resolves."""

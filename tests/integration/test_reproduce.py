@@ -33,7 +33,7 @@ from benchmarks.articles.reproduction import (
     summary,
     verdict,
 )
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.records.store import Folder, History
 from benchmarks.reporting.run_report import drawing, notes
@@ -427,7 +427,7 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
             net=(net,), frameworks="torch,mxnet", dataset="fashion-mnist-mini", epochs=3, batch_size=50, lr=0.001,
             optimizer=optimizer, train_size=120, test_size=70, threads=1,
         )  # fmt: skip
-        groups, data = plan(request, Show(quiet=True))
+        groups, data = plan(request, ProgressDisplay(quiet=True))
         jobs: list[Job] = [replace(one, **other) for one in groups[0]]
         found: dict[str, Any] = {}
         for one in jobs:
@@ -437,7 +437,7 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
         scratch = folder.path / "scratch"
         scratch.mkdir()
         made = [Cell(one, data[one.dataset], folder, scratch, History()) for one in jobs]
-        side_by_side(made, found, 600, Show(quiet=True))
+        side_by_side(made, found, 600, ProgressDisplay(quiet=True))
         histories = folder.histories()
         assert all(history.finished for history in histories.values()), histories
         return histories
@@ -502,7 +502,7 @@ def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, History]])
 def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
     """And come in another order; the short one is the last. Without, pictures are shuffled one by one."""
     groups, _ = plan(
-        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050), Show(quiet=True)
+        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050), ProgressDisplay(quiet=True)
     )
     job = groups[0][0]
     for stay in (True, False):

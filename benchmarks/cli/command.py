@@ -1,0 +1,138 @@
+"""How every command parses its options, reports errors and ends.
+
+The one place that turns an exception into one line on standard error and an exit code (`benchmarks.cli.exit_codes`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from benchmarks.cli.configuration import defaults
+from benchmarks.cli.exit_codes import ExitCode
+from frameworks.errors import OnespecError
+
+# Options of earlier versions, and the ones that replaced them.
+RENAMED = {"--batch": "--batch-size", "--seeds": "--seed", "--pictures": "--images"}
+
+_ARGUMENTS = "onespec.arguments"  # key of Context.meta
+_STOPPED = "onespec.stopped"
+
+
+class Option(click.Option):
+    """An option that help lists under a heading."""
+
+    def __init__(self, *arguments: Any, heading: str = "Options", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.heading = heading
+
+
+class OneLineErrors(click.Command):
+    """Reports each error as one line on standard error and ends with the error's exit code."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        context.meta[_ARGUMENTS] = list(arguments)
+        with _reported(context):
+            return super().parse_args(context, arguments)
+
+    def invoke(self, context: click.Context) -> Any:
+        with _reported(context):
+            code = super().invoke(context)
+        context.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+class Command(OneLineErrors):
+    """A command of `onespec`, which `python -m benchmarks.<name>` runs as well.
+
+    examples: command lines for the end of its help, without the program's name.
+    """
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples = examples
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            extra.setdefault("default_map", defaults(self))
+        except OnespecError as error:
+            click.echo(str(error), err=True)
+            raise click.exceptions.Exit(error.exit_code) from None
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options under their headings, `Options` last."""
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(context):
+            if record := parameter.get_help_record(context):
+                headings.setdefault(getattr(parameter, "heading", "Options"), []).append(record)
+        last = headings.pop("Options", [])
+        for heading, records in [*headings.items(), ("Options", last)]:
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{context.command_path} {example}\n")
+
+
+def command_line() -> list[str]:
+    """The running command as the user gave it, for a run's record."""
+    context = click.get_current_context()
+    return [*context.command_path.split(), *context.meta.get(_ARGUMENTS, ())]
+
+
+def when_stopped(message: str) -> None:
+    """Say what remains after Ctrl-C, in place of "stopped"."""
+    click.get_current_context().meta[_STOPPED] = message
+
+
+def announce(line: str, quiet: bool) -> None:
+    """Print what the command is about to do: a terminal shows it before the first slow import."""
+    if not quiet and sys.stderr.isatty():
+        click.echo(line, err=True)
+
+
+@contextlib.contextmanager
+def _reported(context: click.Context) -> Iterator[None]:
+    """End the command with one line and an exit code on every error that has a one-line explanation."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        click.echo(_one_line(error, context), err=True)
+        context.exit(ExitCode.BAD_INPUT)
+    except OnespecError as error:
+        click.echo(str(error), err=True)
+        context.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo(context.meta.get(_STOPPED, "stopped"), err=True)
+        context.exit(ExitCode.STOPPED)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        context.exit(ExitCode.OK)
+
+
+def _one_line(error: click.UsageError, context: click.Context) -> str:
+    where = (error.ctx or context).command_path
+    if isinstance(error, click.NoSuchOption):
+        if error.option_name in RENAMED:
+            return f"{error.option_name}: renamed; write {RENAMED[error.option_name]}"
+        near = f", did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+        return f"{error.option_name}: no such option{near}; {where} --help lists the options"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        name = error.param.opts[0] if isinstance(error.param, click.Option) else error.param.make_metavar(context)
+        if isinstance(error, click.MissingParameter):
+            return f"{name} is missing; {where} --help explains it"
+        return f"{name}: {' '.join(error.message.split())}"
+    return f"{' '.join(error.format_message().split()).rstrip('.')}; {where} --help lists what there is"

@@ -1,0 +1,91 @@
+"""`onespec`: the group of all commands. A command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections import defaultdict
+from typing import NamedTuple
+
+import click
+
+from benchmarks.cli.command import OneLineErrors
+
+
+class Entry(NamedTuple):
+    """A command as `onespec --help` lists it, without importing it."""
+
+    section: str
+    module: str  # in `benchmarks`; its attribute `command`
+    summary: str
+
+
+COMMANDS = {
+    "run": Entry("Measure", "run", "Train networks side by side in every framework."),
+    "speed": Entry("Measure", "speed", "Time training and inference, with confidence intervals."),
+    "compare": Entry("Measure", "compare", "Compare two saved runs, row by row."),
+    "reproduce": Entry("Measure", "reproduce", "Repeat published experiments and compare the figures."),
+    "verify": Entry("Verify", "verify", "Verify that the frameworks compute the same function."),
+    "summary": Entry("Inspect", "summary", "Show a network's layers, shapes, parameters and MACs."),
+    "report": Entry("Inspect", "report", "Write the tables of a saved run again."),
+    "networks": Entry("Inspect", "networks", "List the networks."),
+    "frameworks": Entry("Inspect", "frameworks", "List the frameworks and their versions."),
+    "datasets": Entry("Data and weights", "datasets", "List the data sets and where they were found."),
+    "data": Entry("Data and weights", "data", "Fetch and verify data sets."),
+    "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
+    "import-weights": Entry("Data and weights", "checkpoint", "Convert PyTorch or Keras weights to a checkpoint."),
+}
+
+START = """\
+Start here, 2,000 images and a minute once the frameworks are installed:
+
+  onespec run --net lenet --fw all --quick
+
+Then:
+
+  onespec summary --net lenet       what LeNet is made of
+  onespec verify --net lenet        do the frameworks compute the same?
+  onespec COMMAND --help            options, defaults and examples
+"""
+
+
+class Onespec(OneLineErrors, click.Group):
+    """The group. Its help shows first what to do first, then the commands by purpose."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"benchmarks.{COMMANDS[name].module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(context, formatter)
+        formatter.write("\n")
+        for line in START.splitlines():
+            formatter.write(f"  {line}\n" if line else "\n")
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for name, entry in COMMANDS.items():
+            sections[entry.section].append((name, entry.summary))
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records, col_spacing=max(2, 18 - max(len(name) for name, _ in records)))
+
+
+def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"onespec {importlib.metadata.version('onespec')}")
+        context.exit()
+
+
+@click.group(cls=Onespec, name="onespec", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def onespec() -> None:
+    """Build one network in several frameworks, verify that they compute the same, and measure them."""
