@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.cli.progress import Show
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import DATASETS, Dataset
 from benchmarks.datasets.registry import dataset as load_dataset
 from benchmarks.records.store import Folder
@@ -147,7 +147,7 @@ def run(
         pythons=pythons or {},
         adapters=tuple(adapters),
     )
-    return _table(runner.execute(request, Show(quiet), Path(out), command=("run(...)",)))
+    return _table(runner.execute(request, ProgressDisplay(quiet), Path(out), command=("run(...)",)))
 
 
 def verify(
@@ -196,7 +196,7 @@ def verify(
         adapters=tuple(adapters),
         out=None if out is None else Path(out),
     )
-    return verify_run.execute(request, Show(quiet).note)
+    return verify_run.execute(request, ProgressDisplay(quiet).message)
 
 
 def speed(
@@ -248,7 +248,7 @@ def speed(
         pythons=pythons or {},
         adapters=tuple(adapters),
     )
-    return _table(speed_run.execute(request, Show(quiet), Path(out)))
+    return _table(speed_run.execute(request, ProgressDisplay(quiet), Path(out)))
 
 
 def read_report(folder: str | Path) -> pd.DataFrame:
@@ -282,7 +282,7 @@ def predict(
     if images.dtype != np.uint8 or images.shape[1:] != expected:
         raise BadInput(f"images: uint8 N x {expected} are needed, not {images.dtype} {images.shape}")
     (requested,) = parse_frameworks(framework)
-    place = environment(requested, pythons or {}, device=device, progress=Show(quiet=True).note)
+    place = environment(requested, pythons or {}, device=device, progress=ProgressDisplay(quiet=True).message)
     unlabeled = prediction.Pictures(images, tuple(map(str, range(len(images)))), None, ())
     return prediction.logits(checkpoint, unlabeled, place, requested, threads=threads, device=device, timeout=timeout)
 

@@ -43,7 +43,10 @@ def __getattr__(name: str) -> Any:
 @options.nets
 @options.frameworks
 @options.option(
-    "--quick", is_flag=True, show_default=False, heading=options.WHAT,
+    "--quick",
+    is_flag=True,
+    show_default=False,
+    heading=options.WHAT,
     help="2 epochs on the 2,000 images that come with onespec.",
 )
 @options.dataset("Data set")
@@ -81,7 +84,7 @@ def command(
     All frameworks train on the same images in the same order, from the same initial weights, and take turns epoch by
     epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
     """
-    announce(f"Training {', '.join(nets)} in {frameworks.replace('all', 'all frameworks')}.", quiet)
+    announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
     from rich.console import Console
 
     from benchmarks.cli.progress import ProgressDisplay

@@ -1,10 +1,155 @@
-"""`python -m benchmarks.verify`: see `benchmarks.verification.verify_run`."""
+"""`onespec verify`: verify that the frameworks compute the same function, or report the first difference."""
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from benchmarks.verification.verify_run import main
+import click
+
+from benchmarks.cli import options
+from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.runtime.errors import BadInput
+
+
+@options.command(
+    "verify",
+    examples=(
+        "--net lenet --fw all",
+        "--net all --out results/certificate",
+        "--net all --out results/certificate --resume",
+        "--net lenet --fw jax --adapter examples/jax_adapter.py:Jax",
+        "--net lenet_bn --semantics native",
+    ),
+)
+@options.nets
+@options.frameworks
+@options.option(
+    "--precision",
+    type=click.Choice(("float64", "float32", "both")),
+    default="both",
+    heading=options.WHAT,
+    help="float64 finds faults; float32 compares the frameworks with one another.",
+)
+@options.option(
+    "--semantics",
+    type=click.Choice(("aligned", "native")),
+    default="aligned",
+    heading=options.WHAT,
+    help="aligned: one definition for all. native: the default of each framework, and what it changes.",
+)
+@options.option(
+    "--size",
+    type=click.Choice(("small", "full")),
+    default="small",
+    heading=options.WHAT,
+    help="Input: the smallest that every layer accepts, or that of the paper.",
+)
+@options.option("--batch-size", type=int, default=4, metavar="N", heading=options.WHAT, help="Images per step.")
+@options.option(
+    "--steps",
+    type=int,
+    metavar="N",
+    show_default="50; 10 for large networks",
+    heading=options.WHAT,
+    help="Length of the sequence of training losses.",
+)
+@options.option(
+    "--seed",
+    "seeds",
+    type=options.Numbers(ranges=True),
+    default="0",
+    metavar="N,...",
+    heading=options.WHAT,
+    help="Seeds of weights and images, such as 0,1,2 or 0-4; each seed is a verification.",
+)
+@options.option("--threads", type=int, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker.")
+@options.pythons
+@options.adapters
+@options.option(
+    "--out",
+    type=options.FOLDER,
+    metavar="FOLDER",
+    heading=options.RESULTS,
+    help="Write certificate.json and certificate.md to this folder.",
+)
+@options.option(
+    "--resume",
+    is_flag=True,
+    show_default=False,
+    heading=options.RESULTS,
+    help="Keep the networks that the certificate in --out already covers.",
+)
+@options.option(
+    "--read",
+    type=options.FOLDER,
+    metavar="FOLDER",
+    heading=options.RESULTS,
+    help="Verify nothing; write the pages of the certificate in this folder again.",
+)
+@options.option(
+    "--readme",
+    type=options.FILE,
+    metavar="FILE",
+    heading=options.RESULTS,
+    help="Page whose table of certificates becomes this one.",
+)
+@options.as_json
+@options.quiet
+def command(
+    nets: tuple[str, ...],
+    seeds: tuple[int, ...],
+    adapters: tuple[str, ...],
+    out: Path | None,
+    read: Path | None,
+    readme: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> ExitCode:
+    """Verify that the frameworks compute the same function, or report the first difference.
+
+    Every framework builds the network with the same weights and is compared with a NumPy reference in float64: the
+    output of every layer, the loss, every gradient, the steps of every optimizer, the running statistics of batch
+    normalization, dropout, and a sequence of training losses. A difference is reported with its layer, its tensor,
+    its step and, if known, the likely cause.
+    """
+    if len(seeds) > 1 and out:
+        raise BadInput("--out holds one certificate; give one --seed")
+    if not read:
+        announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
+    from benchmarks.reporting.certificate_pages import summary
+    from benchmarks.reporting.markers import put
+    from benchmarks.verification import certificates
+    from benchmarks.verification.verify_run import VerifyRequest, execute, rewrite_pages
+
+    if read:
+        table = rewrite_pages(read, readme)
+        click.echo(certificates.text(certificates.read(read)) if as_json else table)
+        return ExitCode.OK
+    when_stopped("stopped; with --out, verified networks are saved: continue with --resume")
+    requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
+    verifications = [execute(request, lambda line: _progress(line, quiet), command_line()) for request in requests]
+    whole = [verification.certificate for verification in verifications]
+    if as_json:
+        click.echo(certificates.text(whole[0]) if len(whole) == 1 else json.dumps(whole, indent=1))
+    else:
+        for verification in verifications:
+            click.echo(str(verification))
+    if readme:
+        put(readme, "certificates", summary(whole[-1]))
+    named = given["frameworks"] != "all" or adapters
+    failed = any(each.differences or not each.findings or (each.skipped and named) for each in verifications)
+    return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def _progress(line: str, quiet: bool) -> None:
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(prog_name="python -m benchmarks.verify")

@@ -134,5 +134,5 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
         name = error.param.opts[0] if isinstance(error.param, click.Option) else error.param.make_metavar(context)
         if isinstance(error, click.MissingParameter):
             return f"{name} is missing; {where} --help explains it"
-        return f"{name}: {' '.join(error.message.split())}"
+        return f"{name}: {' '.join(error.message.split()).rstrip('.')}"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; {where} --help lists what there is"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NoReturn
 
 import click
 
 from benchmarks.cli.command import Command, Option
+from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-Decorator = Callable[[Function], Function]
 
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
 
@@ -30,6 +28,10 @@ def command(name: str, *, examples: tuple[str, ...] = (), **settings: Any) -> Ca
 
 
 # --- types ------------------------------------------------------------------------------------------------------------
+
+
+def _refuse(parameter: click.Parameter | None, value: Any, expected: str) -> NoReturn:
+    raise BadInput(f"{parameter.opts[0] if parameter else ''} {value}: {expected}")
 
 
 class Names(click.ParamType):
@@ -55,15 +57,15 @@ class Numbers(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(dict.fromkeys(number for item in items for number in self._numbers(str(item).strip())))
+        return tuple(dict.fromkeys(number for item in items for number in self._numbers(str(item).strip(), parameter)))
 
-    def _numbers(self, item: str) -> range:
+    def _numbers(self, item: str, parameter: click.Parameter | None) -> range:
         if item.isdecimal():
             return range(int(item), int(item) + 1)
         ends = re.fullmatch(r"(\d+)-(\d+)", item) if self.ranges else None
         if not ends or int(ends[1]) > int(ends[2]):
             form = "such as 0,1,2 or 0-4" if self.ranges else "such as 1,32,256"
-            self.fail(f"{item!r} is not a whole number of 0 or more; write numbers separated by commas, {form}")
+            _refuse(parameter, item, f"not a whole number of 0 or more; write numbers separated by commas, {form}")
         return range(int(ends[1]), int(ends[2]) + 1)
 
 
@@ -71,12 +73,12 @@ class Duration(click.ParamType):
     """`60s`, `5m`, `1h`, or a number of seconds."""
 
     name = "duration"
-    UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+    UNITS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600}
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", str(value).strip())
         if not parts:
-            self.fail(f"{value!r} is not a duration; write 60s, 5m or 1h")
+            _refuse(parameter, value, "not a duration; write 60s, 5m or 1h")
         return float(parts[1]) * self.UNITS[parts[2]]
 
 
@@ -90,7 +92,7 @@ class Percentage(click.ParamType):
             return value
         parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value))
         if not parts or not 0 < float(parts[1]) < 100:
-            self.fail(f"{value!r} is not a percentage between 0 and 100; write it as 5%")
+            _refuse(parameter, value, "not a percentage between 0 and 100; write it as 5%")
         return float(parts[1]) / 100
 
 
@@ -102,7 +104,7 @@ class InputShape(click.ParamType):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
         sizes = value.split(",") if isinstance(value, str) else list(map(str, value))
         if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
-            self.fail(f"{value!r} is not channels, height, width; write it as 3,224,224")
+            _refuse(parameter, value, "not channels, height, width; write it as 3,224,224")
         return tuple(map(int, sizes))
 
 
@@ -116,7 +118,7 @@ class Interpreters(click.ParamType):
             return value
         name, equals, path = str(value).rpartition("=")
         if not (name and equals and path):
-            self.fail(f"{value!r} is not FRAMEWORK=/path/to/python")
+            _refuse(parameter, value, "write FRAMEWORK=/path/to/python")
         return name, path
 
 
@@ -130,57 +132,110 @@ FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path)
 
 nets = option(
-    "--net", "nets", type=Names(), default="lenet", metavar="NAME,...", heading=WHAT,
+    "--net",
+    "nets",
+    type=Names(),
+    default="lenet",
+    metavar="NAME,...",
+    heading=WHAT,
     help="Networks, `all`, or FILE.py:FUNCTION; `onespec networks` lists them.",
-)  # fmt: skip
+)
 frameworks = option(
-    "--fw", "frameworks", default="all", metavar="NAME,...", heading=WHAT,
+    "--fw",
+    "frameworks",
+    default="all",
+    metavar="NAME,...",
+    heading=WHAT,
     help=f"Frameworks: {', '.join(FRAMEWORKS)}; torch==2.12.1 is a version, torch:compile a mode.",
-)  # fmt: skip
+)
 seeds = option(
-    "--seed", "seeds", type=Numbers(ranges=True), default="0", metavar="N,...", heading=HOW,
+    "--seed",
+    "seeds",
+    type=Numbers(ranges=True),
+    default="0",
+    metavar="N,...",
+    heading=HOW,
     help="Seeds of weights, order and dropout, such as 0,1,2 or 0-4; each seed is a run.",
-)  # fmt: skip
+)
 batch_size = option("--batch-size", type=int, metavar="N", heading=HOW, help="Images per step.")
 lr = option("--lr", type=float, metavar="LR", heading=HOW, help="Initial learning rate.")
 device = option(
-    "--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", heading=WHERE,
+    "--device",
+    type=click.Choice(("auto", "cpu", "cuda")),
+    default="auto",
+    heading=WHERE,
     help="auto: cuda if there is an NVIDIA GPU.",
-)  # fmt: skip
+)
 threads = option(
     "--threads", type=int, metavar="N", show_default="all cores", heading=WHERE, help="Threads of each worker."
 )
 pythons = option(
-    "--python", "pythons", type=Interpreters(), multiple=True, metavar="FW=PATH", callback=_as_mapping, heading=WHERE,
+    "--python",
+    "pythons",
+    type=Interpreters(),
+    multiple=True,
+    metavar="FW=PATH",
+    callback=_as_mapping,
+    heading=WHERE,
     help="Interpreter that has the framework; may be repeated.",
-)  # fmt: skip
+)
 adapters = option(
-    "--adapter", "adapters", multiple=True, metavar="FILE.py:CLASS", heading=WHERE,
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="FILE.py:CLASS",
+    heading=WHERE,
     help="Adapter of another framework, in a file; may be repeated (docs/adapters.md).",
-)  # fmt: skip
+)
 timeout = option(
-    "--timeout", type=float, default=600.0, metavar="SECONDS", heading=WHERE,
+    "--timeout",
+    type=float,
+    default=600.0,
+    metavar="SECONDS",
+    heading=WHERE,
     help="Seconds to wait for a worker before it counts as failed.",
-)  # fmt: skip
+)
 out = option(
-    "--out", type=FOLDER, default=Path("results"), metavar="FOLDER", heading=RESULTS,
+    "--out",
+    type=FOLDER,
+    default=Path("results"),
+    metavar="FOLDER",
+    heading=RESULTS,
     help="Folder in which the run's folder is created.",
-)  # fmt: skip
+)
 save = option(
-    "--save", is_flag=True, show_default=False, heading=RESULTS,
+    "--save",
+    is_flag=True,
+    show_default=False,
+    heading=RESULTS,
     help="Save the trained weights, for `onespec predict`.",
-)  # fmt: skip
+)
 resume = option("--resume", type=FOLDER, metavar="FOLDER", heading=RESULTS, help="Continue a run that was stopped.")
 as_json = option(
-    "--json", "as_json", is_flag=True, show_default=False, heading=RESULTS,
+    "--json",
+    "as_json",
+    is_flag=True,
+    show_default=False,
+    heading=RESULTS,
     help="Print the result as JSON on standard output.",
-)  # fmt: skip
+)
 quiet = option(
-    "-q", "--quiet", is_flag=True, show_default=False, heading=RESULTS,
+    "-q",
+    "--quiet",
+    is_flag=True,
+    show_default=False,
+    heading=RESULTS,
     help="Print the result only, without progress.",
-)  # fmt: skip
+)
 
 
 def dataset(help_text: str, **settings: Any) -> Any:
     """The option `--dataset`."""
-    return option("--dataset", metavar="NAME", heading=HOW, help=f"{help_text}; `onespec datasets` lists them.", **settings)
+    return option(
+        "--dataset", metavar="NAME", heading=HOW, help=f"{help_text}; `onespec datasets` lists them.", **settings
+    )
+
+
+def in_words(frameworks: str) -> str:
+    """The value of `--fw` in a sentence."""
+    return "all frameworks" if frameworks == "all" else frameworks.replace(",", ", ")

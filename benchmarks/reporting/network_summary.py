@@ -6,20 +6,15 @@ is counted here. No framework is imported. Exit status 2: bad input.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.articles import claims
 from benchmarks.reporting.layer_text import padding_text
 from benchmarks.reporting.tables import Row, markdown, table
-from benchmarks.runtime.errors import BadInput, Parser
+from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
-from frameworks.networks import NETWORKS
 from frameworks.spec import Auxiliary, AvgPool, Conv, Layer, MaxPool, Network, Node, Pair, Residual, Shape, pair, times
 
 _COUNTS = ("parameters", "running", "multiply-adds")
@@ -118,75 +113,21 @@ def _counts(*counts: int) -> Row:
     return tuple(f"{count:,}" if count else "" for count in counts)
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- for the command --------------------------------------------------------------------------------------------------
 
 
-def _input(text: str) -> Shape:
-    sizes = text.split(",")
-    if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is not channels, height, width; write it as 3,224,224")
-    return tuple(map(int, sizes))
+def load(name: str, classes: int | None, input_shape: Shape | None) -> Network:
+    """A network by name or file, with another number of classes or another input. Raises BadInput."""
+    net = network(name, classes=classes, input=input_shape)
+    if classes is not None and net.classes != classes:
+        raise BadInput(f"--classes {classes}: {name} has no argument classes; its output is {times(net.output)}")
+    return net
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="python -m benchmarks.summary", description=str(__doc__).partition("\n\n")[2])
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--net", metavar="NAME", help="a network, all, or a function of your own: file.py:function")
-    what.add_argument("--audit", action="store_true", help="what the articles say beside what is counted here")
-    parser.add_argument("--format", choices=("table", "markdown", "json"), help="table, unless --out says another")
-    parser.add_argument("--input", metavar="C,H,W", type=_input, help="another input than the paper's")
-    parser.add_argument("--classes", metavar="N", type=int, help="another number of classes than the paper's")
-    parser.add_argument("--draw", metavar="FILE", type=Path, help="draw the network into an SVG file instead")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write there instead; .md and .json say the format")
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        options = _parser().parse_args(arguments)
-        print(_draw(options) if options.draw else _tell(options), flush=True)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
-
-
-def _tell(options: argparse.Namespace) -> str:
-    suffix = options.out.suffix if options.out else ""
-    form = options.format or {".md": "markdown", ".json": "json"}.get(suffix, "table")
-    if options.audit:
-        text = claims.report(form)
-    elif options.net == "all":
-        text = report_all([_made(name, options) for name in NETWORKS], form)
-    else:
-        text = report(_made(options.net, options), form)
-    return _written("--out", options.out, text) if options.out else text
-
-
-def _draw(options: argparse.Namespace) -> str:
-    if options.audit or options.net == "all":
-        raise BadInput(f"--draw {options.draw}: a picture is of one network; name it with --net")
-    from benchmarks.reporting.network_diagrams import svg  # imports Jinja2, which the tables do without
-
-    return _written("--draw", options.draw, svg(_made(options.net, options)))
-
-
-def _made(name: str, options: argparse.Namespace) -> Network:
-    made = network(name, classes=options.classes, input=options.input)
-    if options.classes is not None and made.classes != options.classes:
-        raise BadInput(f"--classes {options.classes}: {name} has no argument classes; it gives {times(made.output)}")
-    return made
-
-
-def _written(option: str, path: Path, text: str) -> str:
+def write_text(option: str, path: Path, text: str) -> str:
+    """Write a file that the user named with `option`; the line to print is returned. Raises BadInput."""
     try:
         path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{option} {path}: {error.strerror}; name a file that can be written") from None
     return f"{path}: {path.stat().st_size:,} bytes"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -196,7 +196,7 @@ class Speed:
         data: Mapping[str, Dataset],
         progress: ProgressDisplay,
     ) -> None:
-        self.request, self.folder, self.found, self.data, self.progress = request, folder, found, data, show
+        self.request, self.folder, self.found, self.data, self.progress = request, folder, found, data, progress
         self.launches = 0  # of the whole run
         self.units: dict[str, int] = {}  # of a slice, as the first launch found them
         self.over: set[str] = set()
@@ -206,7 +206,9 @@ class Speed:
     def all(self, groups: Sequence[Sequence[Timed]]) -> None:
         with tempfile.TemporaryDirectory(prefix="onespec-") as place:
             for number, group in enumerate(groups, 1):
-                self.progress.message(f"{number} of {len(groups)}: {group[0].cell.replace(group[0].job.framework + '.', '')}")
+                self.progress.message(
+                    f"{number} of {len(groups)}: {group[0].cell.replace(group[0].job.framework + '.', '')}"
+                )
                 self.compare(group, Path(place) / str(number), first=number == 1)
 
     def compare(self, group: Sequence[Timed], scratch: Path, first: bool) -> None:

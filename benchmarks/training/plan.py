@@ -121,7 +121,9 @@ def plan(request: Request, progress: ProgressDisplay) -> tuple[list[list[Job]], 
     for name in names:
         network(name)  # a name that is none is said before any data is looked for
     recipes = {name: request.recipe(name) for name in names}
-    data = {name: dataset(name, progress.message) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
+    data = {
+        name: dataset(name, progress.message) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())
+    }
     groups = []
     for name, recipe in recipes.items():
         pictures = data[recipe.dataset]

@@ -233,7 +233,9 @@ def grid(pictures: Pictures, predicted: Array, path: Path, chosen: Sequence[int]
     sheet.save(path)
 
 
-def _draw(pictures: Pictures, predicted: Array, path: Path, count: int, wrong_only: bool, progress: ProgressDisplay) -> None:
+def _draw(
+    pictures: Pictures, predicted: Array, path: Path, count: int, wrong_only: bool, progress: ProgressDisplay
+) -> None:
     """The grid, or a line that says what it takes."""
     wrong = np.ones(len(predicted), bool) if pictures.labels is None else predicted != pictures.labels
     chosen = (np.flatnonzero(wrong) if wrong_only else np.arange(len(predicted)))[:count]

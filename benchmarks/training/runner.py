@@ -50,7 +50,9 @@ def environments(request: Request, device: str, progress: ProgressDisplay) -> di
     return found
 
 
-def side_by_side(cells: Sequence[Cell], found: Mapping[str, Environment | str], timeout: float, progress: ProgressDisplay) -> None:
+def side_by_side(
+    cells: Sequence[Cell], found: Mapping[str, Environment | str], timeout: float, progress: ProgressDisplay
+) -> None:
     """Open the cells, let them take turns epoch by epoch, finish them. A cell that fails does not stop the others."""
     launch = time.time_ns()
     for cell in cells:
@@ -84,7 +86,11 @@ def _recorded(cell: Cell, progress: ProgressDisplay) -> Iterator[None]:
 
 
 def execute(
-    request: Request, progress: ProgressDisplay, out: Path, resume: Path | None = None, command: Sequence[str] = ("run(...)",)
+    request: Request,
+    progress: ProgressDisplay,
+    out: Path,
+    resume: Path | None = None,
+    command: Sequence[str] = ("run(...)",),
 ) -> Folder:
     """Run all that is asked for and write the report; also when stopped half-way."""
     register(request.adapters)

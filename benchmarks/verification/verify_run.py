@@ -5,15 +5,12 @@
 Every framework builds the network with the same weights and is compared with a NumPy reference in float64: its arrays,
 the output of every layer in evaluation and in training, the loss, every gradient, the steps of every optimizer, the
 running statistics of batch normalization, dropout, and a sequence of training losses.
-Exit status: 0 every verdict is ok or explained; 1 a verdict differs, or a framework given by name is not available;
-2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +21,8 @@ from typing import Any
 from benchmarks.reporting.certificate_pages import HEAD, brief, difference, page, row, summary
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.tables import table
-from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser, WorkerFailed
+from benchmarks.runtime.environments import environment, parse_frameworks
+from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.worker_client import Session
@@ -259,75 +256,3 @@ def ledger(examinees: Sequence[Examinee]) -> str:
         if line.native != line.aligned
     ]
     return table(("framework", "setting", "aligned", "native"), rows)
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def parser() -> Parser:
-    made = Parser(prog="python -m benchmarks.verify", description="Prove that the frameworks compute the same thing.")
-    made.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
-    made.add_argument("--fw", default="all", metavar="NAME,...", help="frameworks [all]")
-    made.add_argument("--precision", choices=PRECISION_CHOICES, default="both", help="[both]")
-    made.add_argument("--size", choices=SIZES, default="small", help="of the input [small]")
-    made.add_argument("--batch-size", type=int, default=BATCH, metavar="N", help=f"images per step [{BATCH}]")
-    made.add_argument("--steps", type=int, metavar="N", help="of the curve of losses [50; of a large network 10]")
-    told = "`aligned`: one definition for all; `native`: each framework's own defaults, and what they change [aligned]"
-    made.add_argument("--semantics", choices=SEMANTICS, default="aligned", help=told)
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and pictures [0]")
-    made.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker [1]")
-    made.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
-    own = "a framework of your own, by its class; see docs/adapters.md"
-    made.add_argument("--adapter", action="append", default=[], metavar="FILE.py:CLASS", help=own)
-    read = "nothing is verified: write the pages of the certificate in this folder again"
-    made.add_argument("--read", type=Path, metavar="FOLDER", help=read)
-    readme = "a page whose table of certificates is to be this one"
-    made.add_argument("--readme", type=Path, metavar="FILE", help=readme)
-    made.add_argument("--out", type=Path, metavar="FOLDER", help="write certificate.md and certificate.json there")
-    resume = "keep the networks that the certificate in --out proves already, for this very code"
-    made.add_argument("--resume", action="store_true", help=resume)
-    return made
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        options = parser().parse_args(arguments)
-        if options.read:
-            print(rewrite_pages(options.read, options.readme))
-            return 0
-        request = VerifyRequest(
-            net=tuple(options.net.split(",")),
-            frameworks=options.fw,
-            precision=options.precision,
-            size=options.size,
-            batch_size=options.batch_size,
-            steps=options.steps,
-            semantics=options.semantics,
-            seed=options.seed,
-            threads=options.threads,
-            pythons=parse_pythons(options.python),
-            adapters=tuple(options.adapter),
-            out=options.out,
-            resume=options.resume,
-        )
-        verification = execute(request, _progress, ["python", "-m", "benchmarks.verify", *(arguments or sys.argv[1:])])
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    print(verification)
-    if options.readme:
-        put(options.readme, "certificates", summary(verification.certificate))
-    named = options.fw != "all" or options.adapter
-    incomplete = verification.skipped and named
-    return 1 if verification.differences or incomplete or not verification.findings else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -502,7 +502,8 @@ def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, History]])
 def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
     """And come in another order; the short one is the last. Without, pictures are shuffled one by one."""
     groups, _ = plan(
-        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050), ProgressDisplay(quiet=True)
+        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050),
+        ProgressDisplay(quiet=True),
     )
     job = groups[0][0]
     for stay in (True, False):

@@ -18,11 +18,13 @@ import pytest
 
 from benchmarks.records.store import Folder, commit, short
 from benchmarks.reporting.run_report import COLUMNS
+from benchmarks.run import command, run
 from benchmarks.runtime import affinity
-from benchmarks.training.runner import main, run
+from tests.command_line import exit_code_of
 from tests.conftest import Bench, heed_interrupts
 
 ROOT = Path(__file__).parents[2]
+main = exit_code_of(command)
 COMMAND = [sys.executable, "-m", "benchmarks.run"]
 SMALL = ["--quick", "--train-size", "500", "--test-size", "200", "--threads", "1"]
 

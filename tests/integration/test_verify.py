@@ -28,10 +28,13 @@ from benchmarks.verification.cases import (
 )
 from benchmarks.verification.comparison import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
 from benchmarks.verification.trials import Examinee, Finding, certify
-from benchmarks.verification.verify_run import main
+from benchmarks.verify import command
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
+from tests.command_line import exit_code_of
 from tests.conftest import THREADS, Bench, known_truth
+
+main = exit_code_of(command)
 
 DEPARTURE = "unbiased_running_variance"
 NETS = ["lenet", "lenet_bn", "mlp", "cnn"]

@@ -16,11 +16,13 @@ from benchmarks.articles import claims, spec_queries
 from benchmarks.articles.spec_queries import Value, evaluate
 from benchmarks.reporting.layer_text import padding_text
 from benchmarks.reporting.network_diagrams import svg, text_width
-from benchmarks.reporting.network_summary import main
+from benchmarks.summary import command
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Network, Padding
+from tests.command_line import exit_code_of
 
 ROOT = Path(__file__).parents[2]
+main = exit_code_of(command)
 
 TINY = """
 from frameworks.spec import BatchNorm, Concat, Conv, Dense, Flatten, GlobalAvgPool, MaxPool, Network, ReLU, Residual
@@ -64,7 +66,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     net = NETWORKS[name]()
-    found = json.loads(told(capsys, "--net", name, "--format", "json"))
+    found = json.loads(told(capsys, "--net", name, "--json"))
     assert list(found) == ["net", "input", "params", "buffers", "macs", "layers"]
     assert (found["net"], found["input"]) == (name, list(net.input))
     totals = (found["params"], found["buffers"], found["macs"])
@@ -124,7 +126,7 @@ def test_markdown_rows_have_as_many_cells_as_the_head(name: str, capsys: pytest.
 
 
 def test_another_input_and_another_number_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--net", "resnet18", "--input", "1,64,48", "--classes", "7", "--format", "json")
+    arguments = ("--net", "resnet18", "--input", "1,64,48", "--classes", "7", "--json")
     found = json.loads(told(capsys, *arguments))
     assert (found["input"], found["layers"][-1]["out_shape"]) == ([1, 64, 48], [7])
     assert found["layers"][0]["out_shape"] == [64, 32, 24]
@@ -133,7 +135,7 @@ def test_another_input_and_another_number_of_classes(capsys: pytest.CaptureFixtu
 def test_all_networks_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys, "--net", "all").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(NETWORKS)
-    found = json.loads(told(capsys, "--net", "all", "--format", "json"))
+    found = json.loads(told(capsys, "--net", "all", "--json"))
     assert [one["net"] for one in found] == list(NETWORKS)
 
 
@@ -156,12 +158,10 @@ def test_a_padding_in_a_word(padding: Padding, word: str) -> None:
 
 
 def test_a_users_network(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(told(capsys, "--net", tiny, "--format", "json"))
+    found = json.loads(told(capsys, "--net", tiny, "--json"))
     assert (found["net"], found["params"], found["buffers"]) == ("tiny", 32 + 224 + 19 * 19 * 9 + 38 + 200, 38)
-    assert json.loads(told(capsys, "--net", tiny, "--classes", "3", "--format", "json"))["layers"][-1]["out_shape"] == [
-        3
-    ]
-    assert json.loads(told(capsys, "--net", "my_net.py:wide", "--format", "json"))["input"] == [3, 64, 64]
+    assert json.loads(told(capsys, "--net", tiny, "--classes", "3", "--json"))["layers"][-1]["out_shape"] == [3]
+    assert json.loads(told(capsys, "--net", "my_net.py:wide", "--json"))["input"] == [3, 64, 64]
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -174,16 +174,16 @@ def test_a_users_network(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
         ("--net xylophone", "--net xylophone: no such network. There are lenet, "),
         ("--net vgg16 --input 3,16,16", "vgg16.pool5: 0x0 output for input 3x16x16; the smallest input is 3x32x32"),
         ("--net vgg16 --input 3,0,16", "vgg16: the input is 3x0x16; every size is at least 1"),
-        ("--net vgg16 --input 3,16", "--input: '3,16' is not channels, height, width; write it as 3,224,224"),
-        ("--net vgg16 --input 3,a,16", "--input: '3,a,16' is not channels, height, width"),
+        ("--net vgg16 --input 3,16", "--input 3,16: not channels, height, width; write it as 3,224,224"),
+        ("--net vgg16 --input 3,a,16", "--input 3,a,16: not channels, height, width"),
         ("--net lenet --classes 0", "lenet.output: units is 0; it is at least 1"),
-        ("--net lenet --classes ten", "--classes: invalid int value: 'ten'"),
-        ("--net lenet --format xml", "--format: invalid choice: 'xml'"),
-        ("--net lenet --colour red", "unrecognized arguments: --colour red"),
-        ("", "one of the arguments --net --audit is required"),
-        ("--audit --net lenet", "not allowed with argument"),
-        ("--net all --draw x.svg", "--draw x.svg: a picture is of one network; name it with --net"),
-        ("--audit --draw x.svg", "--draw x.svg: a picture is of one network; name it with --net"),
+        ("--net lenet --classes ten", "--classes: 'ten' is not a valid integer"),
+        ("--net lenet --format xml", "--format: 'xml' is not one of 'table', 'markdown'"),
+        ("--net lenet --colour red", "--colour: no such option"),
+        ("", "--net NAME or --audit: give one of the two"),
+        ("--audit --net lenet", "--net NAME or --audit: give one of the two"),
+        ("--net all --draw x.svg", "--draw x.svg: a drawing shows one network; name it with --net"),
+        ("--audit --draw x.svg", "--draw x.svg: a drawing shows one network; name it with --net"),
         ("--net lenet --draw no/x.svg", "--draw no/x.svg: No such file or directory; name a file that can be written"),
         ("--net lenet --out no/x.md", "--out no/x.md: No such file or directory; name a file that can be written"),
         ("--net other.py:tiny", "--net other.py:tiny: no file other.py"),
@@ -193,7 +193,7 @@ def test_a_users_network(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
         ("--net my_net.py:number", "number() returns a int, not a frameworks.spec.Network"),
         ("--net my_net.py:breaks", "breaks() raises KeyError: 'no\\nluck'"),
         ("--net my_net.py:wrong", "wrong.C1: 1x8x8 gives 6x4x4, the paper says 6x8x8"),
-        ("--net my_net.py:wide --classes 5", "--classes 5: my_net.py:wide has no argument classes; it gives 10"),
+        ("--net my_net.py:wide --classes 5", "--classes 5: my_net.py:wide has no argument classes; its output is 10"),
         ("--net broken.py:tiny", "it does not import: ModuleNotFoundError: No module named 'no_such_module'"),
         ("--net syntax.py:tiny", "it does not import: SyntaxError: "),
     ],
@@ -222,7 +222,12 @@ def test_the_command_itself() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, benchmarks.summary as s; s.main(['--net', 'lenet']); print(*sys.modules, file=sys.stderr)"
+    code = """
+import sys
+from benchmarks.summary import command
+command(['--net', 'lenet'], standalone_mode=False)
+print(*sys.modules, file=sys.stderr)
+"""
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stderr
     heavy = {"numpy", "pandas", "scipy", "rich", "torch", "mxnet", "tensorflow", "keras", "jax"}
     assert not heavy & {name.partition(".")[0] for name in loaded.split()}
@@ -380,4 +385,4 @@ def test_the_audit_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) ->
     text = told(capsys, "--audit")
     agree = sum(claim.agrees for claim in CLAIMS)
     assert f"{len(CLAIMS)} figures: {agree} agree with the specs; {len(CLAIMS) - agree} do not" in text
-    assert len(json.loads(told(capsys, "--audit", "--format", "json"))) == len(CLAIMS)
+    assert len(json.loads(told(capsys, "--audit", "--json"))) == len(CLAIMS)
