@@ -1,0 +1,32 @@
+"""The documents: links lead somewhere, and every column of a table is explained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import api
+from benchmarks.reporting import run_report, speed_report
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_to_files(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("column", sorted({*run_report.COLUMNS, *speed_report.COLUMNS}))
+def test_every_column_of_a_report_is_documented(column: str) -> None:
+    documented = (ROOT / "docs" / "reference" / "records.md").read_text(encoding="utf-8")
+    assert f"`{re.sub('_(low|high)$', '', column)}`" in documented
+
+
+def test_every_public_name_is_documented() -> None:
+    documented = (ROOT / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in api.__all__ if not re.search(rf"\b{name}\b", documented)] == []
