@@ -34,6 +34,7 @@ from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
 from benchmarks.runtime.networks import network as load_network
 from benchmarks.timing import speed_run
+from benchmarks.timing.speed_request import WORKLOADS, SpeedRequest
 from benchmarks.training import plan, prediction, runner
 from benchmarks.training.checkpoints import Checkpoint
 from benchmarks.training.checkpoints import load as load_weights
@@ -203,7 +204,7 @@ def speed(
     net: Names = "lenet",
     frameworks: Names = "all",
     *,
-    what: Names = speed_run.WHAT,
+    what: Names = WORKLOADS,
     batch_size: Numbers = (),
     threads: Numbers = (),
     precision: Names = "float32",
@@ -232,8 +233,8 @@ def speed(
     A framework whose losses differ from the reference, or whose timing is implausible, has the status `refused`.
     Raises BadInput for an argument that cannot be used or a budget that is too small, DataError as `run` does.
     """
-    defaults = speed_run.Request()
-    request = speed_run.Request(
+    defaults = SpeedRequest()
+    request = SpeedRequest(
         net=_names(net),
         frameworks=",".join(_names(frameworks)),
         what=_names(what),
@@ -248,7 +249,8 @@ def speed(
         pythons=pythons or {},
         adapters=tuple(adapters),
     )
-    return _table(speed_run.execute(request, ProgressDisplay(quiet), Path(out)))
+    folder = speed_run.execute(request, ProgressDisplay(quiet), Path(out), write_report=speed_report.write)
+    return _table(folder)
 
 
 def read_report(folder: str | Path) -> pd.DataFrame:

@@ -34,7 +34,8 @@ from benchmarks.reporting import speed_report
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.timing import speed_run
-from benchmarks.timing.samples import paired
+from benchmarks.timing.rounds import paired
+from benchmarks.timing.speed_request import SpeedRequest
 from benchmarks.timing.statistics import Launches, location, noise_floor, verdict
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
 
@@ -80,9 +81,9 @@ def _load(seed: int) -> None:
         time.sleep(chance.uniform(0, 2))
 
 
-def finding(request: speed_run.Request, out: Path) -> dict[str, object]:
+def finding(request: SpeedRequest, out: Path) -> dict[str, object]:
     """One run: the ratio of the last framework or, for one alone, of its twin; and the report's verdict on it."""
-    folder = speed_run.execute(request, ProgressDisplay(quiet=True), out)
+    folder = speed_run.execute(request, ProgressDisplay(quiet=True), out, write_report=speed_report.write)
     group = speed_report.comparisons(folder)[0]
     alone = len(group.jobs) == 1
     last = group.twin if alone and group.twin else group.jobs[-1]
@@ -161,7 +162,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--kind", choices=KINDS, help="only these runs [both kinds, in turn]")
     parser.add_argument("--budget", default="60s")
-    parser.add_argument("--threads", type=int, default=speed_run.Request().threads[0])
+    parser.add_argument("--threads", type=int, default=SpeedRequest().threads[0])
     parser.add_argument("--dataset", default="fashion-mnist-mini")
     parser.add_argument("--python", action="append", default=[], metavar="FW=PATH")
     parser.add_argument("--kept", type=Path, default=Path("results/aa.csv"), metavar="FILE", help="[results/aa.csv]")
@@ -182,7 +183,7 @@ def main() -> int:
             if (number, kind) in done:
                 continue
             frameworks = KINDS[kind]
-            request = speed_run.Request(
+            request = SpeedRequest(
                 frameworks=frameworks,
                 what=("train",),
                 dataset=options.dataset,

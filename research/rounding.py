@@ -23,7 +23,7 @@ from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.worker_client import Session
 from benchmarks.timing import sanity_checks
-from benchmarks.timing.sanity_checks import Check
+from benchmarks.timing.sanity_checks import ReferenceCheck
 from frameworks.arrays import Array, initial
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
@@ -38,17 +38,23 @@ BATCHES = (32, 128)
 DRAWS = ((sanity_checks.DRAWS, sanity_checks.ROUNDINGS), (3, 64), (1, 1))
 
 
-def checks(training: Training, batch: int, rate: float, seed: int) -> tuple[list[Check], Array, Array]:
+def checks(training: Training, batch: int, rate: float, seed: int) -> tuple[list[ReferenceCheck], Array, Array]:
     """The check under each kind of draw, and the pictures and labels that it takes: noise."""
     stream = np.random.default_rng(seed)
     images = stream.integers(0, 256, (2 * batch, *NETWORK.input), dtype=np.uint8)
     labels = stream.integers(0, NETWORK.classes, len(images))
 
     given = (NETWORK, training, "train", initial(NETWORK, seed), images, labels, batch, rate)
-    return [Check.of(*given, draws=draws, roundings=roundings) for draws, roundings in DRAWS], images, labels
+    return (
+        [ReferenceCheck.compute(*given, draws=draws, roundings=roundings) for draws, roundings in DRAWS],
+        images,
+        labels,
+    )
 
 
-def losses(session: Session, training: Training, check: Check, images: Array, labels: Array, seed: int) -> Array:
+def losses(
+    session: Session, training: Training, check: ReferenceCheck, images: Array, labels: Array, seed: int
+) -> Array:
     """Of the check's steps, in a framework's worker."""
     with tempfile.TemporaryDirectory(prefix="onespec-rounding-") as place:
         files = {name: Path(place) / f"{name}.npy" for name in ("images", "labels", "order")}
@@ -61,11 +67,11 @@ def losses(session: Session, training: Training, check: Check, images: Array, la
         given = {name: str(files[name]) for name in ("images", "labels")}
         session.request("load", split="train", count=len(images), **given)
         slice_ = {"order": str(files["order"]), "start": 0, "stop": len(check.order), "batch_size": check.batch_size}
-        found = session.request("train", lrs=[check.rate] * check.steps, seed=0, **slice_)["losses"]
+        found = session.request("train", lrs=[check.lr] * check.steps, seed=0, **slice_)["losses"]
     return np.asarray(found, np.float64)
 
 
-def strayed(found: Array, check: Check) -> float:
+def strayed(found: Array, check: ReferenceCheck) -> float:
     """The worst step's distance from the reference, in the draws' own; 0 where all are within the flat limit."""
     gaps = np.abs(found - check.expected)
     told = ~(gaps <= sanity_checks.LIMITS["float32"] * np.abs(check.expected).max())  # what is not a number, too

@@ -1,10 +1,10 @@
-"""How long should a slice be, and where does a launch lie? Twins of one program, timed in slices of several lengths.
+"""How long should a slice be, and which statistic should summarize a launch? A/A pairs, timed in four slice lengths.
 
     python -m research.slices [--out docs/slices.md]
 
-PyTorch trains LeNet. The truth is 1, so what a ratio is off by is its error: launches that differ, and the noise of
-their slices. Lengths take turns of a second within every launch, with one and with all threads; "loaded" is with a
-second process that loads a core at random.
+One framework trains LeNet in two workers. The true ratio is 1, so the distance of a measured ratio from 1 is its error,
+caused by differences between launches and by noise of slices. Within a launch, blocks of rounds with different lengths
+alternate; each block takes the same time. "Loaded" runs beside a second process that loads a core at random.
 """
 
 from __future__ import annotations
@@ -27,25 +27,28 @@ from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting.tables import markdown
-from benchmarks.runtime.environments import Environment, parse_pythons
-from benchmarks.timing import speed_run
-from benchmarks.timing.launches import RUNNERS, Runner, Work
+from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.interleaving import Limit, Measurement, measure
+from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner
+from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
-from benchmarks.training.plan import Request as Planned
+from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
+from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
 from research.aa import disturbed
 from research.coverage import quieter
 
 STEPS = (1, 2, 4, 8)  # of a slice
-TURN = 1.0  # seconds that a length has before the next one
-RATIO = 2.0  # seconds of slices from which a ratio is taken
+# The length of the slices by round, repeated: as many steps in each length, in whole pairs of rounds.
+CYCLE = tuple(steps for steps in STEPS for _ in range(2 * max(STEPS) // steps))
+RATIO_SECONDS = 2.0  # seconds of slices from which a ratio is computed
 
-Rounds: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float64]]"  # rounds x workers: seconds of a slice
+Seconds: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[np.float64]]"  # of slices: rounds x workers
+LaunchTimes: TypeAlias = Mapping[int, Seconds]  # by steps of a slice
 
-
-LOCATIONS: dict[str, Callable[[Rounds], float]] = {
+LOCATIONS: dict[str, Callable[[Seconds], float]] = {
     "median": lambda pairs: location(*pairs.T.tolist()),
     "mean without the outer fifths": lambda pairs: float(stats.trim_mean(np.log(pairs[:, 1] / pairs[:, 0]), 0.2)),
     "mean": lambda pairs: float(np.log(pairs[:, 1] / pairs[:, 0]).mean()),
@@ -54,53 +57,78 @@ LOCATIONS: dict[str, Callable[[Rounds], float]] = {
 }
 
 
-def launch(request: speed_run.Request, seconds: float, folder: Folder, scratch: Path, twins: bool) -> dict[int, Rounds]:
-    """Slices of fresh workers that take turns, by their steps: a pair of twins, or every framework of the request."""
-    groups, data = speed_run.comparisons(request, ProgressDisplay(quiet=True))
-    asked = Planned(frameworks=request.labels, pythons=request.pythons)
-    found = environments(asked, "cpu", ProgressDisplay(quiet=True))
-    cells = groups[0] if twins else groups[0][:-1]
-    work = Work(cells[0], data[cells[0].job.dataset], scratch)
-    rounds: dict[int, list[list[float]]] = {steps: [] for steps in STEPS}
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
-        workers: list[Runner] = [RUNNERS["train"](one, work, 1, folder, 600.0, True) for one in cells]
+class SliceLengths(Measurement[WorkloadRunner]):
+    """Launches of some cells, whose slices have the lengths of `CYCLE`; the times are in `launches`.
+
+    loaded: run beside a process that loads a core at random. Raises `Unavailable`, `WorkerFailed` and `Refused`.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[TimedJob],
+        files: WorkloadFiles,
+        environments: Mapping[str, Environment | str],
+        folder: Folder,
+        *,
+        count: int,
+        seconds: float,
+        loaded: bool,
+    ) -> None:
+        self.cells, self.files, self.environments, self.folder = cells, files, environments, folder
+        self.count, self.seconds, self.loaded = count, seconds, loaded
+        self.launches: list[LaunchTimes] = []
+
+    def wants_launch(self, launch: int) -> bool:
+        return launch < self.count
+
+    def open(self, launch: int, stack: contextlib.ExitStack) -> Sequence[WorkloadRunner]:
+        if self.loaded:
+            stack.enter_context(disturbed(launch))
+        workers = [
+            RUNNERS[cell.what](cell, self.files, launch + 1, self.folder, timeout=600.0, steady=True)
+            for cell in self.cells
+        ]
         for worker in workers:
             stack.callback(worker.close)
-        list(pool.map(lambda worker: _open(worker, found), workers))
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for steps in STEPS:
-                turn = time.monotonic() + TURN
-                while time.monotonic() < turn:
-                    rounds[steps].append(_round(workers, steps, len(rounds[steps])))
-    return {steps: np.array(found) for steps, found in rounds.items()}
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._open, workers))
+        return workers
+
+    def limit(self) -> Limit:
+        return Limit(until=time.monotonic() + self.seconds, least=len(CYCLE))
+
+    def play(self, worker: WorkloadRunner, number: int) -> bool:
+        worker.units = CYCLE[number % len(CYCLE)]
+        worker.slice(number)
+        return True
+
+    def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
+        by_cell = {worker.timed: [timed.seconds for timed in worker.slices] for worker in workers}
+        seconds = np.array([by_cell[cell] for cell in self.cells]).T
+        steps = np.resize(CYCLE, len(seconds))
+        self.launches.append({each: seconds[steps == each] for each in STEPS})
+
+    def _open(self, worker: WorkloadRunner) -> None:
+        label = worker.timed.job.framework
+        environment = self.environments[label]
+        if isinstance(environment, str):
+            raise Unavailable(f"{label}: {environment}")
+        info = FRAMEWORKS[parse_frameworks(label)[0].name]
+        worker.open(environment.python, info, max(STEPS), alone=False)
 
 
-def _open(worker: Runner, found: Mapping[str, Environment | str]) -> None:
-    name = worker.timed.job.framework
-    place = found[name]
-    if isinstance(place, str):
-        sys.exit(f"{name}: {place}")
-    worker.open(place.python, FRAMEWORKS[name], max(STEPS), False)
-
-
-def _round(workers: Sequence[Runner], steps: int, number: int) -> list[float]:
-    for worker in workers if number % 2 == 0 else reversed(workers):
-        worker.units = steps
-        worker.slice(number % 50)
-    return [worker.slices[-1]["seconds"] for worker in workers]
-
-
-def row(title: Sequence[str], steps: int, launches: Sequence[dict[int, Rounds]]) -> tuple[str, ...]:
-    """A line of the table: for each location, how far from 1 its ratios were (root of the mean square)."""
-    middle = float(np.median(np.concatenate([one[steps] for one in launches])))
-    each = max(2, round(RATIO / (2 * middle)))
+def row(title: Sequence[str], steps: int, launches: Sequence[LaunchTimes]) -> tuple[str, ...]:
+    """A row of the table: for each location, how far from 1 its ratios were (root mean square)."""
+    middle = float(np.median(np.concatenate([times[steps] for times in launches])))
+    rounds = max(2, round(RATIO_SECONDS / (2 * middle)))  # of a ratio
     parts = [
-        one[steps][start : start + each] for one in launches for start in range(0, len(one[steps]) - each + 1, each)
+        times[steps][start : start + rounds]
+        for times in launches
+        for start in range(0, len(times[steps]) - rounds + 1, rounds)
     ]
-    spread = float(np.std(np.concatenate([np.log(one[steps][:, 1] / one[steps][:, 0]) for one in launches])))
-    errors = [np.sqrt(np.mean([find(part) ** 2 for part in parts])) for find in LOCATIONS.values()]
-    figures = (f"{1000 * middle:.0f}", str(each), str(len(parts)), f"{100 * spread:.1f}")
+    spread = float(np.std(np.concatenate([np.log(times[steps][:, 1] / times[steps][:, 0]) for times in launches])))
+    errors = [np.sqrt(np.mean([locate(part) ** 2 for part in parts])) for locate in LOCATIONS.values()]
+    figures = (f"{1000 * middle:.0f}", str(rounds), str(len(parts)), f"{100 * spread:.1f}")
     return (*title, str(steps), *figures, *(f"{100 * error:.1f}" for error in errors))
 
 
@@ -109,27 +137,28 @@ TEXT = """# Slices
 
 Written by `{command}`. LeNet, training, batch 256, {launches} launches of everything. {where}.
 
-## How far from 1 is the ratio of twins?
+## How far from 1 is the ratio of an A/A pair?
 
-PyTorch and PyTorch, each ratio from {ratio:g} s of slices. The last columns are the root of the mean square error, by
-what is taken of the rounds.
+{title} against itself, each ratio from {ratio:g} s of slices. The last columns are root mean square errors, by the
+statistic that summarizes the rounds.
 
 {slices}
 
-## What a short slice costs
+## The cost of short slices
 
-A slice is one call, which begins and ends; a framework that works ahead of its caller must wait at its end, and caches
-hold what the worker before left there. The time of a step, against that in the longest slices; {threads} threads.
+A slice is one call, with a beginning and an end. A framework that runs ahead of its caller must wait at the end, and
+the caches hold the data of the previous worker. The time of a step, relative to that in the longest slices; {threads}
+threads.
 
 {costs}
 """
 
 
-def costs(frameworks: Sequence[str], launches: Sequence[dict[int, Rounds]]) -> str:
-    """What a step costs in a short slice, as a ratio to one of the longest: a call begins and ends in each slice."""
+def costs(frameworks: Sequence[str], launches: Sequence[LaunchTimes]) -> str:
+    """The time of a step in short slices, relative to that in the longest ones."""
     rows = []
     for place, framework in enumerate(frameworks):
-        steps = {n: np.mean([np.median(one[n][:, place]) / n for one in launches]) for n in STEPS}
+        steps = {n: np.mean([np.median(times[n][:, place]) / n for times in launches]) for n in STEPS}
         rows.append(
             (framework, f"{1000 * steps[max(STEPS)]:.1f}", *(f"{steps[n] / steps[max(STEPS)]:.3f}" for n in STEPS))
         )
@@ -137,49 +166,65 @@ def costs(frameworks: Sequence[str], launches: Sequence[dict[int, Rounds]]) -> s
     return markdown(head, rows)
 
 
+def timed(
+    frameworks: Sequence[str], threads: int, loaded: bool, *, count: int, seconds: float, pythons: Mapping[str, str]
+) -> list[LaunchTimes]:
+    """Launches of several frameworks side by side, or of a single one beside its A/A control."""
+    request = SpeedRequest(
+        frameworks=",".join(frameworks),
+        what=("train",),
+        dataset=MINI,
+        threads=(threads,),
+        device="cpu",
+        pythons={name: path for name, path in pythons.items() if name in frameworks},
+    )
+    progress = ProgressDisplay(quiet=True)
+    (cells,), data = comparisons(request, progress)
+    available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), "cpu", progress)
+    with tempfile.TemporaryDirectory(prefix="onespec-slices-") as scratch:
+        measurement = SliceLengths(
+            cells.all if len(frameworks) == 1 else cells.frameworks,
+            WorkloadFiles(cells.baseline, data[cells.baseline.job.dataset], Path(scratch) / "work"),
+            available,
+            Folder.create(Path(scratch), "slices"),
+            count=count,
+            seconds=seconds,
+            loaded=loaded,
+        )
+        measure(measurement)
+    return measurement.launches
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    first = next(iter(FRAMEWORKS))
+    parser.add_argument("--fw", default=first, choices=FRAMEWORKS, help=f"framework of the A/A pairs [{first}]")
     parser.add_argument("--launches", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=17.0, help="of slices in each launch")
+    parser.add_argument("--seconds", type=float, default=17.0, help="of slices in each launch [17]")
     parser.add_argument("--python", action="append", default=[], metavar="FW=PATH")
-    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
-    everyone = speed_run.Request().threads[0]
-
-    def launches(frameworks: str, threads: int, loaded: bool) -> list[dict[int, Rounds]]:
-        request = speed_run.Request(
-            frameworks=frameworks,
-            what=("train",),
-            dataset=MINI,
-            threads=(threads,),
-            device="cpu",
-            pythons={n: path for n, path in parse_pythons(options.python).items() if n in frameworks.split(",")},
-        )
-        made = []
-        for number in range(options.launches):
-            with tempfile.TemporaryDirectory(prefix="onespec-slices-") as place:
-                folder = Folder.create(Path(place), "slices")
-                with disturbed(number) if loaded else contextlib.nullcontext():
-                    made.append(launch(request, options.seconds, folder, Path(place) / "work", frameworks == "torch"))
-        return made
-
+    all_cores = SpeedRequest().threads[0]
     rows = []
-    for threads, loaded in product(dict.fromkeys((1, everyone)), (False, True)):
-        found = launches("torch", threads, loaded)
-        rows += [row((str(threads), "loaded" if loaded else "left alone"), steps, found) for steps in STEPS]
-    slices = markdown((*HEAD, *(f"{name}, %" for name in LOCATIONS)), rows)
-    costly = costs(list(FRAMEWORKS), launches(",".join(FRAMEWORKS), everyone, loaded=False))
+    pythons = parse_pythons(options.python)
+    for threads, loaded in product(dict.fromkeys((1, all_cores)), (False, True)):
+        launches = timed(
+            [options.fw], threads, loaded, count=options.launches, seconds=options.seconds, pythons=pythons
+        )
+        rows += [row((str(threads), "loaded" if loaded else "idle"), steps, launches) for steps in STEPS]
+    side_by_side = timed(
+        list(FRAMEWORKS), all_cores, False, count=options.launches, seconds=options.seconds, pythons=pythons
+    )
     machine = store.machine()
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
-    command = f"python -m research.slices --launches {options.launches} --seconds {options.seconds:g}"
     text = TEXT.format(
-        command=command,
-        slices=slices,
-        costs=costly,
-        ratio=RATIO,
+        command=f"python -m research.slices --launches {options.launches} --seconds {options.seconds:g}",
+        title=FRAMEWORKS[options.fw].title,
+        slices=markdown((*HEAD, *(f"{name}, %" for name in LOCATIONS)), rows),
+        costs=costs(list(FRAMEWORKS), side_by_side),
+        ratio=RATIO_SECONDS,
         launches=options.launches,
-        where=where,
-        threads=everyone,
+        where=f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
+        threads=all_cores,
     )
     print(text)
     if options.out:

@@ -29,7 +29,7 @@ from benchmarks.reporting import run_report
 from benchmarks.reporting.tables import table
 from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
-from benchmarks.timing import schedule
+from benchmarks.training import epoch_slices
 from benchmarks.training.plan import Request, plan, too_large
 from benchmarks.training.runner import environments, execute
 from benchmarks.training.trainer import Cell, Job
@@ -71,7 +71,7 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     """Two short epochs of a job, thrown away; nothing where it cannot run, which the run itself will record."""
     if isinstance(place, str):
         return Cost(0, 0)
-    steps = int(3 * schedule.SLICE[job.device] / (3 * max(job.network.macs, 1) * job.batch_size))
+    steps = int(3 * epoch_slices.SLICE[job.device] / (3 * max(job.network.macs, 1) * job.batch_size))
     size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:

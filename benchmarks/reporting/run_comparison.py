@@ -27,8 +27,17 @@ import numpy as np
 from benchmarks.records.store import short
 from benchmarks.reporting import tables
 from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.timing.samples import KEY, Rounds, Run, Work, paired, read, yardsticks
-from benchmarks.timing.statistics import Estimate, Floor, equivalence, launches_ratio, noise_floor, runs_ratio, verdict
+from benchmarks.timing.rounds import Rounds, baseline_workers, paired
+from benchmarks.timing.samples import KEY, Run, Work, read
+from benchmarks.timing.statistics import (
+    Estimate,
+    NoiseFloor,
+    equivalence,
+    launches_ratio,
+    noise_floor,
+    runs_ratio,
+    verdict,
+)
 
 MARGIN = 0.005  # half a point of accuracy
 
@@ -134,7 +143,7 @@ class Baseline:
     before: Work
     after: Work
     yardsticks: tuple[list[Rounds], list[Rounds]]  # its workers before and after
-    floor: Floor
+    floor: NoiseFloor
 
 
 def baseline(a: Run, b: Run, work: Work) -> Baseline | None:
@@ -146,7 +155,7 @@ def baseline(a: Run, b: Run, work: Work) -> Baseline | None:
         return None
     both = [(base.rounds, _twin(run, base)) for run, base in ((a, first), (b, after))]
     ratios = [launches_ratio(*paired(twin, own)) for own, twin in both]
-    before, now = (yardsticks(own, twin) for own, twin in both)
+    before, now = (baseline_workers(own, twin) for own, twin in both)
     return Baseline(first, after, (before, now), noise_floor(*(ratio for ratio in ratios if ratio)))
 
 
@@ -170,7 +179,7 @@ def through(
 def judged(a: Run, b: Run, mine: Work, other: Work, limit: float) -> dict[str, Any]:
     """Verdict, reason and ratios of two works that can be compared."""
     base = baseline(a, b, mine)
-    floor = base.floor if base else Floor()
+    floor = base.floor if base else NoiseFloor()
     same_work = a.facts.get("calibration") == b.facts.get("calibration")
     calibration = ([a.calibration], [b.calibration]) if same_work else ([{}], [{}])
     routes = {"the calibration worker": through(mine.rounds, other.rounds, *calibration)}
@@ -195,7 +204,7 @@ def judged(a: Run, b: Run, mine: Work, other: Work, limit: float) -> dict[str, A
     }
 
 
-def _said(found: dict[str, Estimate], floor: Floor, limit: float) -> tuple[str, str]:
+def _said(found: dict[str, Estimate], floor: NoiseFloor, limit: float) -> tuple[str, str]:
     """What every yardstick says; `same` where one does not see it, if that one could have seen the limit."""
     told = {name: verdict(ratio, floor) for name, ratio in found.items() if ratio.low is not None}
     if not told:

@@ -23,13 +23,12 @@ from benchmarks.records.store import Folder
 from benchmarks.reporting.tables import Row, markdown, per_second, table
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline, sanity_checks
-from benchmarks.timing.roofline import Cost, Roof
-from benchmarks.timing.samples import Rounds, paired, steady, yardsticks
+from benchmarks.timing.roofline import LayerCost, Roof
+from benchmarks.timing.rounds import Rounds, TimedSlice, baseline_workers, paired, speed, steady
 from benchmarks.timing.statistics import (
     Estimate,
-    Floor,
+    NoiseFloor,
     break_even,
-    geometric_mean,
     launches_ratio,
     noise_floor,
     quantile,
@@ -76,6 +75,10 @@ class Measured:
     def all_slices(self) -> list[dict[str, Any]]:
         return [each for rounds in self.slices.values() for each in rounds.values()]
 
+    @property
+    def timed_slices(self) -> list[TimedSlice]:
+        return [TimedSlice.from_record(each) for each in self.all_slices]
+
     @cached_property
     def rounds(self) -> Rounds:
         """Seconds a picture, by launch and round."""
@@ -92,8 +95,7 @@ class Measured:
     @property
     def speed(self) -> Estimate | None:
         """Pictures a second: the median of each launch, and over launches their geometric mean."""
-        launches, _ = paired(self.rounds, self.rounds)
-        return geometric_mean([1 / float(np.median(rounds)) for rounds in launches])
+        return speed(self.rounds)
 
     def typical(self, name: str) -> float | None:
         """The median of a figure that each launch has one of, over those that were made ready alone."""
@@ -124,7 +126,7 @@ class Comparison:
     @property
     def yardsticks(self) -> list[Rounds]:
         """What the baseline's workers took: its own, and its twin."""
-        return yardsticks(self.of(self.baseline).rounds, self.of(self.twin).rounds if self.twin else {})
+        return baseline_workers(self.of(self.baseline).rounds, self.of(self.twin).rounds if self.twin else {})
 
     def ratio(self, job: dict[str, Any]) -> Estimate | None:
         """How many times faster than the baseline, from the rounds in which both were steady; None for no such."""
@@ -140,7 +142,7 @@ class Comparison:
         return launches_ratio(*paired(self.of(self.twin).rounds, self.of(self.baseline).rounds))
 
     @property
-    def floor(self) -> Floor | None:
+    def floor(self) -> NoiseFloor | None:
         twins = self.twins
         return noise_floor(twins) if twins and twins.low is not None else None
 
@@ -211,8 +213,8 @@ def _row(group: Comparison, job: dict[str, Any]) -> dict[str, Any]:
         **_latency(job, measured),
         **_memory(job, measured),
         **_roofline(group, job),
-        "busy_threads": sanity_checks.threads(measured.all_slices) if measured.slices else None,
-        "idle_share": sanity_checks.idleness(measured.all_slices) if measured.slices else None,
+        "busy_threads": sanity_checks.busy_threads(measured.timed_slices) if measured.slices else None,
+        "idle_share": sanity_checks.idle_use(measured.timed_slices) if measured.slices else None,
         **certificates.columns(last.get("certificate")),
     }
 
@@ -280,8 +282,8 @@ def roof_of(job: dict[str, Any], measured: dict[str, Measured]) -> Roof | None:
     return None
 
 
-def costs_of(job: dict[str, Any]) -> list[Cost]:
-    return [Cost(*each) for each in job["costs"]]
+def costs_of(job: dict[str, Any]) -> list[LayerCost]:
+    return [LayerCost(*each) for each in job["costs"]]
 
 
 def _roofline(group: Comparison, job: dict[str, Any]) -> dict[str, float | None]:

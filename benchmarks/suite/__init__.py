@@ -1,1 +1,1 @@
-"""One training slice and one inference slice of every network in every framework, for pytest-benchmark."""
+"""For pytest-benchmark: one training slice and one inference slice of every network in every framework."""

@@ -1,4 +1,5 @@
-"""Measurement on a noisy machine: turns and launches, honest clocks, rooflines, and the statistics of samples.
+"""Timing on a noisy machine: launches, budget, sanity checks, rooflines, and the statistics of samples.
 
-Read `launch`, then `statistics`, and docs/statistics.md; `benchmarks.speed` and `benchmarks.compare` are the commands.
+Read `speed_run`, then `launches` and `statistics`, and docs/statistics.md. The commands are `benchmarks.speed` and
+`benchmarks.compare`; the measuring loop is `benchmarks.runtime.interleaving`.
 """

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.records.store import Folder
 from benchmarks.runtime.errors import BadInput
-from benchmarks.timing.statistics import Launches, warm_up
+from benchmarks.timing.rounds import Rounds
 
-Rounds: TypeAlias = dict[int, dict[int, float]]  # launch, then round: seconds a picture
-
-CALIBRATION = "calibration"  # the cell of the fixed piece of work that every launch of a speed run repeats
+CALIBRATION = "calibration"  # the cell of the control workload, which every launch of a speed run repeats
 KEY = "net framework mode what batch_size threads precision device dataset".split()  # two jobs alike in these are twins
 
 
@@ -85,30 +83,6 @@ def read(path: Path) -> Run:
     if not path.is_file():
         raise BadInput(f"{path}: there is no such folder; name one that benchmarks.run or benchmarks.speed has made")
     return _folder(path.parent) if (path.parent / "run.json").exists() else _report(path)
-
-
-def paired(*workers: Rounds) -> tuple[Launches, ...]:
-    """What each worker took in the rounds that all had, launch by launch, after the warm-up of all."""
-    launches = []
-    for launch in sorted(set.intersection(*(set(rounds) for rounds in workers))):
-        own = [rounds[launch] for rounds in workers]
-        start = max(map(steady, own))
-        shared = [number for number in sorted(set.intersection(*map(set, own))) if number >= start]
-        if shared:
-            launches.append([[rounds[number] for number in shared] for rounds in own])
-    return tuple(list(each) for each in zip(*launches)) if launches else tuple([] for _ in workers)
-
-
-def yardsticks(baseline: Rounds, twin: Rounds) -> list[Rounds]:
-    """The workers that the others are held against: the baseline, and its twin where it was there in every launch."""
-    return [baseline, twin] if twin.keys() == baseline.keys() else [baseline]
-
-
-def steady(rounds: Mapping[int, float]) -> int:
-    """The first round after the warm-up; the middle one where no end of it was found."""
-    numbers = sorted(rounds)
-    found = warm_up([rounds[number] for number in numbers])
-    return numbers[len(numbers) // 2 if found is None else found]
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------

@@ -1,64 +1,63 @@
-"""What a framework must show before its speed counts: that it computes what was asked, and that its clock is no lie.
+"""Sanity checks before a speed counts: the framework computes what the reference computes, and its time is plausible.
 
 The NumPy reference takes the same steps from the same weights; a framework that skips a step, or trains on part of a
-batch, has other losses. A framework that answers before it has finished is found by what follows: reading the weights
-takes as long as the work that is still going on.
+batch, has different losses. A framework that returns before its work has finished is detected by what follows: reading
+the weights takes as long as the work that is still going on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.runtime.errors import Refused
+from benchmarks.timing.rounds import TimedSlice
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference, without_dropout
 from frameworks.spec import BatchNorm, Dropout, Network
 from frameworks.training import Training
 
-# A step that is skipped once in ten is among the first ten, whenever the count began; two more losses show it.
+# A step that is skipped once in ten is among the first ten, wherever the count begins; two more losses show it.
 STEPS = 12
 
-# Multiply-adds that the reference may take for them: 2 to 5 s here. Larger networks get a smaller batch, at a rate that
-# is smaller by as much (Goyal et al. 2017), then fewer steps: a rarely skipped one may then go unseen.
+# Multiply-adds of the reference in a check: 2 to 5 s here. Larger networks get a smaller batch, with a learning rate
+# that is smaller by the same factor (Goyal et al. 2017), then fewer steps, so a rarely skipped step may go unnoticed.
 WORK = 2e10
 
-# Of the largest loss or logit. Measured over the twelve steps in float32: rounding up to 1.3e-4 (Adam at 0.01 from raw
-# pixels; elsewhere 1e-8 to 3e-6), and for the tenth step's update left out 1.3e-3 and more, for half the batch 1e-2.
+# Fractions of the largest loss or logit. Measured over twelve steps in float32: rounding up to 1.3e-4 (Adam at 0.01
+# from raw pixels; elsewhere 1e-8 to 3e-6); the update of the tenth step left out 1.3e-3 and more; half the batch 1e-2.
 LIMITS = {"float32": 4e-4, "float64": 1e-9}
 
-
-# Where batch norm takes its statistics over a few values, rounding grows from step to step, in leaps that one framework
-# takes a step before the next: on three pictures of 32 x 32 three frameworks were off the losses of ResNet-18 by 4e-6
-# to 6e-6 in the first step and by 4e-2 to 6e-2 in the fourth. So the reference takes the steps three times more, from
-# weights that are moved by 16 roundings of float32, for a framework rounds in every operation. Over 16 settings of
-# batch, rate, optimiser and seed (`python -m research.rounding`) three frameworks were off by at most 4.6 times the
-# largest of these, because a leap came a step sooner; from weights that are moved by one rounding, by 300,000 times.
-# Where it leaps most, momentum at 0.01, the first step left out is 18 times as far in the second loss (by a script that
-# is not kept; tests/test_honesty.py holds that it is refused). Of draws of 64 roundings honest frameworks were off by
-# up to 1.7 in eleven of the settings, and the step left out by 1.7: they do not hold the two apart.
+# Where batch norm computes its statistics over a few values, rounding errors grow from step to step in leaps, and
+# frameworks leap a step apart: on three images of 32 x 32 three frameworks were off the losses of ResNet-18 by 4e-6 to
+# 6e-6 in the first step and by 4e-2 to 6e-2 in the fourth. So the reference repeats the steps three times from weights
+# that are perturbed by 16 roundings of float32, because a framework rounds in every operation. Over 16 settings of
+# batch size, learning rate, optimiser and seed (`python -m research.rounding`) correct frameworks were off by at most
+# 4.6 times the largest of these draws, where a leap came a step sooner; with weights perturbed by one rounding, by
+# 300,000 times. Where rounding errors leap most (momentum at 0.01), a skipped first step moves the second loss by 18
+# draws (tests/unit/test_sanity_checks.py checks that it is refused). Draws of 64 roundings do not separate the two:
+# correct frameworks were off by up to 1.7 draws, and so was the framework that skips a step.
 DRAWS, ROUNDINGS, MARGIN = 3, 16, 10
 
 
 @dataclass(frozen=True)
-class Check:
-    """A short piece of work from given weights, and what the reference gives for it: losses, or logits N x classes."""
+class ReferenceCheck:
+    """A short piece of work from given weights, and the reference's results: losses, or logits N x classes."""
 
-    network: Network  # without dropout, for no two masks agree
+    network: Network  # without dropout, because masks differ between frameworks
     batch_size: int
     steps: int
-    rate: float
-    order: Array  # of the training pictures
+    lr: float
+    order: Array  # indices of training images
     expected: Array
-    rounding: Array  # how far the expected is moved, up to each step, where the weights are moved by some roundings
+    rounding: Array  # the largest change of `expected`, up to each step, from perturbing the weights by some roundings
 
     @staticmethod
-    def of(
+    def compute(
         network: Network,
         training: Training,
         what: str,
@@ -66,26 +65,29 @@ class Check:
         images: Array,
         labels: Array,
         batch_size: int,
-        rate: float,
+        lr: float,
         *,
         draws: int = DRAWS,
         roundings: int = ROUNDINGS,
-    ) -> Check:
-        """The check of training on, or inference of, these pictures as they come, again from the first if need be."""
+    ) -> ReferenceCheck:
+        """Run the reference on these images in their order, from the start again if there are too few.
+
+        what: train or infer. images: uint8, N x C x H x W; labels: N. batch_size, lr: upper limits, see `WORK`.
+        """
         plain = without_dropout(network)
-        each = max(1, plain.macs) * (3 if what == "train" else 1)
+        macs = max(1, plain.macs) * (3 if what == "train" else 1)
         steps = STEPS if what == "train" else 1
         whole = batch_size
-        batch_size = int(np.clip(WORK / (each * steps), 2, whole)) if whole > 1 else 1
-        rate *= batch_size / whole
-        steps = int(np.clip(WORK / (each * batch_size), 1, steps))
+        batch_size = int(np.clip(WORK / (macs * steps), 2, whole)) if whole > 1 else 1
+        lr *= batch_size / whole
+        steps = int(np.clip(WORK / (macs * batch_size), 1, steps))
         order = np.resize(np.arange(len(images)), steps * batch_size)
         reference = Reference(plain, training, Setting(precision="float64"))
 
         def results(weights: Weights) -> Array:
             reference.set_weights(weights)
             if what == "train":
-                return reference.train(order, batch_size, np.full(steps, rate), 0).losses
+                return reference.train(order, batch_size, np.full(steps, lr), 0).losses
             return reference.predict("test", batch_size)
 
         reference.load("train", images, labels)
@@ -93,32 +95,34 @@ class Check:
         expected = results(weights)
         rounding = np.zeros_like(expected)
         if what == "train" and has_batch_norm(plain):
-            moved = [np.abs(results(_rounded(weights, draw, roundings)) - expected) for draw in range(draws)]
-            rounding = np.maximum.accumulate(np.max(moved, axis=0))
-        return Check(plain, batch_size, steps, rate, order, expected, rounding)
+            changes = [np.abs(results(_perturbed(weights, draw, roundings)) - expected) for draw in range(draws)]
+            rounding = np.maximum.accumulate(np.max(changes, axis=0))
+        return ReferenceCheck(plain, batch_size, steps, lr, order, expected, rounding)
 
-    def judge(self, found: npt.ArrayLike, precision: str) -> None:
-        """Refused where this is not what the reference has."""
-        given = np.asarray(found, np.float64)
+    def compare(self, results: npt.ArrayLike, precision: str) -> None:
+        """`Refused` if these results differ from the reference's by more than rounding explains."""
+        given = np.asarray(results, np.float64)
         if given.shape != self.expected.shape:
-            raise Refused(f"another computation: {given.shape} results where the reference has {self.expected.shape}")
+            raise Refused(
+                f"results differ from the reference: shape {given.shape}, the reference has {self.expected.shape}"
+            )
         largest = np.abs(self.expected).max()
         gaps = np.abs(given - self.expected).reshape(len(given), -1).max(1) / largest
         finer = np.finfo(precision).eps / np.finfo("float32").eps
-        moved = self.rounding.reshape(len(given), -1).max(1) / largest
-        limits = np.maximum(LIMITS[precision], MARGIN * finer * moved)
-        wrong = np.flatnonzero(~(gaps <= limits))  # what is not a number is wrong, too
+        rounding = self.rounding.reshape(len(given), -1).max(1) / largest
+        limits = np.maximum(LIMITS[precision], MARGIN * finer * rounding)
+        wrong = np.flatnonzero(~(gaps <= limits))  # NaN is wrong, too
         if len(wrong):
             first = int(wrong[0])
-            what = "loss of step" if self.expected.ndim == 1 else "logits of picture"
+            what = "loss of step" if self.expected.ndim == 1 else "logits of image"
             raise Refused(
-                f"another computation: the {what} {first + 1} is off the reference's by {gaps[first]:.1e} of the "
+                f"results differ from the reference: the {what} {first + 1} is off by {gaps[first]:.1e} of the "
                 f"largest, the limit is {limits[first]:.2g}"
             )
 
 
-def _rounded(weights: Weights, draw: int, roundings: int) -> Weights:
-    """The weights, each moved by some roundings of float32, up or down by chance."""
+def _perturbed(weights: Weights, draw: int, roundings: int) -> Weights:
+    """The weights, each changed by some roundings of float32, up or down at random."""
     stream, most = np.random.default_rng(draw), roundings * float(np.finfo("float32").eps) / 2
     return {name: array * (1 + most * stream.choice([-1, 1], array.shape)) for name, array in weights.items()}
 
@@ -132,36 +136,41 @@ def has_dropout(network: Network) -> bool:
 
 
 def completion(returned: float, settled: float, idle: float) -> float:
-    """Seconds until the work was finished: until it returned, and what reading the weights then took beyond its usual.
+    """Seconds until the work had finished: until it returned, plus what reading the weights took beyond the usual.
 
-    Refused where it returned within a tenth of that.
+    returned: seconds until the call returned; settled, idle: seconds of reading the weights right after it, and when
+    nothing is going on. `Refused` if the call returned within a tenth of the time.
     """
     completed = returned + max(0.0, settled - idle)
     if returned < completed / 10:
-        raise Refused(f"a clock that lies: it returned after {returned:.4f} s and had finished after {completed:.4f} s")
+        raise Refused(
+            f"implausible timing: returned before the work had finished, after {returned:.4f} s of {completed:.4f} s"
+        )
     return completed
 
 
-# How many threads' work beyond those asked for is measurement: the interpreter's own, beside the framework's.
+# Busy threads beyond those allowed that count as measurement error: the interpreter's main thread works beside the
+# framework's.
 SPARE_THREADS = 0.25
 
-# Of a core, between turns. Sleeping workers have shown 0.000 to 0.002; one that is still at work shows 1 or more.
+# Fraction of a core that a worker may use between its slices. Sleeping workers used 0.000 to 0.002; one that is still
+# working uses 1 or more.
 IDLE = 0.1
 
 
-def threads(slices: Sequence[dict[str, Any]]) -> float:
-    """Threads that were busy during the slices, on average."""
-    return sum(each["cpu_seconds"] for each in slices) / sum(each["seconds"] for each in slices)
+def busy_threads(slices: Sequence[TimedSlice]) -> float:
+    """The mean number of threads at work during the slices."""
+    return sum(each.cpu_seconds for each in slices) / sum(each.seconds for each in slices)
 
 
-def idleness(slices: Sequence[dict[str, Any]]) -> float:
-    """Of a core, what was used in the pauses before the slices, while the others had their turns."""
-    return sum(each["idle_cpu_seconds"] for each in slices) / sum(each["idle_seconds"] for each in slices)
+def idle_use(slices: Sequence[TimedSlice]) -> float:
+    """The fraction of a core that was used between the slices, while other workers ran theirs."""
+    return sum(each.idle_cpu_seconds for each in slices) / sum(each.idle_seconds for each in slices)
 
 
-def keeps_to_its_turn(slices: Sequence[dict[str, Any]], allowed: int) -> None:
-    """Refused where the slices had more threads than allowed, or the pauses between them work of their own."""
-    if (busy := threads(slices)) > allowed + SPARE_THREADS:
-        raise Refused(f"it kept {busy:.1f} threads busy, where {allowed} are allowed (--threads)")
-    if (idle := idleness(slices)) > IDLE:
-        raise Refused(f"a clock that lies: between its turns it used {idle:.2f} of a core")
+def check_cpu_use(slices: Sequence[TimedSlice], allowed: int) -> None:
+    """`Refused` if more threads than allowed were busy in the slices, or if the worker went on between them."""
+    if (busy := busy_threads(slices)) > allowed + SPARE_THREADS:
+        raise Refused(f"{busy:.1f} threads were busy, {allowed} are allowed (--threads)")
+    if (idle := idle_use(slices)) > IDLE:
+        raise Refused(f"implausible timing: the worker used {idle:.2f} of a core between its slices")

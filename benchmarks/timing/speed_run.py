@@ -1,12 +1,10 @@
-"""How fast each framework trains and predicts a network, measured side by side.
+"""How fast each framework trains and predicts a network, measured with interleaved slices.
 
     python -m benchmarks.speed --net lenet --fw all --budget 60s
 
-Living workers take turns, slice by slice, in balanced order; each framework is launched several times, for two launches
-of one program differ by more than two slices of it. The baseline runs beside its own twin, which shows what difference
-this machine can tell today. What is slower to start, to compile, or in memory stands beside what is faster in a step.
-Exit status: 0 done; 1 a framework that was named could not be had, failed, or was refused; 2 bad input; 3 data missing
-or corrupt; 130 stopped.
+Workers run their slices in interleaved rounds. Each framework is launched several times, because two launches of one
+program differ by more than two slices of one launch. The baseline runs twice, as itself and as an A/A control, which
+shows the smallest difference that can be detected. The costs of start-up, compilation and memory are reported, too.
 """
 
 from __future__ import annotations
@@ -16,150 +14,61 @@ import os
 import re
 import sys
 import tempfile
-import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from datetime import datetime
-from itertools import product
+from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.datasets.registry import DATASETS, Dataset, Split
+from benchmarks.datasets.registry import DATASETS, Dataset
 from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting import speed_report
 from benchmarks.runtime import worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError, Parser, Refused, WorkerFailed
-from benchmarks.runtime.plugins import register
-from benchmarks.timing import roofline
-from benchmarks.timing.launches import RUNNERS, Runner, Timed, Work, round_seconds
-from benchmarks.timing.schedule import launches_to_come, rotated, take_turns
-from benchmarks.training.plan import Request as Planned
-from benchmarks.training.plan import plan, too_large
+from benchmarks.runtime.interleaving import Limit, Measurement, measure
+from benchmarks.timing import control_workload, roofline
+from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
+from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
+from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
+from benchmarks.timing.samples import CALIBRATION
+from benchmarks.timing.speed_request import PRECISIONS, WORKLOADS, ComparedCells, SpeedRequest, comparisons
+from benchmarks.timing.statistics import Estimate, launches_ratio
+from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
-from benchmarks.training.trainer import Job
-from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
-from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS, FrameworkInfo
-from frameworks.training import Training
+from frameworks.registry import FRAMEWORKS
 
-WHAT = tuple(RUNNERS)
-PRECISIONS: tuple[str, ...] = get_args(get_type_hints(Setting)["precision"])
-
-LAUNCHES = 3  # of each comparison at least: with fewer nothing is known about the spread of launches
-ROUNDS = 2  # of each launch at least: forth and back
-
-# Half of an interval's width, as a share, from which on more launches would tell nothing that anybody asks; but of a
-# few launches an interval can be narrow by luck, and then it misses the truth more often (docs/statistics.md).
+# Half the width of an interval, as a fraction, below which more launches are not worth their time; with few launches
+# an interval can be narrow by chance, and then it misses the truth more often (docs/statistics.md).
 NARROW, ENOUGH = 0.01, 5
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be timed: the command's options. BadInput for what cannot be."""
+def execute(
+    request: SpeedRequest,
+    progress: ProgressDisplay,
+    out: Path,
+    command: Sequence[str] = ("speed(...)",),
+    *,
+    write_report: Callable[[Folder], object],
+) -> Folder:
+    """Time all cells of a request and write the report, also if the run is stopped early.
 
-    net: Sequence[str] = ("lenet",)
-    frameworks: str = "all"
-    what: Sequence[str] = WHAT
-    batches: Sequence[int] = ()  # none: the recipe's
-    threads: Sequence[int] = (Planned().threads,)
-    precision: Sequence[str] = ("float32",)
-    budget: float = 60.0  # seconds of each comparison
-    baseline: str | None = None  # a label; None: the first framework
-    modes: str = ""  # all: every mode of every framework
-    layers: bool = False
-    dataset: str | None = None
-    device: str = "auto"
-    steady: bool = True  # the allocator, the waiting threads and the cores
-    timeout: float = 600.0
-    pythons: Mapping[str, str] = field(default_factory=dict)
-    adapters: Sequence[str] = ()  # of the user's own: file.py:Class
-
-    def __post_init__(self) -> None:
-        register(self.adapters)
-        for option, given, there_is in (("what", self.what, WHAT), ("precision", self.precision, PRECISIONS)):
-            for one in given:
-                if one not in there_is:
-                    raise BadInput(f"--{option} {one}: no such {option}; there are {', '.join(there_is)}")
-        for option, numbers in (("batch", self.batches), ("threads", self.threads)):
-            if wrong := [number for number in numbers if number < 1]:
-                raise BadInput(f"--{option} {wrong[0]}: it is at least 1")
-        if not self.budget > 0:
-            raise BadInput(f"--budget {self.budget:g}: it is more than 0; write 60s, 5m or 1h")
-        if self.modes not in ("", "all"):
-            raise BadInput(f"--modes {self.modes}: only `all`; a single one goes with its framework: --fw torch:NAME")
-        _modes(self)
-        labels = self.labels.split(",")
-        if self.baseline and self.baseline not in labels:
-            raise BadInput(f"--baseline {self.baseline}: --fw has no such framework; it has {', '.join(labels)}")
-
-    @property
-    def labels(self) -> str:
-        """The frameworks as `--fw` takes them, with every mode where all are asked for."""
-        made = []
-        for one in parse_frameworks(self.frameworks):
-            modes = ("", *FRAMEWORKS[one.name].modes) if self.modes == "all" else (one.mode,)
-            made += [replace(one, mode=mode).label for mode in modes]
-        return ",".join(made)
-
-
-def _modes(request: Request) -> None:
-    """BadInput for a mode that is none, or that is named where all are asked for."""
-    for one in parse_frameworks(request.frameworks):
-        known = FRAMEWORKS[one.name].modes
-        if one.mode and request.modes == "all":
-            raise BadInput(f"--modes all contradicts --fw {one.label}; write --fw {one.name}, or leave out --modes")
-        if one.mode and one.mode not in known:
-            there = f"there are {', '.join(known)}" if known else "it has only its own, without a suffix"
-            raise BadInput(f"--fw {one.label}: {one.name} has no mode {one.mode}; {there}")
-
-
-def comparisons(request: Request, progress: ProgressDisplay) -> tuple[list[list[Timed]], dict[str, Dataset]]:
-    """The cells that take turns with each other, the baseline's twin last; and the data that they need."""
-    planned = Planned(
-        net=request.net,
-        frameworks=request.labels,
-        dataset=request.dataset,
-        device=request.device,
-        timeout=request.timeout,
-        pythons=request.pythons,
-    )
-    groups, data = plan(planned, progress)
-    made = []
-    for jobs, precision, threads in product(groups, request.precision, request.threads):
-        for batch, what in product(request.batches or (jobs[0].batch_size,), request.what):
-            there_are = jobs[0].train_size if what == "train" else jobs[0].test_size
-            if batch > there_are:
-                raise BadInput(f"--batch {batch}: {jobs[0].dataset} has {there_are} pictures to {what} with")
-            own = [replace(job, precision=precision, threads=threads, batch_size=batch) for job in jobs]
-            cells = [Timed(job, what) for job in own]
-            made.append([*cells, replace(_baseline(cells, request), twin=True)])
-            if reason := too_large([timed.job for timed in made[-1]]):
-                raise BadInput(f"--net {own[0].name} --batch {batch}: {reason}")
-    return made, data
-
-
-def _baseline(cells: Sequence[Timed], request: Request) -> Timed:
-    return next(timed for timed in cells if request.baseline in (None, timed.job.framework) and not timed.twin)
-
-
-# --- the run ----------------------------------------------------------------------------------------------------------
-
-
-def execute(request: Request, progress: ProgressDisplay, out: Path, command: Sequence[str] = ("speed(...)",)) -> Folder:
-    """Time all that is asked for and write the report; also when stopped half-way."""
-    groups, data = comparisons(request, progress)
-    names = dict.fromkeys(group[0].job.name for group in groups)
+    out: the folder in which the folder of the run is created. BadInput, DataError: nothing is left behind.
+    """
+    compared, data = comparisons(request, progress)
+    names = dict.fromkeys(cells.baseline.job.name for cells in compared)
     folder = Folder.create(out, "-".join(["speed", *names]))
     try:
-        found = environments(Planned(frameworks=request.labels, pythons=request.pythons), _device(groups), progress)
+        device = compared[0].baseline.job.device
+        available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), device, progress)
         run: dict[str, Any] = {
             "kind": "speed",
             "began": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -169,301 +78,268 @@ def execute(request: Request, progress: ProgressDisplay, out: Path, command: Seq
             "load": {"start": os.getloadavg()[0], "end": None},
             "environment": worker_client.settings(request.steady),
             "commit": store.commit(),
-            "data": {name: {"sha256": one.sha256, "published": one.published} for name, one in data.items()},
-            "calibration": {"cell": CALIBRATION, **_described_calibration()},
-            "jobs": [_described(timed, group, request) for group in groups for timed in group],
+            "data": {name: {"sha256": each.sha256, "published": each.published} for name, each in data.items()},
+            "calibration": control_workload.description(),
+            "jobs": [_description(timed, cells) for cells in compared for timed in cells.all],
         }
         folder.write_run(run)
-        Speed(request, folder, found, data, progress).all(groups)
+        SpeedRun(request, folder, available, data, progress).time_all(compared)
         folder.write_run({**run, "load": {**run["load"], "end": os.getloadavg()[0]}})
     except BadInput:
         folder.discard()
         raise
     finally:
         if (folder.path / "run.json").exists():
-            speed_report.write(folder)
+            write_report(folder)
     return folder
 
 
-class Speed:
-    """A run while it goes on: what has been found out about the cells, and which of them are over."""
+class SpeedRun:
+    """The state that the comparisons of a run share. environments: by label, or why the framework is unavailable."""
 
     def __init__(
         self,
-        request: Request,
+        request: SpeedRequest,
         folder: Folder,
-        found: Mapping[str, Environment | str],
+        environments: Mapping[str, Environment | str],
         data: Mapping[str, Dataset],
         progress: ProgressDisplay,
     ) -> None:
-        self.request, self.folder, self.found, self.data, self.progress = request, folder, found, data, progress
-        self.launches = 0  # of the whole run
-        self.units: dict[str, int] = {}  # of a slice, as the first launch found them
-        self.over: set[str] = set()
-        self.peaks: dict[str, list[dict[str, int]]] = {}
-        self.roofs: set[tuple[str, int, str]] = set()  # measured: framework, threads, precision
+        self.request, self.folder, self.environments, self.data, self.progress = (
+            request,
+            folder,
+            environments,
+            data,
+            progress,
+        )
+        self.launches = 0
+        self.over: set[str] = set()  # cells that have ended
+        self.peaks: defaultdict[str, list[dict[str, int]]] = defaultdict(list)  # bytes, by cell and launch
+        self.roofs: dict[tuple[str, int, str], roofline.Roof | None] = {}  # by framework, threads, precision
 
-    def all(self, groups: Sequence[Sequence[Timed]]) -> None:
-        with tempfile.TemporaryDirectory(prefix="onespec-") as place:
-            for number, group in enumerate(groups, 1):
-                self.progress.message(
-                    f"{number} of {len(groups)}: {group[0].cell.replace(group[0].job.framework + '.', '')}"
-                )
-                self.compare(group, Path(place) / str(number), first=number == 1)
+    def time_all(self, compared: Sequence[ComparedCells]) -> None:
+        """One comparison after the other."""
+        with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
+            for number, cells in enumerate(compared, 1):
+                baseline = cells.frameworks[0]
+                title = baseline.cell.replace(f"{baseline.job.framework}.", "")
+                self.progress.message(f"{number} of {len(compared)}: {title}")
+                comparison = SpeedMeasurement(self, cells, Path(scratch) / str(number), check_budget=number == 1)
+                measure(comparison)
+                comparison.end()
 
-    def compare(self, group: Sequence[Timed], scratch: Path, first: bool) -> None:
-        """Launch after launch, until every interval is narrow or the budget is spent."""
-        start = time.monotonic()
-        work = Work(group[0], self.data[group[0].job.dataset], scratch)
-        calibration = _calibration(group[0].job, scratch)
-        played: list[float] = []  # seconds of each launch's turns
-        openings: list[float] = []  # and until it was ready, where it was opened side by side
-        ready = round_ = 0.0  # seconds that another opening, and a round, take, as far as is known
-        while True:
-            number = len(played)
-            began = time.monotonic()
-            left = self.request.budget - (began - start)
-            coming = launches_to_come(left, ready, round_, played, LAUNCHES - number) if number else LAUNCHES
-            if not coming or (number >= ENOUGH and self.narrow(group)):
-                break
-            with contextlib.ExitStack() as stack:
-                runners = self.open(group, work, calibration, stack, alone=number == 0)
-                frameworks = [runner for runner in runners if runner.timed.cell != CALIBRATION]
-                if not frameworks:
-                    break
-                opened = time.monotonic()
-                openings += [opened - began] if number else []
-                ready, round_ = fmean(openings) if openings else _ready_again(runners), round_seconds(runners)
-                if first and number == 0:
-                    self.affordable(runners, opened - start, ready)
-                if number == 0:  # it opened one by one, so it began earlier than the launches to come would have
-                    left = self.request.budget - (opened - ready - start)
-                    coming = launches_to_come(left, ready, round_, played, LAUNCHES)
-                # A slow opening takes from what is left for all, not from its own turns.
-                until = opened + left / coming - ready if coming > 1 else start + self.request.budget
-                take_turns(rotated(runners, number), self.guarded(Runner.slice), until=until, least=ROUNDS)
-                played.append(time.monotonic() - opened)
-                self.finish(runners)
-                if number == 0:  # what is measured once is no part of the comparison, and comes on top of its budget
-                    began = time.monotonic()
-                    self.evaluate(frameworks)
-                    self.measure_roofs(frameworks, scratch)
-                    start += time.monotonic() - began
-        self.end(group)
+    def attempt(self, cell: str, act: Callable[[], object]) -> bool:
+        """Whether an action on the worker of a cell succeeds; if not, the cell ends with the reason."""
+        try:
+            act()
+        except (Unavailable, WorkerFailed, Refused) as error:
+            status = {Unavailable: "unavailable", WorkerFailed: "failed", Refused: "refused"}[type(error)]
+            self.end(cell, status, str(error))
+            return False
+        return True
 
-    def open(
-        self,
-        group: Sequence[Timed],
-        work: Work,
-        calibration: tuple[Timed, Work],
-        stack: contextlib.ExitStack,
-        alone: bool,
-    ) -> list[Runner]:
-        """The launch's workers, made ready; those that could not be are over.
-
-        alone: one framework after the other, so that what each takes to get ready is a figure. Side by side it is none,
-        but all cores are at work, and the budget holds more launches. Of the twin and the calibration it never is one.
-        """
-        self.launches += 1
-        request, runners = self.request, []
-        for timed, own in [*((timed, work) for timed in group), calibration]:
-            if timed.cell not in self.over:
-                kind = RUNNERS[timed.what]
-                runner = kind(timed, own, self.launches, self.folder, request.timeout, request.steady)
-                stack.callback(runner.close)
-                runners.append(runner)
-        told = [runner for runner in runners if alone and not runner.timed.twin and runner.timed.cell != CALIBRATION]
-        ready = {id(runner): self.guarded(self._ready)(runner, True) for runner in told}
-        others = [runner for runner in runners if id(runner) not in ready]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ready |= zip(map(id, others), pool.map(lambda runner: self.guarded(self._ready)(runner, False), others))
-        return [runner for runner in runners if ready[id(runner)]]
-
-    def _ready(self, runner: Runner, alone: bool) -> None:
-        cell = runner.timed.cell
-        if cell == CALIBRATION:
-            runner.open(Path(sys.executable), REFERENCE, units=1, alone=alone)
-            return
-        label = runner.timed.job.framework
-        place = self.found[label]
-        if isinstance(place, str):
-            raise Unavailable(place)
-        original = cell.removesuffix(".twin")  # slices of one length, so that the twins run the same program
-        info = FRAMEWORKS[parse_frameworks(label)[0].name]
-        self.units[original] = runner.open(place.python, info, self.units.get(original), alone)
-
-    def guarded(self, act: Callable[..., object]) -> Callable[..., bool]:
-        """The same, but a runner that fails is over, and recorded as such: then False."""
-
-        def play(runner: Runner, *arguments: Any) -> bool:
-            try:
-                act(runner, *arguments)
-            except (Unavailable, WorkerFailed, Refused) as error:
-                status = {Unavailable: "unavailable", WorkerFailed: "failed", Refused: "refused"}[type(error)]
-                self.finished(runner.timed.cell, status, str(error))
-                return False
-            return True
-
-        return play
-
-    def finished(self, cell: str, status: str, reason: str | None) -> None:
-        """The cell's last line."""
+    def end(self, cell: str, status: str, reason: str | None) -> None:
+        """Write the last line of a cell."""
         self.over.add(cell)
-        peaks = self.peaks.get(cell, [])
+        peaks = self.peaks[cell]
         names = peaks[0] if peaks else {}
-        middle = {name: int(np.median([peak[name] for peak in peaks])) for name in names}
-        self.folder.append(cell, "end", status=status, reason=reason, peak=middle, peaks=peaks)
+        median = {name: int(np.median([peak[name] for peak in peaks])) for name in names}
+        self.folder.append(cell, "end", status=status, reason=reason, peak=median, peaks=peaks)
         if reason:
             self.progress.cell_failed(cell, reason)
 
-    def affordable(self, runners: Sequence[Runner], spent: float, again: float) -> None:
-        """BadInput where the budget is too small for what is least.
 
-        spent: seconds until the first launch is ready; again: about what the next one takes.
+class SpeedMeasurement(Measurement[WorkloadRunner]):
+    """One comparison: launch after launch, until every interval is narrow or the budget is spent.
+
+    check_budget: raise BadInput if the budget is too small for the fewest launches and rounds.
+    """
+
+    def __init__(self, run: SpeedRun, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
+        self.run, self.cells, self.check_budget = run, cells, check_budget
+        self.budget = LaunchBudget(run.request.budget)
+        like = cells.frameworks[0]
+        files = WorkloadFiles(like, run.data[like.job.dataset], scratch)
+        self.timed: list[tuple[TimedJob, WorkloadFiles]] = [(timed, files) for timed in cells.all]
+        self.timed.append(control_workload.control_workload(like.job, scratch))
+        self.units: dict[str, int] = {}  # of a slice, by cell, as determined in the first launch
+        self.rounds: defaultdict[str, Rounds] = defaultdict(dict)  # by cell
+
+    def wants_launch(self, launch: int) -> bool:
+        return self.budget.begin_launch() and not (launch >= ENOUGH and self.is_narrow())
+
+    def open(self, launch: int, stack: contextlib.ExitStack) -> Sequence[WorkloadRunner]:
+        """The workers that became ready; none if no framework's did.
+
+        In the first launch the frameworks start one after the other, so that their start-up times can be reported. Side
+        by side all cores are busy and the budget holds more launches, but the times mean nothing.
         """
-        round_ = round_seconds(runners)
-        least = spent + (LAUNCHES - 1) * again + LAUNCHES * ROUNDS * round_
-        if least > self.request.budget:
+        self.run.launches += 1
+        runners = [self._runner(timed, files, stack) for timed, files in self.timed if timed.cell not in self.run.over]
+        alone = [runner for runner in runners if launch == 0 and runner.timed in self.cells.frameworks]
+        ready = {id(runner): self._make_ready(runner, True) for runner in alone}
+        side_by_side = [runner for runner in runners if id(runner) not in ready]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ready |= zip(map(id, side_by_side), pool.map(lambda runner: self._make_ready(runner, False), side_by_side))
+        runners = [runner for runner in runners if ready[id(runner)]]
+        if all(runner.timed.cell == CALIBRATION for runner in runners):
+            return []
+        self.budget.workers_ready(_opening_side_by_side(runners), round_seconds(runners))
+        if launch == 0 and self.check_budget:
+            self._check_budget()
+        return runners
+
+    def limit(self) -> Limit:
+        return self.budget.limit()
+
+    def play(self, worker: WorkloadRunner, number: int) -> bool:
+        cell = worker.timed.cell
+        if not self.run.attempt(cell, partial(worker.slice, number)):
+            return False
+        timed = worker.slices[-1]
+        self.rounds[cell].setdefault(worker.launch, {})[number] = timed.seconds / timed.images
+        return True
+
+    def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
+        """Read the peak memory, and once per comparison what is measured outside of its budget."""
+        self.budget.rounds_done()
+        for worker in self._alive(workers):
+            self.run.attempt(worker.timed.cell, partial(self._read_peak, worker))
+        if launch == 0:
+            with self.budget.paused():
+                for worker in self._alive(workers, self.cells.frameworks):
+                    self.run.attempt(worker.timed.cell, worker.evaluate)
+                for worker in self._alive(workers, self.cells.frameworks):
+                    self._measure_roof(worker)
+
+    def is_narrow(self) -> bool:
+        """Whether the interval of every ratio to the baseline is narrow."""
+        baseline, control = (self.rounds[timed.cell] for timed in (self.cells.baseline, self.cells.control))
+        ratios = [
+            relative_speed(self.rounds[timed.cell], baseline, control)
+            for timed in self.cells.frameworks
+            if timed != self.cells.baseline and timed.cell not in self.run.over
+        ]
+        if self.cells.control.cell not in self.run.over:
+            ratios.append(launches_ratio(*paired(control, baseline)))
+        return bool(ratios) and all(map(_is_narrow, ratios))
+
+    def end(self) -> None:
+        """End every cell that has not ended yet; `refused` if it is faster than the machine allows."""
+        roofs = [roof for roof in self.run.roofs.values() if roof]
+        for timed in self.cells.all:
+            if timed.cell in self.run.over:
+                continue
+            estimate = speed(self.rounds[timed.cell])
+            most = roofline.reachable(_costs(timed), roofs) if roofs else float("inf")
+            if estimate and estimate.value > most:
+                reason = (
+                    f"implausible timing: {estimate.value:,.0f} examples/s exceeds the roofline, {most:,.0f} examples/s"
+                )
+                self.run.end(timed.cell, "refused", reason)
+            else:
+                self.run.end(timed.cell, "ok", None)
+        self.run.over.discard(CALIBRATION)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _runner(self, timed: TimedJob, files: WorkloadFiles, stack: contextlib.ExitStack) -> WorkloadRunner:
+        request = self.run.request
+        kind = RUNNERS[timed.what]
+        runner = kind(timed, files, self.run.launches, self.run.folder, request.timeout, request.steady)
+        stack.callback(runner.close)
+        return runner
+
+    def _make_ready(self, runner: WorkloadRunner, alone: bool) -> bool:
+        return self.run.attempt(runner.timed.cell, partial(self._open, runner, alone))
+
+    def _open(self, runner: WorkloadRunner, alone: bool) -> None:
+        if runner.timed.cell == CALIBRATION:
+            runner.open(Path(sys.executable), control_workload.REFERENCE, units=1, alone=alone)
+            return
+        label = runner.timed.job.framework
+        environment = self.run.environments[label]
+        if isinstance(environment, str):
+            raise Unavailable(environment)
+        # The A/A control has the slices of the baseline, so that the two run the same program.
+        same_units = (self.cells.baseline if runner.timed.control else runner.timed).cell
+        info = FRAMEWORKS[parse_frameworks(label)[0].name]
+        self.units[same_units] = runner.open(environment.python, info, self.units.get(same_units), alone)
+
+    def _alive(self, workers: Sequence[WorkloadRunner], of: Sequence[TimedJob] = ()) -> list[WorkloadRunner]:
+        """The workers whose cells are not over; `of`: only those of these cells."""
+        return [
+            worker for worker in workers if worker.timed.cell not in self.run.over and (not of or worker.timed in of)
+        ]
+
+    def _read_peak(self, worker: WorkloadRunner) -> None:
+        self.run.peaks[worker.timed.cell].append(worker.finish())
+
+    def _measure_roof(self, worker: WorkloadRunner) -> None:
+        """Measure the roofline of a framework, once for every number of threads and every precision."""
+        job = worker.timed.job
+        key = (job.framework, job.threads, job.precision)
+        if key in self.run.roofs:
+            return
+        self.run.roofs[key] = None
+
+        def measure_roof() -> None:
+            raw = roofline.measure(worker.running, worker.setting)
+            named = {"framework": job.framework, "threads": job.threads, "precision": job.precision}
+            self.run.folder.append(worker.timed.cell, "roofline", launch=worker.launch, **named, **raw)
+            self.run.roofs[key] = roofline.roof(raw)
+
+        self.run.attempt(worker.timed.cell, measure_roof)
+
+    def _check_budget(self) -> None:
+        budget, least = self.budget, self.budget.least_seconds
+        if least > budget.seconds:
             raise BadInput(
-                f"--budget {self.request.budget:g}s: the first launch was ready after {spent:.1f} s, another one takes "
-                f"about {again:.1f} s and a round {round_:.1f} s, so {LAUNCHES} launches of {ROUNDS} rounds take about "
-                f"{least:.0f} s; give --budget {least * 1.2:.0f}s, or name fewer frameworks"
+                f"--budget {budget.seconds:g}s: the first launch was ready after {budget.ready - budget.started:.1f} "
+                f"s, another one takes about {budget.opening:.1f} s and a round {budget.round_seconds:.1f} s, so "
+                f"{LAUNCHES} launches of {ROUNDS} rounds take about {least:.0f} s; give --budget {least * 1.2:.0f}s, "
+                "or name fewer frameworks"
             )
 
-    def finish(self, runners: Sequence[Runner]) -> None:
-        """The launch is over: its memory, and whether everyone kept to their turns."""
-        for runner in runners:
-            if runner.timed.cell not in self.over:
-                self.guarded(lambda one: self.peaks.setdefault(one.timed.cell, []).append(one.finish()))(runner)
 
-    def evaluate(self, runners: Sequence[Runner]) -> None:
-        """In the workers of a launch that is over; not in the twin's, which would say the same."""
-        for runner in runners:
-            if not runner.timed.twin and runner.timed.cell not in self.over:
-                self.guarded(Runner.evaluate)(runner)
-
-    def measure_roofs(self, runners: Sequence[Runner], scratch: Path) -> None:
-        """In the workers of a launch that is over, once for every framework, number of threads and precision."""
-        for runner in runners:
-            job = runner.timed.job
-            key = (job.framework, job.threads, job.precision)
-            if key not in self.roofs and not runner.timed.twin and runner.timed.cell not in self.over:
-                self.roofs.add(key)
-                self.guarded(self._measure_roof)(runner, scratch)
-
-    def _measure_roof(self, runner: Runner, scratch: Path) -> None:
-        raw = roofline.measure(runner.ask, runner.setting, scratch)
-        job = runner.timed.job
-        named = {"framework": job.framework, "threads": job.threads, "precision": job.precision}
-        self.folder.append(runner.timed.cell, "roofline", launch=runner.launch, **named, **raw)
-
-    def narrow(self, group: Sequence[Timed]) -> bool:
-        """Is every ratio to the baseline known well enough?"""
-        cells = {timed.cell for timed in group}
-        found = next(each for each in speed_report.comparisons(self.folder) if each.baseline["cell"] in cells)
-        others = [job for job in found.jobs if job is not found.baseline and job["cell"] not in self.over]
-        twins = [] if found.twin is None or found.twin["cell"] in self.over else [found.twins]
-        ratios = [*map(found.ratio, others), *twins]
-        return bool(ratios) and all(
-            one and one.low and one.high and one.high / one.low <= (1 + NARROW) ** 2 for one in ratios
-        )
-
-    def end(self, group: Sequence[Timed]) -> None:
-        """The last line of every cell that has not had its own; refused where it is faster than the machine allows."""
-        measured = speed_report.read(self.folder)
-        roofs = [roofline.roof(each.roofline) for each in measured.values() if each.roofline]
-        for timed in group:
-            if timed.cell not in self.over:
-                speed = measured[timed.cell].speed
-                most = roofline.reachable(_costs(timed), roofs) if roofs else float("inf")
-                if speed and speed.value > most:
-                    reason = f"a clock that lies: {speed.value:,.0f} examples/s, where the roofline allows {most:,.0f}"
-                    self.finished(timed.cell, "refused", reason)
-                else:
-                    self.finished(timed.cell, "ok", None)
-        self.over.discard(CALIBRATION)
+def _is_narrow(ratio: Estimate | None) -> bool:
+    return bool(ratio and ratio.low and ratio.high and ratio.high / ratio.low <= (1 + NARROW) ** 2)
 
 
-def _ready_again(runners: Sequence[Runner]) -> float:
-    """Seconds to make them ready side by side, after one by one: at best what all cores together take."""
+def _opening_side_by_side(runners: Sequence[WorkloadRunner]) -> float:
+    """Estimated seconds to make workers ready side by side, from the times of each: at best, all cores share them."""
     ready = [runner.ready_seconds for runner in runners]
     return max(*ready, sum(ready) / (os.cpu_count() or 1))
 
 
-def _costs(timed: Timed) -> list[roofline.Cost]:
+def _costs(timed: TimedJob) -> list[roofline.LayerCost]:
     job = timed.job
     return roofline.costs(job.network, timed.what, job.batch_size, np.dtype(job.precision).itemsize)
 
 
-def _device(groups: Sequence[Sequence[Timed]]) -> str:
-    return groups[0][0].job.device
-
-
-def _described(timed: Timed, group: Sequence[Timed], request: Request) -> dict[str, Any]:
-    """A cell as `run.json` keeps it."""
+def _description(timed: TimedJob, cells: ComparedCells) -> dict[str, Any]:
+    """A cell as `run.json` records it."""
     job = timed.job
-    kept = "framework mode batch_size threads precision device dataset train_size test_size".split()
     return {
         "cell": timed.cell,
         "net": job.name,
         "what": timed.what,
-        **{name: getattr(job, name) for name in kept},
+        "framework": job.framework,
+        "mode": job.mode,
+        "batch_size": job.batch_size,
+        "threads": job.threads,
+        "precision": job.precision,
+        "device": job.device,
+        "dataset": job.dataset,
+        "train_size": job.train_size,
+        "test_size": job.test_size,
         "spec_sha256": job.network.sha256,
         "macs": job.network.macs,
         "params": job.network.params,
         "version": parse_frameworks(job.framework)[0].version,
-        "baseline": timed == _baseline(group, request),
-        "twin": timed.twin,
+        "baseline": timed == cells.baseline,
+        "twin": timed.control,
         "costs": [(cost.path, cost.flops, cost.moved, cost.least) for cost in _costs(timed)],
-    }
-
-
-# --- the calibration worker -------------------------------------------------------------------------------------------
-
-# A fixed piece of work, interleaved like the others: what two runs, on one machine or on two, have in common. The NumPy
-# reference trains LeNet, which is matrix products and passes over memory: one step, 20 ms here, is a slice.
-CALIBRATION = "calibration"
-REFERENCE = FrameworkInfo("numpy", "NumPy", "frameworks.numpy_reference", "Reference", "numpy", python=">=3.10")
-PICTURES, BATCH = 32, 32
-
-
-def _calibration(like: Job, scratch: Path) -> tuple[Timed, Work]:
-    """Its cell, with as many threads as the others have, and its own pictures: noise."""
-    stream = np.random.default_rng(0)
-    split = Split(scratch / "noise_images.npy", scratch / "noise_labels.npy", PICTURES)
-    place = scratch / CALIBRATION
-    job = replace(
-        like,
-        name=CALIBRATION,
-        network=NETWORKS["lenet"](),
-        framework="numpy",
-        mode="",
-        batch_size=BATCH,
-        training=Training(),
-        initial="xavier_uniform",
-        train_size=PICTURES,
-        test_size=PICTURES,
-        device="cpu",
-        precision="float64",
-        dataset="noise",
-    )
-    data = Dataset("noise", (1, 28, 28), 10, (), split, split, {}, True, "")
-    np.save(split.images, stream.integers(0, 256, (PICTURES, 1, 28, 28), dtype=np.uint8))
-    np.save(split.labels, stream.integers(0, 10, PICTURES))
-    timed = Timed(job, "train", name=CALIBRATION)
-    return timed, Work(timed, data, place, checked=False)
-
-
-def _described_calibration() -> dict[str, Any]:
-    network = NETWORKS["lenet"]()
-    return {
-        "net": "lenet",
-        "what": "train",
-        "framework": "numpy",
-        "version": np.__version__,
-        "batch_size": BATCH,
-        "precision": "float64",
-        "spec_sha256": network.sha256,
     }
 
 
@@ -496,7 +372,7 @@ def parser() -> Parser:
     what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)}, NAME:MODE; [all]")
     what.add_argument("--modes", default="", metavar="all", help="every mode of every framework")
     what.add_argument("--baseline", metavar="NAME", help="whom all are compared with [the first]")
-    what.add_argument("--what", default=",".join(WHAT), metavar="WHAT,...", help=f"[{','.join(WHAT)}]")
+    what.add_argument("--what", default=",".join(WORKLOADS), metavar="WHAT,...", help=f"[{','.join(WORKLOADS)}]")
     what.add_argument("--batch", metavar="N,...", help="batch sizes [the recipe's]; inference at 1 is a latency")
     what.add_argument("--precision", default="float32", metavar="NAME,...", help=f"{', '.join(PRECISIONS)} [float32]")
     what.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} [the recipe's]")
@@ -524,13 +400,13 @@ def parser() -> Parser:
     return made
 
 
-def _request(options: Any) -> Request:
-    return Request(
+def _request(options: Any) -> SpeedRequest:
+    return SpeedRequest(
         net=_words(options.net),
         frameworks=options.fw,
         what=_words(options.what),
         batches=_numbers("batch", options.batch) if options.batch else (),
-        threads=_numbers("threads", options.threads) if options.threads else (Planned().threads,),
+        threads=_numbers("threads", options.threads) if options.threads else (TrainingRequest().threads,),
         precision=_words(options.precision),
         budget=seconds(options.budget),
         baseline=options.baseline,
@@ -551,7 +427,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         progress = ProgressDisplay(options.quiet)
         command = ["python", "-m", "benchmarks.speed", *(sys.argv[1:] if arguments is None else arguments)]
-        folder = execute(_request(options), progress, options.out, command)
+        folder = execute(_request(options), progress, options.out, command, write_report=speed_report.write)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -101,7 +101,7 @@ def runs_ratio(after: Sequence[Launches], before: Sequence[Launches], confidence
 # --- what can be seen -------------------------------------------------------------------------------------------------
 
 
-class Floor(NamedTuple):
+class NoiseFloor(NamedTuple):
     """What a ratio of 1 looks like here, from low to high; `visible` is the smallest difference that can be seen."""
 
     low: float = 1.0
@@ -109,7 +109,7 @@ class Floor(NamedTuple):
     visible: float | None = None  # 0.013: differences under 1.3 % are not
 
 
-def noise_floor(*twins: Estimate) -> Floor:
+def noise_floor(*twins: Estimate) -> NoiseFloor:
     """The floor that A/A measurements give: as far from 1 as any twin's ratio was, on either side.
 
     A ratio must clear it with its whole interval, so what can be seen is what the farthest end of a twin's interval is
@@ -118,10 +118,10 @@ def noise_floor(*twins: Estimate) -> Floor:
     """
     high = math.exp(max((abs(math.log(twin.value)) for twin in twins), default=0.0))
     ends = [abs(math.log(end)) for twin in twins for end in twin[1:] if end is not None]
-    return Floor(1 / high, high, math.expm1(max(ends)) if ends else None)
+    return NoiseFloor(1 / high, high, math.expm1(max(ends)) if ends else None)
 
 
-def verdict(ratio: Estimate, floor: Floor) -> Verdict | None:
+def verdict(ratio: Estimate, floor: NoiseFloor) -> Verdict | None:
     """`faster` or `slower` where the ratio's whole interval is beyond the floor, else `same`; None without interval."""
     if ratio.low is None or ratio.high is None:
         return None

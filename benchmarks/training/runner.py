@@ -29,8 +29,8 @@ from benchmarks.reporting import run_report
 from benchmarks.runtime import cpu_load
 from benchmarks.runtime.environments import Environment, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
+from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.plugins import register
-from benchmarks.timing import schedule
 from benchmarks.training.plan import Request, described, plan, too_large
 from benchmarks.training.trainer import Cell, Job, weights_sha256
 from frameworks.errors import Unavailable
@@ -64,7 +64,7 @@ def side_by_side(
             cell.open(place.python, FRAMEWORKS[parse_frameworks(cell.job.framework)[0].name], timeout)
     epochs = cells[0].job.epochs
     with progress.start_cells([cell.job.cell for cell in cells], epochs, [cell.epoch for cell in cells]):
-        for number, order in schedule.turns(cells, epochs):
+        for number, order in interleaved(cells, epochs):
             for cell in order:
                 if not cell.over and cell.epoch == number:
                     with _recorded(cell, progress):

@@ -19,8 +19,7 @@ from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import Folder, History
 from benchmarks.runtime import affinity
 from benchmarks.runtime.worker_client import Session
-from benchmarks.timing import schedule
-from benchmarks.training import checkpoints
+from benchmarks.training import checkpoints, epoch_slices
 from benchmarks.training.lr_schedules import CONSTANT, Schedule
 from benchmarks.verification import certificates
 from frameworks import arrays
@@ -133,7 +132,7 @@ class Cell:
         job, number = self.job, self.epoch + 1
         drawn = self._draw(number) if job.changes else {}
         order = self._order(number)
-        cuts = schedule.slices(job.train_size, job.batch_size, job.network.macs, job.device, first_alone=number == 1)
+        cuts = epoch_slices.cut(job.train_size, job.batch_size, job.network.macs, job.device, first_alone=number == 1)
         timed: list[list[float]] = []
         losses: list[float] = []
         correct = 0

@@ -26,8 +26,8 @@ from benchmarks.reporting import markers
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.environments import FrameworkRequest, environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
+from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.worker_client import Session
-from benchmarks.timing import schedule
 from benchmarks.timing.statistics import Estimate, launches_ratio
 from frameworks.arrays import initial
 from frameworks.errors import Unavailable
@@ -115,7 +115,7 @@ def launch(
             for split, files, count in (("train", data.train, data.train.count), ("test", data.test, tested)):
                 paths = {"images": str(files.images), "labels": str(files.labels)}
                 worker.request("load", split=split, count=count, **paths)
-        for number, turn in schedule.turns(list(loops), rounds + 1):
+        for number, turn in interleaved(list(loops), rounds + 1):
             for loop in turn:
                 if loops[loop].whole and number > WHOLE:
                     continue

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.timing import speed_run
+from benchmarks.timing.speed_request import SpeedRequest
 from frameworks.registry import FRAMEWORKS
 from research import aa
 
@@ -67,7 +67,7 @@ def test_runs_that_are_kept_are_not_made_again(
 ) -> None:
     kept, made = tmp_path / "aa.csv", []
 
-    def finding(request: speed_run.Request, _: Path) -> dict[str, object]:
+    def finding(request: SpeedRequest, _: Path) -> dict[str, object]:
         made.append(request.frameworks)
         assert set(request.pythons) == {"slower"} & set(request.frameworks.split(",")), "it is in no extra"
         return {name: line()[name] for name in aa.COLUMNS[4:]}

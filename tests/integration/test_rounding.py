@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.timing.sanity_checks import LIMITS, Check
+from benchmarks.timing.sanity_checks import LIMITS, ReferenceCheck
 from research import rounding
 
 
-def check() -> Check:
+def check() -> ReferenceCheck:
     rounding_ = np.array([1e-6, 1e-3, 2e-2])
-    return Check(rounding.NETWORK, 2, 3, 0.1, np.arange(6), np.array([2.0, 2.0, 2.0]), rounding_)
+    return ReferenceCheck(rounding.NETWORK, 2, 3, 0.1, np.arange(6), np.array([2.0, 2.0, 2.0]), rounding_)
 
 
 def test_within_the_flat_limit_nothing_has_strayed() -> None:

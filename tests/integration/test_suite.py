@@ -43,7 +43,7 @@ def test_a_slice_is_stored_and_a_regression_fails(bench: Bench, tmp_path: Path) 
     told = json.loads(saved.read_text())
     (one,) = told["benchmarks"]
     assert one["stats"]["rounds"] == 2 and one["stats"]["min"] > 0
-    assert one["extra_info"]["pictures"] > 0 and "torch" in one["extra_info"]["versions"]
+    assert one["extra_info"]["images"] > 0 and "torch" in one["extra_info"]["versions"]
     one["stats"]["min"] /= 1e6  # as if it had been a million times as fast
     saved.write_text(json.dumps(told))
     second = suite(*options, "--benchmark-compare=0001", "--benchmark-compare-fail=min:50%")

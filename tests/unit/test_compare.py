@@ -15,6 +15,7 @@ import pytest
 from benchmarks.reporting.run_comparison import beyond, compare, main, share
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import samples
+from benchmarks.timing.rounds import baseline_workers, paired
 
 MACHINE = {"processor": "One", "cores": 2, "memory_gib": 8.0, "system": "Linux 6", "python": "3.11", "gpu": None}
 SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
@@ -171,17 +172,17 @@ def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
         lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
 
     run = samples.read(speed_run(tmp_path / "a", 0, change=stop))
-    mine, theirs = samples.paired(run.works[0].rounds, run.calibration)
+    mine, theirs = paired(run.works[0].rounds, run.calibration)
     assert len(mine) == len(theirs) == 4
     assert [len(one) for one in mine] == [len(one) for one in theirs]
 
 
 def test_a_twin_that_was_not_in_every_launch_is_no_yardstick() -> None:
     base, twin = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
-    assert samples.yardsticks(base, twin) == [base, twin]
-    assert samples.paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
-    assert samples.yardsticks(base, {1: twin[1]}) == samples.yardsticks(base, {}) == [base]
-    assert samples.paired(base, {}) == ([], [])
+    assert baseline_workers(base, twin) == [base, twin]
+    assert paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
+    assert baseline_workers(base, {1: twin[1]}) == baseline_workers(base, {}) == [base]
+    assert paired(base, {}) == ([], [])
 
 
 def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
 def test_warm_up_is_left_out() -> None:
     rounds = {1: {number: 1.0 + 0.001 * (number % 3) + (number < 5) for number in range(30)}}
     steady = {1: {number: 1.0 for number in range(30)}}
-    mine, theirs = samples.paired(rounds, steady)
+    mine, theirs = paired(rounds, steady)
     assert len(mine[0]) == len(theirs[0]) == 25
 
 

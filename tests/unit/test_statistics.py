@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.timing.statistics import (
     Estimate,
-    Floor,
+    NoiseFloor,
     break_even,
     equivalence,
     geometric_mean,
@@ -180,7 +180,7 @@ def test_the_floor_is_as_wide_as_the_farthest_twin() -> None:
     ],
 )
 def test_verdicts(ratio: Estimate, said: str | None) -> None:
-    assert verdict(ratio, Floor(1 / 1.02, 1.02)) == said
+    assert verdict(ratio, NoiseFloor(1 / 1.02, 1.02)) == said
 
 
 def test_twins_are_seldom_called_different_and_3_per_cent_often() -> None:

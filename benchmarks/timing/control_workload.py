@@ -1,0 +1,64 @@
+"""The control workload: fixed work that every speed run times beside the frameworks.
+
+It is what two runs have in common, on one machine or on two: the NumPy reference trains LeNet, which consists of
+matrix products and passes over memory. A slice is one step, about 20 ms here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.datasets.registry import Dataset, Split
+from benchmarks.timing.launches import TimedJob, WorkloadFiles
+from benchmarks.timing.samples import CALIBRATION
+from benchmarks.training.trainer import Job
+from frameworks.networks import NETWORKS
+from frameworks.registry import FrameworkInfo
+from frameworks.training import Training
+
+REFERENCE = FrameworkInfo("numpy", "NumPy", "frameworks.numpy_reference", "Reference", "numpy", python=">=3.10")
+IMAGES, BATCH_SIZE = 32, 32
+
+
+def control_workload(like: Job, scratch: Path) -> tuple[TimedJob, WorkloadFiles]:
+    """Its cell, with the threads of the other cells, and its data: noise."""
+    stream = np.random.default_rng(0)
+    split = Split(scratch / "noise_images.npy", scratch / "noise_labels.npy", IMAGES)
+    job = replace(
+        like,
+        name=CALIBRATION,
+        network=NETWORKS["lenet"](),
+        framework="numpy",
+        mode="",
+        batch_size=BATCH_SIZE,
+        training=Training(),
+        initial="xavier_uniform",
+        train_size=IMAGES,
+        test_size=IMAGES,
+        device="cpu",
+        precision="float64",
+        dataset="noise",
+    )
+    data = Dataset("noise", (1, 28, 28), 10, (), split, split, {}, True, "")
+    np.save(split.images, stream.integers(0, 256, (IMAGES, 1, 28, 28), dtype=np.uint8))
+    np.save(split.labels, stream.integers(0, 10, IMAGES))
+    timed = TimedJob(job, "train", name=CALIBRATION)
+    return timed, WorkloadFiles(timed, data, scratch / CALIBRATION, checked=False)
+
+
+def description() -> dict[str, Any]:
+    """The control workload as `run.json` records it."""
+    return {
+        "cell": CALIBRATION,
+        "net": "lenet",
+        "what": "train",
+        "framework": "numpy",
+        "version": np.__version__,
+        "batch_size": BATCH_SIZE,
+        "precision": "float64",
+        "spec_sha256": NETWORKS["lenet"]().sha256,
+    }

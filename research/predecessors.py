@@ -1,0 +1,75 @@
+"""Is a worker faster after itself than after another worker? A table in Markdown, from the records of speed runs.
+
+    python -m research.predecessors results/20261123-130550-speed-lenet
+
+The predecessor of a slice follows from the order of the rounds (`benchmarks.runtime.interleaving`), so the run must be
+of this version, and complete. Each slice is compared with the median of its worker in that launch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.records.store import Folder
+from benchmarks.reporting import speed_report
+from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.interleaving import interleaved, rotated
+from benchmarks.timing.rounds import steady
+from benchmarks.timing.samples import CALIBRATION
+
+
+def by_predecessor(group: speed_report.Comparison) -> dict[tuple[str, str], list[float]]:
+    """By worker and predecessor: log seconds of the slices, relative to the median of the worker in that launch."""
+    jobs = [*group.jobs, *([group.twin] if group.twin else [])]
+    names = {job["cell"]: job["framework"] + (" (A/A control)" if job["twin"] else "") for job in jobs}
+    names[CALIBRATION] = "control workload"
+    relative = defaultdict(list)
+    for number, launch in enumerate(sorted(group.of(group.baseline).rounds)):
+        logs = {}
+        for cell in names:
+            rounds = group.measured[cell].rounds[launch]
+            steady_logs = {each: np.log(rounds[each]) for each in rounds if each >= steady(rounds)}
+            median = np.median(list(steady_logs.values()))
+            logs[cell] = {each: float(log - median) for each, log in steady_logs.items()}
+        count = max(max(each) for each in logs.values()) + 1
+        sequence = chain.from_iterable(
+            ((each, cell) for cell in order) for each, order in interleaved(rotated(list(names), number), count)
+        )
+        for (_, before), (each, cell) in pairwise(sequence):
+            if each in logs[cell]:
+                relative[names[cell], names[before]].append(logs[cell][each])
+    return dict(relative)
+
+
+def rows(relative: dict[tuple[str, str], list[float]]) -> list[Row]:
+    """A row for each pair: the number of slices, and how much longer they took than the worker's median, in percent."""
+    table = []
+    for (worker, before), logs in sorted(relative.items()):
+        error = 1.2533 * np.std(logs) / np.sqrt(len(logs))  # standard error of a median of normal noise
+        table.append((worker, before, str(len(logs)), f"{100 * np.median(logs):+.1f} ± {100 * error:.1f}"))
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders written by benchmarks.speed")
+    try:
+        for path in parser.parse_args().runs:
+            for group in speed_report.comparisons(Folder.open(path, option="predecessors")):
+                print(f"{path}: {group.title}\n")
+                print(markdown(("worker", "after", "slices", "takes longer by, %"), rows(by_predecessor(group))), "\n")
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
