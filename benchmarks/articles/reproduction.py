@@ -424,6 +424,6 @@ def _section(
         parts += against(folder, plain, experiment.plain, markdown)
     reasons = dict.fromkeys(filter(None, (obstacle(folder.run, experiment, net) for net in experiment.nets)))
     notes = [*(f"**{reason}**" for reason in reasons), *equivalences(folder, margin)]
-    notes += [line.removeprefix("- ").removesuffix(".") for line in run_report.drawing(folder)]
-    notes += [f"`{folder.path.name}`: {run_report.machine_line(folder.run)}"]
+    notes += [line.removesuffix(".") for line in run_report.augmentation_notes(folder)]
+    notes += [f"`{folder.path.name}`: {run_report.run_text(folder.run)}"]
     return "\n\n".join([*parts, "\n".join(f"- {note}." for note in notes)])

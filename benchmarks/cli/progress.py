@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks.reporting.tables import per_second
+from benchmarks.reporting.number_formats import examples_per_second
 
 
 def epoch_summary(record: dict[str, Any]) -> str:
     """Loss, accuracy and speed of an epoch in one phrase."""
     images, seconds = (sum(part) for part in zip(*record["slices"])) if record["slices"] else (0, 0)
-    speed = f", {images / seconds:{per_second(images / seconds)}} examples/s" if seconds else ""
+    speed = f", {examples_per_second(images / seconds)} examples/s" if seconds else ""
     return f"loss {record['train_loss']:.4f}, test accuracy {record['test_accuracy']:.4f}{speed}"
 
 

@@ -29,12 +29,12 @@ def interval(estimate: Sequence[Any] | None, form: str) -> str:
     if estimate is None:
         return ""
     value, low, high = (number(part, form) for part in estimate)
-    return f"{value} ({between(low, high)})" if low and high else value
+    return f"{value} ({low} to {high})" if low and high else value
 
 
-def between(low: object, high: object) -> str:
-    """The two ends of an interval."""
-    return f"{low} to {high}"
+def axis_number(value: float) -> str:
+    """A round number on an axis; only what binary fractions add to it is rounded off."""
+    return format(value, ",.10g")
 
 
 def ratio(estimate: Sequence[Any] | None) -> str:
@@ -42,14 +42,14 @@ def ratio(estimate: Sequence[Any] | None) -> str:
     return interval(estimate, ".3f")
 
 
-def speed_format(value: float | None) -> str:
-    """The format of a speed in examples per second: whole examples, below ten with one decimal."""
-    return ".1f" if value is not None and value < 9.95 else ",.0f"
-
-
-def speed(estimate: Sequence[Any] | None) -> str:
-    """Examples per second and their interval."""
-    return "" if estimate is None else interval(estimate, speed_format(estimate[0]))
+def examples_per_second(estimate: Sequence[Any] | float | None) -> str:
+    """A speed, alone or with its interval: whole examples, below ten with one decimal."""
+    if estimate is None:
+        return ""
+    if isinstance(estimate, (int, float)):
+        estimate = (estimate, None, None)
+    value = estimate[0]
+    return interval(estimate, ".1f" if value is not None and value < 9.95 else ",.0f")
 
 
 def count(value: Any) -> str:
@@ -92,12 +92,18 @@ def day(timestamp: str) -> str:
     return timestamp[:10]
 
 
-def hardware(machine: Mapping[str, Any]) -> str:
-    """A machine's processor, cores and memory: `machine` of run.json."""
-    return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+def machine_text(machine: Mapping[str, Any]) -> str:
+    """A machine in one line: processor, cores, memory, GPU, system and frequency governor.
 
-
-def short_commit(commit: str) -> str:
-    """The first digits of a commit, and the `+` of a checkout that differs from it."""
-    plus = "+" if commit.endswith("+") else ""
-    return commit.rstrip("+")[:12] + plus
+    machine: that of run.json; what an older record lacks is left out.
+    """
+    parts = [f"{machine['processor']}, {machine['cores']} cores"]
+    if "memory_gib" in machine:
+        parts.append(f"{machine['memory_gib']} GiB")
+    if "gpu" in machine:
+        parts.append(machine["gpu"] or "no GPU")
+    if machine.get("system"):
+        parts.append(machine["system"])
+    if machine.get("governor"):
+        parts.append(f"governor {machine['governor']}")
+    return ", ".join(parts)

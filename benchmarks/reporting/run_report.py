@@ -1,8 +1,7 @@
-"""The tables and the page of a run, made from its records. Rounding happens here alone.
+"""The tables and the page of a training run, made from its records: report.csv, curves.csv, report.md, report.html.
 
-    python -m benchmarks.report results/20261121-lenet
-
-writes them again; `--readme README.md` puts the table between the marks of a README as well.
+`python -m benchmarks.report results/20261121-lenet` writes them again; `--readme README.md` also puts the table between
+the markers of a README.
 """
 
 from __future__ import annotations
@@ -14,70 +13,118 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.records.store import Folder, History
-from benchmarks.reporting import pages
+from benchmarks.reporting import pages, tables
 from benchmarks.reporting.markers import put
-from benchmarks.reporting.tables import per_second
+from benchmarks.reporting.number_formats import (
+    count,
+    counted,
+    day,
+    examples_per_second,
+    machine_text,
+    mebibytes,
+    number,
+    percent,
+    ratio,
+)
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 from benchmarks.verification import certificates
 
 COLUMNS = (
-    "net framework version mode device precision dataset seed batch_size epochs status reason params buffers macs "
-    "train_loss train_accuracy test_accuracy examples_per_second examples_per_second_low examples_per_second_high "
-    "relative_speed relative_speed_low relative_speed_high build_seconds first_step_seconds train_seconds "
-    "evaluation_seconds peak_memory_mib import_seconds import_memory_mib load_seconds certified certificate"
-).split()
+    "net",
+    "framework",
+    "version",
+    "mode",
+    "device",
+    "precision",
+    "dataset",
+    "seed",
+    "batch_size",
+    "epochs",
+    "status",
+    "reason",
+    "params",
+    "buffers",
+    "macs",
+    "train_loss",
+    "train_accuracy",
+    "test_accuracy",
+    "examples_per_second",
+    "examples_per_second_low",
+    "examples_per_second_high",
+    "relative_speed",
+    "relative_speed_low",
+    "relative_speed_high",
+    "build_seconds",
+    "first_step_seconds",
+    "train_seconds",
+    "evaluation_seconds",
+    "peak_memory_mib",
+    "import_seconds",
+    "import_memory_mib",
+    "load_seconds",
+    "certified",
+    "certificate",
+)
+EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+UNFINISHED: dict[str, Any] = {"status": "unfinished", "reason": "stopped; --resume continues the run"}
+
+BUSY = 0.05  # fraction of CPU time that other programs may use before the report mentions it
+WIDE = 150  # columns of a terminal that holds the whole table
+NARROW = 105  # below this, the peak memory is left out too
 
 
 def write(folder: Folder) -> pd.DataFrame:
-    """Write a run's tables and page into its folder; the table of cells is returned."""
+    """Write a run's tables and page into its folder; returns the table of trial runs."""
     cells, curves = frame(folder), curve_frame(folder)
     folder.write("report.csv", cells.to_csv(index=False))
     folder.write("curves.csv", curves.to_csv(index=False))
     folder.write("report.md", markdown(folder, cells))
-    folder.write("report.html", pages.html(folder.run, cells, curves, shown(cells), notes(folder)))
+    folder.write("report.html", pages.html(folder.run, cells, curves, formatted(cells), notes(folder)))
     return cells
 
 
+# --- tables of numbers ------------------------------------------------------------------------------------------------
+
+
 def frame(folder: Folder) -> pd.DataFrame:
-    """One row per cell, columns `COLUMNS`; what was not measured is None."""
-    run, histories = folder.run, folder.histories()
-    rows = [_row(job, histories, run["jobs"]) for job in run["jobs"]]
+    """One row per trial run, columns `COLUMNS`; None where a value was not measured."""
+    jobs, histories = folder.run["jobs"], folder.histories()
+    rows = [_row(job, histories, jobs) for job in jobs]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
 
 def curve_frame(folder: Folder) -> pd.DataFrame:
-    """One row per cell and epoch."""
+    """One row per trial run and epoch."""
     rows = [
         {
             **{name: job[name] for name in ("net", "framework", "seed")},
-            **{name: epoch[name] for name in ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")},
+            **{name: epoch[name] for name in EPOCH_COLUMNS},
             "examples_per_second": _speed(epoch),
             "evaluation_seconds": epoch["evaluation_seconds"],
         }
-        for job, history in recorded(folder)
+        for job, history in jobs_with_histories(folder)
         for epoch in history.epochs
     ]
     return pd.DataFrame(rows)
 
 
-def recorded(folder: Folder) -> list[tuple[dict[str, Any], History]]:
-    """Every job of a run with what is recorded of it."""
+def jobs_with_histories(folder: Folder) -> list[tuple[dict[str, Any], History]]:
+    """Every job of a run with its recorded history, empty where it has not started."""
     histories = folder.histories()
     return [(job, histories.get(job["cell"], History())) for job in folder.run["jobs"]]
 
 
 def _row(job: dict[str, Any], histories: dict[str, History], jobs: list[dict[str, Any]]) -> dict[str, Any]:
     history = histories.get(job["cell"], History())
-    start, end = history.start or {}, history.end or {"status": "unfinished", "reason": "stopped; --resume goes on"}
-    peers = [other for other in jobs if (other["net"], other["seed"]) == (job["net"], job["seed"])]
-    first = histories.get(peers[0]["cell"], History())
-    speed = geometric_mean([value for value in map(_speed, history.epochs) if value])
+    start, end = history.start or {}, history.end or UNFINISHED
+    first_job = next(other for other in jobs if (other["net"], other["seed"]) == (job["net"], job["seed"]))
+    first = histories.get(first_job["cell"], History())
+    speeds = [speed for speed in map(_speed, history.epochs) if speed]
     return {
         **{name: job[name] for name in COLUMNS if name in job},
         "version": next(iter(start.get("versions", {}).values()), job.get("version")),
@@ -86,20 +133,20 @@ def _row(job: dict[str, Any], histories: dict[str, History], jobs: list[dict[str
         "reason": end["reason"],
         "params": start.get("params"),
         "buffers": start.get("buffers"),
-        **_last(history),
-        **_estimate("examples_per_second", speed),
-        **_estimate("relative_speed", _relative(history, first)),
+        **_results(history),
+        **_columns_of("examples_per_second", geometric_mean(speeds)),
+        **_columns_of("relative_speed", _relative_speed(history, first)),
         "build_seconds": start.get("build_seconds"),
         "import_seconds": start.get("import_seconds"),
         "load_seconds": start.get("load_seconds"),
-        "import_memory_mib": _mib(start.get("import_memory")),
+        "import_memory_mib": _mebibytes(start.get("import_memory")),
         **certificates.columns(start.get("certificate")),
-        "peak_memory_mib": _mib(end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")),
+        "peak_memory_mib": _mebibytes(end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")),
     }
 
 
-def _last(history: History) -> dict[str, Any]:
-    """What the epochs say together, and the last of them alone."""
+def _results(history: History) -> dict[str, Any]:
+    """Losses and accuracies after the last epoch, and the seconds of all epochs together."""
     if not history.epochs:
         return {}
     last = history.epochs[-1]
@@ -112,178 +159,167 @@ def _last(history: History) -> dict[str, Any]:
 
 
 def _speed(epoch: dict[str, Any]) -> float | None:
-    """Pictures a second of an epoch's slices; the very first step is not among them."""
+    """Examples per second over the slices of an epoch; the first step of a run is in no slice."""
     seconds = sum(slice_[1] for slice_ in epoch["slices"])
     return float(sum(slice_[0] for slice_ in epoch["slices"]) / seconds) if seconds else None
 
 
-def _relative(mine: History, first: History) -> Estimate | None:
-    """Speed against the first framework, paired by round; no more than the two ran side by side in the same launch."""
-    if mine is first:
-        return Estimate(1.0) if mine.epochs else None
-    theirs = {(epoch["launch"], epoch["epoch"]): _speed(epoch) for epoch in first.epochs}
-    pairs = [(_speed(epoch), theirs.get((epoch["launch"], epoch["epoch"]))) for epoch in mine.epochs]
-    both = [(a, b) for a, b in pairs if a and b]
-    return paired_ratio([a for a, _ in both], [b for _, b in both])
+def _relative_speed(history: History, first: History) -> Estimate | None:
+    """Speed over that of the first framework, paired by round; only rounds that both ran in the same launch count."""
+    if history is first:
+        return Estimate(1.0) if history.epochs else None
+    speeds = {(epoch["launch"], epoch["epoch"]): _speed(epoch) for epoch in first.epochs}
+    pairs = [(_speed(epoch), speeds.get((epoch["launch"], epoch["epoch"]))) for epoch in history.epochs]
+    complete = [(own, other) for own, other in pairs if own and other]
+    return paired_ratio([own for own, _ in complete], [other for _, other in complete])
 
 
-def _estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     value, low, high = estimate or (None, None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _mib(size: int | None) -> float | None:
+def _mebibytes(size: int | None) -> float | None:
     return None if size is None else size / 2**20
 
 
-# --- for people -------------------------------------------------------------------------------------------------------
+# --- tables for people ------------------------------------------------------------------------------------------------
 
 
-def shown(cells: pd.DataFrame) -> pd.DataFrame:
-    """The columns that a person reads, rounded, as text."""
-    table = pd.DataFrame([_shown(row) for row in cells.to_dict("records")])
+def formatted(cells: pd.DataFrame) -> pd.DataFrame:
+    """The columns that people read, as text; the seed is left out where there is only one."""
+    table = pd.DataFrame([_formatted_row(row) for row in cells.to_dict("records")])
     return table.drop(columns="seed") if table["seed"].nunique() == 1 else table
 
 
-def _shown(row: dict[Hashable, Any]) -> dict[str, str]:
+def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
     return {
         "network": row["net"],
         "framework": f"{row['framework'].split('==')[0]} {row['version'] or ''}".strip(),
         "seed": str(row["seed"]),
-        "parameters": _text(row["params"], ",.0f"),
-        "train loss": _text(row["train_loss"], ".4f"),
-        "test accuracy": _text(row["test_accuracy"], ".4f"),
-        "examples/s": _interval(row, "examples_per_second", per_second(row["examples_per_second"])),
-        "relative speed": _interval(row, "relative_speed", ".3f"),
-        "first step s": _text(row["first_step_seconds"], ".2f"),
-        "train s": _text(row["train_seconds"], ".1f"),
-        "peak MiB": _text(row["peak_memory_mib"], ",.0f"),
-        "proof": row["certified"],
+        "parameters": count(row["params"]),
+        "train loss": number(row["train_loss"], ".4f"),
+        "test accuracy": number(row["test_accuracy"], ".4f"),
+        "examples/s": examples_per_second(_estimate(row, "examples_per_second")),
+        "relative speed": ratio(_estimate(row, "relative_speed")),
+        "first step (s)": number(row["first_step_seconds"], ".2f"),
+        "training (s)": number(row["train_seconds"], ".1f"),
+        "peak (MiB)": mebibytes(row["peak_memory_mib"]),
+        "verification": row["certified"],
         "status": row["status"] + (f": {row['reason']}" if row["reason"] else ""),
     }
 
 
-def _text(value: Any, form: str) -> str:
-    return "" if value is None or pd.isna(value) else format(value, form)
-
-
-def _interval(row: dict[Hashable, Any], name: str, form: str) -> str:
-    value, low, high = (_text(row[name + end], form) for end in ("", "_low", "_high"))
-    return f"{value} ({low} to {high})" if low else value
+def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def table(cells: pd.DataFrame, width: int) -> Table:
-    """The same for a terminal of so many columns; a narrow one is spared what is in the file all the same."""
-    text = shown(cells)
+    """The table for a terminal of this many columns; a narrow one shows fewer columns and no intervals of speeds."""
+    text = formatted(cells)
     text["examples/s"] = text["examples/s"].str.split(" ").str[0]
     if width < WIDE:
-        spared = ["parameters", "train loss", "first step s", "train s", *["peak MiB"] * (width < WIDE * 0.7)]
-        text = text.drop(columns=spared)
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in text.columns:
-        words = name in ("network", "framework", "status")
-        made.add_column(name, justify="left" if words else "right", no_wrap=name != "status")
-    for row in text.astype(str).to_numpy().tolist():
-        made.add_row(*map(escape, row))
-    return made
-
-
-BUSY = 0.05  # share of the cores' time that others may have without a word
-WIDE = 150  # columns of a terminal that holds the whole table
+        text = text.drop(columns=["parameters", "train loss", "first step (s)", "training (s)"])
+    if width < NARROW:
+        text = text.drop(columns="peak (MiB)")
+    return tables.terminal(tuple(text.columns), _rows(text), wrapped="status")
 
 
 def markdown(folder: Folder, cells: pd.DataFrame) -> str:
-    """The table and what it rests on, fit to be pasted into a README."""
-    table = shown(cells)
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([*rows, "", *notes(folder)]) + "\n"
+    """The table and the notes under it, for a README."""
+    text = formatted(cells)
+    return "\n".join([tables.markdown(tuple(text.columns), _rows(text)), "", *notes(folder)]) + "\n"
+
+
+def _rows(text: pd.DataFrame) -> list[tables.Row]:
+    return [tuple(row) for row in text.astype(str).to_numpy().tolist()]
+
+
+# --- notes under the table --------------------------------------------------------------------------------------------
 
 
 def notes(folder: Folder) -> list[str]:
-    """Under the table: the recipe, the machine, what the figures are."""
+    """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
     run = folder.run
-    jobs = run["jobs"]
-    recipes: dict[str, list[str]] = {}
+    unpublished = sorted(name for name, data in run["data"].items() if not data["published"])
+    lines = [
+        *_recipes(run["jobs"]),
+        *(f"{name}: the files differ from the published ones." for name in unpublished),
+        f"{run_text(run)}.",
+        "One run per trial. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
+        "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
+        *augmentation_notes(folder),
+    ]
+    load = run.get("others") or 0
+    if load >= BUSY:
+        lines.append(f"Other programs used {percent(load, 0)} of CPU time: the speeds are those of a busy machine.")
+    overhead = _harness_overhead(folder)
+    if overhead is not None:
+        lines.append(f"Harness overhead: {percent(overhead)} of epoch time.")
+    return [f"- {line}" for line in lines]
+
+
+def _recipes(jobs: list[dict[str, Any]]) -> list[str]:
+    """One line per recipe, with the networks that it trains."""
+    nets: dict[str, list[str]] = {}
     for job in jobs:
         recipe = (
-            f"{job['dataset']} ({job['train_size']:,} + {job['test_size']:,} pictures), batch {job['batch_size']}, "
-            f"{job['optimizer']}, rate {job['rate']:g}, {_epochs(job['epochs'])}"
+            f"{job['dataset']} ({job['train_size']:,} + {job['test_size']:,} images), batch size {job['batch_size']}, "
+            f"{job['optimizer']}, lr {job['rate']:g}, {counted(job['epochs'], 'epoch')}"
         )
-        recipes.setdefault(recipe, []).append(job["net"])
-    unpublished = {name for name, data in run["data"].items() if not data["published"]}
+        nets.setdefault(recipe, []).append(job["net"])
+    return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
+
+
+def augmentation_notes(folder: Folder) -> list[str]:
+    """The augmentations of each network and the speed at which the harness draws them."""
+    augmentations: dict[str, str] = {}
+    images: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    for job, history in jobs_with_histories(folder):
+        if not job.get("changes"):
+            continue
+        net = job["net"]
+        augmentations[net] = ", ".join(job["changes"])
+        for epoch in history.epochs:
+            if epoch.get("augment_seconds"):
+                images[net] = images.get(net, 0) + job["train_size"]
+                seconds[net] = seconds.get(net, 0.0) + epoch["augment_seconds"]
     return [
-        *(f"- {', '.join(dict.fromkeys(nets))}: {recipe}." for recipe, nets in recipes.items()),
-        *(f"- {name}: not the published bytes." for name in sorted(unpublished)),
-        f"- {machine_line(run)}.",
-        "- One run of each cell. Examples/s: geometric mean over the epochs, the first step left out, with its 95 % "
-        "interval; relative speed: against the first framework, paired by round, with its 95 % interval.",
-        *drawing(folder),
-        *_company(run),
-        *(
-            [f"- Of the epochs' time {share:.1%} went to the harness."]
-            if (share := _harness(folder)) is not None
-            else []
-        ),
+        f"{net}: {augmentations[net]}, drawn anew for each epoch by the harness, identical for all frameworks and "
+        f"outside the timed slices, at {count(images[net] / seconds[net])} images/s."
+        for net in seconds
     ]
 
 
-def _company(run: dict[str, Any]) -> list[str]:
-    """What the speeds are worth where other programs were at work as well."""
-    share = run.get("others") or 0
-    return [f"- Other programs had {share:.0%} of the cores' time: speeds are a busy machine's."] * (share >= BUSY)
-
-
-def drawing(folder: Folder) -> list[str]:
-    """What it took to draw changed pictures, a line for each network that trains on some."""
-    drawn: dict[str, list[tuple[float, int]]] = {}  # seconds and pictures, epoch by epoch
-    changes: dict[str, str] = {}
-    for job, history in recorded(folder):
-        if job.get("changes"):
-            changes[job["net"]] = ", ".join(job["changes"])
-            taken = [epoch["augment_seconds"] for epoch in history.epochs if epoch.get("augment_seconds")]
-            drawn.setdefault(job["net"], []).extend((seconds, job["train_size"]) for seconds in taken)
-    return [
-        f"- {net}: {changes[net]} drawn anew for each epoch by the harness, the same for every framework and outside "
-        f"the timed slices, at {sum(size for _, size in epochs) / sum(taken for taken, _ in epochs):,.0f} pictures/s."
-        for net, epochs in drawn.items()
-        if epochs
-    ]
-
-
-def _harness(folder: Folder) -> float | None:
-    """The share of the epochs' wall time in which no worker was training or predicting."""
-    epochs = [epoch for _, history in recorded(folder) for epoch in history.epochs]
-    outside = sum(epoch["harness_seconds"] for epoch in epochs)
-    inside = sum(
+def _harness_overhead(folder: Folder) -> float | None:
+    """The fraction of the epochs' time during which no worker trained or predicted."""
+    epochs = [epoch for _, history in jobs_with_histories(folder) for epoch in history.epochs]
+    if not epochs:
+        return None
+    overhead = sum(epoch["harness_seconds"] for epoch in epochs)
+    work = sum(
         sum(seconds for _, seconds in epoch["slices"])
         + (epoch["first_step_seconds"] or 0)
         + epoch["evaluation_seconds"]
         for epoch in epochs
     )
-    return outside / (outside + inside) if epochs else None
+    return float(overhead / (overhead + work))
 
 
-def _epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number} epochs"
+def run_text(run: dict[str, Any]) -> str:
+    """The machine, the setting and the date of a run in one line."""
+    job = run["jobs"][0]
+    setting = f"{counted(job['threads'], 'thread')}, {job['precision']} on {job['device']}"
+    return "; ".join([machine_text(run["machine"]), setting, day(run["began"])])
 
 
-def machine_line(run: dict[str, Any]) -> str:
-    """The machine and the date in one line."""
-    machine, job = run["machine"], run["jobs"][0]
-    parts = [
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
-        machine["gpu"] or "no GPU",
-        machine["system"],
-        f"{job['threads']} thread{'s' * (job['threads'] != 1)}, {job['precision']} on {job['device']}",
-        run["began"][:10],
-    ]
-    return "; ".join(parts)
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def into_readme(path: Path, folder: Folder) -> None:
-    """Put the run's table between the marks of a README. BadInput where it has none."""
-    put(path, "results", f"`{' '.join(folder.run['command'])}` gave:\n\n{markdown(folder, frame(folder))}")
+    """Put the run's table between the markers of a README. Raises BadInput where it has none."""
+    put(path, "results", f"`{' '.join(folder.run['command'])}` gives:\n\n{markdown(folder, frame(folder))}")
 
 
 def main(arguments: list[str] | None = None) -> int:

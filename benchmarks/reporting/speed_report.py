@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.records.store import Folder
-from benchmarks.reporting.tables import Row, markdown, per_second, table
+from benchmarks.reporting.number_formats import examples_per_second
+from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.roofline import LayerCost, Roof
@@ -347,7 +348,7 @@ def _speeds(rows: Sequence[dict[str, Any]]) -> tuple[Row, list[Row]]:
             row["framework"].split("==")[0],
             row["version"] or "",
             row["mode"],
-            _interval(row, "examples_per_second", per_second(row["examples_per_second"])),
+            examples_per_second(tuple(row[f"examples_per_second{end}"] for end in ("", "_low", "_high"))),
             _interval(row, "relative_speed", ".3f"),
             row["verdict"] or "",
             _number(row.get("roofline_share"), ".1%"),

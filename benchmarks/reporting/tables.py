@@ -1,36 +1,50 @@
-"""Tables in plain text and in Markdown: a head and rows of words, numbers to the right."""
+"""Tables of text for terminals and Markdown: columns of numbers are aligned to the right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Row: TypeAlias = tuple[str, ...]
 
 
 def table(head: Row, body: Sequence[Row]) -> str:
-    """Columns under each other, as wide as their widest word."""
+    """A table in plain text; each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(head, *body)]
-    right = _numbers(body)
-    lines = [
-        "  ".join(word.rjust(width) if number else word.ljust(width) for word, width, number in zip(row, widths, right))
-        for row in (head, tuple("-" * width for width in widths), *body)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    numeric = numeric_columns(body)
+    lines = []
+    for row in (head, tuple("-" * width for width in widths), *body):
+        cells = [
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(row, widths, numeric)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def markdown(head: Row, body: Sequence[Row]) -> str:
-    """The same for Markdown; blanks that a browser would drop are made ones that it keeps."""
-    rule = tuple("---:" if number else "---" for number in _numbers(body))
-    kept = (tuple(word.replace("  ", "\u00a0\u00a0").replace("|", "\\|") for word in row) for row in body)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *kept))
+    """A table in Markdown. Indentation is kept: pairs of spaces become non-breaking spaces."""
+    rule = tuple("---:" if is_number else "---" for is_number in numeric_columns(body))
+    escaped = [tuple(cell.replace("  ", "\u00a0\u00a0").replace("|", "\\|") for cell in row) for row in body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *escaped))
 
 
-def per_second(value: float | None) -> str:
-    """The format of a speed: whole examples, below ten with a decimal."""
-    return ".1f" if value is not None and value < 9.95 else ",.0f"
+def terminal(head: Row, body: Sequence[Row], wrapped: str) -> Table:
+    """A table for a terminal, printed by Rich; the column named `wrapped` takes several lines where it has to."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    rich_table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name, is_number in zip(head, numeric_columns(body)):
+        rich_table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrapped)
+    for row in body:
+        rich_table.add_row(*map(escape, row))
+    return rich_table
 
 
-def _numbers(body: Sequence[Row]) -> list[bool]:
-    """The columns in which every word starts with a digit, or a bracket before one."""
-    return [all(word.lstrip("(")[:1].isdecimal() for word in column if word) for column in zip(*body)]
+def numeric_columns(body: Sequence[Row]) -> list[bool]:
+    """For each column, whether every cell that is not empty starts with a digit, or with a bracket and a digit."""
+    return [all(cell.lstrip("(")[:1].isdecimal() for cell in column if cell) for column in zip(*body)]

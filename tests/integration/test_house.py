@@ -17,7 +17,7 @@ from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.datasets.registry import DATASETS
 from benchmarks.records.store import Folder
 from benchmarks.reporting.certificate_pages import page, summary
-from benchmarks.reporting.run_report import frame, markdown, recorded
+from benchmarks.reporting.run_report import frame, jobs_with_histories, markdown
 from benchmarks.verification import certificates
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
@@ -109,7 +109,7 @@ def test_a_table_of_results_is_a_runs(text: str) -> None:
 def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: str) -> None:
     run = run_of("docs/networks.md")
     assert run
-    history = next(each for job, each in recorded(run) if (job["net"], job["framework"]) == (name, framework))
+    history = next(each for job, each in jobs_with_histories(run) if (job["net"], job["framework"]) == (name, framework))
     losses = [epoch["train_loss"] for epoch in history.epochs]
     assert len(losses) >= 2 and losses[-1] < losses[0]
 
@@ -128,7 +128,7 @@ def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
     experiment, folder = EXPERIMENTS[name], experiments()[name, "as-written"]
     sizes = experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts
     assert {(job["epochs"], job["train_size"], job["test_size"]) for job in folder.run["jobs"]} == {sizes}
-    finished = [(job["net"], job["framework"]) for job, history in recorded(folder) if history.finished]
+    finished = [(job["net"], job["framework"]) for job, history in jobs_with_histories(folder) if history.finished]
     expected = {(net, framework): seeds for net in experiment.nets for framework in FRAMEWORKS}
     assert Counter(finished) == expected
 
@@ -139,7 +139,7 @@ VARIANTS = [(name, variant) for name, experiment in EXPERIMENTS.items() for vari
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_an_experiments_loss_has_been_seen_to_fall(name: str, variant: str) -> None:
     """In every framework, from epoch to epoch; of a single epoch, below that of ten classes alike likely."""
-    runs = recorded(experiments()[name, variant])
+    runs = jobs_with_histories(experiments()[name, variant])
     assert {job["framework"] for job, _ in runs} == set(FRAMEWORKS)
     for job, history in runs:
         losses = [epoch["train_loss"] for epoch in history.epochs]

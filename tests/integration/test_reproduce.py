@@ -36,7 +36,7 @@ from benchmarks.articles.reproduction import (
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.records.store import Folder, History
-from benchmarks.reporting.run_report import drawing, notes
+from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.training.lr_schedules import Step
@@ -474,9 +474,9 @@ def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
     for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
         for number, seconds in enumerate(drawn, 3):
             folder.append(cell["cell"], "epoch", epoch=number, augment_seconds=seconds, **epoch)
-    (line,) = drawing(folder)
+    (line,) = augmentation_notes(folder)
     assert line.startswith("- lenet: Crop(padding=4) drawn anew for each epoch") and line.endswith("at 100 pictures/s.")
-    assert drawing(made(tmp_path / "b", JOBS[:1], [0.8])) == []
+    assert augmentation_notes(made(tmp_path / "b", JOBS[:1], [0.8])) == []
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs had 43% of"), (0.01, ""), (None, "")])

@@ -1,4 +1,4 @@
-"""A run's page: well-formed, whole, honest about what is missing, and proof against any text and number."""
+"""The page of a run: well-formed, complete, explicit about missing values, and safe for any text and number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from benchmarks.reporting import pages, run_report
+from benchmarks.reporting import charts, run_report
+from benchmarks.reporting.pages import html
+from benchmarks.reporting.templates import printable
 from benchmarks.timing.statistics import paired_ratio
 
 FIGURES = ("test_accuracy", "train_loss", "examples_per_second")
@@ -43,9 +45,9 @@ def render(rows: list[dict[str, Any]], curves: list[dict[str, Any]], **run: Any)
     jobs = [{**row, "spec_sha256": "5bec", "weights_sha256": "3e16"} for row in rows]
     known = {"began": "2026-11-21T23:15:01+00:00", "command": ["run", "this"], "commit": None, "jobs": jobs}
     machine = {"processor": "a processor", "memory_gib": 8, "gpu": None}
-    data = {"pictures": {"sha256": {"train.npy": "da7a"}}}
+    data = {"images": {"sha256": {"train.npy": "da7a"}}}
     whole = {**known, "machine": machine, "data": data, **run}
-    return pages.html(whole, cells, pd.DataFrame(curves), run_report.shown(cells), ["- a note", HOSTILE])
+    return html(whole, cells, pd.DataFrame(curves), run_report.formatted(cells), ["- a note", HOSTILE])
 
 
 def tree(text: str) -> ElementTree.Element:
@@ -64,7 +66,7 @@ def results(text: str) -> list[str]:
     return [words(element) for element in tree(text).iterfind(".//p[@class='result']")]
 
 
-def drawn(text: str) -> list[ElementTree.Element]:
+def curve_paths(text: str) -> list[ElementTree.Element]:
     return tree(text).findall(".//figure/svg/path[@class='curve']")
 
 
@@ -97,7 +99,7 @@ RUNS = {
         epochs(HOSTILE, HOSTILE),
     ),
     "a loss that diverges": ([cell("lenet", "torch")], epochs("lenet", "torch", train_loss=[2.3, 9e37, math.nan])),
-    "nothing but NaN": ([cell("lenet", "torch")], epochs("lenet", "torch", train_loss=[math.nan, None, math.inf])),
+    "only NaN": ([cell("lenet", "torch")], epochs("lenet", "torch", train_loss=[math.nan, None, math.inf])),
     "gaps": ([cell("lenet", "torch")], epochs("lenet", "torch", train_loss=[None, 1.0, None])),
     "constant": ([cell("lenet", "torch")], epochs("lenet", "torch", test_accuracy=[0.1] * 3, train_loss=[0.0] * 3)),
     "one epoch": ([cell("lenet", "torch")], epochs("lenet", "torch")[:1]),
@@ -114,27 +116,27 @@ class Tags(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attributes)))
+        self.tags.append((tag, dict(attributes)))
 
     def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attributes)
 
 
 @every_run
-def test_is_well_formed_for_both_parsers(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_page_is_well_formed_html_and_xml(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     text = render(rows, curves)
-    assert [tag for tag, _ in Tags(text).found] == [element.tag for element in tree(text).iter()]
+    assert [tag for tag, _ in Tags(text).tags] == [element.tag for element in tree(text).iter()]
 
 
 @every_run
-def test_loads_and_runs_nothing(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_page_loads_and_runs_nothing(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     text = render(rows, curves)
-    for tag, attributes in Tags(text).found:
+    for tag, attributes in Tags(text).tags:
         assert tag not in ("script", "link", "img", "image", "iframe", "object", "embed", "use", "base")
         assert not {"src", "srcset", "xlink:href"} & set(attributes)
         assert not [name for name in attributes if name.startswith("on")]
@@ -143,25 +145,25 @@ def test_loads_and_runs_nothing(rows: list[dict[str, Any]], curves: list[dict[st
 
 
 @every_run
-def test_links_lead_somewhere(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_every_link_has_a_target(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     root = tree(render(rows, curves))
     ids = {f"#{element.get('id')}" for element in root.iter() if element.get("id")}
     assert {element.get("href") for element in root.iter("a")} <= ids
 
 
 @every_run
-def test_has_every_cell_with_its_status(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_every_trial_run_has_its_status(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     root = tree(render(rows, curves))
     assert [words(td) for td in root.iterfind(".//td[@data-name='status']")] == [
         row["status"] for net in dict.fromkeys(row["net"] for row in rows) for row in rows if row["net"] == net
     ]
     reasons = [row.get("reason") or "no reason was recorded" for row in rows if row["status"] != "ok"]
-    told = [words(dd) for dd in root.iterfind(".//section[@id='failures']//dd")]
-    assert told == [words(ElementTree.fromstring(f"<dd>{pages._safe(reason)}</dd>")) for reason in reasons]
+    shown = [words(dd) for dd in root.iterfind(".//section[@id='failures']//dd")]
+    assert shown == [" ".join(printable(reason).split()) for reason in reasons]
 
 
 @every_run
-def test_table_has_a_cell_under_every_head(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_every_row_has_a_cell_for_every_column(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     root = tree(render(rows, curves))
     heads = [words(th) for th in root.iterfind(".//thead/tr/th[@scope='col']")]
     assert heads[0] == "framework" and len(set(heads)) == len(heads)
@@ -172,18 +174,22 @@ def test_table_has_a_cell_under_every_head(rows: list[dict[str, Any]], curves: l
 
 
 @every_run
-def test_draws_every_figure_of_every_cell_once(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_every_figure_of_every_trial_run_is_drawn_once(
+    rows: list[dict[str, Any]], curves: list[dict[str, Any]]
+) -> None:
     with_data = {
         (row["net"], row["framework"], row["seed"], figure)
         for row in curves
         for figure in FIGURES
         if row[figure] is not None and math.isfinite(row[figure])
     }
-    assert len(drawn(render(rows, curves))) == len(with_data)
+    assert len(curve_paths(render(rows, curves))) == len(with_data)
 
 
 @every_run
-def test_charts_are_named_and_inside_their_frame(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_charts_have_titles_and_stay_inside_their_canvas(
+    rows: list[dict[str, Any]], curves: list[dict[str, Any]]
+) -> None:
     for chart in tree(render(rows, curves)).iterfind(".//figure/svg"):
         assert chart.get("role") == "img"
         assert chart.findtext("title") and chart.findtext("desc")
@@ -196,32 +202,32 @@ def test_charts_are_named_and_inside_their_frame(rows: list[dict[str, Any]], cur
 
 
 @every_run
-def test_labels_stand_apart(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def test_labels_do_not_overlap(rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
     for chart in tree(render(rows, curves)).iterfind(".//figure/svg"):
         heights = sorted(float(text.get("y", "nan")) for text in chart.iterfind("g/text"))
         assert len(heights) == len({row["framework"] for row in curves})  # in these runs every net has every framework
-        assert all(lower - upper > pages.LINE - 0.2 for upper, lower in pairwise(heights))  # 0.1 is printed
+        assert all(lower - upper > charts.LINE - 0.2 for upper, lower in pairwise(heights))  # 0.1 is printed
 
 
-def test_hostile_text_stays_text() -> None:
+def test_markup_in_text_is_escaped() -> None:
     root = tree(render(*RUNS["hostile"]))
     assert "<script>alert('1')</script> & \"so\" red \ufffd \ufffd \N{SNOWMAN}" in words(root)
     assert "\x1b" not in words(root)
     assert words(root.findall(".//main/ul/li")[1]).endswith("\N{SNOWMAN}")
 
 
-def test_gap_is_not_bridged() -> None:
+def test_a_curve_has_a_gap_where_a_value_is_missing() -> None:
     curves = epochs("lenet", "torch", test_accuracy=[0.1, math.nan, 0.7])
-    path = drawn(render([cell("lenet", "torch")], curves))[0].get("d", "")
+    path = curve_paths(render([cell("lenet", "torch")], curves))[0].get("d", "")
     assert path.count("M") == 2 and "L" not in path
 
 
-def test_divergence_is_marked_and_said() -> None:
+def test_divergence_is_marked_and_described() -> None:
     root = tree(render(*RUNS["a loss that diverges"]))
-    lost = [figure for figure in root.iter("figure") if figure.find("svg/path[@class='lost']") is not None]
+    lost = [figure for figure in root.iter("figure") if figure.find("svg/path[@class='diverged']") is not None]
     marked = [figure.findtext("figcaption") for figure in lost]
-    assert marked == ["Training loss, \N{MULTIPLICATION SIGN} then no number"]
-    assert "9e+37 after epoch 2, then no number" in words(root)
+    assert marked == ["Training loss, \N{MULTIPLICATION SIGN} then not finite"]
+    assert "9e+37 after epoch 2, then not finite" in words(root)
 
 
 # --- the result in words ----------------------------------------------------------------------------------------------
@@ -233,56 +239,62 @@ def test_divergence_is_marked_and_said() -> None:
         ((1.25, 1.2, 1.3), "MXNet Gluon 1.0 trains 1.25 (1.20 to 1.30) times as fast as PyTorch 1.0."),
         ((0.8, 0.5, 0.9), "PyTorch 1.0 trains 1.25 (1.11 to 2.00) times as fast as MXNet Gluon 1.0."),
         ((1.02, 0.97, 1.07), "MXNet Gluon 1.0 trains 1.02 (0.97 to 1.07) times as fast as PyTorch 1.0: the interval"),
-        ((1.003, 1.001, 1.005), "(1.00 to 1.00) times as fast as PyTorch 1.0: the interval covers 1, so no difference"),
+        (
+            (1.003, 1.001, 1.005),
+            "(1.00 to 1.00) times as fast as PyTorch 1.0: the interval includes 1, so no difference",
+        ),
         ((1.3, None, None), "lenet: no speeds to compare"),
         ((None, None, None), "lenet: no speeds to compare"),
     ],
-    ids=["faster", "slower, turned round", "not told apart", "not told apart as printed", "one round", "none"],
+    ids=["faster", "slower", "no difference", "no difference as printed", "one round", "none"],
 )
-def test_says_who_is_faster(relative: tuple[float | None, ...], sentence: str) -> None:
-    (said,) = results(render([cell("lenet", "torch"), cell("lenet", "mxnet", relative=relative)], []))
-    assert sentence in said
+def test_result_names_the_faster_framework(relative: tuple[float | None, ...], sentence: str) -> None:
+    (sentence_shown,) = results(render([cell("lenet", "torch"), cell("lenet", "mxnet", relative=relative)], []))
+    assert sentence in sentence_shown
 
 
-def test_sentence_is_what_was_measured() -> None:
+def test_result_states_the_measured_ratio() -> None:
     torch, mxnet = [1000.0, 1100.0, 1050.0], [800.0, 870.0, 850.0]
     estimate, turned = paired_ratio(mxnet, torch), paired_ratio(torch, mxnet)
     assert turned is not None
-    (said,) = results(render([cell("lenet", "torch"), cell("lenet", "mxnet", relative=estimate)], []))
-    assert f"PyTorch 1.0 trains {turned.value:.2f} ({turned.low:.2f} to {turned.high:.2f}) times as fast as" in said
+    (sentence_shown,) = results(render([cell("lenet", "torch"), cell("lenet", "mxnet", relative=estimate)], []))
+    assert (
+        f"PyTorch 1.0 trains {turned.value:.2f} ({turned.low:.2f} to {turned.high:.2f}) times as fast as"
+        in sentence_shown
+    )
 
 
-def test_seeds_are_joined_to_the_wider_interval() -> None:
+def test_intervals_of_several_seeds_are_joined() -> None:
     rows = [cell("lenet", "torch", seed) for seed in (0, 1)]
     rows += [cell("lenet", "mxnet", 0, relative=(1.2, 1.1, 1.3)), cell("lenet", "mxnet", 1, relative=(1.3, 1.2, 1.5))]
-    (said,) = results(render(rows, []))
-    assert "MXNet Gluon 1.0 trains 1.10 to 1.50 (2 seeds) times as fast as PyTorch 1.0." in said
+    (sentence_shown,) = results(render(rows, []))
+    assert "MXNet Gluon 1.0 trains 1.10 to 1.50 (2 seeds) times as fast as PyTorch 1.0." in sentence_shown
 
 
 @pytest.mark.parametrize("failing", ["torch", "mxnet"])
-def test_a_cell_that_did_not_finish_is_not_compared(failing: str) -> None:
+def test_an_unfinished_trial_run_is_not_compared(failing: str) -> None:
     rows = [cell("lenet", "torch"), cell("lenet", "mxnet", relative=(1.2, 1.1, 1.3))]
     for row in rows:
         row |= {"status": "failed"} if row["framework"] == failing else {}
-    (said,) = results(render(rows, []))
-    assert "no speeds to compare" in said and "1 of 2 did not finish." in said
+    (sentence_shown,) = results(render(rows, []))
+    assert "no speeds to compare" in sentence_shown and "1 of 2 did not finish." in sentence_shown
 
 
-def test_accuracies_are_those_of_the_table() -> None:
+def test_result_states_accuracies_as_the_table_does() -> None:
     rows = [cell("lenet", "torch", test_accuracy=0.80456), cell("lenet", "mxnet", test_accuracy=0.79)]
     rows.append(cell("lenet", "keras", test_accuracy=0.1, status="failed"))
-    (said,) = results(render(rows, []))
-    assert "Test accuracy at the end: 0.7900 to 0.8046." in said
+    (sentence_shown,) = results(render(rows, []))
+    assert "Final test accuracy: 0.7900 to 0.8046." in sentence_shown
 
 
-def test_two_versions_of_a_framework_are_told_apart() -> None:
+def test_two_versions_of_a_framework_are_distinguished() -> None:
     rows = [cell("lenet", f"torch=={version}", version=f"{version}+cpu") for version in ("2.12.1", "2.13.0")]
     root = tree(render(rows, epochs("lenet", "torch==2.12.1") + epochs("lenet", "torch==2.13.0")))
     assert words(root.find(".//h1")) == "lenet in PyTorch 2.12.1 and PyTorch 2.13.0"  # type: ignore[arg-type]
     assert {words(text) for text in root.iterfind(".//figure/svg/g/text")} == {"PyTorch 2.12.1", "PyTorch 2.13.0"}
 
 
-def test_says_what_it_rests_on() -> None:
+def test_page_states_command_machine_versions_and_hashes() -> None:
     details = tree(render(*RUNS["three frameworks"], commit="c0441")).find(".//details")
     assert details is not None
     for fact in (
@@ -311,11 +323,11 @@ def test_says_what_it_rests_on() -> None:
     ],
 )
 def test_ticks_are_few_and_round(low: float, high: float, ticks: list[float]) -> None:
-    assert pages._ticks(low, high) == pytest.approx(ticks)  # multiples of a binary fraction are off by its rounding
+    assert charts.ticks(low, high) == pytest.approx(ticks)  # multiples of a binary fraction are off by its rounding
 
 
 @pytest.mark.parametrize("count, title", [(2, "net0 and net1 in PyTorch"), (7, "7 networks in PyTorch")])
-def test_many_networks_do_not_crowd_out_the_table(count: int, title: str) -> None:
+def test_results_of_many_networks_are_folded_away(count: int, title: str) -> None:
     names = [f"net{number}" for number in range(count)]
     root = tree(
         render([cell(name, "torch") for name in names], [row for name in names for row in epochs(name, "torch")])

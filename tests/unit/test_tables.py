@@ -1,21 +1,88 @@
-"""Words in tables."""
+"""Number formats, tables and one-line summaries."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from benchmarks.cli.progress import told
-from benchmarks.reporting.tables import per_second
+from benchmarks.cli.progress import epoch_summary
+from benchmarks.reporting.number_formats import (
+    count,
+    counted,
+    duration,
+    examples_per_second,
+    interval,
+    machine_text,
+    number,
+    percent,
+    spread,
+)
+from benchmarks.reporting.tables import markdown, table
+from benchmarks.timing.statistics import Estimate
 
 
 @pytest.mark.parametrize(
-    "speed, text",
-    [(0.43, "0.4"), (2.6, "2.6"), (9.94, "9.9"), (9.96, "10"), (57.4, "57"), (12_778.2, "12,778")],
+    ("speed", "text"),
+    [(None, ""), (0.43, "0.4"), (2.6, "2.6"), (9.94, "9.9"), (9.96, "10"), (57.4, "57"), (12_778.2, "12,778")],
 )
-def test_a_slow_network_has_a_speed_too(speed: float, text: str) -> None:
-    assert f"{speed:{per_second(speed)}}" == text
+def test_a_slow_speed_has_a_decimal(speed: float | None, text: str) -> None:
+    assert examples_per_second(speed) == text
 
 
-def test_an_epoch_in_a_few_words() -> None:
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (None, ""),
+        (Estimate(1.15), "1.150"),
+        (Estimate(1.15, 1.12, 1.19), "1.150 (1.120 to 1.190)"),
+        ((None, None, None), ""),
+        ((math.nan, math.nan, math.nan), ""),
+    ],
+)
+def test_an_interval_stands_in_brackets(estimate: Estimate | None, text: str) -> None:
+    assert interval(estimate, ".3f") == text
+
+
+def test_missing_values_are_empty() -> None:
+    assert [number(value, ".2f") for value in (None, math.nan, 0.0)] == ["", "", "0.00"]
+    assert (count(None), percent(None), spread([])) == ("", "", "")
+
+
+def test_percentages_counts_and_spreads() -> None:
+    assert (percent(0.0023), percent(0.43, 0), count(61_706)) == ("0.2 %", "43 %", "61,706")
+    assert (counted(1, "epoch"), counted(10, "epoch")) == ("1 epoch", "10 epochs")
+    assert (spread([0.8]), spread([0.80, 0.82])) == ("0.8000", "0.8100 ± 0.0141 (2)")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (7200, "2.0 h")]
+)
+def test_a_duration_has_the_unit_that_people_use(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_machine_in_one_line() -> None:
+    machine = {"processor": "One", "cores": 2, "memory_gib": 8.0, "gpu": None, "system": "Linux 6"}
+    assert machine_text(machine) == "One, 2 cores, 8.0 GiB, no GPU, Linux 6"
+    assert machine_text({**machine, "governor": "performance"}).endswith(", governor performance")
+
+
+def test_columns_of_numbers_are_aligned_to_the_right() -> None:
+    head, body = ("network", "parameters"), [("lenet", "61,706"), ("mlp", "(4)")]
+    assert table(head, body).splitlines() == [
+        "network  parameters",
+        "-------  ----------",
+        "lenet        61,706",
+        "mlp             (4)",
+    ]
+    assert markdown(head, body).splitlines()[1] == "| --- | ---: |"
+
+
+def test_markdown_keeps_indentation_and_escapes_bars() -> None:
+    assert markdown(("a",), [("  x|y",)]).splitlines()[-1] == "| \u00a0\u00a0x\\|y |"
+
+
+def test_an_epoch_in_one_line() -> None:
     record = {"slices": [[8, 16.0], [8, 16.0]], "train_loss": 2.5, "test_accuracy": 0.125}
-    assert told(record) == "loss 2.5000, test accuracy 0.1250, 0.5 examples/s"
+    assert epoch_summary(record) == "loss 2.5000, test accuracy 0.1250, 0.5 examples/s"
