@@ -109,7 +109,9 @@ def test_a_table_of_results_is_a_runs(text: str) -> None:
 def test_the_loss_of_every_network_has_been_seen_to_fall(name: str, framework: str) -> None:
     run = run_of("docs/networks.md")
     assert run
-    history = next(each for job, each in jobs_with_histories(run) if (job["net"], job["framework"]) == (name, framework))
+    history = next(
+        each for job, each in jobs_with_histories(run) if (job["net"], job["framework"]) == (name, framework)
+    )
     losses = [epoch["train_loss"] for epoch in history.epochs]
     assert len(losses) >= 2 and losses[-1] < losses[0]
 

@@ -475,11 +475,11 @@ def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
         for number, seconds in enumerate(drawn, 3):
             folder.append(cell["cell"], "epoch", epoch=number, augment_seconds=seconds, **epoch)
     (line,) = augmentation_notes(folder)
-    assert line.startswith("- lenet: Crop(padding=4) drawn anew for each epoch") and line.endswith("at 100 pictures/s.")
+    assert line.startswith("lenet: Crop(padding=4), drawn anew for each epoch") and line.endswith("at 100 images/s.")
     assert augmentation_notes(made(tmp_path / "b", JOBS[:1], [0.8])) == []
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs had 43% of"), (0.01, ""), (None, "")])
+@pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs used 43 % of"), (0.01, ""), (None, "")])
 def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | None, said: str) -> None:
     folder = made(tmp_path / "a", JOBS[:1], [0.8])
     folder.write_run({**{key: value for key, value in folder.run.items() if key != "schema"}, "others": share})
