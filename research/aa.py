@@ -30,7 +30,7 @@ from scipy import stats
 
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records import store
-from benchmarks.reporting import speed_report
+from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.timing import speed_run
@@ -84,19 +84,22 @@ def _load(seed: int) -> None:
 def finding(request: SpeedRequest, out: Path) -> dict[str, object]:
     """One run: the ratio of the last framework or, for one alone, of its twin; and the report's verdict on it."""
     folder = speed_run.execute(request, ProgressDisplay(quiet=True), out, write_report=speed_report.write)
-    group = speed_report.comparisons(folder)[0]
+    group = speed_cells.comparisons(folder)[0]
     alone = len(group.jobs) == 1
-    last = group.twin if alone and group.twin else group.jobs[-1]
-    ratio = group.twins if alone else group.ratio(last)
+    last = group.control if alone and group.control else group.jobs[-1]
+    ratio = group.control_ratio if alone else group.ratio(last)
     if ratio is None or ratio.low is None or ratio.high is None:
         sys.exit(f"{folder.path}: no interval; its report says why")
+    others = [group.of(group.baseline).rounds] if alone else group.baseline_rounds
     rows = speed_report.frame(folder)
     return {
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
-        **spreads(*paired(group.of(last).rounds, *([group.of(group.baseline).rounds] if alone else group.yardsticks))),
+        **spreads(
+            *paired(group.of(last).rounds, *([group.of(group.baseline).rounds] if alone else group.baseline_rounds))
+        ),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": store.short(store.commit() or "none"),
     }

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.records.store import Folder
-from benchmarks.reporting import speed_report
+from benchmarks.reporting.speed_cells import SpeedComparison, comparisons
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.interleaving import interleaved, rotated
@@ -25,9 +25,9 @@ from benchmarks.timing.rounds import steady
 from benchmarks.timing.samples import CALIBRATION
 
 
-def by_predecessor(group: speed_report.Comparison) -> dict[tuple[str, str], list[float]]:
+def by_predecessor(group: SpeedComparison) -> dict[tuple[str, str], list[float]]:
     """By worker and predecessor: log seconds of the slices, relative to the median of the worker in that launch."""
-    jobs = [*group.jobs, *([group.twin] if group.twin else [])]
+    jobs = [*group.jobs, *([group.control] if group.control else [])]
     names = {job["cell"]: job["framework"] + (" (A/A control)" if job["twin"] else "") for job in jobs}
     names[CALIBRATION] = "control workload"
     relative = defaultdict(list)
@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders written by benchmarks.speed")
     try:
         for path in parser.parse_args().runs:
-            for group in speed_report.comparisons(Folder.open(path, option="predecessors")):
+            for group in comparisons(Folder.open(path, option="predecessors")):
                 print(f"{path}: {group.title}\n")
                 print(markdown(("worker", "after", "slices", "takes longer by, %"), rows(by_predecessor(group))), "\n")
     except BadInput as error:

@@ -437,7 +437,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         progress.message("stopped; what was measured is kept")
         return 130
-    print(speed_report.told(folder))
+    print(speed_report.text(folder))
     print(folder.path)
     wrong = {"failed", "refused", "unfinished"} | ({"unavailable"} if options.fw != "all" else set())
     return 1 if set(speed_report.frame(folder)["status"]) & wrong else 0

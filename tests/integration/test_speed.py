@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.records.store import Folder
-from benchmarks.reporting import speed_report
+from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.runtime import affinity
 from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.timing import budget, launches, roofline, speed_run
@@ -101,7 +101,7 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
     assert code == 0
     lines = list(Folder(folder).lines())
     table = pd.read_csv(folder / "report.csv")
-    assert list(table.columns) == speed_report.COLUMNS and table.status.tolist() == ["ok", "ok"]
+    assert tuple(table.columns) == speed_report.COLUMNS and table.status.tolist() == ["ok", "ok"]
     for row in table.to_dict("records"):
         own = [line for line in lines if line["cell"] == row["cell"]]
         slices = [line for line in own if line["event"] == "slice"]
@@ -338,14 +338,14 @@ def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_pat
     for cell, which, number in product(cells, range(1, 4), range(9)):
         slice_ = {"launch": which, "round": number, "pictures": 1, "seconds": cells[cell] * (1 + number % 2)}
         folder.append(cell, "slice", **slice_)
-    (group,) = speed_report.comparisons(folder)
-    ratio, twins = group.ratio(jobs[1]), group.twins
-    assert ratio and ratio.value == pytest.approx(1.0) and twins and twins.value == pytest.approx(1 / 1.21)
+    (group,) = speed_cells.comparisons(folder)
+    ratio, control = group.ratio(jobs[1]), group.control_ratio
+    assert ratio and ratio.value == pytest.approx(1.0) and control and control.value == pytest.approx(1 / 1.21)
 
 
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Folder(tmp_path).write_run({"jobs": []})
     assert speed_report.main([str(tmp_path)]) == 2
-    assert "a run of another kind" in capsys.readouterr().err
+    assert "not a speed run" in capsys.readouterr().err
     with pytest.raises(BadInput):
         Folder.open(tmp_path / "none", "folder")

@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 
 import pytest
 
-from benchmarks.reporting.speed_report import Comparison, Measured
+from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison
 from benchmarks.runtime.interleaving import interleaved, rotated
 from benchmarks.timing.samples import CALIBRATION
 from research.predecessors import by_predecessor, rows
@@ -20,9 +20,9 @@ ROUNDS = 24
 
 
 @pytest.fixture
-def group() -> Comparison:
+def group() -> SpeedComparison:
     """Two launches of a baseline, its A/A control and the control workload; after itself, each takes a tenth less."""
-    measured = {name: Measured() for name in (*CELLS, CALIBRATION)}
+    measured = {name: CellMeasurements() for name in (*CELLS, CALIBRATION)}
     for number, launch in enumerate((3, 7)):
         order = list(
             chain.from_iterable(
@@ -32,17 +32,17 @@ def group() -> Comparison:
         for (_, before), (n, cell) in pairwise([(0, ""), *order]):
             seconds = 0.9 if cell == before else 1.0
             measured[cell].add({"event": "slice", "launch": launch, "round": n, "pictures": 1, "seconds": seconds})
-    return Comparison([CELLS["a"]], CELLS["a"], CELLS["b"], measured)
+    return SpeedComparison([CELLS["a"]], CELLS["a"], CELLS["b"], measured)
 
 
-def test_slices_are_grouped_by_predecessor(group: Comparison) -> None:
+def test_slices_are_grouped_by_predecessor(group: SpeedComparison) -> None:
     relative = by_predecessor(group)
     assert set(relative) == {(worker, before) for worker in NAMES for before in NAMES}
     for (worker, before), logs in relative.items():
         assert logs == pytest.approx([-0.105 if worker == before else 0.0] * len(logs), abs=1e-3)
 
 
-def test_a_row_has_a_standard_error(group: Comparison) -> None:
+def test_a_row_has_a_standard_error(group: SpeedComparison) -> None:
     table = {row[:2]: row[2:] for row in rows(by_predecessor(group))}
     assert table["torch", "torch"][1] == "-10.5 ± 0.0" and table["torch", "control workload"][1] == "+0.0 ± 0.0"
     slices = sum(int(count) for count, _ in table.values())

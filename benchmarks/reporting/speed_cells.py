@@ -1,0 +1,189 @@
+"""What a speed run measured: the cells, and the comparisons of cells that were interleaved with a common baseline.
+
+A ratio is taken within rounds, to the baseline and its A/A control, and its interval over launches. The first slices of
+a launch, up to the round that `rounds.steady` gives, do not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.records.store import Folder
+from benchmarks.reporting.number_formats import counted
+from benchmarks.runtime.errors import BadInput
+from benchmarks.timing import roofline
+from benchmarks.timing.roofline import LayerCost, Roof
+from benchmarks.timing.rounds import Rounds, TimedSlice, baseline_workers, paired, speed, steady
+from benchmarks.timing.statistics import Estimate, NoiseFloor, break_even, launches_ratio, noise_floor
+
+UNFINISHED = {"status": "unfinished", "reason": "stopped before its end"}
+GROUPED_BY = ("net", "what", "batch_size", "threads", "precision")  # jobs equal in these were interleaved
+WORKLOADS = {"train": "training", "infer": "inference"}
+
+
+@dataclass
+class CellMeasurements:
+    """All that was recorded of a cell."""
+
+    launches: list[dict[str, Any]] = field(default_factory=list)
+    slices: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)  # by launch and round
+    evaluation: dict[str, Any] | None = None
+    roofline: dict[str, Any] | None = None
+    end: dict[str, Any] = field(default_factory=lambda: dict(UNFINISHED))
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Add a line of `cells.jsonl`."""
+        match line["event"]:
+            case "launch":
+                self.launches.append(line)
+            case "slice":
+                self.slices.setdefault(line["launch"], {})[line["round"]] = line
+            case "evaluation":
+                self.evaluation = line
+            case "roofline":
+                self.roofline = line
+            case "end":
+                self.end = line
+
+    @property
+    def timed_slices(self) -> list[TimedSlice]:
+        """The slices of all launches."""
+        return [TimedSlice.from_record(line) for rounds in self.slices.values() for line in rounds.values()]
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Seconds per image, by launch and round."""
+        return {
+            launch: {number: line["seconds"] / line["pictures"] for number, line in rounds.items()}
+            for launch, rounds in self.slices.items()
+        }
+
+    @property
+    def warm_ups(self) -> list[int]:
+        """The first steady round of each launch."""
+        return [steady(rounds) for rounds in self.rounds.values()]
+
+    @property
+    def speed(self) -> Estimate | None:
+        """Images per second: the median of each launch, and the geometric mean of these over launches."""
+        return speed(self.rounds)
+
+    def typical(self, name: str) -> float | None:
+        """The median of a figure with one value per launch, over the launches that were prepared alone."""
+        values = [line[name] for line in self.launches if line.get("alone", True) and line.get(name) is not None]
+        return float(np.median(values)) if values else None
+
+
+class TrainingTime(NamedTuple):
+    """Seconds of import, build, data and first step together, and of each epoch after them."""
+
+    start: float
+    epoch: float
+
+
+@dataclass(frozen=True)
+class SpeedComparison:
+    """Jobs that were interleaved, and their measurements. control: the A/A control, a second worker of the baseline."""
+
+    jobs: list[dict[str, Any]]
+    baseline: dict[str, Any]
+    control: dict[str, Any] | None
+    measured: dict[str, CellMeasurements]  # by cell
+
+    def of(self, job: dict[str, Any]) -> CellMeasurements:
+        """The measurements of a job, empty where it has none."""
+        return self.measured.get(job["cell"]) or CellMeasurements()
+
+    @property
+    def baseline_rounds(self) -> list[Rounds]:
+        """The samples of the baseline and of its A/A control."""
+        control = self.of(self.control).rounds if self.control else {}
+        return baseline_workers(self.of(self.baseline).rounds, control)
+
+    def ratio(self, job: dict[str, Any]) -> Estimate | None:
+        """How many times faster than the baseline, from the rounds in which both are steady; None if there are none."""
+        if job is self.baseline:
+            return Estimate(1.0)
+        return launches_ratio(*paired(self.of(job).rounds, *self.baseline_rounds))
+
+    @property
+    def control_ratio(self) -> Estimate | None:
+        """How many times faster the A/A control is than the baseline: the same program."""
+        if self.control is None:
+            return None
+        return launches_ratio(*paired(self.of(self.control).rounds, self.of(self.baseline).rounds))
+
+    @property
+    def floor(self) -> NoiseFloor | None:
+        """The noise floor; None where the A/A control has no interval."""
+        ratio = self.control_ratio
+        return noise_floor(ratio) if ratio and ratio.low is not None else None
+
+    def roof(self, job: dict[str, Any]) -> Roof | None:
+        """The roofline of a job's framework at its precision and threads, whichever cell it was measured with."""
+        for cell in self.measured.values():
+            raw = cell.roofline
+            if raw and all(raw[name] == job[name] for name in ("framework", "threads", "precision")):
+                return roofline.roof(raw)
+        return None
+
+    def training_time(self, job: dict[str, Any]) -> TrainingTime | None:
+        """Seconds before the first epoch and per epoch; None where one of them was not measured."""
+        cell = self.of(job)
+        start = [cell.typical(f"{name}_seconds") for name in ("import", "build", "load", "first_step")]
+        if cell.speed is None or None in start:
+            return None
+        return TrainingTime(sum(seconds for seconds in start if seconds), job["train_size"] / cell.speed.value)
+
+    def break_even_epochs(self, job: dict[str, Any], other: dict[str, Any]) -> float | None:
+        """Epochs after which a job has caught up with another; 0 if it is ahead from the start; None for never."""
+        times = self.training_time(job), self.training_time(other)
+        return break_even(times[0], times[1]) if times[0] and times[1] else None
+
+    @property
+    def title(self) -> str:
+        job = self.jobs[0]
+        parts = (
+            job["net"],
+            WORKLOADS[job["what"]],
+            f"batch size {job['batch_size']}",
+            counted(job["threads"], "thread"),
+            job["precision"],
+            job["device"],
+        )
+        return ", ".join(parts)
+
+
+def layer_costs(job: dict[str, Any]) -> list[LayerCost]:
+    """The operations and bytes of each layer, from the spec."""
+    return [LayerCost(*cost) for cost in job["costs"]]
+
+
+def read(folder: Folder) -> dict[str, CellMeasurements]:
+    """The measurements of each cell, in the order in which the cells started."""
+    cells: dict[str, CellMeasurements] = {}
+    for line in folder.lines():
+        cells.setdefault(line["cell"], CellMeasurements()).add(line)
+    return cells
+
+
+def comparisons(folder: Folder) -> list[SpeedComparison]:
+    """The comparisons of a speed run. Raises BadInput for a run of another kind."""
+    run = folder.run
+    if run.get("kind") != "speed":
+        raise BadInput(f"{folder.path}: not a speed run; name a folder that benchmarks.speed has written")
+    measured = read(folder)
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for job in run["jobs"]:
+        groups.setdefault(tuple(job[name] for name in GROUPED_BY), []).append(job)
+    return [_comparison(jobs, measured) for jobs in groups.values()]
+
+
+def _comparison(jobs: list[dict[str, Any]], measured: dict[str, CellMeasurements]) -> SpeedComparison:
+    baseline = next(job for job in jobs if job["baseline"])
+    control = next((job for job in jobs if job["twin"]), None)
+    return SpeedComparison([job for job in jobs if not job["twin"]], baseline, control, measured)

@@ -1,0 +1,222 @@
+"""The report of a speed run as text: speeds, times, roofline and settings, with notes on how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from benchmarks.reporting.number_formats import (
+    count,
+    day,
+    examples_per_second,
+    machine_text,
+    mebibytes,
+    number,
+    percent,
+    ratio,
+)
+from benchmarks.reporting.speed_cells import SpeedComparison, layer_costs
+from benchmarks.reporting.tables import Row
+from benchmarks.timing.statistics import Estimate
+
+Form: TypeAlias = Callable[[Row, Sequence[Row]], str]
+Rows: TypeAlias = Sequence[dict[str, Any]]  # as `speed_report.comparison_rows` gives them
+
+SPEED_HEAD = (
+    "framework",
+    "version",
+    "mode",
+    "examples/s",
+    "relative speed",
+    "verdict",
+    "of roofline",
+    "MFU",
+    "latency (ms)",
+    "net memory (MiB)",
+    "verification",
+    "status",
+)
+TIME_HEAD = (
+    "framework",
+    "import (s)",
+    "build (s)",
+    "data (s)",
+    "first step (s)",
+    "warm-up slices",
+    "step (s)",
+    "evaluation (s)",
+    "launches",
+    "slices",
+    "busy threads",
+    "idle CPU",
+)
+NOTES = (
+    "Examples/s: median of the steady slices of each launch; geometric mean over launches with its 95 % interval. "
+    "Relative speed: ratio within rounds, with a 95 % interval over launches. All slices are in cells.jsonl.",
+    "Roofline: the speed that the framework's own matrix products and copies allow a program that runs layer by layer, "
+    "computed from the spec. A program that fuses layers, or multiplies less often than the spec (Winograd), can exceed "
+    "it. Fractions of layers are fractions of this bound. MFU: model FLOPs utilization.",
+    "Net memory: peak memory without the memory that the import takes. First step: includes compilation, anew in every "
+    "launch. Step: the steady one. Idle CPU: cores that a worker uses between its slices.",
+)
+
+
+def report(run: dict[str, Any], comparisons: Sequence[tuple[SpeedComparison, Rows]], form: Form) -> str:
+    """The report of a run. comparisons: each with its rows; form: `tables.table` or `tables.markdown`."""
+    parts = []
+    for comparison, rows in comparisons:
+        parts += [
+            f"## {comparison.title}",
+            form(*_speeds(rows)),
+            detectable_difference(comparison),
+            form(*_times(rows)),
+        ]
+        lines = [*_crossings(comparison), *_roofs(rows)]
+        if lines:
+            parts.append("\n".join(f"- {line}" for line in lines))
+        if run["request"].get("layers"):
+            parts.append(form(*_layers(comparison)))
+    settings = form(*_settings([comparison for comparison, _ in comparisons]))
+    notes = "\n".join(f"- {note}" for note in _notes(run))
+    return "\n\n".join([*parts, "## Settings", settings, notes])
+
+
+def detectable_difference(comparison: SpeedComparison) -> str:
+    """The smallest difference that this run can show, from the A/A control."""
+    floor, control_ratio = comparison.floor, comparison.control_ratio
+    if floor is None or control_ratio is None:
+        return "Minimum detectable difference unavailable: fewer than two launches of the A/A control."
+    return (
+        f"A/A control: {comparison.baseline['framework']} relative to itself is {ratio(control_ratio)}. On this "
+        f"machine, in this run, differences under {percent(floor.high - 1)} cannot be detected, and differences under "
+        f"{percent(floor.visible)} cannot be detected in a row whose interval is as wide as that of the control."
+    )
+
+
+def _speeds(rows: Rows) -> tuple[Row, list[Row]]:
+    """The speeds; columns without any value are left out."""
+    body: list[Row] = [
+        (
+            row["framework"].split("==")[0],
+            row["version"] or "",
+            row["mode"],
+            examples_per_second(_estimate(row, "examples_per_second")),
+            ratio(_estimate(row, "relative_speed")),
+            row["verdict"] or "",
+            percent(row.get("roofline_fraction")),
+            percent(row.get("mfu")),
+            _latencies(row),
+            mebibytes(row.get("net_memory_mib")),
+            row["certified"],
+            row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+        )
+        for row in rows
+    ]
+    filled = [index for index in range(len(SPEED_HEAD)) if any(line[index] for line in body)]
+    return tuple(SPEED_HEAD[index] for index in filled), [tuple(line[index] for index in filled) for line in body]
+
+
+def _times(rows: Rows) -> tuple[Row, list[Row]]:
+    body: list[Row] = [
+        (
+            row["framework"],
+            number(row["import_seconds"], ".3f"),
+            number(row["build_seconds"], ".3f"),
+            number(row["load_seconds"], ".3f"),
+            number(row["first_step_seconds"], ".3f"),
+            number(row["warm_up_slices"], "g"),
+            number(row["step_seconds"], ".4g"),
+            number(row["evaluation_seconds"], ".3f"),
+            str(row["launches"]),
+            str(row["slices"]),
+            number(row["busy_threads"], ".2f"),
+            number(row["idle_fraction"], ".4f"),
+        )
+        for row in rows
+    ]
+    return TIME_HEAD, body
+
+
+def _crossings(comparison: SpeedComparison) -> Iterator[str]:
+    """Which of two frameworks starts faster, and when the other one has caught up."""
+    base = comparison.baseline
+    base_time = comparison.training_time(base)
+    for job in comparison.jobs:
+        time = comparison.training_time(job)
+        if job is base or job["what"] != "train" or not time or not base_time:
+            continue
+        late, early = (job, base) if time.start > base_time.start else (base, job)
+        epochs = comparison.break_even_epochs(late, early)
+        start = f"{early['framework']} starts faster"
+        if epochs is None:
+            yield f"{start}, and {late['framework']} never catches up."
+        else:
+            after = f"{epochs:,.1f} epochs of {count(job['train_size'])} images"
+            yield f"{start}; {late['framework']} catches up after {after}."
+
+
+def _roofs(rows: Rows) -> Iterator[str]:
+    """The figures that the rooflines are made of."""
+    roofs = [
+        f"{row['framework']} {count(row['matmul_gflops'])} Gflop/s and {count(row['copy_gbs']) or 'no'} GB/s"
+        for row in rows
+        if row.get("matmul_gflops")
+    ]
+    if roofs:
+        yield f"Fastest matrix product and fastest measurable copy: {'; '.join(roofs)}."
+
+
+def _layers(comparison: SpeedComparison) -> tuple[Row, list[Row]]:
+    """The fraction of the roofline bound that each layer takes, per framework."""
+    roofs = {job["framework"]: comparison.roof(job) for job in comparison.jobs}
+    measured = {name: roof for name, roof in roofs.items() if roof}
+    costs = layer_costs(comparison.baseline)
+    head = ("layer", "Mflop", "KiB", "flop/byte", *(f"fraction, {name}" for name in measured))
+    totals = {name: sum(cost.seconds(roof) for cost in costs) for name, roof in measured.items()}
+    body = [
+        (
+            cost.path,
+            number(cost.flops / 1e6, ",.3f"),
+            number(cost.moved / 1024, ",.1f"),
+            number(cost.flops / cost.moved, ",.1f") if cost.moved else "",
+            *(percent(cost.seconds(roof) / totals[name]) for name, roof in measured.items()),
+        )
+        for cost in costs
+    ]
+    return head, body
+
+
+def _settings(comparisons: Sequence[SpeedComparison]) -> tuple[Row, list[Row]]:
+    """Every version and setting that the workers reported: a row each, a column per framework."""
+    settings: dict[str, dict[str, str]] = {}
+    for comparison in comparisons:
+        for job in comparison.jobs:
+            launches = comparison.of(job).launches
+            if launches and job["framework"] not in settings:
+                cores = dict.fromkeys(" ".join(map(str, launch.get("cores", ()))) or "any" for launch in launches)
+                last = launches[-1]
+                settings[job["framework"]] = {**last["versions"], **last["settings"], "cores": "; ".join(cores)}
+    names = dict.fromkeys(name for of_framework in settings.values() for name in of_framework)
+    body = [(name, *(of_framework.get(name, "") for of_framework in settings.values())) for name in names]
+    return ("setting", *settings), body
+
+
+def _notes(run: dict[str, Any]) -> list[str]:
+    load = run["load"]
+    environment = ", ".join(f"{name}={value}" for name, value in run["environment"].items())
+    return [
+        f"{machine_text(run['machine'])}; {day(run['began'])}.",
+        f"Load average of the machine over a minute: {number(load['start'], '.2f')} at the start, "
+        f"{number(load['end'], '.2f') or 'not measured'} at the end.",
+        f"Environment variables of the workers: {environment or 'those of the system'}.",
+        *NOTES,
+    ]
+
+
+def _estimate(row: dict[str, Any], name: str) -> Estimate:
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def _latencies(row: dict[str, Any]) -> str:
+    median, high, highest = (number(row.get(f"latency_{name}_ms"), ".3f") for name in ("median", "95", "99"))
+    return f"{median} (95 %: {high}, 99 %: {highest})" if median else ""
