@@ -19,9 +19,9 @@ from benchmarks.records import store
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.errors import BadInput, Parser
 from benchmarks.runtime.networks import network
-from benchmarks.verification.cases import BATCH, Trial, small
-from benchmarks.verification.trials import Finding, certify
-from benchmarks.verification.verify_run import PRECISIONS, VerifyRequest, examinees
+from benchmarks.verification.case_runner import Finding, verify_cases
+from benchmarks.verification.cases import BATCH, Case, small
+from benchmarks.verification.verify_run import PRECISIONS, VerifyRequest, start_targets
 
 NETS = ("mlp", "cnn", "lenet", "lenet_relu", "lenet_cifar", "lenet_bn", "lenet5", "vgg_small")
 STEPS = 12  # of the curve: a seed more says more than steps more
@@ -32,10 +32,10 @@ def table(found: dict[str, list[Finding]]) -> str:
     lines = []
     for net, findings in found.items():
         by = {precision: [one for one in findings if one.precision == precision] for precision in PRECISIONS}
-        refused = {one.trial.seed for one in findings if one.verdict not in ("ok", "explained")}
+        refused = {one.case.seed for one in findings if one.verdict not in ("ok", "explained")}
         again = sum(one.seeds > 1 for one in by["float32"])
         worst = [f"{max(one.error for one in by[precision]):.0e}" for precision in PRECISIONS]
-        seeds = len({one.trial.seed for one in findings})
+        seeds = len({one.case.seed for one in findings})
         lines.append((net, str(seeds), str(len(refused)), f"{again} of {len(by['float32'])}", *worst))
     head = (
         "network",
@@ -55,21 +55,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = parser.parse_args(arguments)
         nets = {name: small(network(name, classes=10)) for name in NETS}
-        trials = {
+        cases = {
             f"{(name := NETS[number % len(NETS)])} {options.first + number}": partial(
-                Trial.of, nets[name], options.first + number, BATCH, STEPS
+                Case.for_network, nets[name], options.first + number, BATCH, STEPS
             )
             for number in range(options.count)
         }
         with contextlib.ExitStack() as stack:
             logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
-            living, missing = examinees(VerifyRequest(), logs, stack, print)
+            living, missing = start_targets(VerifyRequest(), logs, stack, print)
             if missing:
                 raise BadInput("; ".join(missing))
             found: dict[str, list[Finding]] = defaultdict(list)
-            for findings in certify(trials, living, PRECISIONS, threads=1, workers=os.cpu_count() or 1):
+            for findings in verify_cases(cases, living, PRECISIONS, threads=1, workers=os.cpu_count() or 1):
                 for one in findings:
-                    print(f"{one.net} {one.examinee.label} {one.precision}: {one.verdict}", file=sys.stderr)
+                    print(f"{one.net} {one.target.label} {one.precision}: {one.verdict}", file=sys.stderr)
                     found[one.net.split()[0]].append(one)
             versions = ", ".join(" ".join(next(iter(each.versions.items()))) for each in living)
     except BadInput as error:

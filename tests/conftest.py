@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.worker_client import Session
-from benchmarks.verification.cases import Evidence, Trial, put, truth
+from benchmarks.verification.cases import Case, Evidence
+from benchmarks.verification.evidence import reference_evidence, write_case_files
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -88,10 +89,10 @@ class Bench:
         return answer, found if command == "predict" else dict(found)
 
 
-def known_truth(trial: Trial, folder: Path, departures: Sequence[str] = ()) -> Evidence:
-    """The reference's evidence of a trial."""
-    put(trial, folder)
-    return truth(trial, folder, folder, departures)
+def evidence_of_reference(case: Case, folder: Path, departures: Sequence[str] = ()) -> Evidence:
+    """The tensors of the NumPy reference in a verification case."""
+    write_case_files(case, folder)
+    return reference_evidence(case, folder, folder, departures)
 
 
 @pytest.fixture(scope="session")

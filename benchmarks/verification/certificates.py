@@ -19,9 +19,9 @@ from benchmarks.records import store
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
-from benchmarks.verification.cases import small
+from benchmarks.verification.case_runner import Finding
+from benchmarks.verification.cases import Place, small
 from benchmarks.verification.code_identity import files_sha256
-from benchmarks.verification.trials import Finding
 
 Certificate: TypeAlias = dict[str, Any]
 
@@ -75,18 +75,18 @@ def certificate(
 
 def finding(finding: Finding) -> dict[str, Any]:
     """What was found of one network in one framework and precision, as it is kept."""
-    network = finding.trial.network
+    network = finding.case.network
     return {
         "net": finding.net,
         "input": list(network.input),
-        "pictures": [finding.trial.batch_size, len(finding.trial.images)],  # of a step, in all
-        "trial_sha256": finding.trial.given.sha256,
-        "framework": finding.examinee.label,
+        "pictures": [finding.case.batch_size, len(finding.case.images)],  # of a step, in all
+        "trial_sha256": finding.case.spec.sha256,
+        "framework": finding.target.label,
         "commit": store.commit(),
-        "version": version(finding.examinee.versions),
-        "versions": finding.examinee.versions,
-        "mode": finding.examinee.mode,
-        "code_sha256": code_sha256(finding.examinee.module),
+        "version": version(finding.target.versions),
+        "versions": finding.target.versions,
+        "mode": finding.target.mode,
+        "code_sha256": code_sha256(finding.target.module),
         "precision": finding.precision,
         "seeds": finding.seeds,
         "device": "cpu",
@@ -99,13 +99,17 @@ def finding(finding: Finding) -> dict[str, Any]:
                 "stage": verdict.stage,
                 "verdict": verdict.verdict,
                 "error": verdict.error,
-                "place": verdict.place._asdict() if verdict.place else None,
-                "said": verdict.said,
+                "place": _place(verdict.place) if verdict.place else None,
+                "said": verdict.note,
                 "later": verdict.later,
             }
             for verdict in finding.verdicts
         ],
     }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {"stage": place.stage, "case": place.training, "step": place.step, "tensor": place.tensor}
 
 
 def text(whole: Certificate) -> str:

@@ -25,10 +25,10 @@ from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
-from benchmarks.runtime.worker_client import Session
+from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification import certificates
-from benchmarks.verification.cases import BATCH, Trial, small
-from benchmarks.verification.trials import Examinee, certify
+from benchmarks.verification.case_runner import Target, verify_cases
+from benchmarks.verification.cases import BATCH, Case, small
 from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.networks import NETWORKS
@@ -131,7 +131,7 @@ def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] =
     native = request.semantics == "native"
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
-        targets, skipped = examinees(request, logs, stack, progress)
+        targets, skipped = start_targets(request, logs, stack, progress)
         if len(targets) < 2 and "float32" in precisions:
             if precisions == ("float32",):
                 raise BadInput("--precision float32: frameworks are compared with one another; name two or more (--fw)")
@@ -142,13 +142,15 @@ def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] =
         if request.resume:
             findings |= _covered(request, networks, targets, precisions)
             progress(f"already certified: {', '.join(name for name in networks if findings[name]) or 'none'}")
-        trials = {
-            name: partial(Trial.of, net, request.seed, request.batch_size, request.steps)
+        cases = {
+            name: partial(Case.for_network, net, request.seed, request.batch_size, request.steps)
             for name, net in networks.items()
             if not findings[name]
         }
         workers = max(1, (os.cpu_count() or 1) // request.threads)
-        for verdicts in certify(trials, targets, precisions, threads=request.threads, workers=workers, native=native):
+        for verdicts in verify_cases(
+            cases, targets, precisions, threads=request.threads, workers=workers, native=native
+        ):
             for finding in map(certificates.finding, verdicts):
                 progress(f"{finding['net']} {finding['framework']} {finding['precision']}: {brief(finding)}")
                 findings[finding["net"]].append(finding)
@@ -172,7 +174,7 @@ def _certificate(
 
 
 def _covered(
-    request: VerifyRequest, networks: Mapping[str, Network], targets: Sequence[Examinee], precisions: Sequence[str]
+    request: VerifyRequest, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """By network, the findings in `request.out` that hold for this network, adapter code and framework version."""
     assert request.out is not None, "VerifyRequest checks this"
@@ -218,17 +220,17 @@ def rewrite_pages(folder: Path, readme: Path | None = None) -> str:
     return summary(certificate)
 
 
-def examinees(
+def start_targets(
     request: VerifyRequest, logs: Path, stack: contextlib.ExitStack, progress: Progress
-) -> tuple[list[Examinee], list[str]]:
+) -> tuple[list[Target], list[str]]:
     """A running worker for each framework, and a line for each framework that is not available."""
     targets, skipped = [], []
     for requested in parse_frameworks(request.frameworks):
         try:
             place = environment(requested, request.pythons, device="cpu", progress=progress)
             info = FRAMEWORKS[requested.name]
-            session = stack.enter_context(
-                Session(
+            client = stack.enter_context(
+                WorkerClient(
                     place.python,
                     info.module,
                     info.adapter,
@@ -237,20 +239,19 @@ def examinees(
                     steady=True,  # nothing is timed; memory of a large network must be released
                 )
             )
-            started = session.receive()
-            native = started["native"] and Native.from_json(started["native"])
-            versions = started["versions"]
-            targets.append(Examinee(requested.label, started["file"], requested.mode, session, versions, native))
+            started = client.started
+            native = Native.from_json(started.native) if started.native else None
+            targets.append(Target(requested.label, started.file, requested.mode, client, started.versions, native))
         except (Unavailable, WorkerFailed) as error:
             skipped.append(f"{requested.label}: unavailable: {error}")
     return targets, skipped
 
 
-def ledger(examinees: Sequence[Examinee]) -> str:
+def ledger(targets: Sequence[Target]) -> str:
     """The defaults of each framework that differ from the spec, as a table."""
     rows = [
         (each.label, line.what, line.aligned, line.native)
-        for each in examinees
+        for each in targets
         if each.native
         for line in each.native.ledger()
         if line.native != line.aligned

@@ -16,11 +16,13 @@ import pytest
 
 import frameworks
 from benchmarks.runtime.worker_client import Session
-from benchmarks.verification.cases import BATCH, CASES, Examination, Trial, put
-from benchmarks.verification.comparison import Truth, Verdict, compare, judge
+from benchmarks.verification.cases import BATCH, TRAININGS, Case
+from benchmarks.verification.comparison import ReferenceEvidence, StageVerdict, relative_errors, stage_verdicts
 from benchmarks.verification.diagnosis import likely
+from benchmarks.verification.evidence import EvidenceCollector, write_case_files
+from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
-from tests.conftest import Bench, known_truth
+from tests.conftest import Bench, evidence_of_reference
 from tests.faults import FAULTS, NETS, Fault
 
 
@@ -28,18 +30,18 @@ def named(fault: Fault) -> str:
     return f"{fault.framework}: {fault.name}"
 
 
-WHERE = {"device": "cpu", "precision": "float64", "threads": 1, "mode": ""}
+SETTING = Setting(precision="float64")
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Truth]:
+def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], ReferenceEvidence]:
     """The truth on a network in one training."""
 
     @cache
-    def compute(net: str, case: str) -> Truth:
-        made = Trial.of(NETS[net], seed=0, batch_size=BATCH)
-        trial = replace(made, cases={case: CASES[case]}, curve=10)
-        return Truth.of(trial, known_truth(trial, tmp_path_factory.mktemp("truth")))
+    def compute(net: str, training: str) -> ReferenceEvidence:
+        made = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
+        case = replace(made, trainings={training: TRAININGS[training]}, curve=10)
+        return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, tmp_path_factory.mktemp("truth")))
 
     return compute
 
@@ -73,25 +75,25 @@ def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 
 @dataclass(frozen=True)
 class Answer:
-    verdicts: list[Verdict]
+    verdicts: list[StageVerdict]
     cause: str | None
 
 
 @pytest.fixture
 def examined(
-    plant: Callable[[Fault], Session], known: Callable[[str, str], Truth], tmp_path: Path
+    plant: Callable[[Fault], Session], known: Callable[[str, str], ReferenceEvidence], tmp_path: Path
 ) -> Callable[[Fault], Answer]:
     """What the certificate says of an adapter with a fault in it."""
 
     def examine(fault: Fault) -> Answer:
         right = known(fault.net, fault.case)
-        put(right.trial, tmp_path)
-        examination = Examination(plant(fault).request, right.trial, WHERE, tmp_path, tmp_path)
-        found = compare(examination.pieces(), right, examination.departures, "float64")
-        verdicts = judge({"it": found}, right.trial, "float64")["it"]
+        write_case_files(right.case, tmp_path)
+        collector = EvidenceCollector(plant(fault), right.case, SETTING, tmp_path)
+        found = relative_errors(collector.tensors(), right, collector.departures, "float64")
+        verdicts = stage_verdicts({"it": found}, right.case, "float64")["it"]
         first = next((verdict for verdict in verdicts if verdict.verdict == "differs"), None)
-        cause = first and first.place and likely(first.place, found.kept, right.evidence, right.trial)
-        return Answer(verdicts, cause or (first.said or None if first else None))
+        cause = first and first.place and likely(first.place, found.differing, right.evidence, right.case)
+        return Answer(verdicts, cause or (first.note or None if first else None))
 
     return examine
 

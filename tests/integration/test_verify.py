@@ -6,33 +6,39 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.runtime.worker_client import Session
 from benchmarks.verification import certificates
+from benchmarks.verification.case_runner import Finding, Target, verify_cases
 from benchmarks.verification.cases import (
     BATCH,
-    CASES,
     STAGES,
+    TRAININGS,
+    Case,
     Evidence,
-    Examination,
-    Judge,
-    Piece,
     Place,
-    Trial,
-    put,
     small,
 )
-from benchmarks.verification.comparison import LIMITS, ROUNDING, Comparison, Truth, Verdict, compare, dropout, judge
-from benchmarks.verification.trials import Examinee, Finding, certify
+from benchmarks.verification.comparison import (
+    LIMITS,
+    ROUNDING,
+    ReferenceEvidence,
+    RelativeErrors,
+    StageVerdict,
+    dropout,
+    relative_errors,
+    stage_verdicts,
+)
+from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, ReferenceClient, write_case_files
 from benchmarks.verify import command
+from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 from tests.command_line import exit_code_of
-from tests.conftest import THREADS, Bench, known_truth
+from tests.conftest import THREADS, Bench, evidence_of_reference
 
 main = exit_code_of(command)
 
@@ -41,18 +47,18 @@ NETS = ["lenet", "lenet_bn", "mlp", "cnn"]
 FEW = ("nesterov, decay", "sgd, smoothed labels", "adam, decay")
 
 
-def trial(name: str) -> Trial:
+def case(name: str) -> Case:
     """A network's trial with three trainings, which between them hold most of what the others do."""
-    made = Trial.of(NETWORKS[name](), seed=0, batch_size=BATCH, curve=12)
-    return dataclasses.replace(made, cases={case: CASES[case] for case in FEW})
+    made = Case.for_network(NETWORKS[name](), seed=0, batch_size=BATCH, curve=12)
+    return dataclasses.replace(made, trainings={training: TRAININGS[training] for training in FEW})
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETS)
 def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
-    examinee = Examinee(framework, FRAMEWORKS[framework].module, "", bench.session(framework), {})
-    monkeypatch.setattr(examinee.session, "close", lambda: None)  # other tests use it
-    ((finding,),) = certify({name: lambda: trial(name)}, [examinee], ["float64"], threads=THREADS, workers=1)
+    target = Target(framework, FRAMEWORKS[framework].module, "", bench.session(framework), {})
+    monkeypatch.setattr(target.client, "close", lambda: None)  # other tests use it
+    ((finding,),) = verify_cases({name: lambda: case(name)}, [target], ["float64"], threads=THREADS, workers=1)
     found = {verdict.stage: verdict.verdict for verdict in finding.verdicts}
     assert tuple(found) == STAGES and not finding.failed
     bn = name == "lenet_bn"
@@ -64,25 +70,27 @@ def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    one = trial("lenet_bn")
-    return Truth.of(one, known_truth(one, tmp_path_factory.mktemp("truth")))
+def known(tmp_path_factory: pytest.TempPathFactory) -> ReferenceEvidence:
+    one = case("lenet_bn")
+    return ReferenceEvidence.from_evidence(one, evidence_of_reference(one, tmp_path_factory.mktemp("truth")))
 
 
 @pytest.fixture(scope="module")
 def unbiased(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    return known_truth(trial("lenet_bn"), tmp_path_factory.mktemp("departed"), [DEPARTURE])
+    return evidence_of_reference(case("lenet_bn"), tmp_path_factory.mktemp("departed"), [DEPARTURE])
 
 
 @pytest.mark.parametrize("departs", [True, False], ids=["departs", "does not"])
 @pytest.mark.parametrize("declares", [True, False], ids=["declares", "does not"])
 def test_a_departure_passes_where_it_is_declared_and_shows(
-    known: Truth, unbiased: Evidence, departs: bool, declares: bool
+    known: ReferenceEvidence, unbiased: Evidence, departs: bool, declares: bool
 ) -> None:
     """The formula of the declaration is held against the reference that computes so step by step."""
     pieces = (unbiased if departs else known.evidence).items()
-    found = compare(pieces, known, [DEPARTURE] if declares else [], "float64")
-    verdicts = {verdict.stage: verdict.verdict for verdict in judge({"it": found}, known.trial, "float64")["it"]}
+    found = relative_errors(pieces, known, [DEPARTURE] if declares else [], "float64")
+    verdicts = {
+        verdict.stage: verdict.verdict for verdict in stage_verdicts({"it": found}, known.case, "float64")["it"]
+    }
     expected = {(True, True): "explained", (False, False): "ok"}.get((departs, declares), "differs")
     assert verdicts.pop("running statistics") == expected
     assert set(verdicts.values()) <= {"ok", "none"}
@@ -91,7 +99,7 @@ def test_a_departure_passes_where_it_is_declared_and_shows(
 # --- what is no number ------------------------------------------------------------------------------------------------
 
 
-def bent(pieces: Evidence, how: str) -> Iterator[Piece]:
+def bent(pieces: Evidence, how: str) -> Iterator[PlacedTensor]:
     """The evidence with the first gradient missing, of another shape, or not a number."""
     bad = next(place for place in pieces if place.stage == "gradients")
     for place, array in pieces.items():
@@ -104,23 +112,23 @@ def bent(pieces: Evidence, how: str) -> Iterator[Piece]:
 
 
 @pytest.mark.parametrize("how", ["missing", "shape", "nan"])
-def test_what_cannot_be_compared_differs(known: Truth, how: str) -> None:
-    found = compare(bent(known.evidence, how), known, [], "float64")
-    (gradients,) = [v for v in judge({"it": found}, known.trial, "float64")["it"] if v.stage == "gradients"]
+def test_what_cannot_be_compared_differs(known: ReferenceEvidence, how: str) -> None:
+    found = relative_errors(bent(known.evidence, how), known, [], "float64")
+    (gradients,) = [v for v in stage_verdicts({"it": found}, known.case, "float64")["it"] if v.stage == "gradients"]
     assert (gradients.verdict, gradients.error) == ("differs", float("inf"))
 
 
-def test_what_there_should_not_be_differs(known: Truth) -> None:
+def test_what_there_should_not_be_differs(known: ReferenceEvidence) -> None:
     extra = Place("parameters", "", 0, "one.weight"), np.array([1, 1])
-    found = compare([*known.evidence.items(), extra], known, [], "float64")
-    assert judge({"it": found}, known.trial, "float64")["it"][0].verdict == "differs"
+    found = relative_errors([*known.evidence.items(), extra], known, [], "float64")
+    assert stage_verdicts({"it": found}, known.case, "float64")["it"][0].verdict == "differs"
 
 
 # --- float32 ----------------------------------------------------------------------------------------------------------
 
 
-def off(error: float) -> Comparison:
-    return Comparison(plain={Place("loss", "", 0, "loss"): error})
+def off(error: float) -> RelativeErrors:
+    return RelativeErrors(plain={Place("loss", "", 0, "loss"): error})
 
 
 @pytest.mark.parametrize("errors, differing", [
@@ -131,25 +139,25 @@ def off(error: float) -> Comparison:
     ((1e-9, 1e-9, 2 * ROUNDING), (2,)),
 ])  # fmt: skip
 def test_float32_is_judged_by_the_median_framework(errors: tuple[float, ...], differing: tuple[int, ...]) -> None:
-    judged = judge({str(i): off(error) for i, error in enumerate(errors)}, trial("mlp"), "float32")
+    judged = stage_verdicts({str(i): off(error) for i, error in enumerate(errors)}, case("mlp"), "float32")
     found = {int(name) for name, verdicts in judged.items() if verdicts[3].verdict == "differs"}
     assert found == set(differing)
 
 
 def test_a_stage_that_agrees_at_a_later_seed_agrees() -> None:
-    examinee = Examinee("it", "m", "", None, {})  # type: ignore[arg-type]
+    target = Target("it", "m", "", None, {})  # type: ignore[arg-type]
     place = Place("loss", "", 0, "loss")
-    tipped = [Verdict("loss", "differs", 1e-3, place), Verdict("curve", "differs", 1e-3, place)]
-    later = [Verdict("loss", "ok", 1e-7, place), Verdict("curve", "differs", 2e-3, place)]
-    one, two = (Finding("mlp", trial("mlp"), "float32", examinee, {}, verdicts) for verdicts in (tipped, later))
+    tipped = [StageVerdict("loss", "differs", 1e-3, place), StageVerdict("curve", "differs", 1e-3, place)]
+    later = [StageVerdict("loss", "ok", 1e-7, place), StageVerdict("curve", "differs", 2e-3, place)]
+    one, two = (Finding("mlp", case("mlp"), "float32", target, {}, verdicts) for verdicts in (tipped, later))
     merged = one.merged(two)
     assert [verdict.verdict for verdict in merged.verdicts] == ["ok", "differs"]
     assert (merged.seeds, merged.verdict) == (2, "differs")
 
 
 def test_a_trial_again_has_other_numbers() -> None:
-    one = trial("mlp")
-    two = one.again()
+    one = case("mlp")
+    two = one.with_next_seed()
     assert (two.seed, two.network) == (1, one.network)
     assert not np.array_equal(one.images, two.images)
 
@@ -160,9 +168,9 @@ def test_a_trial_again_has_other_numbers() -> None:
 @pytest.mark.parametrize("fault, said", [
     (None, "within"),
     ("scale", "not divided"),
-    ("share", "the share kept"),
-    ("stripes", "neighbours"),
-    ("one mask", "pictures"),
+    ("share", "the fraction of remaining values"),
+    ("stripes", "neighbors"),
+    ("one mask", "images"),
 ])  # fmt: skip
 def test_dropout_is_a_fair_coin(fault: str | None, said: str) -> None:
     stream = np.random.default_rng(0)
@@ -175,7 +183,7 @@ def test_dropout_is_a_fair_coin(fault: str | None, said: str) -> None:
     taken = given * mask * (1 if fault == "scale" else 2)
     place = Place("dropout", "", 0, "drop")
     verdict = dropout({place: np.stack([given, taken])}, {"drop": 0.5}, "float64")
-    assert verdict.verdict == ("differs" if fault else "ok") and said in verdict.said
+    assert verdict.verdict == ("differs" if fault else "ok") and said in verdict.note
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
@@ -192,13 +200,13 @@ def test_every_network_has_a_small_one_with_all_its_layers(name: str) -> None:
 
 @pytest.mark.parametrize("name, pictures, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
 def test_larger_networks_have_shorter_trials(name: str, pictures: int, steps: int) -> None:
-    made = Trial.of(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
+    made = Case.for_network(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
     assert (len(made.images), made.curve) == (pictures, steps)
     assert len(made.order) >= steps * BATCH
 
 
 def test_weights_hide_nothing_and_are_exact_in_float32() -> None:
-    for name, array in trial("lenet_bn").weights.items():
+    for name, array in case("lenet_bn").weights.items():
         assert np.array_equal(array.astype(np.float32), array), name
         assert (array != 0).all() and not (array == 1).all(), name
 
@@ -208,15 +216,14 @@ def test_every_limit_is_one_of_a_stage() -> None:
 
 
 def test_a_worker_is_asked_for_the_truth_as_the_reference_is(bench: Bench, tmp_path: Path) -> None:
-    one = trial("mlp")
-    put(one, tmp_path)
-    places = [place for place, _ in Examination(Judge(), one, where(), tmp_path, tmp_path).pieces()]
+    one = case("mlp")
+    write_case_files(one, tmp_path)
+    places = [place for place, _ in EvidenceCollector(ReferenceClient(tmp_path), one, SETTING, tmp_path).tensors()]
     session: Session = bench.session("torch")
-    assert [place for place, _ in Examination(session.request, one, where(), tmp_path, tmp_path).pieces()] == places
+    assert [place for place, _ in EvidenceCollector(session, one, SETTING, tmp_path).tensors()] == places
 
 
-def where() -> dict[str, Any]:
-    return {"device": "cpu", "precision": "float64", "threads": THREADS, "mode": ""}
+SETTING = Setting(precision="float64", threads=THREADS)
 
 
 # --- the command and its records --------------------------------------------------------------------------------------
@@ -272,9 +279,9 @@ def test_resume_keeps_what_is_proved_and_nothing_else(
 def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.session("torch")
     monkeypatch.setattr(session, "close", lambda: None)
-    right = Examinee("right", "frameworks.pytorch", "", session, {})
-    wrong = Examinee("wrong", "frameworks.pytorch", "no such mode", session, {}, lock=right.lock)
-    ((one, two),) = certify({"mlp": lambda: trial("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
+    right = Target("right", "frameworks.pytorch", "", session, {})
+    wrong = Target("wrong", "frameworks.pytorch", "no such mode", session, {}, lock=right.lock)
+    ((one, two),) = verify_cases({"mlp": lambda: case("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
     assert (one.verdict, two.verdict) == ("ok", "failed")
     assert two.failed and "no such mode" in two.failed
 

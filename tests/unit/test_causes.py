@@ -9,14 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.verification.cases import BATCH, CASES, Place, Trial
-from benchmarks.verification.comparison import Truth
+from benchmarks.verification.cases import BATCH, TRAININGS, Case, Place
+from benchmarks.verification.comparison import ReferenceEvidence
 from benchmarks.verification.diagnosis import likely
 from frameworks.arrays import Array, resize_matrix
-from tests.conftest import known_truth
+from tests.conftest import evidence_of_reference
 from tests.faults import NETS
 
-Known = Callable[..., Truth]
+Known = Callable[..., ReferenceEvidence]
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +24,21 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     """The truth on one of the faults' networks, in trainings of these names."""
 
     @cache
-    def compute(net: str, *cases: str) -> Truth:
-        made = Trial.of(NETS[net], seed=0, batch_size=BATCH)
-        trial = replace(made, cases={case: CASES[case] for case in cases or ("momentum, decay",)}, curve=10)
-        return Truth.of(trial, known_truth(trial, tmp_path_factory.mktemp("truth")))
+    def compute(net: str, *trainings: str) -> ReferenceEvidence:
+        made = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
+        case = replace(
+            made, trainings={training: TRAININGS[training] for training in trainings or ("momentum, decay",)}, curve=10
+        )
+        return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, tmp_path_factory.mktemp("truth")))
 
     return compute
 
 
-def cause(known: Truth, place: Place, found: Array) -> str:
-    return str(likely(place, {place: found}, known.evidence, known.trial))
+def cause(known: ReferenceEvidence, place: Place, found: Array) -> str:
+    return str(likely(place, {place: found}, known.evidence, known.case))
 
 
-def given(known: Truth, stage: str, tensor: str) -> Array:
+def given(known: ReferenceEvidence, stage: str, tensor: str) -> Array:
     return np.array(known.evidence[Place(stage, "", 0, tensor)])
 
 
@@ -83,7 +85,7 @@ def test_a_pattern_is_named(known: Known, change: Callable[[Array], Array], word
     # of a gradient by its shape alone: no layer, no step explains it
     place, values = Place("gradients", "", 0, "input"), np.random.default_rng(0).normal(size=(4, 4, 6, 6))
     net = known("conv")
-    assert words in str(likely(place, {place: change(values.copy())}, {**net.evidence, place: values}, net.trial))
+    assert words in str(likely(place, {place: change(values.copy())}, {**net.evidence, place: values}, net.case))
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -93,7 +95,7 @@ def test_what_has_no_known_form_has_no_cause(known: Known, net: str) -> None:
     for place, tensor in right.evidence.items():
         if place.stage not in ("parameters", "dropout", "curve"):
             found = tensor * stream.uniform(1.001, 1.002, tensor.shape)
-            assert likely(place, {place: found}, right.evidence, right.trial) is None, place
+            assert likely(place, {place: found}, right.evidence, right.case) is None, place
 
 
 def test_float32_hides_no_pattern(known: Known) -> None:
@@ -101,11 +103,11 @@ def test_float32_hides_no_pattern(known: Known) -> None:
     place = Place("training", "", 0, "conv")
     found = given(right, "training", "conv").astype(np.float32)
     assert cause(right, place, found * np.float32(50 / 49)) == "ratio 50/49"
-    dropped = found - rows(right.trial.weights["conv.bias"]).astype(np.float32)
+    dropped = found - rows(right.case.weights["conv.bias"]).astype(np.float32)
     assert cause(right, place, dropped) == "the bias is left out"
     loss = Place("loss", "", 0, "loss")  # always a double; another tensor tells the precision
     summed = {loss: right.evidence[loss] * BATCH * (1 + 1e-7), place: found}
-    assert "summed" in str(likely(loss, summed, right.evidence, right.trial))
+    assert "summed" in str(likely(loss, summed, right.evidence, right.case))
 
 
 def test_a_pattern_that_nearly_holds_is_none(known: Known) -> None:
@@ -117,7 +119,7 @@ def test_a_pattern_that_nearly_holds_is_none(known: Known) -> None:
 
 def test_what_was_not_kept_has_no_cause(known: Known) -> None:
     right = known("conv")
-    assert likely(Place("training", "", 0, "conv"), {}, right.evidence, right.trial) is None
+    assert likely(Place("training", "", 0, "conv"), {}, right.evidence, right.case) is None
 
 
 @pytest.mark.parametrize("found, words", [
@@ -127,7 +129,7 @@ def test_what_was_not_kept_has_no_cause(known: Known) -> None:
 ])  # fmt: skip
 def test_an_array_is_built_otherwise(known: Known, found: tuple[int, ...], words: str) -> None:
     place = Place("parameters", "", 0, "w")
-    assert words in str(likely(place, {place: np.array(found)}, {place: np.array([6, 4, 1])}, known("conv").trial))
+    assert words in str(likely(place, {place: np.array(found)}, {place: np.array([6, 4, 1])}, known("conv").case))
 
 
 # --- layers, computed here by hand ------------------------------------------------------------------------------------
@@ -140,7 +142,7 @@ def rows(values: Array) -> Array:
 @pytest.mark.parametrize("stage", ["evaluation", "training"])
 def test_epsilon_of_batch_norm(known: Known, stage: str) -> None:
     right = known("norm")
-    x, weights = given(right, stage, "conv"), right.trial.weights
+    x, weights = given(right, stage, "conv"), right.case.weights
     mean, variance, gamma, beta = (
         rows(weights[f"norm.{role}"]) for role in ("running_mean", "running_var", "gamma", "beta")
     )
@@ -156,7 +158,7 @@ def test_epsilon_of_batch_norm(known: Known, stage: str) -> None:
 
 def test_the_unbiased_variance_in_the_batch(known: Known) -> None:
     right = known("norm")
-    x, weights = given(right, "training", "conv"), right.trial.weights
+    x, weights = given(right, "training", "conv"), right.case.weights
     mean, variance = rows(x.mean((0, 2, 3))), rows(x.var((0, 2, 3), ddof=1))
     y = rows(weights["norm.gamma"]) * (x - mean) / np.sqrt(variance + 1e-5) + rows(weights["norm.beta"])
     assert cause(right, Place("training", "", 0, "norm"), y).startswith("ratio 36/35")
@@ -179,7 +181,7 @@ def test_local_response_norm(known: Known) -> None:
 
 def test_flatten_order_of_a_dense_layer(known: Known) -> None:
     right = known("conv")
-    maps, weights = given(right, "training", "groups"), right.trial.weights
+    maps, weights = given(right, "training", "groups"), right.case.weights
     turned = np.moveaxis(maps, 1, -1).reshape(len(maps), -1)
     found = turned @ weights["head.weight"].T + weights["head.bias"]
     assert cause(right, Place("training", "", 0, "head"), found) == (
@@ -189,13 +191,13 @@ def test_flatten_order_of_a_dense_layer(known: Known) -> None:
 
 def test_a_bias_is_dropped(known: Known) -> None:
     right = known("conv")
-    found = given(right, "training", "conv") - rows(right.trial.weights["conv.bias"])
+    found = given(right, "training", "conv") - rows(right.case.weights["conv.bias"])
     assert cause(right, Place("training", "", 0, "conv"), found) == "the bias is left out"
 
 
 def test_group_orders(known: Known) -> None:
     right = known("conv")
-    weight, bias = (right.trial.weights[f"groups.{role}"] for role in ("weight", "bias"))
+    weight, bias = (right.case.weights[f"groups.{role}"] for role in ("weight", "bias"))
     x = np.pad(given(right, "training", "conv_tanh"), ((0, 0), (0, 0), (1, 1), (1, 1)))
 
     def convolve(seen: Callable[[int], list[int]]) -> Array:
@@ -256,7 +258,7 @@ def losses(logits: Array, axis: int) -> Array:
 @pytest.mark.parametrize("words", ["summed", "over them too", "twice", "wrong axis"])
 def test_losses_by_hand(known: Known, words: str) -> None:
     right = known("dense")
-    logits, labels = given(right, "training", "head"), right.trial.labels[:BATCH]
+    logits, labels = given(right, "training", "head"), right.case.labels[:BATCH]
     each = np.arange(BATCH), labels
     found = {
         "summed": losses(logits, 1)[each].sum(),
@@ -269,25 +271,25 @@ def test_losses_by_hand(known: Known, words: str) -> None:
 
 def test_an_auxiliary_loss_is_left_out(known: Known) -> None:
     right = known("auxiliary")
-    aside = losses(given(right, "training", "aside.aux"), 1)[np.arange(BATCH), right.trial.labels[:BATCH]].mean()
+    aside = losses(given(right, "training", "aside.aux"), 1)[np.arange(BATCH), right.case.labels[:BATCH]].mean()
     found = given(right, "loss", "loss") - 0.3 * aside
     assert f"lower by 0.3 x {aside:.4g}" in cause(right, Place("loss", "", 0, "loss"), found)
 
 
-@pytest.mark.parametrize("case, change, words", [
+@pytest.mark.parametrize("training, change, words", [
     ("momentum, decay", lambda w, rate: -rate * 0.01 * w, "decay acts on biases"),
     ("adamw", lambda w, rate: -rate * 0.01 * w, "decay acts on biases"),
 ])  # fmt: skip
-def test_decay_on_a_bias(known: Known, case: str, change: Callable[[Array, float], Array], words: str) -> None:
-    right = known("dense", case)
-    place = Place("optimisers", case, 1, "fc.bias")
-    found = right.evidence[place] + change(right.trial.weights["fc.bias"], right.trial.rates(case, 1)[0])
+def test_decay_on_a_bias(known: Known, training: str, change: Callable[[Array, float], Array], words: str) -> None:
+    right = known("dense", training)
+    place = Place("optimisers", training, 1, "fc.bias")
+    found = right.evidence[place] + change(right.case.weights["fc.bias"], right.case.lrs(training, 1)[0])
     assert words in cause(right, place, found)
 
 
 def test_nesterovs_form_at_the_first_step(known: Known) -> None:
     right = known("dense", "nesterov")
-    place, before = Place("optimisers", "nesterov", 1, "fc.weight"), right.trial.weights["fc.weight"]
+    place, before = Place("optimisers", "nesterov", 1, "fc.weight"), right.case.weights["fc.weight"]
     found = before + (right.evidence[place] - before) / 1.9  # w -= rate g for w -= rate (g + 0.9 g)
     assert cause(right, place, found) == "Nesterov's form is left out"
 
@@ -295,7 +297,7 @@ def test_nesterovs_form_at_the_first_step(known: Known) -> None:
 def test_running_statistics_by_hand(known: Known) -> None:
     right = known("norm")
     place = Place("running statistics", "momentum, decay", 1, "norm.running_var")
-    before, after = right.trial.weights["norm.running_var"], right.evidence[place]
+    before, after = right.case.weights["norm.running_var"], right.evidence[place]
     batch = (after - 0.9 * before) / 0.1
     assert cause(right, place, 0.9 * before + 0.1 * batch * 36 / 35) == "ratio 36/35: unbiased for biased variance"
     assert cause(right, place, before) == "it does not move: stale statistics"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from benchmarks.verification.cases import Evidence, Place, Trial
+from benchmarks.verification.cases import Case, Evidence, Place
 from benchmarks.verification.diagnosis.difference import Difference, Guess
 from benchmarks.verification.diagnosis.layers import of_layer
 from benchmarks.verification.diagnosis.loss_and_gradients import of_gradients, of_loss
@@ -30,15 +30,15 @@ GUESSES: dict[str, Callable[[Difference], Iterator[Guess]]] = {
 }
 
 
-def likely(place: Place, found: Evidence, truth: Evidence, trial: Trial) -> str | None:
+def likely(place: Place, found: Evidence, reference: Evidence, case: Case) -> str | None:
     """The likely cause of the first difference, which is at `place`, and what speaks for it; None where none is met."""
-    if place not in found or place not in truth:
+    if place not in found or place not in reference:
         return "the reference has no such tensor" if place in found else None
     kinds = {array.dtype for array in found.values() if array.dtype.kind == "f"}  # a loss is always a double
     eps = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
-    one = Difference(place, np.asarray(found[place]), truth[place], truth, trial, eps)
+    one = Difference(place, np.asarray(found[place]), reference[place], reference, case, eps)
     if place.stage == "parameters":
-        return described(one.found, one.truth)
+        return described(one.found, one.reference)
     if one.agrees:
         return "the plain formula: a declared departure does not show"
     guesses = GUESSES.get(place.stage, nothing)
@@ -46,8 +46,8 @@ def likely(place: Place, found: Evidence, truth: Evidence, trial: Trial) -> str 
         for words, guess in guesses(one):
             if one.explained_by(guess):
                 return words
-        if one.found.shape != one.truth.shape:
-            return f"the shape is {spec.times(one.found.shape)}, not {spec.times(one.truth.shape)}"
+        if one.found.shape != one.reference.shape:
+            return f"the shape is {spec.times(one.found.shape)}, not {spec.times(one.reference.shape)}"
         return next(filter(None, (pattern(one) for pattern in PATTERNS)), None)
 
 
@@ -55,9 +55,9 @@ def nothing(one: Difference) -> Iterator[Guess]:
     yield from ()
 
 
-def described(found: Array, truth: Array) -> str:
+def described(found: Array, reference: Array) -> str:
     """How an array that a framework has built differs from the spec's; both are (*shape, whether it is trained)."""
-    shape, right = tuple(found[:-1].astype(int)), tuple(truth[:-1].astype(int))
+    shape, right = tuple(found[:-1].astype(int)), tuple(reference[:-1].astype(int))
     if shape == right:
         return "it is trained and should not be" if found[-1] else "it is not trained and should be"
     order = "its axes are in another order: " if sorted(shape) == sorted(right) else ""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.verification.cases import Evidence, Place, Trial
+from benchmarks.verification.cases import Case, Evidence, Place
 from frameworks.arrays import Array
 
 Guess: TypeAlias = "tuple[str, Array]"  # the cause in words, and the tensor as it would then be
@@ -19,9 +19,9 @@ class Difference:
 
     place: Place
     found: Array
-    truth: Array
+    reference: Array
     around: Evidence  # the reference's
-    trial: Trial
+    case: Case
     eps: float  # a unit in the last place of 1, in the framework's precision
 
     def explained_by(self, guess: Array) -> bool:
@@ -32,16 +32,16 @@ class Difference:
         if guess.shape != self.found.shape or not np.isfinite(self.found).all():
             return False
         allowed = 2**14 * self.eps * np.abs(self.found).max(initial=0)
-        if self.found.shape == self.truth.shape:
-            allowed = min(allowed, 1e-3 * np.abs(self.found - self.truth).max(initial=0))
+        if self.found.shape == self.reference.shape:
+            allowed = min(allowed, 1e-3 * np.abs(self.found - self.reference).max(initial=0))
         return bool(np.abs(self.found - guess).max(initial=0) <= allowed)
 
     @property
     def agrees(self) -> bool:
         """Whether nothing differs after all: it does so from the departure that is declared."""
-        if self.found.shape != self.truth.shape:
+        if self.found.shape != self.reference.shape:
             return False
-        gap, scale = (np.abs(values).max(initial=0) for values in (self.found - self.truth, self.truth))
+        gap, scale = (np.abs(values).max(initial=0) for values in (self.found - self.reference, self.reference))
         return bool(gap <= 64 * self.eps * scale)  # where the certificate sees rounding alone
 
     def output(self, path: str) -> Array:
@@ -51,13 +51,13 @@ class Difference:
     @property
     def images(self) -> Array:
         """The batch that activations, the loss and gradients are taken of."""
-        return self.trial.images[: self.trial.batch_size].astype(np.float64)
+        return self.case.images[: self.case.batch_size].astype(np.float64)
 
     @property
     def labels(self) -> Array:
-        return self.trial.labels[: self.trial.batch_size]
+        return self.case.labels[: self.case.batch_size]
 
     @property
     def smoothing(self) -> float:
         """Of the labels, in the first case, in which the loss and the gradients are taken."""
-        return next(iter(self.trial.cases.values())).label_smoothing
+        return next(iter(self.case.trainings.values())).label_smoothing

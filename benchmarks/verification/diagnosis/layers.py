@@ -26,7 +26,7 @@ def computed(layer: Layer, x: Array, **arrays: Array) -> Array:
 def of_layer(one: Difference) -> Iterator[Guess]:
     """The layer at the place computed otherwise from the right input."""
     node, x, before = _found_node(one)
-    arrays = {parameter.role: one.trial.weights[parameter.name] for parameter in node.parameters}
+    arrays = {parameter.role: one.case.weights[parameter.name] for parameter in node.parameters}
     if isinstance(node.layer, spec.Residual):
         ends = [one.output(branch[-1].path) if branch else x for branch in node.branches]
         yield "the shortcut is left out", ends[0]
@@ -37,7 +37,7 @@ def of_layer(one: Difference) -> Iterator[Guess]:
             told = ", ".join(str(number + 1) for number in order)
             yield f"the branches in another order: {told}", np.concatenate([ends[number] for number in order], 1)
     if isinstance(node.layer, spec.Dropout):
-        for _, own in one.trial.dropping.walk():  # in the trial's other network its rate is 0
+        for _, own in one.case.network_with_dropout.walk():  # in the other network of the case its rate is 0
             if isinstance(own.layer, spec.Dropout) and own.path == node.path:
                 yield "dropout acts in evaluation", x * (one.found != 0) / (1 - own.layer.rate)
     if isinstance(node.layer, spec.BatchNorm):
@@ -65,7 +65,7 @@ def _found_node(one: Difference) -> tuple[Node, Array, list[Node]]:
                 x = one.output(node.path)
         return None
 
-    answer = search(one.trial.network.nodes, one.images)
+    answer = search(one.case.network.nodes, one.images)
     assert answer is not None, "every activation is some layer's"
     return *answer, read
 

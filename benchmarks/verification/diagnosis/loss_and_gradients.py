@@ -19,7 +19,7 @@ Back: TypeAlias = Callable[[Array], "tuple[Array, Weights]"]  # dy -> dx and gra
 
 def of_loss(one: Difference) -> Iterator[Guess]:
     """The loss of the right logits, taken otherwise."""
-    network, labels, entropy = one.trial.network, one.labels, partial(_entropy, one)
+    network, labels, entropy = one.case.network, one.labels, partial(_entropy, one)
     logits, heads = one.output(network.nodes[-1].path), {}
     for node in network.heads:
         assert isinstance(node.layer, spec.Auxiliary), "nothing else is a head"
@@ -69,9 +69,9 @@ def of_gradients(one: Difference) -> Iterator[Guess]:
         ("ReLU's derivative at 0 is 1/2, not 0", spec.ReLU, partial(_relu_back, 0.5)),
         ("the batch's statistics are held constant on the way back", spec.BatchNorm, partial(_constant_back, one)),
     ):
-        if any(isinstance(node.layer, kind) for _, node in one.trial.network.walk()):
-            masks = np.random.default_rng(0)  # for training; the trial's network drops nothing
-            run = Otherwise(kind, back, one.trial.network, one.trial.weights, one.images, masks, False)
+        if any(isinstance(node.layer, kind) for _, node in one.case.network.walk()):
+            masks = np.random.default_rng(0)  # for training; the network of a case has no dropout
+            run = Otherwise(kind, back, one.case.network, one.case.weights, one.images, masks, False)
             run.backward(one.labels, one.smoothing)
             yield words, run.gradients[one.place.tensor]
 
@@ -86,5 +86,5 @@ def _constant_back(one: Difference, node: Node, x: Array) -> Back:
     assert isinstance(layer, spec.BatchNorm)
     inverse = by_channel(1 / np.sqrt(x.var(axes) + layer.eps), x)
     z = (x - by_channel(x.mean(axes), x)) * inverse
-    factor = by_channel(one.trial.weights[f"{node.path}.gamma"], x) if layer.gamma else 1.0
+    factor = by_channel(one.case.weights[f"{node.path}.gamma"], x) if layer.gamma else 1.0
     return lambda dy: (dy * factor * inverse, {"gamma": (dy * z).sum(axes), "beta": dy.sum(axes)})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.verification.cases import LARGE, Trial
+from benchmarks.verification.cases import LARGE, Case
 from benchmarks.verification.diagnosis.difference import Difference, Guess
 from frameworks import numpy_reference, spec
 from frameworks.adapter import batches
@@ -20,21 +20,21 @@ from frameworks.training import SGD, Adam, Training
 
 
 def of_steps(one: Difference) -> Iterator[Guess]:
-    """The trial's steps taken by another rule."""
-    place, training = one.place, one.trial.cases[one.place.case]
-    if place.step > 1 and one.trial.network.params > LARGE:
+    """The steps of the case with another update rule."""
+    place, training = one.place, one.case.trainings[one.place.training]
+    if place.step > 1 and one.case.network.params > LARGE:
         return  # ten steps in each of so many ways would take longer than the certificate
-    rates = one.trial.rates(place.case, place.step)
-    take = partial(replayed, one.trial)
+    rates = one.case.lrs(place.training, place.step)
+    take = partial(replayed, one.case)
     for words, other in otherwise(training):
         yield words, take(other, rates)[place.tensor]
     yield "the rate changes one step late", take(training, [rates[0], *rates[:-1]])[place.tensor]
     cleared = "the gradient is not cleared: each step takes the sum of all so far"
     yield cleared, take(training, rates, kept=1.0)[place.tensor]
     yield "the rate is left out", take(training, [1.0] * len(rates))[place.tensor]
-    for share, form in ((1 / one.trial.batch_size, "divided by"), (one.trial.batch_size, "multiplied by")):
+    for share, form in ((1 / one.case.batch_size, "divided by"), (one.case.batch_size, "multiplied by")):
         scaled = take(training, rates, share=share)[place.tensor]
-        yield f"the gradient of the mean loss is {form} the batch, {one.trial.batch_size}", scaled
+        yield f"the gradient of the mean loss is {form} the batch, {one.case.batch_size}", scaled
     if isinstance(training.optimizer, Adam):
         yield "steps are counted from 2, not from 1", take(training, rates, ahead=1)[place.tensor]
         yield "the bias correction is left out", take(training, rates, ahead=1_000_000)[place.tensor]
@@ -85,20 +85,20 @@ def _adam(rule: Adam) -> dict[str, dict[str, Any]]:
 
 
 def replayed(
-    trial: Trial, training: Training, rates: Sequence[float], share: float = 1.0, kept: float = 0.0, ahead: int = 0
+    case: Case, training: Training, rates: Sequence[float], share: float = 1.0, kept: float = 0.0, ahead: int = 0
 ) -> Weights:
-    """The reference's arrays after a step for each rate, from the trial's weights and on its batches.
+    """The reference's arrays after a step for each rate, from the weights and batches of the case.
 
     share: what each gradient is multiplied by. kept: the share of the last one that is added to the next. ahead: what
     is added to the count of steps.
     """
-    weights = {name: np.array(array, np.float64) for name, array in trial.weights.items()}
+    weights = {name: np.array(array, np.float64) for name, array in case.weights.items()}
     sums: Weights = {}
-    for step, (taken, rate) in enumerate(zip(batches(trial.order, trial.batch_size), rates), 1):
-        run = Pass(trial.network, weights, trial.images[taken], np.random.default_rng(0), False)
-        run.backward(trial.labels[taken], training.label_smoothing)
+    for step, (taken, rate) in enumerate(zip(batches(case.order, case.batch_size), rates), 1):
+        run = Pass(case.network, weights, case.images[taken], np.random.default_rng(0), False)
+        run.backward(case.labels[taken], training.label_smoothing)
         weights |= run.running
-        for name in [parameter.name for parameter in trial.network.parameters if parameter.trainable]:
+        for name in [parameter.name for parameter in case.network.parameters if parameter.trainable]:
             sums[name] = share * run.gradients[name] + kept * sums.get(name, 0.0)
             numpy_reference.update(weights, name, sums[name], training, rate, step + ahead)
     return weights
@@ -109,13 +109,13 @@ def of_running(one: Difference) -> Iterator[Guess]:
     if one.place.step != 1:
         return
     path, _, role = one.place.tensor.rpartition(".")
-    node = next(node for _, node in one.trial.network.walk() if node.path == path)
+    node = next(node for _, node in one.case.network.walk() if node.path == path)
     assert isinstance(node.layer, spec.BatchNorm), "nothing else has running statistics"
-    momentum, before = node.layer.momentum, one.trial.weights[one.place.tensor]
-    batch = before + (one.truth - before) / momentum
+    momentum, before = node.layer.momentum, one.case.weights[one.place.tensor]
+    batch = before + (one.reference - before) / momentum
     yield "it does not move: stale statistics", before
     if role == "running_var":
-        count = one.trial.batch_size * prod(node.input[1:])
+        count = one.case.batch_size * prod(node.input[1:])
         for words, value in {
             f"ratio {count}/{count - 1}: unbiased for biased variance": batch * count / (count - 1),
             "the deviation for the variance": np.sqrt(batch),

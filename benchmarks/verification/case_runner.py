@@ -1,0 +1,230 @@
+"""Verifies networks one after another, with as many workers at a time as there are cores.
+
+The reference evidence of a network is computed once, for both precisions and all frameworks. While the frameworks
+compute one network, the reference computes the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+
+from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.worker_client import WorkerClient
+from benchmarks.verification.cases import Case
+from benchmarks.verification.comparison import (
+    ReferenceEvidence,
+    RelativeErrors,
+    StageVerdict,
+    relative_errors,
+    stage_verdicts,
+)
+from benchmarks.verification.diagnosis import likely
+from benchmarks.verification.evidence import EvidenceCollector, reference_evidence, write_case_files
+from frameworks.adapter import Setting
+from frameworks.errors import Unavailable
+from frameworks.native import Native
+
+
+@dataclass
+class Target:
+    """A framework that is verified: its running worker, which computes one case at a time."""
+
+    label: str
+    module: str
+    mode: str
+    client: WorkerClient
+    versions: Mapping[str, str]
+    native: Native | None = None
+    lock: Lock = field(default_factory=Lock)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One framework in one precision on one network: the verdict of each stage, or the reason why there is none."""
+
+    net: str
+    case: Case
+    precision: str
+    target: Target
+    settings: Mapping[str, str]
+    verdicts: Sequence[StageVerdict]
+    failed: str | None = None
+    cause: str | None = None  # likely cause of the first difference
+    seeds: int = 1
+
+    def merged(self, later: Finding) -> Finding:
+        """This finding combined with that of a later seed: a stage that agrees at the later seed agrees."""
+        if self.failed or later.failed:
+            return self if self.failed else later
+        verdicts = [
+            second if first.verdict == "differs" else first for first, second in zip(self.verdicts, later.verdicts)
+        ]
+        return replace(self, verdicts=verdicts, cause=later.cause or self.cause, seeds=self.seeds + 1)
+
+    @property
+    def verdict(self) -> str:
+        """ok, explained, differs or failed: the worst of all stages."""
+        if self.failed:
+            return "failed"
+        verdicts = {stage.verdict for stage in self.verdicts}
+        return next((verdict for verdict in ("differs", "explained") if verdict in verdicts), "ok")
+
+    @property
+    def error(self) -> float:
+        """The largest relative error of any stage."""
+        return max((stage.error for stage in self.verdicts), default=float("inf"))
+
+    @property
+    def first(self) -> StageVerdict | None:
+        """The first stage that differs."""
+        return next((stage for stage in self.verdicts if stage.verdict == "differs"), None)
+
+
+@dataclass
+class _Answer:
+    """The errors of one framework in one case."""
+
+    errors: RelativeErrors
+    settings: Mapping[str, str]
+    failed: str | None = None
+
+
+SEEDS = 5  # a float32 difference counts only if it appears at all of them
+
+
+def verify_cases(
+    cases: Mapping[str, Callable[[], Case]],
+    targets: Sequence[Target],
+    precisions: Sequence[str],
+    *,
+    threads: int,
+    workers: int,
+    native: bool = False,
+) -> Iterator[list[Finding]]:
+    """Yield the findings of all targets, network by network and precision by precision, in the order of `cases`.
+
+    cases: functions that create a case when it is needed, because all cases together have gigabytes of weights.
+    native: build each framework with its default settings and compare it with a reference that has the same settings;
+    their effect is then `explained`.
+
+    In float32, rounding can switch a ReLU or a maximum in one framework and not in the others, after which every step
+    differs. This happens elsewhere at another seed, but a fault appears again. Therefore a stage that differs is
+    repeated with up to `SEEDS` seeds and agrees if it agrees once.
+    """
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
+        pool = ThreadPoolExecutor(workers)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for target in targets:
+            stack.callback(target.client.close)  # ends the request that a thread of the pool waits for
+        runner = _CaseRunner(pool, targets, threads, native, scratch)
+        names = list(cases)
+        if not names:
+            return
+        prepared = {names[0]: runner.prepare(cases[names[0]]())}
+        for name, following in zip(names, [*names[1:], None]):
+            if following:  # the pool is first in, first out: the reference starts before the work that waits for it
+                prepared[following] = runner.prepare(cases[following]())
+            answers = {precision: runner.run(prepared[name], precision) for precision in precisions}
+            for precision in precisions:
+                current = prepared[name]
+                findings = runner.findings(name, current, precision, answers[precision])
+                while precision == "float32" and _any_differs(findings) and findings[0].seeds < SEEDS:
+                    current = runner.prepare(current.case.with_next_seed())
+                    later = runner.findings(name, current, precision, runner.run(current, precision))
+                    findings = [finding.merged(repeated) for finding, repeated in zip(findings, later)]
+                    shutil.rmtree(current.files)
+                yield findings
+            shutil.rmtree(prepared.pop(name).files)
+
+
+def _any_differs(findings: Sequence[Finding]) -> bool:
+    return any(finding.first for finding in findings)
+
+
+@dataclass(frozen=True)
+class _PreparedCase:
+    """A case with its reference evidence, which may still be computed."""
+
+    case: Case
+    files: Path  # input of every framework
+    reference: Future[ReferenceEvidence]
+    target_references: Mapping[str, Future[ReferenceEvidence]]  # with the settings of each target, by label
+
+
+class _CaseRunner:
+    """The pool of threads, the targets and the folder for files."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, targets: Sequence[Target], threads: int, native: bool, scratch: Path
+    ) -> None:
+        self.pool, self.targets, self.threads, self.native, self.scratch = pool, targets, threads, native, scratch
+
+    def prepare(self, case: Case) -> _PreparedCase:
+        """Write the files of a case and start the computation of its reference evidence."""
+        files = Path(tempfile.mkdtemp(dir=self.scratch))
+        write_case_files(case, files)
+        reference = self.pool.submit(self._reference, case, files)
+        if not self.native:
+            return _PreparedCase(case, files, reference, {target.label: reference for target in self.targets})
+        native = {target.label: case.natively(target.native) for target in self.targets if target.native}
+        references = {label: self.pool.submit(self._reference, each, files) for label, each in native.items()}
+        return _PreparedCase(case, files, reference, references)
+
+    def run(self, prepared: _PreparedCase, precision: str) -> list[Future[_Answer]]:
+        """Start the case in all targets."""
+        return [self.pool.submit(self._answer, prepared, target, precision) for target in self.targets]
+
+    def findings(
+        self, name: str, prepared: _PreparedCase, precision: str, waiting: Sequence[Future[_Answer]]
+    ) -> list[Finding]:
+        """Wait for all targets and judge them together."""
+        answers = {target.label: answer.result() for target, answer in zip(self.targets, waiting)}
+        errors = {label: answer.errors for label, answer in answers.items() if not answer.failed}
+        verdicts = stage_verdicts(errors, prepared.case, precision)
+        findings = []
+        for target in self.targets:
+            answer = answers[target.label]
+            finding = Finding(
+                net=name,
+                case=prepared.case,
+                precision=precision,
+                target=target,
+                settings=answer.settings,
+                verdicts=verdicts.get(target.label, []),
+                failed=answer.failed,
+            )
+            if finding.first and finding.first.place:
+                reference = prepared.target_references[target.label].result()
+                place, differing = finding.first.place, answer.errors.differing
+                finding = replace(finding, cause=likely(place, differing, reference.evidence, reference.case))
+            findings.append(finding)
+        return findings
+
+    def _reference(self, case: Case, files: Path) -> ReferenceEvidence:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            reference = ReferenceEvidence.from_evidence(case, reference_evidence(case, files, Path(folder)))
+        return reference  # arrays mapped from deleted files stay readable as long as they are referenced
+
+    def _answer(self, prepared: _PreparedCase, target: Target, precision: str) -> _Answer:
+        if target.label not in prepared.target_references:
+            return _Answer(RelativeErrors(), {}, "the adapter does not declare its default settings (Adapter.native)")
+        reference = prepared.reference.result()
+        target_reference = prepared.target_references[target.label].result()
+        setting = Setting("cpu", precision, self.threads, target.mode)  # type: ignore[arg-type]
+        with target.lock:
+            collector = EvidenceCollector(target.client, target_reference.case, setting, prepared.files)
+            try:
+                errors = relative_errors(
+                    collector.tensors(), reference, collector.departures, precision, target_reference
+                )
+                return _Answer(errors, collector.settings)
+            except (WorkerFailed, Unavailable) as error:
+                return _Answer(RelativeErrors(), {}, str(error))

@@ -1,0 +1,174 @@
+"""Collects the tensors that a framework, or the NumPy reference, computes in a verification case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from benchmarks.runtime.worker_client import Built, Commands
+from benchmarks.verification.cases import STEPS, Case, Place
+from frameworks.adapter import Setting
+from frameworks.arrays import Array
+from frameworks.numpy_reference import Reference
+from frameworks.spec import Auxiliary, Dropout, Network, Node
+from frameworks.worker import Worker
+
+PlacedTensor: TypeAlias = tuple[Place, Array]
+
+
+class ReferenceClient(Commands):
+    """The NumPy reference in this process, with the commands of a worker.
+
+    departures: names of declared departures that the reference imitates.
+    """
+
+    def __init__(self, scratch: Path, departures: Sequence[str] = ()) -> None:
+        self.scratch = scratch
+        self.worker = Worker()
+        self.worker.kind = partial(Reference, departures=departures)  # type: ignore[assignment]
+
+    def request(self, command: str, **arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(self.worker, command)(**arguments)
+        return answer
+
+
+def write_case_files(case: Case, folder: Path) -> None:
+    """Write the arrays of a case that all frameworks read."""
+    first_batch = slice(case.batch_size)
+    arrays = {"images": case.images, "labels": case.labels, "order": case.order}
+    arrays |= {"batch_images": case.images[first_batch], "batch_labels": case.labels[first_batch]}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    np.savez(folder / "weights.npz", **case.weights)  # type: ignore[arg-type]
+
+
+class EvidenceCollector:
+    """Runs a case in a worker and yields the tensors one by one, from the shapes of the arrays to the last losses.
+
+    files: a folder written by `write_case_files`. `departures` (names) and `settings` are those that the framework
+    reports; they are known after the first tensor.
+    """
+
+    def __init__(self, client: Commands, case: Case, setting: Setting, files: Path) -> None:
+        self.client, self.case, self.setting, self.files = client, case, setting, files
+        self.departures: list[str] = []
+        self.settings: dict[str, str] = {}
+
+    def tensors(self) -> Iterator[PlacedTensor]:
+        first, *others = self.case.trainings
+        yield from self._without_steps(first)
+        yield from self._with_steps(first)  # nothing has changed the network that was built for the first part
+        for training in others:
+            self._build(training)
+            yield from self._with_steps(training)
+        yield from self._with_dropout()
+
+    def _without_steps(self, training: str) -> Iterator[PlacedTensor]:
+        """Arrays, layer outputs, loss and gradients of the first batch."""
+        for name, (shape, trained) in self._build(training).arrays.items():
+            yield Place("parameters", "", 0, name), np.array([*shape, trained])
+        images, labels = self._file("batch_images"), self._file("batch_labels")
+        for stage, in_training in (("evaluation", False), ("training", True)):
+            outputs = self.client.activations(images, in_training)
+            for node in _computed(self.case.network.nodes, in_training):
+                if node.path in outputs:
+                    yield Place(stage, "", 0, node.path), outputs[node.path]
+        loss, gradients = self.client.gradients(images, labels)
+        yield Place("loss", "", 0, "loss"), np.array(loss)
+        for parameter in reversed(self.case.network.parameters):
+            if parameter.name in gradients:
+                yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
+        yield Place("gradients", "", 0, "input"), gradients["input"]
+
+    def _with_dropout(self) -> Iterator[PlacedTensor]:
+        """Input and output of each dropout in training, stacked."""
+        network = self.case.network_with_dropout
+        before = _predecessors(network.nodes)
+        if not before:
+            return
+        self._build(next(iter(self.case.trainings)), network)
+        outputs = self.client.activations(self._file("batch_images"), False)
+        for node in _computed(network.nodes, training=False):
+            if node.path in before:
+                yield Place("evaluation", "with dropout", 0, node.path), outputs[node.path]
+        outputs = self.client.activations(self._file("images"), True)
+        for path, last in before.items():
+            yield Place("dropout", "", 0, path), np.stack([outputs[last], outputs[path]])
+
+    def _with_steps(self, training: str) -> Iterator[PlacedTensor]:
+        """The arrays of the network after each step of `STEPS`, and all losses."""
+        case = self.case
+        for split in ("train", "test"):
+            self.client.load(split, self._file("images"), self._file("labels"))  # type: ignore[arg-type]
+        if training == next(iter(case.trainings)):
+            logits = self.client.predict("test", batch_size=len(case.images) - 1)  # the last batch has one image
+            yield Place("evaluation", "predicted", 0, case.network.nodes[-1].path), logits
+        is_last = training == list(case.trainings)[-1]
+        steps, batch = case.curve if is_last else STEPS[-1], case.batch_size
+        lrs = case.lrs(training, steps)
+        for start, stop in pairwise([0, *[step for step in STEPS if step < steps], steps]):
+            trained = self.client.train(
+                self._file("order"), batch, lrs[start:stop], start=start * batch, stop=stop * batch, seed=0
+            )
+            if stop in STEPS:
+                weights = self.client.get_weights(slots=False)
+                for parameter in case.network.parameters:
+                    stage = "optimisers" if parameter.trainable else "running statistics"
+                    yield Place(stage, training, stop, parameter.name), weights[parameter.name]
+            for step, loss in enumerate(trained.losses, start + 1):
+                yield Place("curve", training, step, "loss"), np.array(loss)
+
+    def _build(self, training: str, network: Network | None = None) -> Built:
+        built = self.client.build(network or self.case.network, self.case.trainings[training], self.setting)
+        self.client.set_weights(self.files / "weights.npz")
+        self.departures[:] = built.departures
+        self.settings = built.settings
+        return built
+
+    def _file(self, name: str) -> Path:
+        return self.files / f"{name}.npy"
+
+
+def _predecessors(nodes: Sequence[Node], last: str = "") -> dict[str, str]:
+    """The path of the layer before each active dropout, by the path of the dropout."""
+    predecessors: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node.layer, Dropout) and node.layer.rate and last:
+            predecessors[node.path] = last
+        for branch in node.branches:
+            predecessors |= _predecessors(branch, last)
+        last = node.path
+    return predecessors
+
+
+def _computed(nodes: Sequence[Node], training: bool) -> Iterator[Node]:
+    """The nodes in the order of their outputs: inner layers first; auxiliary heads in training only."""
+    for node in nodes:
+        if training or not isinstance(node.layer, Auxiliary):
+            for branch in node.branches:
+                yield from _computed(branch, training)
+        yield node
+
+
+IN_MEMORY = 1 << 20  # bytes; larger arrays of the reference are mapped from files
+
+
+def reference_evidence(case: Case, files: Path, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
+    """All tensors of the reference in float64; large arrays are mapped from files in `scratch`.
+
+    files: a folder written by `write_case_files`. departures: names of departures that the reference imitates.
+    """
+    collector = EvidenceCollector(ReferenceClient(scratch, departures), case, Setting(precision="float64"), files)
+    evidence: dict[Place, Array] = {}
+    for number, (place, array) in enumerate(collector.tensors()):
+        if array.nbytes > IN_MEMORY:
+            file = scratch / f"reference.{number}.npy"
+            np.save(file, array)
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        evidence[place] = array
+    return evidence
