@@ -97,9 +97,7 @@ def finding(request: SpeedRequest, out: Path) -> dict[str, object]:
         "low": ratio.low,
         "high": ratio.high,
         "launches": rows["launches"].iloc[-1],
-        **spreads(
-            *paired(group.of(last).rounds, *([group.of(group.baseline).rounds] if alone else group.baseline_rounds))
-        ),
+        **spreads(*paired(group.of(last).rounds, *others)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
         "commit": store.short(store.commit() or "none"),
     }

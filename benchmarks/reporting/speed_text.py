@@ -54,8 +54,8 @@ NOTES = (
     "Examples/s: median of the steady slices of each launch; geometric mean over launches with its 95 % interval. "
     "Relative speed: ratio within rounds, with a 95 % interval over launches. All slices are in cells.jsonl.",
     "Roofline: the speed that the framework's own matrix products and copies allow a program that runs layer by layer, "
-    "computed from the spec. A program that fuses layers, or multiplies less often than the spec (Winograd), can exceed "
-    "it. Fractions of layers are fractions of this bound. MFU: model FLOPs utilization.",
+    "computed from the spec. A program that fuses layers, or multiplies less often than the spec (Winograd), can "
+    "exceed it. Fractions of layers are fractions of this bound. MFU: model FLOPs utilization.",
     "Net memory: peak memory without the memory that the import takes. First step: includes compilation, anew in every "
     "launch. Step: the steady one. Idle CPU: cores that a worker uses between its slices.",
 )
