@@ -1,10 +1,141 @@
-"""`python -m benchmarks.predict`: see `benchmarks.training.prediction`."""
+"""`onespec predict`: predict with trained weights in any framework, whichever framework trained them."""
 
 from __future__ import annotations
 
-import sys
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.training.prediction import main
+import click
+
+from benchmarks.cli import options
+from benchmarks.cli.command import announce
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.runtime.environments import Device
+
+
+@options.command(
+    "predict",
+    examples=(
+        "--weights results/RUN/weights/lenet.torch.0.npz --fw all",
+        "--weights lenet.npz --fw mxnet --dataset fashion-mnist",
+        "--weights lenet.npz --images my_digits --invert",
+    ),
+)
+@options.option(
+    "--weights",
+    type=options.FILE,
+    required=True,
+    metavar="FILE",
+    heading=options.WHAT,
+    help="Weights from `onespec run --save` or `onespec import-weights`.",
+)
+@options.frameworks
+@options.dataset("Predict its test images", heading=options.WHAT, show_default="the one of the training")
+@options.option(
+    "--images",
+    type=options.FOLDER,
+    metavar="FOLDER",
+    heading=options.WHAT,
+    help="Predict the image files in this folder: PNG, JPEG, BMP or GIF.",
+)
+@options.option(
+    "--invert",
+    is_flag=True,
+    show_default=False,
+    heading=options.WHAT,
+    help="Invert --images: they are dark on light, MNIST is light on dark.",
+)
+@options.option("--test-size", type=int, metavar="N", heading=options.WHAT, help="Use the first N test images.")
+@options.option(
+    "--device", type=click.Choice(("cpu", "cuda")), default="cpu", heading=options.WHERE, help="Device of the workers."
+)
+@options.option("--threads", type=int, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker.")
+@options.timeout
+@options.pythons
+@options.option(
+    "--out",
+    type=options.FOLDER,
+    default=Path("predictions"),
+    metavar="FOLDER",
+    heading=options.RESULTS,
+    help="Folder of predictions.csv, confusion.csv and grid.png.",
+)
+@options.option("--grid", type=int, default=96, metavar="N", heading=options.RESULTS, help="Images in grid.png.")
+@options.option(
+    "--wrong-only",
+    is_flag=True,
+    show_default=False,
+    heading=options.RESULTS,
+    help="Show only errors in grid.png.",
+)
+@options.as_json
+@options.quiet
+def command(
+    weights: Path,
+    frameworks: str,
+    dataset: str | None,
+    images: Path | None,
+    invert: bool,
+    test_size: int | None,
+    device: Device,
+    threads: int,
+    timeout: float,
+    pythons: dict[str, str],
+    out: Path,
+    grid: int,
+    wrong_only: bool,
+    as_json: bool,
+    quiet: bool,
+) -> ExitCode:
+    """Predict with trained weights in any framework, whichever framework trained them.
+
+    Prints the accuracy, the accuracy by class and the confusion matrix of the first framework, and whether the others
+    predict the same labels. grid.png needs Pillow.
+    """
+    if dataset and images:
+        raise BadInput("--dataset and --images: give one of the two")
+    if grid < 1 or threads < 1 or not timeout > 0:
+        raise BadInput("--grid, --threads and --timeout: more than 0")
+    announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.runtime.environments import parse_frameworks
+    from benchmarks.training import checkpoints, prediction
+
+    parse_frameworks(frameworks)  # refuses an unknown name before any file is read
+    progress = ProgressDisplay(quiet)
+    checkpoint = checkpoints.load(weights)
+    chosen = prediction.choose(
+        checkpoint, weights, dataset, images, test_size=test_size, invert=invert, progress=progress
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--out {out}: {error.strerror}; name a folder that can be written") from None
+    answers = prediction.ask(
+        checkpoint, chosen, frameworks, pythons, progress, threads=threads, device=device, timeout=timeout
+    )
+    for framework, reason in {**answers.unavailable, **answers.failed}.items():
+        click.echo(f"{framework}: {reason}", err=True)
+    if not answers.logits:
+        return ExitCode.FAILED
+    lines, same = prediction.agreement(answers.logits)
+    if as_json:
+        click.echo(json.dumps(prediction.accuracies(chosen, answers.logits), indent=1))
+    else:
+        first, logits = next(iter(answers.logits.items()))
+        click.echo(f"{checkpoint.network.name}, trained by {checkpoint.about.get('framework')}; {first} predicts:")
+        click.echo("\n".join([prediction.told(chosen, logits), "", *lines]))
+    prediction.write(chosen, answers.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
+    if not as_json:
+        click.echo(out)
+    if answers.failed or (answers.unavailable and frameworks != "all"):
+        return ExitCode.FAILED
+    return ExitCode.OK if same else ExitCode.DIFFERENT
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(prog_name="python -m benchmarks.predict")

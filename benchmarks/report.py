@@ -1,10 +1,73 @@
-"""`python -m benchmarks.report`: see `benchmarks.reporting.run_report`."""
+"""`onespec report`: write the tables and pages of a saved run again, from its records."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
-from benchmarks.reporting.run_report import main
+import click
+
+from benchmarks.cli import options
+from benchmarks.cli.command import announce
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.runtime.errors import BadInput
+
+
+@options.command(
+    "report",
+    examples=(
+        "results/20261121-120000-lenet",
+        "results/20261121-120000-lenet --readme README.md",
+        "results/certificate",
+    ),
+)
+@click.argument("folder", metavar="FOLDER", type=options.FOLDER)
+@options.option(
+    "--readme",
+    type=options.FILE,
+    metavar="FILE",
+    heading=options.RESULTS,
+    help="Page whose generated table becomes this one.",
+)
+@options.as_json
+@options.quiet
+def command(folder: Path, readme: Path | None, as_json: bool, quiet: bool) -> ExitCode:
+    """Write the tables and pages of a saved run again, and print them.
+
+    FOLDER is the folder of a training run, an experiment, a speed run or a certificate.
+    """
+    announce(f"Reading {folder}.", quiet)
+    if (folder / "certificate.json").is_file():
+        click.echo(_certificate(folder, readme, as_json))
+    elif (folder / "run.json").is_file():
+        click.echo(_run(folder, readme, as_json))
+    else:
+        raise BadInput(f"FOLDER {folder}: neither run.json nor certificate.json in it; name the folder of a run")
+    return ExitCode.OK
+
+
+def _certificate(folder: Path, readme: Path | None, as_json: bool) -> str:
+    from benchmarks.verification import certificates
+    from benchmarks.verification.verify_run import rewrite_pages
+
+    table = rewrite_pages(folder, readme)
+    return certificates.text(certificates.read(folder)) if as_json else table
+
+
+def _run(path: Path, readme: Path | None, as_json: bool) -> str:
+    from benchmarks.records.store import Folder
+    from benchmarks.reporting import run_report, speed_report
+
+    folder = Folder.open(path, option="FOLDER")
+    if folder.run.get("kind") == "speed":
+        if readme:
+            raise BadInput(f"--readme {readme}: a README shows training runs and certificates, not speed runs")
+        cells = speed_report.write(folder)
+    else:
+        cells = run_report.write(folder)
+        if readme:
+            run_report.into_readme(readme, folder)
+    return cells.to_json(orient="records", indent=1) if as_json else (folder.path / "report.md").read_text("utf-8")
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(prog_name="python -m benchmarks.report")

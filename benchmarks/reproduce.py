@@ -1,10 +1,162 @@
-"""`python -m benchmarks.reproduce`: see `benchmarks.articles.experiment_run`."""
+"""`onespec reproduce`: repeat published experiments, and compare the figures."""
 
 from __future__ import annotations
 
-import sys
+import json
+from pathlib import Path
+from typing import Any
 
-from benchmarks.articles.experiment_run import main
+import click
+
+from benchmarks.cli import options
+from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.runtime.errors import BadInput
+
+LESS = "A smaller experiment (not compared with the published figures)"
+
+
+@options.command(
+    "reproduce",
+    examples=(
+        "",
+        "--recipe d2l-lenet --forecast",
+        "--recipe d2l-lenet --fw all --seed 0-4",
+        "--write results",
+    ),
+)
+@options.option(
+    "--recipe", metavar="NAME", show_default="none: list them", heading=options.WHAT, help="An experiment of the list."
+)
+@options.option(
+    "--variant",
+    default="as-written",
+    metavar="NAME",
+    heading=options.WHAT,
+    help="as-written, or as-meant where the article has slips.",
+)
+@options.frameworks
+@options.option(
+    "--seed",
+    "seeds",
+    type=options.Numbers(ranges=True),
+    default="0",
+    metavar="N,...",
+    heading=options.WHAT,
+    help="Seeds, such as 0,1,2 or 0-4; each seed is a run.",
+)
+@options.option(
+    "--target",
+    type=float,
+    metavar="ACCURACY",
+    heading=options.WHAT,
+    help="Report also the time to this test accuracy, between 0 and 1.",
+)
+@options.option(
+    "--margin",
+    type=float,
+    default=0.5,
+    metavar="POINTS",
+    heading=options.WHAT,
+    help="Difference of accuracy, in percentage points, that would matter.",
+)
+@options.option("--forecast", is_flag=True, show_default=False, heading=LESS, help="Only estimate the run time.")
+@options.option(
+    "--scale", type=float, default=1.0, metavar="FRACTION", heading=LESS, help="Fraction of epochs and images."
+)
+@options.option("--epochs", type=int, metavar="N", heading=LESS, help="Epochs.")
+@options.option("--train-size", type=int, metavar="N", heading=LESS, help="Use the first N training images.")
+@options.option("--test-size", type=int, metavar="N", heading=LESS, help="Use the first N test images.")
+@options.dataset("Another data set", heading=LESS)
+@options.device
+@options.threads
+@options.timeout
+@options.pythons
+@options.out
+@options.resume
+@options.save
+@options.option(
+    "--write",
+    type=options.FOLDER,
+    metavar="FOLDER",
+    heading=options.RESULTS,
+    help="Write REPRODUCTION.md from the runs in this folder; run nothing.",
+)
+@options.as_json
+@options.quiet
+def command(
+    recipe: str | None,
+    margin: float,
+    target: float | None,
+    forecast: bool,
+    resume: Path | None,
+    write: Path | None,
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> ExitCode:
+    """Repeat published experiments, and compare the figures.
+
+    Without --recipe, the experiments are listed. With --recipe, the run time is estimated first.
+    """
+    if not margin > 0:
+        raise BadInput(f"--margin {margin:g}: more than 0 points")
+    if target is not None and not 0 < target < 1:
+        raise BadInput(f"--target {target:g}: an accuracy between 0 and 1, such as 0.8")
+    if write:
+        return _write(write, margin, target, quiet)
+    if not (recipe or resume):
+        return _list(as_json)
+    announce(f"Estimating the run time of {recipe or resume}.", quiet)
+    from benchmarks.articles import experiment_run
+    from benchmarks.articles.reproduction import summary
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.reporting import run_report
+    from benchmarks.training.runner import execute
+
+    when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
+    progress = ProgressDisplay(quiet)
+    request = experiment_run.resumed(resume, given) if resume else experiment_run.requested(str(recipe), given)
+    seconds = experiment_run.forecast(request, progress, resume)
+    click.echo(experiment_run.forecast_in_words(request, seconds), err=as_json and not forecast)
+    if forecast:
+        return ExitCode.OK
+    folder = execute(request, progress, out, resume, command_line())
+    cells = run_report.frame(folder)
+    if as_json:
+        click.echo(cells.to_json(orient="records", indent=1))
+    else:
+        click.echo(summary(folder, margin, target))
+        click.echo(folder.path)
+    failed = {"failed", "unfinished"} | ({"unavailable"} if request.frameworks != "all" else set())
+    return ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK
+
+
+def _list(as_json: bool) -> ExitCode:
+    from benchmarks.articles.experiment_run import Listed, listing
+    from benchmarks.reporting.tables import table
+
+    rows = listing()
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=1))
+    else:
+        head = tuple(name.replace("_", " ") for name in Listed._fields)
+        click.echo(table(head, [tuple(map(str, row)) for row in rows]))
+    return ExitCode.OK
+
+
+def _write(folder: Path, margin: float, target: float | None, quiet: bool) -> ExitCode:
+    from benchmarks.articles.reproduction import page
+    from benchmarks.cli.progress import ProgressDisplay
+
+    if not folder.is_dir():
+        raise BadInput(f"--write {folder}: no such folder; name the one that holds the runs")
+    path = folder / "REPRODUCTION.md"
+    path.write_text(page(folder, margin, target, ProgressDisplay(quiet).message), encoding="utf-8")
+    click.echo(path)
+    return ExitCode.OK
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(prog_name="python -m benchmarks.reproduce")

@@ -52,6 +52,8 @@ class Command(OneLineErrors):
     examples: command lines for the end of its help, without the program's name.
     """
 
+    examples: Sequence[str]
+
     def __init__(self, *arguments: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.examples = examples
@@ -70,19 +72,26 @@ class Command(OneLineErrors):
         """List the options under their headings, `Options` last."""
         headings: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(context):
-            if record := parameter.get_help_record(context):
+            record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+            if record:
                 headings.setdefault(getattr(parameter, "heading", "Options"), []).append(record)
         last = headings.pop("Options", [])
         for heading, records in [*headings.items(), ("Options", last)]:
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+        if isinstance(self, click.Group):
+            self.format_commands(context, formatter)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
-                    formatter.write(f"{'':>{formatter.current_indent}}{context.command_path} {example}\n")
+                    formatter.write(f"{'':>{formatter.current_indent}}{f'{context.command_path} {example}'.rstrip()}\n")
+
+
+class CommandGroup(Command, click.Group):
+    """A command with sub-commands, which does something without one too."""
 
 
 def command_line() -> list[str]:

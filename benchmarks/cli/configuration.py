@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from benchmarks.cli.commands import COMMANDS
 from benchmarks.runtime.errors import BadInput
 
 FILE = Path("onespec.toml")
@@ -24,6 +25,9 @@ PROJECT_FILE = Path("pyproject.toml")
 def defaults(command: click.Command) -> dict[str, Any]:
     """The configured defaults of a command, by parameter name. Raises BadInput."""
     source, tables = _configuration()
+    for name in tables:
+        if name not in COMMANDS:
+            raise BadInput(f"{source}: [{name}]: no such command; there are {', '.join(COMMANDS)}")
     given = tables.get(command.name or "", {})
     if not isinstance(given, dict):
         raise BadInput(f"{source}: {command.name} is no table; write [{command.name}] above its options")

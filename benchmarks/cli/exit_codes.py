@@ -6,29 +6,26 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code means. `docs/reference/cli.md` holds the same table; a test compares the two."""
+    """How a command ended; `MEANINGS` explains each."""
 
-    meaning: str
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    BAD_DATA = 3
+    DIFFERENT = 4
+    NOT_MEASURED = 5
+    STOPPED = 130
 
-    def __new__(cls, code: int, meaning: str) -> ExitCode:
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
 
-    OK = 0, "The command succeeded."
-    FAILED = (
-        1,
-        (
-            "A framework named with --fw is unavailable or failed, a worker was refused, a verification found a "
-            "difference, or compare found a slowdown beyond the limit."
-        ),
-    )
-    BAD_INPUT = 2, "An option, a file or a network cannot be used."
-    BAD_DATA = 3, "A data set is missing, damaged or not the published one."
-    DIFFERENT = (
-        4,
-        "Results differ: predict's labels between frameworks, or compare's two runs compute different things.",
-    )
-    NOT_MEASURED = 5, "compare: a row could not be measured or compared, so it could hide a slowdown."
-    STOPPED = 130, "Stopped with Ctrl-C; finished work is kept."
+# docs/reference/cli.md holds the same table; a test compares the two.
+MEANINGS = {
+    ExitCode.OK: "The command succeeded.",
+    ExitCode.FAILED: "A framework named with --fw is unavailable or failed; a worker was refused; verify found a "
+    "difference; or compare found a slowdown beyond the limit.",
+    ExitCode.BAD_INPUT: "An option, a file or a network cannot be used.",
+    ExitCode.BAD_DATA: "A data set is missing, damaged or not the published one.",
+    ExitCode.DIFFERENT: "Results differ: the frameworks of predict give different labels, or the runs of compare "
+    "compute different things.",
+    ExitCode.NOT_MEASURED: "compare could not measure or compare a row, which may hide a slowdown.",
+    ExitCode.STOPPED: "Stopped with Ctrl-C; finished work is saved.",
+}

@@ -5,36 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections import defaultdict
-from typing import NamedTuple
 
 import click
 
 from benchmarks.cli.command import OneLineErrors
-
-
-class Entry(NamedTuple):
-    """A command as `onespec --help` lists it, without importing it."""
-
-    section: str
-    module: str  # in `benchmarks`; its attribute `command`
-    summary: str
-
-
-COMMANDS = {
-    "run": Entry("Measure", "run", "Train networks side by side in every framework."),
-    "speed": Entry("Measure", "speed", "Time training and inference, with confidence intervals."),
-    "compare": Entry("Measure", "compare", "Compare two saved runs, row by row."),
-    "reproduce": Entry("Measure", "reproduce", "Repeat published experiments and compare the figures."),
-    "verify": Entry("Verify", "verify", "Verify that the frameworks compute the same function."),
-    "summary": Entry("Inspect", "summary", "Show a network's layers, shapes, parameters and MACs."),
-    "report": Entry("Inspect", "report", "Write the tables of a saved run again."),
-    "networks": Entry("Inspect", "networks", "List the networks."),
-    "frameworks": Entry("Inspect", "frameworks", "List the frameworks and their versions."),
-    "datasets": Entry("Data and weights", "datasets", "List the data sets and where they were found."),
-    "data": Entry("Data and weights", "data", "Fetch and verify data sets."),
-    "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
-    "import-weights": Entry("Data and weights", "checkpoint", "Convert PyTorch or Keras weights to a checkpoint."),
-}
+from benchmarks.cli.commands import COMMANDS
 
 START = """\
 Start here, 2,000 images and a minute once the frameworks are installed:
@@ -58,7 +33,8 @@ class Onespec(OneLineErrors, click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(f"benchmarks.{COMMANDS[name].module}").command
+        entry = COMMANDS[name]
+        command = getattr(importlib.import_module(f"benchmarks.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command
 

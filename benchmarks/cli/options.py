@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 import click
 
-from benchmarks.cli.command import Command, Option
+from benchmarks.cli.command import Command, CommandGroup, Option
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
@@ -25,6 +25,14 @@ def command(name: str, *, examples: tuple[str, ...] = (), **settings: Any) -> Ca
     """Declare a command of `onespec`."""
     settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
     return click.command(name, cls=Command, examples=examples, **settings)
+
+
+def command_group(name: str, *, examples: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], CommandGroup]:
+    """Declare a command of `onespec` that has sub-commands, and does something without one too."""
+    settings = {"help_option_names": ["-h", "--help"]}
+    return click.group(
+        name, cls=CommandGroup, examples=examples, context_settings=settings, invoke_without_command=True
+    )
 
 
 # --- types ------------------------------------------------------------------------------------------------------------
@@ -229,11 +237,10 @@ quiet = option(
 )
 
 
-def dataset(help_text: str, **settings: Any) -> Any:
+def dataset(help_text: str, *, heading: str = HOW, show_default: bool | str = True) -> Any:
     """The option `--dataset`."""
-    return option(
-        "--dataset", metavar="NAME", heading=HOW, help=f"{help_text}; `onespec datasets` lists them.", **settings
-    )
+    text = f"{help_text}; `onespec datasets` lists them."
+    return option("--dataset", metavar="NAME", heading=heading, show_default=show_default, help=text)
 
 
 def in_words(frameworks: str) -> str:

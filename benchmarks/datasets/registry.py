@@ -10,12 +10,10 @@ the user's cache, in a folder named by the checksums of the originals. Their own
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -92,7 +90,7 @@ def dataset(name: str, progress: Progress = print, offline: bool = False) -> Dat
     return Dataset(name, about.input, len(classes), classes, train, test, sha256, sha256 == about.sha256, source)
 
 
-def where(name: str) -> str:
+def location(name: str) -> str:
     """In words, where a data set is on this machine; empty where it is not. Nothing is fetched or converted."""
     about = _published(name)
     if found := find(name):
@@ -220,36 +218,3 @@ def _keep(found: Found, arrays: Arrays, folder: Path, aside: Path) -> dict[str, 
 
 def _checksums(folder: Path) -> dict[str, str]:
     return {part: hashlib.sha256((folder / f"{part}.npy").read_bytes()).hexdigest() for part in PARTS}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m benchmarks.data", description="Find, fetch and verify the data sets.")
-    commands = parser.add_subparsers(dest="command", metavar="list | fetch NAME... | mini")
-    commands.add_parser("list", help="what there is, and where it was found (the default)")
-    commands.add_parser("fetch", help="fetch and convert data sets").add_argument("names", nargs="+", metavar="NAME")
-    commands.add_parser("mini", help=f"make {MINI.name} again from the full Fashion-MNIST")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "fetch":
-            for name in options.names:
-                print(_line(name, dataset(name).source))
-        elif options.command == "mini":
-            make_mini(dataset("fashion-mnist"), MINI)
-            print(f"{MINI}: {MINI.stat().st_size:,} bytes")
-        else:
-            for name, about in DATASETS.items():
-                print(_line(name, where(name) or f"not here, {about.megabytes} MB to fetch"))
-    except (BadInput, DataError) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, BadInput) else 3
-    return 0
-
-
-def _line(name: str, found: str) -> str:
-    about = DATASETS[name]
-    train, test = about.counts
-    return f"{name:<20}{train:>6,} + {test:>6,} pictures of {'x'.join(map(str, about.input)):<8}  {found}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

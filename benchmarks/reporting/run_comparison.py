@@ -15,10 +15,8 @@ import csv
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -26,9 +24,8 @@ import numpy as np
 
 from benchmarks.records.store import short
 from benchmarks.reporting import tables
-from benchmarks.runtime.errors import BadInput, Parser
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired
-from benchmarks.timing.samples import KEY, Run, Work, read
+from benchmarks.timing.samples import KEY, Run, Work
 from benchmarks.timing.statistics import (
     Estimate,
     NoiseFloor,
@@ -428,40 +425,3 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
         name: dict(zip(Estimate._fields, value)) if name in ("ratio", "baseline") and value else value
         for name, value in facts.items()
     }
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def share(text: str) -> float:
-    """A limit such as `5%` as a share of 1. BadInput where it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text)
-    if not found or not 0 < float(found[1]) < 100:
-        raise BadInput(f"--fail-on {text}: give per cents between 0 and 100, such as 5%")
-    return float(found[1]) / 100
-
-
-def parser() -> Parser:
-    made = Parser(prog="python -m benchmarks.compare", description="Compare two saved runs, A and then B.")
-    made.add_argument("a", metavar="A", type=Path, help="the folder of a run, or its report.csv: what was")
-    made.add_argument("b", metavar="B", type=Path, help="the same: what is")
-    made.add_argument("--fail-on", default="5%", metavar="P%", help="exit with 1 where speed falls by more [5%%]")
-    made.add_argument("--format", choices=("table", "markdown", "json", "csv"), default="table", help="[table]")
-    return made
-
-
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        options = parser().parse_args(arguments)
-        limit = share(options.fail_on)
-        a, b = read(options.a), read(options.b)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    rows = compare(a, b, limit)
-    print(rendered(a, b, rows, limit, options.format))
-    return status(rows, limit)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

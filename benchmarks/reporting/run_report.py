@@ -6,8 +6,6 @@ the markers of a README.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,6 @@ from benchmarks.reporting.number_formats import (
     percent,
     ratio,
 )
-from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 from benchmarks.verification import certificates
 
@@ -314,30 +311,6 @@ def run_text(run: dict[str, Any]) -> str:
     return "; ".join([machine_text(run["machine"]), setting, day(run["began"])])
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
 def into_readme(path: Path, folder: Folder) -> None:
-    """Put the run's table between the markers of a README. Raises BadInput where it has none."""
+    """Put the run's table between the markers of a README. Raises BadInput if it has none."""
     put(path, "results", f"`{' '.join(folder.run['command'])}` gives:\n\n{markdown(folder, frame(folder))}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write a run's tables again.")
-    parser.add_argument("folder", type=Path, help="a folder that benchmarks.run has made")
-    parser.add_argument("--readme", type=Path, help="a README whose results table is to be this run's")
-    options = parser.parse_args(arguments)
-    try:
-        folder = Folder.open(options.folder, option="folder")
-        write(folder)
-        if options.readme:
-            into_readme(options.readme, folder)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    print((folder.path / "report.md").read_text(encoding="utf-8"))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

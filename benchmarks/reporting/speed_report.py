@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,6 @@ from benchmarks.records.store import Folder
 from benchmarks.reporting import speed_text
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
 from benchmarks.reporting.tables import Row, markdown, table
-from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
 from benchmarks.verification import certificates
@@ -195,23 +191,3 @@ def _roofline(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, flo
         "roofline_examples_per_second": bound,
         "roofline_fraction": speed.value / bound if speed else None,
     }
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write the tables again.")
-    parser.add_argument("folder", type=Path, help="a folder that benchmarks.speed has written")
-    try:
-        folder = Folder.open(parser.parse_args(arguments).folder, option="folder")
-        write(folder)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(text(folder))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -131,6 +131,29 @@ def environment(
         ) from error
 
 
+def availability(info: FrameworkInfo) -> str:
+    """Where a framework would run on this machine, in words; nothing is installed."""
+    if info.outside:
+        return "running interpreter"
+    wanted = requirements(info, None, "cpu")
+    if RUNNING in SpecifierSet(info.python) and all(map(satisfied, wanted)):
+        return "running interpreter"
+    try:
+        _, version = _base_interpreter(info)
+    except Unavailable as error:
+        return f"unavailable: {error}"
+    return "cache" if _runs(_cached_folder(tuple(map(str, wanted)), version)) else "installed on first use"
+
+
+def pinned_version(info: FrameworkInfo) -> str | None:
+    """The version that pyproject.toml pins; None for an adapter from outside."""
+    if info.outside:
+        return None
+    name = canonicalize_name(info.package)
+    pins = [each.specifier for each in requirements(info, None, "cpu") if canonicalize_name(each.name) == name]
+    return str(pins[0]).removeprefix("==") if pins else None
+
+
 def cache_folder() -> Path:
     """Where everything is kept that is made or fetched once: $ONESPEC_CACHE, or the place the system has for it."""
     return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
@@ -241,13 +264,10 @@ def _base_interpreter(info: FrameworkInfo) -> tuple[Path, str]:
 
 def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progress: Progress) -> Path:
     """The Python of an environment in the cache, made by whoever comes first."""
-    identity = [*wanted, "py" + ".".join(version.split(".")[:2])]
-    digest = hashlib.sha256("\n".join([*identity, sysconfig.get_platform()]).encode()).hexdigest()
-    key = re.sub(r"[^\w.]+", "-", " ".join([*identity, digest[:8]]))  # torch-2.13.0-numpy-1.23-py3.11-9a3f07c2
-    home = cache_folder() / "environments" / key
+    home = _cached_folder(wanted, version)
     if not _runs(home):
         home.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home.with_name(f"{key}.lock"))
+        lock = FileLock(home.with_name(f"{home.name}.lock"))
         try:
             held = lock.acquire(timeout=0)
         except Timeout:
@@ -257,6 +277,14 @@ def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progres
             if not _runs(home):
                 _make(home, base, label, wanted, progress)
     return home / "bin" / "python"
+
+
+def _cached_folder(wanted: Sequence[str], version: str) -> Path:
+    """The folder of the environment for these requirements and this version of Python."""
+    identity = [*wanted, "py" + ".".join(version.split(".")[:2])]
+    digest = hashlib.sha256("\n".join([*identity, sysconfig.get_platform()]).encode()).hexdigest()
+    key = re.sub(r"[^\w.]+", "-", " ".join([*identity, digest[:8]]))  # torch-2.13.0-numpy-1.23-py3.11-9a3f07c2
+    return cache_folder() / "environments" / key
 
 
 def _runs(home: Path) -> bool:

@@ -49,7 +49,7 @@ class SpeedRequest:
             for value in given:
                 if value not in allowed:
                     raise BadInput(f"--{option} {value}: allowed are {', '.join(allowed)}")
-        for option, numbers in (("batch", self.batches), ("threads", self.threads)):
+        for option, numbers in (("batch-size", self.batches), ("threads", self.threads)):
             if wrong := [number for number in numbers if number < 1]:
                 raise BadInput(f"--{option} {wrong[0]}: must be at least 1")
         if not self.budget > 0:
@@ -118,12 +118,12 @@ def comparisons(request: SpeedRequest, progress: ProgressDisplay) -> tuple[list[
         for batch_size, what in product(request.batches or (jobs[0].batch_size,), request.what):
             images = jobs[0].train_size if what == "train" else jobs[0].test_size
             if batch_size > images:
-                raise BadInput(f"--batch {batch_size}: {jobs[0].dataset} has {images} images to {what} with")
+                raise BadInput(f"--batch-size {batch_size}: {jobs[0].dataset} has {images} images to {what} with")
             own = [replace(job, precision=precision, threads=threads, batch_size=batch_size) for job in jobs]
             frameworks = tuple(TimedJob(job, what) for job in own)  # type: ignore[arg-type]
             baseline = next(timed for timed in frameworks if request.baseline in (None, timed.job.framework))
             cells = ComparedCells(frameworks, baseline)
             if reason := too_large([timed.job for timed in cells.all]):
-                raise BadInput(f"--net {own[0].name} --batch {batch_size}: {reason}")
+                raise BadInput(f"--net {own[0].name} --batch-size {batch_size}: {reason}")
             compared.append(cells)
     return compared, data

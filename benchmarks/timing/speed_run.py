@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import tempfile
 from collections import defaultdict
@@ -26,20 +25,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.datasets.registry import DATASETS, Dataset
+from benchmarks.datasets.registry import Dataset
 from benchmarks.records import store
 from benchmarks.records.store import Folder
-from benchmarks.reporting import speed_report
 from benchmarks.runtime import worker_client
-from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, DataError, Parser, Refused, WorkerFailed
+from benchmarks.runtime.environments import Environment, parse_frameworks
+from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
 from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
 from benchmarks.timing.samples import CALIBRATION
-from benchmarks.timing.speed_request import PRECISIONS, WORKLOADS, ComparedCells, SpeedRequest, comparisons
+from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
 from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
@@ -341,107 +339,3 @@ def _description(timed: TimedJob, cells: ComparedCells) -> dict[str, Any]:
         "twin": timed.control,
         "costs": [(cost.path, cost.flops, cost.moved, cost.least) for cost in _costs(timed)],
     }
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def seconds(text: str) -> float:
-    """60s, 5m, 1h, or a number of seconds. BadInput for anything else."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-    if not found:
-        raise BadInput(f"--budget {text}: not a time; write 60s, 5m or 1h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    for item in text.split(","):
-        if not item.strip().isdigit():
-            raise BadInput(f"--{option} {text}: whole numbers with commas between, such as 1,32,256")
-    return tuple(dict.fromkeys(map(int, text.split(","))))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text.split(",")))
-
-
-def parser() -> Parser:
-    made = Parser(prog="python -m benchmarks.speed", description="Time the frameworks side by side.")
-    what = made.add_argument_group("what")
-    what.add_argument("--net", default="lenet", metavar="NAME,...", help="networks, `all`, or file.py:function [lenet]")
-    what.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)}, NAME:MODE; [all]")
-    what.add_argument("--modes", default="", metavar="all", help="every mode of every framework")
-    what.add_argument("--baseline", metavar="NAME", help="whom all are compared with [the first]")
-    what.add_argument("--what", default=",".join(WORKLOADS), metavar="WHAT,...", help=f"[{','.join(WORKLOADS)}]")
-    what.add_argument("--batch", metavar="N,...", help="batch sizes [the recipe's]; inference at 1 is a latency")
-    what.add_argument("--precision", default="float32", metavar="NAME,...", help=f"{', '.join(PRECISIONS)} [float32]")
-    what.add_argument("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} [the recipe's]")
-    where = made.add_argument_group("where")
-    where.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="[auto: cuda if there is]")
-    where.add_argument("--threads", metavar="N,...", help="of each worker [all cores]")
-    where.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
-    where.add_argument(
-        "--adapter", action="append", default=[], metavar="FILE.py:CLASS", help="a framework of your own, by its class"
-    )
-    where.add_argument(
-        "--system-allocator", action="store_true", help="memory, waiting threads and cores as the system has them"
-    )
-    how = made.add_argument_group("how long")
-    how.add_argument(
-        "--budget", default="60s", metavar="TIME", help="of each comparison: 60s, 5m; rooflines come on top [60s]"
-    )
-    how.add_argument(
-        "--timeout", type=float, default=600.0, metavar="S", help="a worker silent for so long has failed [600]"
-    )
-    kept = made.add_argument_group("results")
-    kept.add_argument("--layers", action="store_true", help="each layer's share of the roofline bound")
-    kept.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="where the run's folder goes")
-    kept.add_argument("--quiet", action="store_true", help="no progress, only the tables")
-    return made
-
-
-def _request(options: Any) -> SpeedRequest:
-    return SpeedRequest(
-        net=_words(options.net),
-        frameworks=options.fw,
-        what=_words(options.what),
-        batches=_numbers("batch", options.batch) if options.batch else (),
-        threads=_numbers("threads", options.threads) if options.threads else (TrainingRequest().threads,),
-        precision=_words(options.precision),
-        budget=seconds(options.budget),
-        baseline=options.baseline,
-        modes=options.modes,
-        layers=options.layers,
-        dataset=options.dataset,
-        device=options.device,
-        steady=not options.system_allocator,
-        timeout=options.timeout,
-        pythons=parse_pythons(options.python),
-        adapters=tuple(options.adapter),
-    )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    progress = ProgressDisplay()
-    try:
-        options = parser().parse_args(arguments)
-        progress = ProgressDisplay(options.quiet)
-        command = ["python", "-m", "benchmarks.speed", *(sys.argv[1:] if arguments is None else arguments)]
-        folder = execute(_request(options), progress, options.out, command, write_report=speed_report.write)
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        progress.message("stopped; what was measured is kept")
-        return 130
-    print(speed_report.text(folder))
-    print(folder.path)
-    wrong = {"failed", "refused", "unfinished"} | ({"unavailable"} if options.fw != "all" else set())
-    return 1 if set(speed_report.frame(folder)["status"]) & wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

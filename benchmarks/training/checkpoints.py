@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -29,9 +28,8 @@ from typing import Any
 import numpy as np
 
 import frameworks
-from benchmarks.runtime.environments import FrameworkRequest, environment, parse_pythons
-from benchmarks.runtime.errors import BadInput, Parser
-from benchmarks.runtime.networks import network as find_network
+from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -86,7 +84,7 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
     arrays = _arrays(path, option)
     if ABOUT not in arrays:
         raise BadInput(
-            f"{option} {path}: no checkpoint of ours, it has no {ABOUT!r}; `python -m benchmarks.checkpoint` imports "
+            f"{option} {path}: no checkpoint of ours, it has no {ABOUT!r}; `onespec import-weights` imports "
             "those of others"
         )
     try:
@@ -269,37 +267,3 @@ def _canonical(node: Node, arrays: list[Array], flattened: tuple[int, ...] | Non
 def _numbers(name: str) -> list[tuple[int, str]]:
     """For sorting: numbers in a name as numbers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(prog="python -m benchmarks.checkpoint", description="Make others' weights into a checkpoint.")
-    parser.add_argument("file", type=Path, help=f"{', '.join([*_READERS, '.safetensors'])} or .npz")
-    parser.add_argument("--net", required=True, metavar="NAME", help="the network, or file.py:function")
-    parser.add_argument("--pixels", required=True, choices=PIXELS, help="what the weights expect of the pixels")
-    parser.add_argument("--classes", type=int, metavar="N", help="outputs [the network's own]")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, .npz")
-    parser.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter to read with")
-    try:
-        options = parser.parse_args(arguments)
-        network = find_network(options.net, classes=options.classes)
-        weights = read(options.file, network, parse_pythons(options.python), lambda line: print(line, file=sys.stderr))
-        network = network.after(*PIXELS[options.pixels], input=network.input)
-        save(options.out, network, weights, {"framework": options.file.suffix, "source": options.file.name})
-    except (BadInput, SpecError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"--out {options.out}: {error.strerror}", file=sys.stderr)
-        return 2
-    print(f"{options.out}: {network.name}, {len(weights)} arrays")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

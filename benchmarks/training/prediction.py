@@ -2,20 +2,17 @@
 
     python -m benchmarks.run --net lenet --fw torch --save
     python -m benchmarks.predict --weights results/<run>/weights/lenet.torch.0.npz --fw mxnet --dataset fashion-mnist
-    python -m benchmarks.predict --weights lenet.npz --fw all --pictures my_digits
+    python -m benchmarks.predict --weights lenet.npz --fw all --images my_digits
 
 Prints accuracy, accuracy by class and the confusion matrix, and writes into `--out`: `predictions.csv`, a row per
 picture, `confusion.csv`, and `grid.png`, pictures with what is seen in them, the wrong ones framed (needs Pillow). With
 several frameworks it says whether they give the same labels.
-Exit status: 0 done; 1 a framework could not be had or failed; 2 bad input; 3 data missing or corrupt; 4 the frameworks'
-labels differ.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +24,9 @@ from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.reporting.tables import table
-from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks, parse_pythons
-from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
+from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
+from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.worker_client import Session
-from benchmarks.training import checkpoints
 from benchmarks.training.checkpoints import Checkpoint
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable
@@ -74,7 +70,7 @@ def of_folder(folder: Path, made: Checkpoint, invert: bool) -> Pictures:
     """A user's own pictures, brought to the network's input: grey or RGB, its height and width."""
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     if not files:
-        raise BadInput(f"--pictures {folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
+        raise BadInput(f"--images {folder}: no pictures in it ({', '.join(sorted(SUFFIXES))})")
     images = np.stack([_picture(path, made.network.input) for path in files])
     classes = DATASETS[made.about["dataset"]].class_names if made.about.get("dataset") in DATASETS else ()
     if (seed := made.about.get("permutation")) is not None:
@@ -87,17 +83,17 @@ def _picture(path: Path, shape: tuple[int, ...]) -> Array:
     try:
         from PIL import Image
     except ImportError:
-        raise BadInput(f"--pictures {path.parent}: {NEEDS_PILLOW}") from None
+        raise BadInput(f"--images {path.parent}: {NEEDS_PILLOW}") from None
     channels, height, width = shape
     if channels not in (1, 3):
-        raise BadInput(f"--pictures {path.parent}: the network takes {channels} channels, a picture has 1 or 3")
+        raise BadInput(f"--images {path.parent}: the network takes {channels} channels, a picture has 1 or 3")
     try:
         with Image.open(path) as opened:
             if opened.mode.startswith("I"):  # 16 bits a pixel, which `convert` would cut off at 255
                 opened = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
             drawn = opened.convert("RGBA")
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for files that are not whole
-        raise BadInput(f"--pictures {path}: cannot be read as a picture ({error})") from None
+        raise BadInput(f"--images {path}: cannot be read as a picture ({error})") from None
     white = Image.new("RGBA", drawn.size, "white")
     flat = Image.alpha_composite(white, drawn).convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(flat.resize((width, height), Image.Resampling.BILINEAR))
@@ -247,87 +243,75 @@ def _draw(
         progress.message(f"{path.name}: {NEEDS_PILLOW}")
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- all frameworks ---------------------------------------------------------------------------------------------------
 
 
-def parser() -> Parser:
-    made = Parser(prog="python -m benchmarks.predict", description="Predict with trained weights, in any framework.")
-    made.add_argument("--weights", type=Path, required=True, metavar="FILE", help="of `benchmarks.run --save`")
-    made.add_argument("--fw", default="all", metavar="NAME,...", help=f"{', '.join(FRAMEWORKS)} [all]")
-    what = made.add_mutually_exclusive_group()
-    what.add_argument("--dataset", choices=DATASETS, help="its test pictures [the one that was trained on]")
-    what.add_argument("--pictures", type=Path, metavar="FOLDER", help="your own: PNG, JPEG, ...")
-    made.add_argument("--invert", action="store_true", help="your own are dark on light; MNIST is light on dark")
-    made.add_argument("--test-size", type=int, metavar="N", help="only the first N test pictures")
-    made.add_argument("--out", type=Path, default=Path("predictions"), metavar="FOLDER", help="[predictions]")
-    made.add_argument("--grid", type=int, default=96, metavar="N", help="pictures in the grid [96]")
-    made.add_argument("--wrong-only", action="store_true", help="only the wrong ones in the grid")
-    made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    made.add_argument("--threads", type=int, default=1, metavar="N", help="of each worker [1]")
-    made.add_argument("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter that has it")
-    made.add_argument(
-        "--timeout", type=float, default=600.0, metavar="S", help="a worker silent for so long has failed"
-    )
-    made.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    return made
+@dataclass(frozen=True)
+class Answers:
+    """The logits of each framework, N x classes by label, and why the others have none."""
+
+    logits: dict[str, Array]
+    unavailable: dict[str, str]
+    failed: dict[str, str]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        options = parser().parse_args(arguments)
-        return _predict(options, ProgressDisplay(options.quiet))
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        return 130
-
-
-def _predict(options: Any, progress: ProgressDisplay) -> int:
-    if options.grid < 1 or options.threads < 1 or not options.timeout > 0:
-        raise BadInput("--grid, --threads and --timeout: more than 0")
-    asked = parse_frameworks(options.fw)
-    pythons = parse_pythons(options.python)
-    made = checkpoints.load(options.weights)
-    if options.pictures:
-        pictures = of_folder(options.pictures, made, options.invert)
-    else:
-        name = options.dataset or made.about.get("dataset")
-        if name not in DATASETS:
-            raise BadInput(f"--weights {options.weights}: trained on no data set of ours; give --dataset or --pictures")
-        pictures = of_dataset(name, options.test_size, made, progress)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"--out {options.out}: {error.strerror}; name a folder that can be written") from None
-    answers, failed = {}, False
-    for one in asked:
+def ask(
+    made: Checkpoint, pictures: Pictures, frameworks: str, pythons: Mapping[str, str], progress: ProgressDisplay,
+    *, threads: int, device: Device, timeout: float,
+) -> Answers:  # fmt: skip
+    """Predict in each framework of `--fw`. Raises BadInput."""
+    answers = Answers({}, {}, {})
+    for requested in parse_frameworks(frameworks):
+        progress.preparation(f"{requested.label}: predicting")
         try:
-            place = environment(one, pythons, device=options.device, progress=progress.message)
-            limits = {"threads": options.threads, "device": options.device, "timeout": options.timeout}
-            answers[one.label] = logits(made, pictures, place, one, **limits)
-        except (Unavailable, WorkerFailed) as error:
-            print(f"{one.label}: {error}", file=sys.stderr)
-            failed |= isinstance(error, WorkerFailed) or options.fw != "all"
-    if not answers:
-        return 1
-    first, answer = next(iter(answers.items()))
-    print(f"{made.network.name}, trained by {made.about.get('framework')}; {first} sees:")
-    print(told(pictures, answer))
-    lines, same = agreement(answers)
-    print("\n".join(["", *lines]) if lines else "")
-    predictions(pictures, answers).to_csv(options.out / "predictions.csv", index=False)
+            place = environment(requested, pythons, device=device, progress=progress.message)
+            answers.logits[requested.label] = logits(
+                made, pictures, place, requested, threads=threads, device=device, timeout=timeout
+            )
+        except Unavailable as error:
+            answers.unavailable[requested.label] = str(error)
+        except WorkerFailed as error:
+            answers.failed[requested.label] = str(error)
+    return answers
+
+
+def choose(
+    made: Checkpoint, weights: Path, name: str | None, folder: Path | None, *, test_size: int | None, invert: bool,
+    progress: ProgressDisplay,
+) -> Pictures:  # fmt: skip
+    """The images of `--images`, or the test images of `--dataset` or of the training data set. Raises BadInput."""
+    if folder:
+        return of_folder(folder, made, invert)
+    trained_on = made.about.get("dataset")
+    if name is None and trained_on not in DATASETS:
+        raise BadInput(f"--weights {weights}: trained on no data set of onespec; give --dataset or --images")
+    return of_dataset(name or str(trained_on), test_size, made, progress)
+
+
+def write(
+    pictures: Pictures, answers: Mapping[str, Array], out: Path, *, grid_size: int, wrong_only: bool,
+    progress: ProgressDisplay,
+) -> None:  # fmt: skip
+    """Write predictions.csv, confusion.csv (of the first framework, with labels) and grid.png."""
+    answer = next(iter(answers.values()))
+    predictions(pictures, dict(answers)).to_csv(out / "predictions.csv", index=False)
     if pictures.labels is not None:
         names = [_class(pictures, number) for number in range(answer.shape[1])]
         counts = confusion(pictures.labels, answer.argmax(1), answer.shape[1])
-        pd.DataFrame(counts, names, names).to_csv(options.out / "confusion.csv", index_label="class")
-    _draw(pictures, answer.argmax(1), options.out / "grid.png", options.grid, options.wrong_only, progress)
-    print(options.out)
-    return 1 if failed else 0 if same else 4
+        pd.DataFrame(counts, names, names).to_csv(out / "confusion.csv", index_label="class")
+    _draw(pictures, answer.argmax(1), out / "grid.png", grid_size, wrong_only, progress)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def accuracies(pictures: Pictures, answers: Mapping[str, Array]) -> list[dict[str, Any]]:
+    """A row for each framework: images, accuracy (None without labels), and agreement with the first framework."""
+    first = next(iter(answers.values()))
+    return [
+        {
+            "framework": framework,
+            "images": len(answer),
+            "accuracy": None if pictures.labels is None else float((answer.argmax(1) == pictures.labels).mean()),
+            "different_labels": int((answer.argmax(1) != first.argmax(1)).sum()),
+            "largest_logit_difference": float(np.abs(answer - first).max()),
+        }
+        for framework, answer in answers.items()
+    ]

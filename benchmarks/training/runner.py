@@ -4,8 +4,6 @@
 
 The frameworks' workers take turns epoch by epoch on the same pictures in the same order, from the same weights.
 From Python: `frame = run(net="lenet", frameworks=["torch", "mxnet"])` gives the table of cells as a DataFrame.
-Exit status: 0 done; 1 a framework that was named could not be had, or a cell failed; 2 bad input; 3 data missing or
-corrupt; 130 stopped.
 """
 
 from __future__ import annotations

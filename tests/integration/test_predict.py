@@ -11,14 +11,18 @@ import pandas as pd
 import pytest
 
 from benchmarks.datasets.registry import dataset
+from benchmarks.predict import command
 from benchmarks.training import checkpoints
-from benchmarks.training.prediction import Pictures, agreement, confusion, grid, main, predictions, told
+from benchmarks.training.prediction import Pictures, agreement, confusion, grid, predictions, told
 from benchmarks.training.runner import run
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Scale
+from tests.command_line import exit_code_of
 from tests.conftest import Bench
+
+main = exit_code_of(command)
 
 OPTIONS: dict[str, Any] = {"quick": True, "dataset": "fashion-mnist-mini", "threads": 1, "save": True, "epochs": 2}
 
@@ -138,7 +142,7 @@ def test_a_folder_of_pictures(bench: Bench, trained: Path, tmp_path: Path, capsy
         drawn = image.fromarray(picture)
         (drawn if number % 2 else drawn.convert("RGB")).save(mine / f"{number}.png")
     (mine / "notes.txt").write_text("no picture")
-    both = [["--pictures", str(mine), "--out", str(tmp_path / "a")], ["--test-size", "8", "--out", str(tmp_path / "b")]]
+    both = [["--images", str(mine), "--out", str(tmp_path / "a")], ["--test-size", "8", "--out", str(tmp_path / "b")]]
     for options in both:
         assert main(["--weights", str(trained), "--fw", "torch", *options]) == 0
     files, data = (pd.read_csv(tmp_path / name / "predictions.csv") for name in "ab")
@@ -154,7 +158,7 @@ def test_sixteen_bits_a_pixel_are_the_same_picture(bench: Bench, sure: Path, tmp
         (tmp_path / folder).mkdir()
         for number in range(4):
             image.fromarray(picture[number]).save(tmp_path / folder / f"{number}.png")
-        given = ["--weights", str(sure), "--fw", "torch", "--pictures", str(tmp_path / folder)]
+        given = ["--weights", str(sure), "--fw", "torch", "--images", str(tmp_path / folder)]
         assert main([*given, "--out", str(tmp_path / f"{folder}-out")]) == 0
     one, other = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("8", "16"))
     pd.testing.assert_frame_equal(one, other)
@@ -169,7 +173,7 @@ def test_dark_on_light_is_inverted(bench: Bench, sure: Path, tmp_path: Path) -> 
         for number in range(4):
             image.fromarray(picture[number]).save(tmp_path / folder / f"{number}.png")
     for folder, options in (("light", []), ("dark", ["--invert"])):
-        given = ["--weights", str(sure), "--fw", "torch", "--pictures", str(tmp_path / folder), *options]
+        given = ["--weights", str(sure), "--fw", "torch", "--images", str(tmp_path / folder), *options]
         assert main([*given, "--out", str(tmp_path / f"{folder}-out")]) == 0
     one, other = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("light", "dark"))
     pd.testing.assert_frame_equal(one, other)
@@ -184,16 +188,16 @@ def test_dark_on_light_is_inverted(bench: Bench, sure: Path, tmp_path: Path) -> 
         (["--weights", "missing.npz"], "no such file"),
         (["--fw", "pytorch"], "torch"),
         (["--dataset", "cifar"], "cifar10"),
-        (["--pictures", "{tmp}"], "no pictures in it"),
-        (["--pictures", "{tmp}/nowhere"], "no pictures in it"),
-        (["--pictures", "{tmp}/broken"], "cannot be read as a picture"),
+        (["--images", "{tmp}"], "no pictures in it"),
+        (["--images", "{tmp}/nowhere"], "no pictures in it"),
+        (["--images", "{tmp}/broken"], "cannot be read as a picture"),
         (["--test-size", "501"], "500 test pictures"),
         (["--test-size", "0"], "--test-size 0"),
         (["--grid", "0"], "--grid"),
         (["--threads", "0"], "--threads"),
         (["--out", "{tmp}/file"], "--out"),
         (["--python", "torch"], "--python torch"),
-        (["--pictures", "a", "--dataset", "mnist"], "not allowed with"),
+        (["--images", "a", "--dataset", "mnist"], "give one of the two"),
         ([], "--weights"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -231,7 +235,7 @@ def test_trained_on_nothing_that_is_known(tmp_path: Path, capsys: pytest.Capture
     network = NETWORKS["lenet"]()
     checkpoints.save(tmp_path / "a.npz", network, initial(network, 0), {"dataset": "mine"})
     assert main(["--weights", str(tmp_path / "a.npz")]) == 2
-    assert "give --dataset or --pictures" in capsys.readouterr().err
+    assert "give --dataset or --images" in capsys.readouterr().err
 
 
 def test_without_pillow_the_grid_is_missed_and_the_rest_is_there(
@@ -250,7 +254,7 @@ def test_without_pillow_the_grid_is_missed_and_the_rest_is_there(
     assert main(given) == 0
     assert "pip install pillow" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "confusion.csv"}
-    assert main([*given[:4], "--pictures", str(Path(__file__).parent)]) == 2, "no pictures there"
+    assert main([*given[:4], "--images", str(Path(__file__).parent)]) == 2, "no pictures there"
 
 
 # --- the arithmetic ---------------------------------------------------------------------------------------------------

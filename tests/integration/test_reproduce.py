@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.articles.experiment_run import main, spoken
+from benchmarks.articles.experiment_run import spoken
 from benchmarks.articles.experiments import EXPERIMENTS, Figure
 from benchmarks.articles.reproduction import (
     accuracies,
@@ -38,14 +38,17 @@ from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.records.store import Folder, History
 from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
+from benchmarks.reproduce import command
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.training.lr_schedules import Step
 from benchmarks.training.plan import Request, plan, trained
 from benchmarks.training.runner import side_by_side
 from benchmarks.training.trainer import Cell, Job, order
+from tests.command_line import exit_code_of
 from tests.conftest import Bench, heed_interrupts
 
 ROOT = Path(__file__).parents[2]
+main = exit_code_of(command)
 SMALL = ["--dataset", "fashion-mnist-mini", "--threads", "1"]
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -318,7 +321,7 @@ def test_without_a_recipe_it_lists_them(capsys: pytest.CaptureFixture[str]) -> N
     [
         (["--recipe", "d2l"], "there are d2l-lenet"),
         (["--recipe", "d2l-lenet", "--variant", "as-meant"], "d2l-lenet has as-written"),
-        (["--recipe", "d2l-lenet", "--seeds", "0"], "--seeds 0"),
+        (["--recipe", "d2l-lenet", "--seed", "-1"], "--seed -1"),
         (["--recipe", "d2l-lenet", "--scale", "0"], "--scale 0"),
         (["--recipe", "d2l-lenet", "--scale", "2"], "--scale 2"),
         (["--recipe", "d2l-lenet", "--epochs", "0"], "--epochs 0"),
@@ -347,7 +350,7 @@ def start(out: Path, *options: str) -> subprocess.Popen[str]:
 
 
 LESS = "--epochs 2 --train-size 300 --test-size 200".split()
-PERMUTED = ["--recipe", "fc-vs-cnn-permuted", "--fw", "torch,mxnet", "--seeds", "2", "--save", *LESS]
+PERMUTED = ["--recipe", "fc-vs-cnn-permuted", "--fw", "torch,mxnet", "--seed", "0,1", "--save", *LESS]
 CURVES = ["net", "framework", "seed", "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 

@@ -17,10 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.cli.options import Duration
 from benchmarks.records.store import Folder
+from benchmarks.report import command as report_command
 from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.runtime import affinity
 from benchmarks.runtime.errors import BadInput, Refused
+from benchmarks.speed import command
 from benchmarks.timing import budget, launches, roofline, speed_run
 from benchmarks.timing.roofline import Roof
 from benchmarks.timing.rounds import TimedSlice
@@ -34,6 +37,9 @@ from frameworks.spec import BatchNorm, Dense, Dropout, Flatten, Network, ReLU
 from frameworks.training import SGD, Training
 from frameworks.worker import Worker
 from tests import fake_adapter
+from tests.command_line import exit_code_of
+
+main, report = exit_code_of(command), exit_code_of(report_command)
 
 
 def test_the_worker_reads_its_clock_outside_of_the_slice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +86,12 @@ def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
     net.write_text(TINY)
 
     def run(fw: str, *options: str, **named: str) -> tuple[int, Path]:
-        given = {"net": f"{net}:tiny", "dataset": "fashion-mnist-mini", "batch": "64", "threads": "1", "what": "train"}
+        given = {"net": f"{net}:tiny", "dataset": "fashion-mnist-mini", "batch-size": "64"}
+        given |= {"threads": "1", "what": "train"}
         given |= {"budget": "600s", "fw": fw, "out": str(tmp_path / "out"), "device": "cpu", **named}
         pythons = [f"--python={name}={sys.executable}" for name in dict.fromkeys(fw.split(","))]
         told = [f"--{name}={value}" for name, value in given.items()]
-        code = speed_run.main([*told, *pythons, "--quiet", *options])
+        code = main([*told, *pythons, "--quiet", *options])
         return code, max((tmp_path / "out").glob("*"), default=tmp_path)
 
     return run
@@ -125,7 +132,7 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
 
 
 def test_every_call_at_batch_one_is_a_latency(time_it: Callable[..., Any]) -> None:
-    _, folder = time_it("honest", what="infer", batch="1")
+    _, folder = time_it("honest", what="infer", **{"batch-size": "1"})
     row = pd.read_csv(folder / "report.csv").iloc[0]
     assert 0 < row.latency_median_ms <= row.latency_95_ms <= row.latency_99_ms
     slices = [each for each in Folder(folder).lines() if each["event"] == "slice" and each["cell"] == row.cell]
@@ -136,7 +143,7 @@ def test_the_report_can_be_written_again(time_it: Callable[..., Any], capsys: py
     _, folder = time_it("honest")
     before = (folder / "report.md").read_text()
     (folder / "report.md").unlink()
-    assert speed_report.main([str(folder)]) == 0 and (folder / "report.md").read_text() == before
+    assert report([str(folder)]) == 0 and (folder / "report.md").read_text() == before
 
 
 # --- sanity checks ----------------------------------------------------------------------------------------------------
@@ -284,12 +291,12 @@ def test_a_roof_is_the_best_of_its_sizes() -> None:
     "options, said",
     [
         ({"what": "train,sleep"}, "--what sleep: allowed are train, infer"),
-        ({"batch": "0"}, "--batch 0: must be at least 1"),
-        ({"batch": "one"}, "--batch one: whole numbers"),
-        ({"batch": "4096"}, "--batch 4096: fashion-mnist-mini has 2000 images to train with"),
+        ({"batch-size": "0"}, "--batch-size 0: must be at least 1"),
+        ({"batch-size": "one"}, "--batch-size one: not a whole number"),
+        ({"batch-size": "4096"}, "--batch-size 4096: fashion-mnist-mini has 2000 images to train with"),
         ({"threads": "0"}, "--threads 0: must be at least 1"),
         ({"precision": "float8"}, "--precision float8: allowed are float32"),
-        ({"budget": "soon"}, "--budget soon: not a time; write 60s, 5m or 1h"),
+        ({"budget": "soon"}, "--budget soon: not a duration; write 60s, 5m or 1h"),
         ({"budget": "0s"}, "--budget 0: must be more than 0"),
         ({"baseline": "torch"}, "--baseline torch: not among the frameworks of --fw: honest"),
         ({"modes": "some"}, "--modes some: only `all`"),
@@ -325,7 +332,7 @@ def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text, value", [("60s", 60), ("1.5m", 90), ("2h", 7200), ("7", 7)])
 def test_a_budget_has_a_unit(text: str, value: float) -> None:
-    assert speed_run.seconds(text) == value
+    assert Duration().convert(text, None, None) == value
 
 
 def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_path: Path) -> None:
@@ -343,9 +350,7 @@ def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_pat
     assert ratio and ratio.value == pytest.approx(1.0) and control and control.value == pytest.approx(1 / 1.21)
 
 
-def test_a_folder_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tables_of_a_training_run_are_not_a_speed_runs(tmp_path: Path) -> None:
     Folder(tmp_path).write_run({"jobs": []})
-    assert speed_report.main([str(tmp_path)]) == 2
-    assert "not a speed run" in capsys.readouterr().err
-    with pytest.raises(BadInput):
-        Folder.open(tmp_path / "none", "folder")
+    with pytest.raises(BadInput, match="not a speed run"):
+        speed_report.frame(Folder.open(tmp_path, "FOLDER"))

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.checkpoint import command
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
-from benchmarks.training.checkpoints import ABOUT, FORMAT, PIXELS, load, main, read, save
+from benchmarks.training.checkpoints import ABOUT, FORMAT, PIXELS, load, read, save
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU, Scale
+from tests.command_line import exit_code_of
 from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
+main = exit_code_of(command)
 SMALL = Network(
     "small",
     (3, 8, 8),

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.reporting.run_comparison import beyond, compare, main, share
-from benchmarks.runtime.errors import BadInput
+from benchmarks.compare import command
+from benchmarks.reporting.run_comparison import beyond, compare
 from benchmarks.timing import samples
 from benchmarks.timing.rounds import baseline_workers, paired
+from tests.command_line import exit_code_of
 
 MACHINE = {"processor": "One", "cores": 2, "memory_gib": 8.0, "system": "Linux 6", "python": "3.11", "gpu": None}
 SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
@@ -25,6 +26,7 @@ TRAINING = {
 }  # fmt: skip
 DATA = {"fashion-mnist": {"sha256": {"images": "1"}, "published": True}}
 
+main = exit_code_of(command)
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
@@ -245,7 +247,7 @@ def _batch(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 def test_not_comparable(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Never a number."""
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.5}, change=change)
-    rows = json.loads(told(capsys, 5, a, b, "--format", "json"))["rows"]
+    rows = json.loads(told(capsys, 5, a, b, "--json"))["rows"]
     assert len(rows) == 3
     for row in rows:
         assert row["verdict"] == "not comparable" and words in row["reason"]
@@ -314,7 +316,7 @@ def test_different_computation(change: Change, words: str, tmp_path: Path, capsy
     """It comes before everything else: mxnet is slower as well, and torch cannot be measured."""
     a = training_run(tmp_path / "a", 0, change=_certified)
     b = training_run(tmp_path / "b", 1, slower=1.3, change=change)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 4, a, b, "--format", "json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 4, a, b, "--json"))["rows"]}
     assert rows["mxnet"]["verdict"] == "different computation" and words in rows["mxnet"]["reason"]
     assert rows["mxnet"]["ratio"] is None
     assert rows["torch"]["verdict"] == "not measured"
@@ -351,14 +353,14 @@ def _gone(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 )
 def test_not_measured(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=change)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 5, a, b, "--format", "json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 5, a, b, "--json"))["rows"]}
     assert rows["mxnet"]["verdict"] == "not measured" and words in rows["mxnet"]["reason"]
     assert rows["keras"]["verdict"] == "same"
 
 
 def test_what_is_new_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0, change=_gone), speed_run(tmp_path / "b", 1)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 0, a, b, "--format", "json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(told(capsys, 0, a, b, "--json"))["rows"]}
     assert (rows["mxnet"]["verdict"], rows["mxnet"]["reason"]) == ("not measured", "only in B")
 
 
@@ -537,6 +539,6 @@ def test_bad_input(
 
 
 @pytest.mark.parametrize("text", ["0%", "100%", "5", "0.05", "-5%", "five%"])
-def test_a_limit_is_in_per_cent(text: str) -> None:
-    with pytest.raises(BadInput, match="--fail-on"):
-        share(text)
+def test_a_limit_is_in_per_cent(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a", "b", "--fail-on", text]) == 2
+    assert f"--fail-on {text}: not a percentage" in capsys.readouterr().err
