@@ -1,4 +1,6 @@
-"""The proof that frameworks compute the same thing: what is put to them, what is compared, and what is kept of it.
+"""Verifies that the frameworks compute the same function.
 
-Read `evidence`, then `certificate`; `benchmarks.verify` is the command.
+In the order of use: `cases` (what is computed), `evidence` (collecting tensors), `comparison` (verdicts), `diagnosis`
+(likely causes), `case_runner` (all networks and frameworks), `certificates` (records). `benchmarks.verify` is the
+command.
 """

@@ -1,9 +1,8 @@
-"""The identity of code by its meaning: comments, docstrings, layout and the Python that reads it do not count.
+"""The identity of code: a digest of its syntax tree, independent of comments, docstrings, layout and Python version.
 
-The digest is taken from the syntax tree. `ast.dump` is not used: its output changes from one Python to the next (3.12
-adds `type_params` to functions and classes, 3.13 leaves out empty lists). Here a node is its class and the fields that
-hold something, so a field that a later Python adds changes nothing while it is empty. The parts of an f-string are
-joined where Python 3.12 splits them otherwise.
+The output of `ast.dump` differs between Python versions: 3.12 adds `type_params` to functions and classes, 3.13 omits
+empty lists. Here a node contributes its class and its non-empty fields, so an empty field of a later version changes
+nothing. Adjacent strings of an f-string are joined, because Python 3.12 splits them differently.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# Where a name stands (`ctx`) follows from its place; a string's prefix u (`kind`) and comments on types mean nothing.
+# `ctx` follows from the position of a name; the prefix u of a string (`kind`) and type comments have no effect.
 _MEANINGLESS = {"ctx", "kind", "type_comment", "type_ignores"}
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def source_sha256(source: str | bytes) -> str:
-    """The digest of what a module's source means. Raises SyntaxError."""
+    """The digest of the syntax tree of a module. Raises SyntaxError."""
     digest = hashlib.sha256()
     for part in _parts(ast.parse(source)):
         digest.update(part.encode("utf-8", "surrogatepass"))
@@ -32,7 +31,7 @@ def files_sha256(paths: Iterable[Path]) -> str:
 
 
 def _parts(value: object) -> Iterator[str]:
-    """A tree as text, in which no two different trees are alike."""
+    """The tree as text; different trees give different texts."""
     if isinstance(value, ast.AST):
         yield f"({type(value).__name__}"
         for name, field in ast.iter_fields(value):
@@ -62,7 +61,7 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _joined(parts: list[ast.expr]) -> list[object]:
-    """The parts of an f-string with neighbouring text in one, as a plain string, and no empty text."""
+    """The parts of an f-string, with adjacent strings joined and empty strings removed."""
     joined: list[object] = []
     for part in parts:
         if not (isinstance(part, ast.Constant) and isinstance(part.value, str)):

@@ -1,4 +1,4 @@
-"""The certificate: right programs pass it, others do not, and runs find it again. See also test_faults.py."""
+"""Verification: correct adapters pass, wrong results differ, and runs look up certificates. See also test_faults.py."""
 
 from __future__ import annotations
 
@@ -37,42 +37,46 @@ from benchmarks.verify import command
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
+from frameworks.training import Training
 from tests.command_line import exit_code_of
 from tests.conftest import THREADS, Bench, evidence_of_reference
 
 main = exit_code_of(command)
 
+SETTING = Setting(precision="float64", threads=THREADS)
 DEPARTURE = "unbiased_running_variance"
 NETS = ["lenet", "lenet_bn", "mlp", "cnn"]
 FEW = ("nesterov, decay", "sgd, smoothed labels", "adam, decay")
 
 
 def case(name: str) -> Case:
-    """A network's trial with three trainings, which between them hold most of what the others do."""
-    made = Case.for_network(NETWORKS[name](), seed=0, batch_size=BATCH, curve=12)
-    return dataclasses.replace(made, trainings={training: TRAININGS[training] for training in FEW})
+    """The case of a network with three trainings, which together have most terms of all trainings."""
+    full = Case.for_network(NETWORKS[name](), seed=0, batch_size=BATCH, curve=12)
+    return dataclasses.replace(full, trainings={training: TRAININGS[training] for training in FEW})
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETS)
-def test_unchanged_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
+def test_unmodified_adapters_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, framework: str) -> None:
     target = Target(framework, FRAMEWORKS[framework].module, "", bench.session(framework), {})
     monkeypatch.setattr(target.client, "close", lambda: None)  # other tests use it
     ((finding,),) = verify_cases({name: lambda: case(name)}, [target], ["float64"], threads=THREADS, workers=1)
-    found = {verdict.stage: verdict.verdict for verdict in finding.verdicts}
-    assert tuple(found) == STAGES and not finding.failed
-    bn = name == "lenet_bn"
-    assert found["running statistics"] == ("none" if not bn else "explained" if framework == "torch" else "ok")
-    assert {found[stage] for stage in STAGES if stage not in ("running statistics", "dropout")} == {"ok"}, finding
+    verdicts = {stage.stage: stage.verdict for stage in finding.verdicts}
+    assert tuple(verdicts) == STAGES and not finding.failed
+    declared = bench.session(framework).build(NETWORKS[name](), Training(), SETTING).departures
+    expected = "none" if name != "lenet_bn" else "explained" if DEPARTURE in declared else "ok"
+    assert verdicts["running statistics"] == expected
+    assert {verdicts[stage] for stage in STAGES if stage not in ("running statistics", "dropout")} == {"ok"}, finding
 
 
 # --- departures -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> ReferenceEvidence:
-    one = case("lenet_bn")
-    return ReferenceEvidence.from_evidence(one, evidence_of_reference(one, tmp_path_factory.mktemp("truth")))
+def reference(tmp_path_factory: pytest.TempPathFactory) -> ReferenceEvidence:
+    lenet = case("lenet_bn")
+    evidence = evidence_of_reference(lenet, tmp_path_factory.mktemp("reference"))
+    return ReferenceEvidence.from_evidence(lenet, evidence)
 
 
 @pytest.fixture(scope="module")
@@ -82,27 +86,26 @@ def unbiased(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 
 @pytest.mark.parametrize("departs", [True, False], ids=["departs", "does not"])
 @pytest.mark.parametrize("declares", [True, False], ids=["declares", "does not"])
-def test_a_departure_passes_where_it_is_declared_and_shows(
-    known: ReferenceEvidence, unbiased: Evidence, departs: bool, declares: bool
+def test_a_departure_passes_only_if_declared_and_present(
+    reference: ReferenceEvidence, unbiased: Evidence, departs: bool, declares: bool
 ) -> None:
-    """The formula of the declaration is held against the reference that computes so step by step."""
-    pieces = (unbiased if departs else known.evidence).items()
-    found = relative_errors(pieces, known, [DEPARTURE] if declares else [], "float64")
-    verdicts = {
-        verdict.stage: verdict.verdict for verdict in stage_verdicts({"it": found}, known.case, "float64")["it"]
-    }
+    """The formula of the departure is compared with a reference that departs at every step."""
+    tensors = (unbiased if departs else reference.evidence).items()
+    errors = relative_errors(tensors, reference, [DEPARTURE] if declares else [], "float64")
+    judged = stage_verdicts({"it": errors}, reference.case, "float64")["it"]
+    verdicts = {stage.stage: stage.verdict for stage in judged}
     expected = {(True, True): "explained", (False, False): "ok"}.get((departs, declares), "differs")
     assert verdicts.pop("running statistics") == expected
     assert set(verdicts.values()) <= {"ok", "none"}
 
 
-# --- what is no number ------------------------------------------------------------------------------------------------
+# --- missing and malformed tensors ------------------------------------------------------------------------------------
 
 
-def bent(pieces: Evidence, how: str) -> Iterator[PlacedTensor]:
-    """The evidence with the first gradient missing, of another shape, or not a number."""
-    bad = next(place for place in pieces if place.stage == "gradients")
-    for place, array in pieces.items():
+def damaged(evidence: Evidence, how: str) -> Iterator[PlacedTensor]:
+    """The evidence with the first gradient missing, with another shape, or not a number."""
+    bad = next(place for place in evidence if place.stage == "gradients")
+    for place, array in evidence.items():
         if place != bad:
             yield place, array
         elif how == "shape":
@@ -112,124 +115,123 @@ def bent(pieces: Evidence, how: str) -> Iterator[PlacedTensor]:
 
 
 @pytest.mark.parametrize("how", ["missing", "shape", "nan"])
-def test_what_cannot_be_compared_differs(known: ReferenceEvidence, how: str) -> None:
-    found = relative_errors(bent(known.evidence, how), known, [], "float64")
-    (gradients,) = [v for v in stage_verdicts({"it": found}, known.case, "float64")["it"] if v.stage == "gradients"]
+def test_a_missing_or_malformed_tensor_differs(reference: ReferenceEvidence, how: str) -> None:
+    errors = relative_errors(damaged(reference.evidence, how), reference, [], "float64")
+    (gradients,) = [
+        v for v in stage_verdicts({"it": errors}, reference.case, "float64")["it"] if v.stage == "gradients"
+    ]
     assert (gradients.verdict, gradients.error) == ("differs", float("inf"))
 
 
-def test_what_there_should_not_be_differs(known: ReferenceEvidence) -> None:
+def test_an_unexpected_tensor_differs(reference: ReferenceEvidence) -> None:
     extra = Place("parameters", "", 0, "one.weight"), np.array([1, 1])
-    found = relative_errors([*known.evidence.items(), extra], known, [], "float64")
-    assert stage_verdicts({"it": found}, known.case, "float64")["it"][0].verdict == "differs"
+    errors = relative_errors([*reference.evidence.items(), extra], reference, [], "float64")
+    assert stage_verdicts({"it": errors}, reference.case, "float64")["it"][0].verdict == "differs"
 
 
 # --- float32 ----------------------------------------------------------------------------------------------------------
 
 
-def off(error: float) -> RelativeErrors:
+def loss_error(error: float) -> RelativeErrors:
     return RelativeErrors(plain={Place("loss", "", 0, "loss"): error})
 
 
 @pytest.mark.parametrize("errors, differing", [
     ((1e-5, 2e-5, 7e-5), ()),
     ((1e-5, 2e-5, 9e-5), (2,)),
-    ((1e-5, 9e-5), (1,)),  # of two the better one is the measure: the median of both would pass anything
+    ((1e-5, 9e-5), (1,)),  # of two frameworks the better one counts: their median would accept any error
     ((1e-9, ROUNDING), ()),
     ((1e-9, 1e-9, 2 * ROUNDING), (2,)),
 ])  # fmt: skip
 def test_float32_is_judged_by_the_median_framework(errors: tuple[float, ...], differing: tuple[int, ...]) -> None:
-    judged = stage_verdicts({str(i): off(error) for i, error in enumerate(errors)}, case("mlp"), "float32")
-    found = {int(name) for name, verdicts in judged.items() if verdicts[3].verdict == "differs"}
-    assert found == set(differing)
+    judged = stage_verdicts({str(i): loss_error(error) for i, error in enumerate(errors)}, case("mlp"), "float32")
+    differs = {int(name) for name, verdicts in judged.items() if verdicts[3].verdict == "differs"}
+    assert differs == set(differing)
 
 
 def test_a_stage_that_agrees_at_a_later_seed_agrees() -> None:
     target = Target("it", "m", "", None, {})  # type: ignore[arg-type]
     place = Place("loss", "", 0, "loss")
-    tipped = [StageVerdict("loss", "differs", 1e-3, place), StageVerdict("curve", "differs", 1e-3, place)]
+    first = [StageVerdict("loss", "differs", 1e-3, place), StageVerdict("curve", "differs", 1e-3, place)]
     later = [StageVerdict("loss", "ok", 1e-7, place), StageVerdict("curve", "differs", 2e-3, place)]
-    one, two = (Finding("mlp", case("mlp"), "float32", target, {}, verdicts) for verdicts in (tipped, later))
-    merged = one.merged(two)
+    findings = [Finding("mlp", case("mlp"), "float32", target, {}, verdicts) for verdicts in (first, later)]
+    merged = findings[0].merged(findings[1])
     assert [verdict.verdict for verdict in merged.verdicts] == ["ok", "differs"]
     assert (merged.seeds, merged.verdict) == (2, "differs")
 
 
-def test_a_trial_again_has_other_numbers() -> None:
-    one = case("mlp")
-    two = one.with_next_seed()
-    assert (two.seed, two.network) == (1, one.network)
-    assert not np.array_equal(one.images, two.images)
+def test_the_next_seed_gives_other_images() -> None:
+    first = case("mlp")
+    second = first.with_next_seed()
+    assert (second.seed, second.network) == (1, first.network)
+    assert not np.array_equal(first.images, second.images)
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault, said", [
+@pytest.mark.parametrize("fault, note", [
     (None, "within"),
     ("scale", "not divided"),
-    ("share", "the fraction of remaining values"),
+    ("fraction", "the fraction of remaining values"),
     ("stripes", "neighbors"),
     ("one mask", "images"),
 ])  # fmt: skip
-def test_dropout_is_a_fair_coin(fault: str | None, said: str) -> None:
+def test_dropout_must_be_scaled_and_independent(fault: str | None, note: str) -> None:
     stream = np.random.default_rng(0)
-    given = stream.normal(size=(16, 2_000))
-    mask = stream.random((16, 2_000)) < (0.6 if fault == "share" else 0.5)
+    before = stream.normal(size=(16, 2_000))
+    mask = stream.random((16, 2_000)) < (0.6 if fault == "fraction" else 0.5)
     if fault == "stripes":
         mask = np.repeat(mask[:, ::2], 2, axis=1)
     if fault == "one mask":
         mask = np.broadcast_to(mask[0], mask.shape)
-    taken = given * mask * (1 if fault == "scale" else 2)
+    after = before * mask * (1 if fault == "scale" else 2)
     place = Place("dropout", "", 0, "drop")
-    verdict = dropout({place: np.stack([given, taken])}, {"drop": 0.5}, "float64")
-    assert verdict.verdict == ("differs" if fault else "ok") and said in verdict.note
+    verdict = dropout({place: np.stack([before, after])}, {"drop": 0.5}, "float64")
+    assert verdict.verdict == ("differs" if fault else "ok") and note in verdict.note
 
 
-# --- trials -----------------------------------------------------------------------------------------------------------
+# --- cases ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_has_a_small_one_with_all_its_layers(name: str) -> None:
-    full, made = NETWORKS[name](), small(NETWORKS[name]())
-    assert [(depth, node.path, node.layer.kind) for depth, node in made.walk()] == [
+def test_the_small_network_has_all_layers(name: str) -> None:
+    full, reduced = NETWORKS[name](), small(NETWORKS[name]())
+    assert [(depth, node.path, node.layer.kind) for depth, node in reduced.walk()] == [
         (depth, node.path, node.layer.kind) for depth, node in full.walk()
     ]
-    assert made.macs <= full.macs
+    assert reduced.macs <= full.macs
 
 
-@pytest.mark.parametrize("name, pictures, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
-def test_larger_networks_have_shorter_trials(name: str, pictures: int, steps: int) -> None:
-    made = Case.for_network(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
-    assert (len(made.images), made.curve) == (pictures, steps)
-    assert len(made.order) >= steps * BATCH
+@pytest.mark.parametrize("name, images, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
+def test_larger_networks_have_smaller_cases(name: str, images: int, steps: int) -> None:
+    reduced = Case.for_network(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
+    assert (len(reduced.images), reduced.curve) == (images, steps)
+    assert len(reduced.order) >= steps * BATCH
 
 
-def test_weights_hide_nothing_and_are_exact_in_float32() -> None:
+def test_weights_have_no_zeros_or_ones_and_are_exact_in_float32() -> None:
     for name, array in case("lenet_bn").weights.items():
         assert np.array_equal(array.astype(np.float32), array), name
         assert (array != 0).all() and not (array == 1).all(), name
 
 
-def test_every_limit_is_one_of_a_stage() -> None:
+def test_every_limit_belongs_to_a_stage() -> None:
     assert set(LIMITS) < set(STAGES)
 
 
-def test_a_worker_is_asked_for_the_truth_as_the_reference_is(bench: Bench, tmp_path: Path) -> None:
-    one = case("mlp")
-    write_case_files(one, tmp_path)
-    places = [place for place, _ in EvidenceCollector(ReferenceClient(tmp_path), one, SETTING, tmp_path).tensors()]
+def test_worker_and_reference_yield_the_same_places(bench: Bench, tmp_path: Path) -> None:
+    mlp = case("mlp")
+    write_case_files(mlp, tmp_path)
+    places = [place for place, _ in EvidenceCollector(ReferenceClient(tmp_path), mlp, SETTING, tmp_path).tensors()]
     session: Session = bench.session("torch")
-    assert [place for place, _ in EvidenceCollector(session, one, SETTING, tmp_path).tensors()] == places
-
-
-SETTING = Setting(precision="float64", threads=THREADS)
+    assert [place for place, _ in EvidenceCollector(session, mlp, SETTING, tmp_path).tensors()] == places
 
 
 # --- the command and its records --------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_a_certificate_that_is_found_again(
+def test_the_command_writes_a_certificate_that_is_looked_up(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
@@ -239,19 +241,20 @@ def test_the_command_writes_a_certificate_that_is_found_again(
     )
     assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
-    whole = json.loads((tmp_path / "out" / "certificate.json").read_text())
-    assert {one["verdict"] for one in whole["findings"]} == {"ok"}
-    for one in whole["findings"]:
-        assert one["trial_sha256"] == certificates.trial_sha256("mlp")
-        code = certificates.code_sha256(FRAMEWORKS[one["framework"]].module)
-        about = [one["trial_sha256"], code, one["version"], "", "float64", "cpu"]
-        assert certificates.find(certificates.key(*about)) == {"certificate": whole["sha256"], "verdict": "ok"}
-        for place in range(len(about)):
-            other = [*about[:place], "other", *about[place + 1 :]]
-            assert certificates.find(certificates.key(*other)) is None
+    certificate = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    assert {finding["verdict"] for finding in certificate["findings"]} == {"ok"}
+    for finding in certificate["findings"]:
+        assert finding["trial_sha256"] == certificates.trial_sha256("mlp")
+        code = certificates.code_sha256(FRAMEWORKS[finding["framework"]].module)
+        subject = [finding["trial_sha256"], code, finding["version"], "", "float64", "cpu"]
+        verdict = {"certificate": certificate["sha256"], "verdict": "ok"}
+        assert certificates.find(certificates.key(*subject)) == verdict
+        for position in range(len(subject)):
+            changed = [*subject[:position], "other", *subject[position + 1 :]]
+            assert certificates.find(certificates.key(*changed)) is None
 
 
-def test_resume_keeps_what_is_proved_and_nothing_else(
+def test_resume_keeps_only_valid_findings(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
@@ -259,17 +262,19 @@ def test_resume_keeps_what_is_proved_and_nothing_else(
     out = tmp_path / "certificate"
     options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
     assert main(["--net", "mlp,cnn", *options]) == 0
-    whole = certificates.read(out)
-    (shaken,) = (one for one in whole["findings"] if (one["net"], one["framework"]) == ("cnn", "mxnet"))
-    shaken["verdict"] = "differs"
-    (out / "certificate.json").write_text(certificates.text(whole))
+    certificate = certificates.read(out)
+    keys = ("net", "framework")
+    (changed,) = (each for each in certificate["findings"] if [each[key] for key in keys] == ["cnn", "mxnet"])
+    changed["verdict"] = "differs"
+    (out / "certificate.json").write_text(certificates.text(certificate))
     capsys.readouterr()
     assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
-    said = capsys.readouterr().err
-    assert "already certified: mlp\n" in said and "cnn mxnet float64: ok" in said and "mlp mxnet" not in said
-    again = certificates.read(out)["findings"]
-    assert [one["net"] for one in again] == ["cnn"] * 3 + ["mlp"] * 3
-    assert {one["verdict"] for one in again} == {"ok"}
+    progress = capsys.readouterr().err
+    assert "already certified: mlp\n" in progress
+    assert "cnn mxnet float64: ok" in progress and "mlp mxnet" not in progress
+    findings = certificates.read(out)["findings"]
+    assert [each["net"] for each in findings] == ["cnn"] * 3 + ["mlp"] * 3
+    assert {each["verdict"] for each in findings} == {"ok"}
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
     assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
@@ -281,9 +286,11 @@ def test_a_framework_that_fails_does_not_stop_the_others(bench: Bench, monkeypat
     monkeypatch.setattr(session, "close", lambda: None)
     right = Target("right", "frameworks.pytorch", "", session, {})
     wrong = Target("wrong", "frameworks.pytorch", "no such mode", session, {}, lock=right.lock)
-    ((one, two),) = verify_cases({"mlp": lambda: case("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2)
-    assert (one.verdict, two.verdict) == ("ok", "failed")
-    assert two.failed and "no such mode" in two.failed
+    ((first, second),) = verify_cases(
+        {"mlp": lambda: case("mlp")}, [right, wrong], ["float64"], threads=THREADS, workers=2
+    )
+    assert (first.verdict, second.verdict) == ("ok", "failed")
+    assert second.failed and "no such mode" in second.failed
 
 
 WRONG = [
@@ -293,12 +300,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize("options", WRONG)
-def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], options: str) -> None:
+def test_bad_input_gives_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], options: str) -> None:
     assert main(options.split()) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_float32_of_one_framework_alone_is_refused(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+def test_float32_needs_two_frameworks(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     python = f"--python=torch={bench.python('torch')}"
     assert main(["--net", "mlp", "--fw", "torch", "--precision", "float32", python]) == 2
     assert "two or more" in capsys.readouterr().err
