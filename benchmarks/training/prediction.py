@@ -37,7 +37,7 @@ from frameworks.training import Training
 BATCH = 256
 WIDEST = 20  # classes of a confusion matrix that is printed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
-NEEDS_PILLOW = "needs Pillow: pip install pillow, or onespec[pictures]"
+NEEDS_PILLOW = "needs Pillow: pip install pillow, or onespec[images]"
 
 
 @dataclass(frozen=True)
