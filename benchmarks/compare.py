@@ -47,7 +47,8 @@ def command(baseline: Path, candidate: Path, limit: float, form: str, as_json: b
     Exit code: 0 if nothing is slower beyond the limit, 1 if a row is, 4 if a row computes something else, 5 if a row
     could not be measured or compared. If several apply, the order is 4, 1, 5.
     """
-    from benchmarks.reporting.run_comparison import compare, rendered, status
+    from benchmarks.reporting.comparison_text import rendered
+    from benchmarks.reporting.run_comparison import compare, status
     from benchmarks.timing.samples import read
 
     a, b = read(baseline), read(candidate)

@@ -62,6 +62,19 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return "" if missing(fraction) else f"{100 * float(fraction or 0):.{digits}f} %"
 
 
+def percent_text(fraction: float) -> str:
+    """A fraction of 1 that a person chose, with as many digits as it has: 5 %, 2.5 %."""
+    return f"{fraction * 100:g} %"
+
+
+def change(values: tuple[Any, Any], form: str) -> str:
+    """A value before and after: `0.81 to 0.82`, the value alone where they are equal, `?` where one is missing."""
+    if all(missing(value) for value in values):
+        return ""
+    before, after = (number(value, form) or "?" for value in values)
+    return before if before == after else f"{before} to {after}"
+
+
 def mebibytes(value: Any) -> str:
     """A size in MiB, rounded to whole ones."""
     return number(value, ",.0f")

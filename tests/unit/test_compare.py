@@ -115,28 +115,28 @@ def verdicts(a: Path, b: Path, limit: float = 0.05) -> dict[str, str]:
     return {row.framework: row.verdict for row in compare(samples.read(a), samples.read(b), limit)}
 
 
-def told(capsys: pytest.CaptureFixture[str], status: int, *arguments: object) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], status: int, *arguments: object) -> str:
     assert main([str(one) for one in arguments]) == status
     output, errors = capsys.readouterr()
     assert errors == ""
     return output
 
 
-# --- the truth is found -----------------------------------------------------------------------------------------------
+# --- planted differences ----------------------------------------------------------------------------------------------
 
 PAIRS = 20
 
 
 @pytest.mark.parametrize("framework", SECONDS)
-def test_a_planted_slowdown_is_called_and_nothing_else(framework: str, tmp_path: Path) -> None:
+def test_a_planted_slowdown_is_detected_and_nothing_else(framework: str, tmp_path: Path) -> None:
     """3 % more work in B, on a machine that has become 30 % slower; 9 of 10, as the issue asks."""
     called = others = 0
     for seed in range(PAIRS):
         a = speed_run(tmp_path / f"a{seed}", seed)
         b = speed_run(tmp_path / f"b{seed}", 1000 + seed, {framework: 1.03}, machine=1.3)
-        found = verdicts(a, b)
-        called += found.pop(framework) == "slower"
-        others += sum(one in ("slower", "faster") for one in found.values())
+        by_framework = verdicts(a, b)
+        called += by_framework.pop(framework) == "slower"
+        others += sum(one in ("slower", "faster") for one in by_framework.values())
     assert called >= 0.9 * PAIRS
     assert others <= 0.1 * 2 * PAIRS
 
@@ -153,7 +153,7 @@ def test_two_runs_of_the_same_thing_are_the_same(tmp_path: Path) -> None:
     assert different <= 0.1 * 3 * PAIRS
 
 
-def test_what_is_faster_is_called_so(tmp_path: Path) -> None:
+def test_a_speedup_is_detected(tmp_path: Path) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"mxnet": 0.9})
     rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
     assert rows["mxnet"].verdict == "faster"
@@ -161,15 +161,15 @@ def test_what_is_faster_is_called_so(tmp_path: Path) -> None:
         assert ratio and ratio.value == pytest.approx(1 / 0.9, rel=0.01)
 
 
-def test_seeds_are_launches_and_the_baseline_is_the_yardstick(tmp_path: Path) -> None:
+def test_seeds_are_launches_and_the_baseline_is_the_control(tmp_path: Path) -> None:
     a, b = training_run(tmp_path / "a", 0), training_run(tmp_path / "b", 1, slower=1.1)
     rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
-    assert rows["mxnet"].verdict == "slower" and rows["mxnet"].reason == "by lenet.torch"
-    assert rows["torch"].verdict == "not measured" and "no calibration worker" in rows["torch"].reason
+    assert rows["mxnet"].verdict == "slower" and rows["mxnet"].reason == "relative to lenet.torch"
+    assert rows["torch"].verdict == "not measured" and "neither a control workload" in rows["torch"].reason
     assert rows["mxnet"].accuracy == pytest.approx((0.81, 0.81)) and rows["mxnet"].same_accuracy
 
 
-def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
+def test_a_launch_of_a_single_worker_is_left_out(tmp_path: Path) -> None:
     def stop(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
 
@@ -179,7 +179,7 @@ def test_a_launch_that_only_one_worker_had_is_left_out(tmp_path: Path) -> None:
     assert [len(one) for one in mine] == [len(one) for one in theirs]
 
 
-def test_a_twin_that_was_not_in_every_launch_is_no_yardstick() -> None:
+def test_a_control_that_missed_a_launch_is_not_used() -> None:
     base, twin = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
     assert baseline_workers(base, twin) == [base, twin]
     assert paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
@@ -192,8 +192,8 @@ def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
     a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
     for launch in b.twins[0].rounds.values():
         launch |= {number: 1.04 * seconds for number, seconds in launch.items()}
-    found = {row.framework: row for row in compare(a, b, 0.05)}["mxnet"].baseline
-    assert found and found.value == pytest.approx(1.04**0.5, rel=1e-6)
+    ratio = {row.framework: row for row in compare(a, b, 0.05)}["mxnet"].baseline
+    assert ratio and ratio.value == pytest.approx(1.04**0.5, rel=1e-6)
 
 
 def test_warm_up_is_left_out() -> None:
@@ -203,7 +203,7 @@ def test_warm_up_is_left_out() -> None:
     assert len(mine[0]) == len(theirs[0]) == 25
 
 
-# --- what cannot be told ----------------------------------------------------------------------------------------------
+# --- no verdict on speed ----------------------------------------------------------------------------------------------
 
 
 def _machine(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
@@ -236,18 +236,18 @@ def _batch(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_machine, "machine: processor One and Another"),
-        (_threads, "threads 2 and 1"),
-        (_dataset, "bytes of the data"),
-        (_spec, "spec aaaaaaaa and bbbbbbbb"),
-        (_allocator, "MALLOC_TRIM_THRESHOLD_ none and 1"),
-        (_batch, "batch_size 256 and 32"),
+        (_machine, "machine: processor One in A, Another in B"),
+        (_threads, "threads 2 in A, 1 in B"),
+        (_dataset, "data files"),
+        (_spec, "spec aaaaaaaa in A, bbbbbbbb in B"),
+        (_allocator, "MALLOC_TRIM_THRESHOLD_ none in A, 1 in B"),
+        (_batch, "batch_size 256 in A, 32 in B"),
     ],
 )
 def test_not_comparable(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Never a number."""
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.5}, change=change)
-    rows = json.loads(told(capsys, 5, a, b, "--json"))["rows"]
+    rows = json.loads(output_of(capsys, 5, a, b, "--json"))["rows"]
     assert len(rows) == 3
     for row in rows:
         assert row["verdict"] == "not comparable" and words in row["reason"]
@@ -255,8 +255,8 @@ def test_not_comparable(change: Change, words: str, tmp_path: Path, capsys: pyte
 
 
 def test_runs_of_two_kinds_are_not_comparable(tmp_path: Path) -> None:
-    found = verdicts(training_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 0))
-    assert found["torch"] == found["mxnet"] == "not comparable"
+    by_framework = verdicts(training_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 0))
+    assert by_framework["torch"] == by_framework["mxnet"] == "not comparable"
 
 
 def _params(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
@@ -298,17 +298,17 @@ def _nan(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 def _refused(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["event"] == "end" and ".mxnet." in line["cell"]:
-            line |= {"status": "refused", "reason": "another computation: 9 losses of 10 steps"}
+            line |= {"status": "refused", "reason": "results differ from the reference: 9 losses of 10 steps"}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_params, "parameters 61,706 and 61,707"),
-        (_certificate, "certificate ok and differs"),
-        (_departure, "departures none and unbiased_running_variance"),
-        (_losses, "losses part in epoch 3 of seed 1"),
-        (_nan, "losses part in epoch 3 of seed 1"),
+        (_params, "parameters 61,706 in A, 61,707 in B"),
+        (_certificate, "certificate ok in A, differs in B"),
+        (_departure, "departures none in A, unbiased_running_variance in B"),
+        (_losses, "losses diverge in epoch 3 of seed 1"),
+        (_nan, "losses diverge in epoch 3 of seed 1"),
         (_refused, "9 losses of 10 steps"),
     ],
 )
@@ -316,13 +316,13 @@ def test_different_computation(change: Change, words: str, tmp_path: Path, capsy
     """It comes before everything else: mxnet is slower as well, and torch cannot be measured."""
     a = training_run(tmp_path / "a", 0, change=_certified)
     b = training_run(tmp_path / "b", 1, slower=1.3, change=change)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 4, a, b, "--json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(output_of(capsys, 4, a, b, "--json"))["rows"]}
     assert rows["mxnet"]["verdict"] == "different computation" and words in rows["mxnet"]["reason"]
     assert rows["mxnet"]["ratio"] is None
     assert rows["torch"]["verdict"] == "not measured"
 
 
-def test_rounding_is_no_other_computation(tmp_path: Path) -> None:
+def test_rounding_is_not_a_different_computation(tmp_path: Path) -> None:
     def rounding(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         for line in lines:
             if line["event"] == "epoch":
@@ -353,43 +353,45 @@ def _gone(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 )
 def test_not_measured(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=change)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 5, a, b, "--json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(output_of(capsys, 5, a, b, "--json"))["rows"]}
     assert rows["mxnet"]["verdict"] == "not measured" and words in rows["mxnet"]["reason"]
     assert rows["keras"]["verdict"] == "same"
 
 
-def test_what_is_new_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_that_only_the_candidate_has_does_not_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0, change=_gone), speed_run(tmp_path / "b", 1)
-    rows = {row["framework"]: row for row in json.loads(told(capsys, 0, a, b, "--json"))["rows"]}
+    rows = {row["framework"]: row for row in json.loads(output_of(capsys, 0, a, b, "--json"))["rows"]}
     assert (rows["mxnet"]["verdict"], rows["mxnet"]["reason"]) == ("not measured", "only in B")
 
 
 @pytest.mark.parametrize(
-    ("launches", "tau", "words"), [(1, 0.003, "one launch"), (3, 0.1, "too wide to see 5 %")], ids=["one", "wide"]
+    ("launches", "tau", "words"),
+    [(1, 0.003, "a single launch"), (3, 0.1, "too wide to detect 5 %")],
+    ids=["one", "wide"],
 )
-def test_too_little_to_tell(launches: int, tau: float, words: str, tmp_path: Path) -> None:
+def test_too_few_or_too_noisy_launches_are_not_measured(launches: int, tau: float, words: str, tmp_path: Path) -> None:
     """An interval that a slowdown of the limit fits into does not say `same`."""
     runs = [speed_run(tmp_path / str(seed), seed, launches=launches, tau=tau) for seed in (0, 1)]
     for row in compare(*map(samples.read, runs), 0.05):
         assert row.verdict == "not measured" and words in row.reason
 
 
-def test_a_baseline_that_has_moved_is_no_yardstick(tmp_path: Path) -> None:
+def test_a_baseline_that_has_changed_is_not_a_control(tmp_path: Path) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.2})
     rows = {row.framework: row for row in compare(samples.read(a), samples.read(b), 0.05)}
     assert {name: row.verdict for name, row in rows.items()} == {"torch": "slower", "mxnet": "same", "keras": "same"}
     assert rows["mxnet"].baseline is None
 
 
-def test_another_calibration_is_none(tmp_path: Path) -> None:
+def test_a_different_control_workload_is_not_used(tmp_path: Path) -> None:
     def larger(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         run["calibration"] = {"net": "alexnet"}
 
-    found = verdicts(speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=larger))
-    assert found == {"torch": "not measured", "mxnet": "same", "keras": "same"}
+    by_framework = verdicts(speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=larger))
+    assert by_framework == {"torch": "not measured", "mxnet": "same", "keras": "same"}
 
 
-def test_versions_are_compared_and_told(tmp_path: Path) -> None:
+def test_changed_versions_are_compared_and_listed(tmp_path: Path) -> None:
     def newer(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         for job in run["jobs"]:
             if job["framework"] == "mxnet":
@@ -415,42 +417,46 @@ def test_versions_are_compared_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("limit", "status"), [("2%", 1), ("5%", 1), ("12 %", 0)])
 def test_slower_beyond_the_limit(limit: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"keras": 1.1})
-    output = told(capsys, status, a, b, "--fail-on", limit)
+    output = output_of(capsys, status, a, b, "--fail-on", limit)
     assert "1 slower" in output
     assert ("lenet in keras, train" in output) == bool(status)
 
 
 def test_the_table_for_a_pull_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"keras": 1.1})
-    lines = told(capsys, 1, a, b, "--format", "markdown").splitlines()
+    lines = output_of(capsys, 1, a, b, "--format", "markdown").splitlines()
     assert lines[0].startswith("**Slower.** 2 same, 1 slower; slower by more than 5 %: lenet in keras")
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 5 and all(line.count(" | ") == rows[0].count(" | ") for line in rows)
-    assert "differences under" in lines[-3] and lines[-1].startswith("- B is b, commit cccccccccccc, 2026")
+    assert "differences under" in lines[-3] and lines[-1].startswith(
+        "- B (candidate run): b, commit cccccccccccc, 2026"
+    )
 
 
 def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = training_run(tmp_path / "a", 1), training_run(tmp_path / "b", 2)
-    rows = {row["framework"]: row for row in csv.DictReader(io.StringIO(told(capsys, 5, a, b, "--format", "csv")))}
+    rows = {row["framework"]: row for row in csv.DictReader(io.StringIO(output_of(capsys, 5, a, b, "--format", "csv")))}
     assert float(rows["mxnet"]["ratio_low"]) < 1 < float(rows["mxnet"]["ratio_high"])
     assert rows["mxnet"]["accuracy_a"] and rows["mxnet"]["params_b"] == "61706"
 
 
-def test_a_report_in_its_folder_is_its_folder(tmp_path: Path) -> None:
+def test_a_report_beside_its_records_is_read_from_them(tmp_path: Path) -> None:
     runs = [speed_run(tmp_path / name, 0) for name in "ab"]
     for run in runs:
         (run / "report.csv").write_text("net,framework\n")
     assert verdicts(runs[0] / "report.csv", runs[1] / "report.csv") == verdicts(*runs)
 
 
-def test_a_report_alone_has_accuracies_and_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_without_records_has_accuracies_and_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     alone = tmp_path / "report.csv"
     alone.write_text(
         "net,framework,version,mode,seed,batch_size,dataset,device,precision,status,reason,params,test_accuracy\n"
         "lenet,mxnet,1.0,hybridized,0,256,fashion-mnist,cpu,float32,ok,,61706,0.80\n"
     )
-    output = told(capsys, 5, alone, training_run(tmp_path / "b", 0, seeds=(0,)))
-    assert "not comparable" in output and "report.csv alone does not tell" in output and "0.8000" in output
+    output = output_of(capsys, 5, alone, training_run(tmp_path / "b", 0, seeds=(0,)))
+    assert "not comparable" in output and "report.csv without its records lacks" in output and "0.8000" in output
 
 
 def _no_run(path: Path) -> None:

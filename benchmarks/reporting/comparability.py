@@ -1,0 +1,97 @@
+"""Whether two workloads of two saved runs may be compared, and whether they are the same computation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.reporting.number_formats import count
+from benchmarks.timing.samples import Run, Work
+
+# Fields of a job that may differ between two runs: names, what depends on the seed, and what is judged separately.
+MAY_DIFFER = {
+    "cell",
+    "framework",
+    "version",
+    "params",
+    "macs",
+    "costs",
+    "seed",
+    "weights_sha256",
+    "baseline",
+    "twin",
+}
+
+# How far two loss curves of one computation may diverge, relative to their first loss. Rounding is amplified from step
+# to step: float32 LeNets of two correct frameworks diverged by 5e-7 in ten epochs, single steps of networks with ReLU
+# by 1e-2, which the mean over an epoch reduces. Leaving out a tenth of the steps moves the first epochs by more.
+CURVE_TOLERANCE = {"float64": 1e-4, "float32": 1e-2}
+LOW_PRECISION_TOLERANCE = 5e-2  # TF32 and 16-bit formats have 8 to 11 bits
+
+# The reasons with which a speed run refuses a framework whose results are wrong; the second is that of older records.
+WRONG_RESULTS = ("results differ from the reference", "another computation")
+
+
+def incomparable(a: Run, b: Run, before: Work, after: Work) -> Iterator[str]:
+    """The reasons why a ratio would be meaningless."""
+    for run in (a, b):
+        if run.kind == "report":
+            yield f"{run.path.name} without its records lacks the machine, the threads, the data and the spec"
+            return
+    if a.kind != b.kind:
+        yield f"records of benchmarks.{a.kind} and benchmarks.{b.kind}"
+    for name in ("processor", "cores", "gpu", "governor"):
+        yield from _difference(f"machine: {name}", *(run.facts["machine"].get(name) for run in (a, b)))
+    for name in sorted({**a.facts.get("environment", {}), **b.facts.get("environment", {})}):
+        yield from _difference(name, *(run.facts.get("environment", {}).get(name) for run in (a, b)))
+    for name in sorted((before.job.keys() | after.job.keys()) - MAY_DIFFER):
+        yield from _difference(name.replace("_sha256", ""), before.job.get(name), after.job.get(name))
+    digests = [run.facts.get("data", {}).get(before.job.get("dataset"), {}).get("sha256") for run in (a, b)]
+    if None not in digests:
+        yield from _difference("data files", *(files and sorted(files.items()) for files in digests))
+
+
+def different_computation(before: Work, after: Work) -> Iterator[str]:
+    """The reasons why the two are not the same computation, although the spec is the same."""
+    for name, old, new in (
+        ("parameters", before.params, after.params),
+        ("multiply-adds", before.job.get("macs"), after.job.get("macs")),
+        ("certificate", before.certificate, after.certificate),
+        ("departures", before.departures, after.departures),
+    ):
+        if old is not None and new is not None:
+            yield from _difference(name, old, new)
+    for name, work in (("A", before), ("B", after)):
+        if work.reason and work.reason.startswith(WRONG_RESULTS):
+            yield f"{name}: {work.reason}"
+    tolerance = CURVE_TOLERANCE.get(before.job.get("precision", ""), LOW_PRECISION_TOLERANCE)
+    for seed in sorted(before.losses.keys() & after.losses.keys()):
+        losses = [np.array(work.losses[seed]) for work in (before, after)]
+        epochs = min(map(len, losses))
+        old, new = (curve[:epochs] for curve in losses)
+        diverged = ~np.isclose(old, new, rtol=0, atol=tolerance * abs(old[0]), equal_nan=True)
+        if diverged.any():
+            epoch = int(np.argmax(diverged))
+            yield (
+                f"losses diverge in epoch {epoch + 1} of seed {seed}: {old[epoch]:.4g} in A, {new[epoch]:.4g} in B, "
+                f"more than {tolerance:g} of the first loss"
+            )
+
+
+def _difference(name: str, old: Any, new: Any) -> Iterator[str]:
+    if old != new:
+        texts = [short_value(value) for value in (old, new)]
+        yield f"{name} {texts[0]} in A, {texts[1]} in B" if texts[0] != texts[1] else f"{name} differs"
+
+
+def short_value(value: Any) -> str:
+    """A value in few characters: the beginning of a digest, a number with separators of thousands."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return count(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))[:60] or "none"
+    text = "none" if value is None else str(value)
+    return text[:8] if re.fullmatch(r"[0-9a-f]{64}", text) else text[:60]
