@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections import defaultdict
 
 import click
@@ -55,7 +54,9 @@ class Onespec(OneLineErrors, click.Group):
 
 def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"onespec {importlib.metadata.version('onespec')}")
+        from importlib.metadata import version
+
+        click.echo(f"onespec {version('onespec')}")
         context.exit()
 
 
