@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import api
 from benchmarks.reporting import run_report, speed_report
+from tests.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"])
@@ -30,3 +31,13 @@ def test_every_column_of_a_report_is_documented(column: str) -> None:
 def test_every_public_name_is_documented() -> None:
     documented = (ROOT / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
     assert [name for name in api.__all__ if not re.search(rf"\b{name}\b", documented)] == []
+
+
+def test_the_figures_of_readme_are_those_of_the_repository() -> None:
+    """The four figures in the text; the tables are generated."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    false_alarms = (ROOT / "results" / "false_alarms.md").read_text(encoding="utf-8")
+    assert f"cover all {len(api.NETWORKS)} networks" in readme
+    assert f"insert {len(FAULTS)} faults" in readme
+    assert f"the {api.DATASETS['fashion-mnist'].counts[0]:,} training images of Fashion-MNIST" in readme
+    assert "200 verifications" in readme and "--count 200" in false_alarms
