@@ -29,10 +29,11 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records import store
 from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.machine import Machine
 from benchmarks.timing import speed_run
 from benchmarks.timing.rounds import paired
 from benchmarks.timing.speed_request import SpeedRequest
@@ -99,7 +100,7 @@ def finding(request: SpeedRequest, out: Path) -> dict[str, object]:
         "launches": rows["launches"].iloc[-1],
         **spreads(*paired(group.of(last).rounds, *others)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
-        "commit": store.short(store.commit() or "none"),
+        "commit": checkout.short(checkout.commit() or "none"),
     }
 
 
@@ -143,12 +144,12 @@ def report(kept: pd.DataFrame) -> str:
     groups = kept.groupby(["kind", "threads", "budget"], sort=False)
     rows = [row(tuple(map(str, settings)), found) for settings, found in groups]
     commits = ", ".join(dict.fromkeys(kept["commit"]))
-    machine = store.machine()
+    machine = Machine.here()
     return (
         f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256; a second process loads one core at random. A ratio "
         f"above 1: faster than PyTorch. A/A is called slower or faster where its interval leaves 1 out. The last "
         f"columns are root mean squares: how far the launches of a run are apart, and how far apart they would be if "
-        f"only their rounds differed. {machine['processor']}, {machine['cores']} cores, {machine['system']}; commit "
+        f"only their rounds differed. {machine.processor}, {machine.cores} cores, {machine.system}; commit "
         f"{commits}.\n"
     )
 

@@ -15,9 +15,9 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from benchmarks.records import store
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.errors import BadInput, Parser
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
 from benchmarks.verification.case_runner import Finding, verify_cases
 from benchmarks.verification.cases import BATCH, Case, small
@@ -75,8 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
-    machine = store.machine()
-    rests = f"{versions}; {machine['processor']}, {machine['cores']} cores; seeds from {options.first} on."
+    machine = Machine.here()
+    rests = f"{versions}; {machine.processor}, {machine.cores} cores; seeds from {options.first} on."
     text = f"`python -m research.false_alarms --count {options.count}` gave:\n\n{table(found)}\n\n{rests}\n"
     print(text)
     if options.out:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.records import store
 from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.worker_client import Session
 from benchmarks.timing import sanity_checks
 from benchmarks.timing.sanity_checks import ReferenceCheck
@@ -105,10 +106,10 @@ def main() -> int:
         finally:
             for session in sessions.values():
                 session.close()
-    machine = store.machine()
+    machine = Machine.here()
     head = ("rule", "rate", "batch", "seed", "steps", "framework", "off, of the largest loss")
     print(markdown((*head, *(f"of {draws} draws of {roundings}" for draws, roundings in DRAWS)), rows))
-    print(f"\n{machine['processor']}, {machine['cores']} cores, {machine['system']}; commit {store.commit()}.")
+    print(f"\n{machine.processor}, {machine.cores} cores, {machine.system}; commit {checkout.commit()}.")
     return 0
 
 

@@ -24,16 +24,15 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
+from benchmarks.runtime.machine import Machine
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner
 from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
-from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -180,7 +179,7 @@ def timed(
     )
     progress = ProgressDisplay(quiet=True)
     (cells,), data = comparisons(request, progress)
-    available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), "cpu", progress)
+    available = environments(request.labels, request.pythons, "cpu", progress)
     with tempfile.TemporaryDirectory(prefix="onespec-slices-") as scratch:
         measurement = SliceLengths(
             cells.all if len(frameworks) == 1 else cells.frameworks,
@@ -215,7 +214,7 @@ def main() -> int:
     side_by_side = timed(
         list(FRAMEWORKS), all_cores, False, count=options.launches, seconds=options.seconds, pythons=pythons
     )
-    machine = store.machine()
+    machine = Machine.here()
     text = TEXT.format(
         command=f"python -m research.slices --launches {options.launches} --seconds {options.seconds:g}",
         title=FRAMEWORKS[options.fw].title,
@@ -223,7 +222,7 @@ def main() -> int:
         costs=costs(list(FRAMEWORKS), side_by_side),
         ratio=RATIO_SECONDS,
         launches=options.launches,
-        where=f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
+        where=f"{machine.processor}, {machine.cores} cores, {machine.system}",
         threads=all_cores,
     )
     print(text)

@@ -21,12 +21,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset, Split, dataset
-from benchmarks.records import store
 from benchmarks.reporting import markers
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.environments import FrameworkRequest, environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError, Parser, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.worker_client import Session
 from benchmarks.timing.statistics import Estimate, launches_ratio
 from frameworks.arrays import initial
@@ -225,7 +225,7 @@ def networks(options: Namespace) -> list[str]:
 
 def described(options: Namespace) -> str:
     """What was timed and on which machine, in a sentence each."""
-    machine = store.machine()
+    machine = Machine.here()
     cases = []
     for name in networks(options):
         case = CASES[name]
@@ -233,7 +233,7 @@ def described(options: Namespace) -> str:
         cases.append(f"{name}: batch {case.batch}, {options.rounds or case.rounds} rounds of {steps}")
     return (
         f"{'; '.join(cases)}. {options.launches} launches, {options.threads} threads, "
-        f"float32. {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}."
+        f"float32. {machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB, {machine.system}."
     )
 
 
