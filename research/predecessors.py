@@ -8,21 +8,21 @@ of this version, and complete. Each slice is compared with the median of its wor
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from itertools import chain, pairwise
 from pathlib import Path
 
+import click
 import numpy as np
 
+from benchmarks.cli import options
 from benchmarks.records.store import Folder
 from benchmarks.reporting.speed_cells import SpeedComparison, comparisons
 from benchmarks.reporting.tables import Row, markdown
-from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.interleaving import interleaved, rotated
 from benchmarks.timing.rounds import steady
 from benchmarks.timing.samples import CALIBRATION
+from research import command
 
 
 def by_predecessor(group: SpeedComparison) -> dict[tuple[str, str], list[float]]:
@@ -50,26 +50,24 @@ def by_predecessor(group: SpeedComparison) -> dict[tuple[str, str], list[float]]
 
 def rows(relative: dict[tuple[str, str], list[float]]) -> list[Row]:
     """A row for each pair: the number of slices, and how much longer they took than the worker's median, in percent."""
-    table = []
+    table: list[Row] = []
     for (worker, before), logs in sorted(relative.items()):
         error = 1.2533 * np.std(logs) / np.sqrt(len(logs))  # standard error of a median of normal noise
         table.append((worker, before, str(len(logs)), f"{100 * np.median(logs):+.1f} ± {100 * error:.1f}"))
     return table
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders written by benchmarks.speed")
-    try:
-        for path in parser.parse_args().runs:
-            for group in comparisons(Folder.open(path, option="predecessors")):
-                print(f"{path}: {group.title}\n")
-                print(markdown(("worker", "after", "slices", "takes longer by, %"), rows(by_predecessor(group))), "\n")
-    except BadInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+@command.research_command("research.predecessors")
+@click.argument("runs", type=options.FOLDER, nargs=-1, required=True)
+def main(runs: tuple[Path, ...]) -> None:
+    """Show the effect of the predecessor on the slices of speed runs. RUNS: folders written by `onespec speed`."""
+    for path in runs:
+        for group in comparisons(Folder.open(path, option="RUNS")):
+            click.echo(f"{path}: {group.title}\n")
+            click.echo(
+                markdown(("worker", "after", "slices", "takes longer by, %"), rows(by_predecessor(group))) + "\n"
+            )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m research.predecessors")

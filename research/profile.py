@@ -1,31 +1,30 @@
-"""Where the time of a training step goes, framework by framework, as each framework's own profiler has it.
+"""Where the time of a training step goes, by framework, as the framework's own profiler reports it.
 
     python -m research.profile [--net all] [--fw all] [--launches 3] [--write docs/performance.md]
 
-Shares of the operations' own time, by what they do. A profiler slows down what it watches, short operations most:
-shares tell where to look, `benchmarks.speed` tells the time. What the profiler does not see, such as Python between two
-operations, is in no share.
+Fractions of the operations' own time, by kind. A profiler slows down what it observes, short operations most:
+fractions show where to look, `benchmarks.speed` measures the time. Work that the profiler does not see, such as Python
+between two operations, is in no fraction.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 import tempfile
-from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from benchmarks.reporting.number_formats import percent, ratio
 from benchmarks.reporting.tables import Row
 from benchmarks.runtime.environments import FrameworkRequest
-from frameworks.registry import FRAMEWORKS
-from research.baselines import contest
-from research.baselines.contest import Contender
+from research import command, loop_timing
+from research.command import progress
+from research.loop_timing import TimingOptions, TrainingLoop
 
-# What an operation does, by its name in any of the frameworks; the first that fits.
+# The kind of an operation, by its name in any of the frameworks; the first match counts.
 KINDS = {
     "convolution": r"conv",
     "matrix product": r"matmul|addmm|aten::mm|fullyconnected|biasadd",
@@ -37,53 +36,59 @@ KINDS = {
     "batch and pixels": r"gather|index|take|copy|to_copy|cast|mul|div",
 }
 HEAD = ("network", "framework", *KINDS, "other", "largest other")
+SHOWN = 12  # operations in the progress
 
 
 def kind(operation: str) -> str:
-    """What an operation does."""
+    """The kind of an operation."""
     return next((each for each, names in KINDS.items() if re.search(names, operation, re.IGNORECASE)), "other")
 
 
 def row(name: str, framework: str, seconds: Mapping[str, float]) -> Row:
-    """The shares of one profile."""
-    shares: defaultdict[str, float] = defaultdict(float)
+    """The fractions of one profile. seconds: by operation."""
+    total = sum(seconds.values())
+    fractions: defaultdict[str, float] = defaultdict(float)
     for operation, each in seconds.items():
-        shares[kind(operation)] += each / sum(seconds.values())
+        fractions[kind(operation)] += each / total
     others = {operation: each for operation, each in seconds.items() if kind(operation) == "other"}
-    largest = max(others, key=lambda one: others[one], default="")
-    return (name, framework, *(f"{100 * shares[each]:.0f} %" for each in (*KINDS, "other")), f"`{largest}`")
+    largest = max(others, key=lambda operation: others[operation], default="")
+    return (name, framework, *(percent(fractions[each], 0) for each in (*KINDS, "other")), f"`{largest}`")
 
 
-def contenders(folder: Path, _: str, asked: FrameworkRequest, python: Path) -> dict[str, Contender]:
-    """The adapter under its framework's profiler, and as it is."""
-    ours = FRAMEWORKS[asked.name]
-    file = str(Path(__file__).parent / "profiled" / f"{ours.module.rpartition('.')[2]}.py")
-    # MXNet runs a graph in bulk, which its profiler would show as one operation.
-    environment = {"ONESPEC_PROFILE": str(folder / "profile.json"), "MXNET_EXEC_BULK_EXEC_TRAIN": "0"}
-    return {
-        "adapter": Contender(python, ours.module, ours.adapter),
-        "profiled": Contender(python, file, "Profiled", environment=environment),
-    }
+def loops(folder: Path, _: str, asked: FrameworkRequest, python: Path) -> dict[str, TrainingLoop]:
+    """The adapter, and the adapter under its framework's profiler where there is one in `research/profiled/`."""
+    adapter = {"adapter": loop_timing.adapter_loop(asked, python)}
+    file = loop_timing.file_of("profiled", asked)
+    if file is None:
+        return adapter
+    environment = {"ONESPEC_PROFILE": str(folder / "profile.json")}
+    return adapter | {"profiled": TrainingLoop(python, str(file), "Profiled", environment=environment)}
 
 
-def lines(options: Namespace) -> Iterator[Row]:
-    """The whole table, as its rows come; the longest operations of each beside the progress."""
-    with tempfile.TemporaryDirectory(prefix="onespec-") as place:
-        for name, asked, launches in contest.contests(options, partial(contenders, Path(place))):
-            seconds = json.loads((Path(place) / "profile.json").read_text(encoding="utf-8"))
-            slowed = contest.ratio(launches, "adapter", "profiled", "train")
-            contest.note(
-                f"{name}, {asked.label}: under the profiler a slice takes {contest.told(slowed)} times as long"
-            )
-            for operation in sorted(seconds, key=lambda one: -seconds[one])[:12]:
-                contest.note(f"  {100 * seconds[operation] / sum(seconds.values()):5.1f} %  {operation}")
-            yield row(name, asked.label, seconds)
+def rows(timing: TimingOptions) -> Iterator[Row]:
+    """The table; progress shows the longest operations of each profile."""
+    with tempfile.TemporaryDirectory(prefix="onespec-") as folder:
+        for timed in loop_timing.time_loops(timing, partial(loops, Path(folder))):
+            label = timed.asked.label
+            if not timed.launches:
+                yield (timed.network, label, "no profiled adapter yet", *("" for _ in HEAD[3:]))
+                continue
+            seconds = json.loads((Path(folder) / "profile.json").read_text(encoding="utf-8"))
+            slower = ratio(loop_timing.ratio(timed.launches, "adapter", "profiled", "train"))
+            progress(f"{timed.network}, {label}: under the profiler a slice takes {slower} times as long")
+            for operation in sorted(seconds, key=lambda operation: -seconds[operation])[:SHOWN]:
+                progress(f"  {100 * seconds[operation] / sum(seconds.values()):5.1f} %  {operation}")
+            yield row(timed.network, label, seconds)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = contest.parser("research.profile", "Where the time of a training step goes.", net="all")
-    return contest.tabulate(parser, arguments, HEAD, lines, mark="profile")
+@command.research_command("research.profile")
+@loop_timing.timing_options(nets="all")
+@command.write
+def main(timing: TimingOptions, write: Path | None) -> None:
+    """Show where the time of a training step goes."""
+    command.check_page(write, "profile")
+    command.publish(f"{loop_timing.table(HEAD, rows(timing))}\n\n{timing.description()}", write, "profile")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m research.profile")

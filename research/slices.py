@@ -9,9 +9,7 @@ alternate; each block takes the same time. "Loaded" runs beside a second process
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +18,25 @@ from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
+import click
 import numpy as np
 from scipy import stats
 
+from benchmarks.cli import options
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records.store import Folder
 from benchmarks.reporting.tables import markdown
-from benchmarks.runtime.environments import Environment, parse_frameworks, parse_pythons
+from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
-from benchmarks.runtime.machine import Machine
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner
 from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
+from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
+from research import command
 from research.aa import disturbed
 from research.coverage import quieter
 
@@ -179,7 +180,7 @@ def timed(
     )
     progress = ProgressDisplay(quiet=True)
     (cells,), data = comparisons(request, progress)
-    available = environments(request.labels, request.pythons, "cpu", progress)
+    available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), "cpu", progress)
     with tempfile.TemporaryDirectory(prefix="onespec-slices-") as scratch:
         measurement = SliceLengths(
             cells.all if len(frameworks) == 1 else cells.frameworks,
@@ -194,42 +195,37 @@ def timed(
     return measurement.launches
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    first = next(iter(FRAMEWORKS))
-    parser.add_argument("--fw", default=first, choices=FRAMEWORKS, help=f"framework of the A/A pairs [{first}]")
-    parser.add_argument("--launches", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=17.0, help="of slices in each launch [17]")
-    parser.add_argument("--python", action="append", default=[], metavar="FW=PATH")
-    parser.add_argument("--out", type=Path, help="also write the tables to this file")
-    options = parser.parse_args()
+@command.research_command("research.slices")
+@command.one_framework
+@command.launches
+@options.option(
+    "--seconds", type=float, default=17.0, metavar="S", heading=command.HOW, help="Seconds of slices in each launch."
+)
+@options.pythons
+@command.out_file
+def main(framework: str, launches: int, seconds: float, pythons: Mapping[str, str], out: Path | None) -> None:
+    """Measure the error of A/A ratios by the length of slices, and the cost of short slices."""
     all_cores = SpeedRequest().threads[0]
     rows = []
-    pythons = parse_pythons(options.python)
     for threads, loaded in product(dict.fromkeys((1, all_cores)), (False, True)):
-        launches = timed(
-            [options.fw], threads, loaded, count=options.launches, seconds=options.seconds, pythons=pythons
-        )
-        rows += [row((str(threads), "loaded" if loaded else "idle"), steps, launches) for steps in STEPS]
-    side_by_side = timed(
-        list(FRAMEWORKS), all_cores, False, count=options.launches, seconds=options.seconds, pythons=pythons
-    )
-    machine = Machine.here()
+        pairs = timed([framework], threads, loaded, count=launches, seconds=seconds, pythons=pythons)
+        rows += [row((str(threads), "loaded" if loaded else "idle"), steps, pairs) for steps in STEPS]
+    frameworks = list(FRAMEWORKS)
+    side_by_side = timed(frameworks, all_cores, False, count=launches, seconds=seconds, pythons=pythons)
     text = TEXT.format(
-        command=f"python -m research.slices --launches {options.launches} --seconds {options.seconds:g}",
-        title=FRAMEWORKS[options.fw].title,
+        command=f"python -m research.slices --launches {launches} --seconds {seconds:g}",
+        title=FRAMEWORKS[framework].title,
         slices=markdown((*HEAD, *(f"{name}, %" for name in LOCATIONS)), rows),
-        costs=costs(list(FRAMEWORKS), side_by_side),
+        costs=costs(frameworks, side_by_side),
         ratio=RATIO_SECONDS,
-        launches=options.launches,
-        where=f"{machine.processor}, {machine.cores} cores, {machine.system}",
+        launches=launches,
+        where=command.machine(),
         threads=all_cores,
     )
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
-    return 0
+    click.echo(text)
+    if out:
+        out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m research.slices")

@@ -1,7 +1,8 @@
-"""What the adapters are held against: LeNet's training as an expert would write it for one framework, and no other use.
+"""Bare training loops that the adapters are compared with: as an expert would write them for one framework.
 
-Each file is a script of one framework, run by that framework's interpreter through the worker like an adapter; nothing
-here is imported by the rest of `benchmarks`. `Bare` is the loop of an expert: data in memory, no work per sample, the
-framework's compiled graph where its documentation teaches one. `Article`, where there is one, is the loop of article
-000: a data loader that turns every picture into a tensor. `python -m research.baselines.compare` measures them.
+Each file is a script of one framework, run by that framework's interpreter in a worker, like an adapter; `benchmarks`
+imports none of them. `Bare` is the loop of an expert: data in memory, no work per sample, the framework's compiled
+graph where its documentation teaches one. `Article`, where there is one, is the loop of article 000, with a data loader
+that turns every image into a tensor. `python -m research.baselines.compare` measures them. A framework without a file
+here has a row that says so.
 """

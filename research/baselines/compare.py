@@ -1,72 +1,91 @@
-"""Every adapter against the bare loops of its framework, side by side, as ratios.
+"""Every adapter against the bare loops of its framework, interleaved, as ratios.
 
-    python -m research.baselines.compare [--net lenet] [--fw all] [--launches 3] [--out results]
+    python -m research.baselines.compare [--net lenet] [--fw all] [--launches 3] [--out results/baselines.md]
 
-LeNet on Fashion-MNIST, and larger networks on noise of their size, as `research/baselines/contest.py` has it. Where a
-framework has several bare loops, the fastest is what the adapter is held against.
+LeNet on Fashion-MNIST, and larger networks on noise of their input size: `research.loop_timing`. Where a framework has
+several bare loops, the adapter is compared with the fastest.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 
-from benchmarks.reporting.tables import Row, markdown
+from benchmarks.cli.command import command_line
+from benchmarks.reporting import number_formats
+from benchmarks.reporting.tables import Row
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from frameworks.registry import FRAMEWORKS
-from research.baselines import contest
-from research.baselines.contest import Contender, Launch
+from research import command, loop_timing
+from research.loop_timing import Launch, Phase, TimedLoops, TimingOptions, TrainingLoop
 
-# Classes of a framework's file here, by what the loop is called; where nothing is said, `Bare`.
+# The classes of a framework's file by the name of the loop; without an entry, `Bare`.
 LOOPS = {"torch": {"bare": "Bare", "channels last": "ChannelsLast"}}
-# Whose loop an article has, and the companion that it needs. It trains LeNet.
+BARE = {"bare": "Bare"}
+# Frameworks with an article's loop, and the companion that it needs. It trains LeNet.
 ARTICLES = {"torch": "torchvision"}
 ARTICLE = "article"
 
 
-def contenders(name: str, asked: FrameworkRequest, python: Path) -> dict[str, Contender]:
-    """The adapter of a framework, first; the loops that it is held against; its modes, where there is an article's."""
-    info = FRAMEWORKS[asked.name]
-    own = str(Path(__file__).parent / (info.module.rpartition(".")[2] + ".py"))
-    loops = {"adapter": Contender(python, info.module, info.adapter)}
-    kinds = LOOPS.get(asked.name, {"bare": "Bare"})
-    loops |= {loop: Contender(python, own, kind, bare=True) for loop, kind in kinds.items()}
+def loops(name: str, asked: FrameworkRequest, python: Path) -> dict[str, TrainingLoop]:
+    """The adapter of a framework; the bare loops; with an article's loop, also the modes of the adapter."""
+    compared = {"adapter": loop_timing.adapter_loop(asked, python)}
+    file = loop_timing.file_of("baselines", asked)
+    if file is None:
+        return compared
+    bare = LOOPS.get(asked.name, BARE)
+    compared |= {loop: TrainingLoop(python, str(file), kind, bare=True) for loop, kind in bare.items()}
     if asked.name in ARTICLES and name == "lenet":
-        # In the environment as it is. Its loader starts its processes for every epoch, so a slice is one.
-        article = environment(FrameworkRequest(ARTICLES[asked.name]), {}, device="cpu", progress=contest.note).python
-        loops[ARTICLE] = Contender(article, own, "Article", bare=True, steady=False, whole=True)
+        # In the default environment. Its data loader starts processes for every epoch, so a slice is an epoch.
+        companion = FrameworkRequest(ARTICLES[asked.name])
+        article = environment(companion, {}, device="cpu", progress=command.progress).python
+        compared[ARTICLE] = TrainingLoop(article, str(file), "Article", bare=True, steady=False, whole_epochs=True)
+        info = FRAMEWORKS[asked.name]
         for mode in info.modes:
-            loops[f":{mode}"] = Contender(python, info.module, info.adapter, mode=mode)
-    return loops
+            compared[f":{mode}"] = TrainingLoop(python, info.module, info.adapter, mode=mode)
+    return compared
 
 
-def fastest(launches: list[Launch], what: str) -> str:
-    """The bare loop that the adapter gains least on."""
-    bare = launches[0].keys() & {"bare", *(loop for loops in LOOPS.values() for loop in loops)}
-    return min(bare, key=lambda one: contest.ratio(launches, "adapter", one, what).value)  # type: ignore[union-attr]
+def fastest(launches: Sequence[Launch], phase: Phase) -> str:
+    """The bare loop on which the adapter gains least."""
+    bare = launches[0].keys() & {*BARE, *(loop for loops in LOOPS.values() for loop in loops)}
+    return min(bare, key=lambda loop: loop_timing.ratio(launches, "adapter", loop, phase).value)  # type: ignore[union-attr]
 
 
-def best_mode(launches: list[Launch]) -> str:
-    """The adapter in the mode that gains most on the article's loop, with its ratio; nothing where there is no such."""
+def best_mode(launches: Sequence[Launch]) -> str:
+    """The mode of the adapter that gains most on the article's loop, with its ratio; empty if no mode was timed."""
     modes = [loop for loop in launches[0] if loop.startswith(":")]
-    ratios = {mode: contest.ratio(launches, mode, ARTICLE, "train") for mode in modes}
+    ratios = {mode: loop_timing.ratio(launches, mode, ARTICLE, "train") for mode in modes}
     best = max(modes, key=lambda mode: ratios[mode].value, default=None)  # type: ignore[union-attr]
-    return f"{contest.told(ratios[best])}, {best}" if best else ""
+    return f"{number_formats.ratio(ratios[best])}, {best}" if best else ""
 
 
-def row(name: str, title: str, launches: list[Launch]) -> Row:
-    """A framework's line of the table."""
-    speeds = [1 / seconds for one in launches for seconds in one["adapter"]["train"]]
-    train, predict = (fastest(launches, what) for what in ("train", "predict"))
-    cells = []
-    for loop, what in ((train, "train"), (predict, "predict"), (ARTICLE, "train")):
-        ratio = contest.told(contest.ratio(launches, "adapter", loop, what))
-        cells.append(ratio if loop in ("bare", ARTICLE) else f"{ratio}, {loop}")
-    memory = f"{contest.memory(launches, 'adapter', train):.2f}"
-    version = launches[0]["adapter"]["version"]
-    return (name, f"{title} {version}", f"{np.median(speeds):,.0f}", *cells, best_mode(launches), memory)
+def row(timed: TimedLoops) -> Row:
+    """The row of a framework."""
+    launches, title = timed.launches, FRAMEWORKS[timed.asked.name].title
+    if not launches:
+        return (timed.network, title, "no bare loop yet", *("" for _ in HEAD[3:]))
+    speeds = [1 / seconds for launch in launches for seconds in launch["adapter"].train]
+    train, predict = fastest(launches, "train"), fastest(launches, "predict")
+    return (
+        timed.network,
+        f"{title} {launches[0]['adapter'].version}",
+        number_formats.count(np.median(speeds)),
+        _ratio(launches, train, "train"),
+        _ratio(launches, predict, "predict"),
+        _ratio(launches, ARTICLE, "train"),
+        best_mode(launches),
+        f"{loop_timing.memory_ratio(launches, 'adapter', train):.2f}",
+    )
+
+
+def _ratio(launches: Sequence[Launch], loop: str, phase: Phase) -> str:
+    """The adapter's speed relative to a loop, with the name of the loop unless it is in the head of the column."""
+    text = number_formats.ratio(loop_timing.ratio(launches, "adapter", loop, phase))
+    return text if loop in ("bare", ARTICLE) else f"{text}, {loop}"
 
 
 HEAD = (
@@ -81,25 +100,18 @@ HEAD = (
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = contest.parser("research.baselines.compare", "Adapters against bare loops.", net="lenet")
-    parser.add_argument("--out", type=Path, default=None, help="also write the table there, as baselines.md")
-    try:
-        options = parser.parse_args(arguments)
-        found = contest.contests(options, contenders)
-        rows = [row(name, FRAMEWORKS[asked.name].title, launches) for name, asked, launches in found]
-    except contest.FAILURES as error:
-        print(error, file=sys.stderr)
-        return contest.status(error)
-    sense = "Above 1 the adapter is faster; memory: peak resident, below 1 it needs less."
-    text = f"{markdown(HEAD, rows)}\n\n{contest.described(options)} {sense}\n"
-    print(text)
-    if options.out:
-        command = " ".join(sys.argv[1:] if arguments is None else arguments)
-        told = f"Written by `python -m research.baselines.compare {command}`.\n\n{text}"
-        (options.out / "baselines.md").write_text(told, encoding="utf-8")
-    return 0
+@command.research_command("research.baselines.compare")
+@loop_timing.timing_options(nets="lenet")
+@command.out_file
+def main(timing: TimingOptions, out: Path | None) -> None:
+    """Compare the adapters with bare loops."""
+    rows: Iterator[Row] = (row(timed) for timed in loop_timing.time_loops(timing, loops))
+    note = "Above 1 the adapter is faster. Memory: peak resident; below 1 the adapter needs less."
+    text = f"{loop_timing.table(HEAD, rows)}\n\n{timing.description()} {note}\n"
+    click.echo(text)
+    if out:
+        out.write_text(f"Written by `{' '.join(command_line())}`.\n\n{text}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m research.baselines.compare")

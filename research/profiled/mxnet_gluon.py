@@ -1,4 +1,4 @@
-"""MXNet Gluon under `mx.profiler`. Its graph is not run in bulk meanwhile, for a bulk is one entry."""
+"""MXNet Gluon under `mx.profiler`, with bulk execution off: a bulk would be a single entry of the profile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+os.environ["MXNET_EXEC_BULK_EXEC_TRAIN"] = "0"  # read when MXNet is imported
 import mxnet as mx
 
 from frameworks.adapter import Trained

@@ -1,7 +1,8 @@
-"""The bare loops train the networks that they are said to train."""
+"""The bare loops train the networks that they are compared on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,16 +11,22 @@ import numpy as np
 import pytest
 
 from benchmarks.runtime.environments import FrameworkRequest
-from benchmarks.runtime.worker_client import Session
+from benchmarks.runtime.worker_client import WorkerClient
+from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS
-from frameworks.spec import to_json
-from research.baselines import compare, contest
-from research.baselines.compare import LOOPS
-from research.baselines.contest import CASES
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
+from research import loop_timing
+from research.baselines import compare
+from research.baselines.compare import BARE, LOOPS
+from research.loop_timing import CASES, Launch, LoopSamples, TimedLoops
 from tests.conftest import THREADS, Bench
 
-KINDS = [(framework, kind) for framework in FRAMEWORKS for kind in LOOPS.get(framework, {"bare": "Bare"}).values()]
+KINDS = [
+    (framework, kind)
+    for framework in FRAMEWORKS
+    if loop_timing.file_of("baselines", FrameworkRequest(framework))
+    for kind in LOOPS.get(framework, BARE).values()
+]
 
 
 @pytest.mark.parametrize("framework, kind", KINDS)
@@ -27,54 +34,56 @@ KINDS = [(framework, kind) for framework in FRAMEWORKS for kind in LOOPS.get(fra
 def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str, framework: str, kind: str) -> None:
     case = CASES[name]
     net = NETWORKS[name](classes=10).with_input(case.input)
-    file = Path(compare.__file__).parent / f"{FRAMEWORKS[framework].module.rpartition('.')[2]}.py"
-    images, labels, order = (str(tmp_path / f"{what}.npy") for what in ("images", "labels", "order"))
-    stream = np.random.default_rng(0)
-    np.save(images, stream.integers(0, 256, (4, *case.input), dtype=np.uint8))
-    np.save(labels, np.arange(4))
-    np.save(order, np.arange(4).repeat(10))
-    with Session(
-        bench.python(framework), str(file), kind, threads=THREADS, log=tmp_path / "log", timeout=300
-    ) as worker:
-        worker.receive()
-        where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
-        built = worker.request("build", network=to_json(net), training=case.training.to_json(), setting=where)
-        assert sum(prod(shape) for shape, _ in built["arrays"].values()) == net.params
+    file = loop_timing.file_of("baselines", FrameworkRequest(framework))
+    images = np.random.default_rng(0).integers(0, 256, (4, *case.input), dtype=np.uint8)
+    python = bench.python(framework)
+    with WorkerClient(python, str(file), kind, threads=THREADS, log=tmp_path / "log", timeout=300) as worker:
+        built = worker.build(net, case.training, Setting("cpu", "float32", THREADS))
+        assert sum(prod(shape) for shape, _ in built.arrays.values()) == net.params
         for split in ("train", "test"):
-            worker.request("load", split=split, images=images, labels=labels, count=4)
-        slice_ = {"order": order, "start": 0, "stop": 40, "batch_size": 4, "seed": 0}
-        losses = worker.request("train", lrs=[0.01] * 10, **slice_)["losses"]
+            worker.load(split, images, np.arange(4))
+        losses = worker.train(np.arange(4).repeat(10), 4, [0.01] * 10, stop=40, seed=0).losses
         assert len(losses) == 10 and np.isfinite(losses).all() and losses[0] != losses[-1]
-        right = 4 * worker.request("evaluate", split="test", batch_size=2)["accuracy"]
-        assert right in range(5), "all four pictures are predicted"
+        correct = 4 * worker.evaluate("test", 2).accuracy
+        assert correct in range(5), "all four images are predicted"
 
 
-def test_a_loop_with_fewer_rounds_is_held_against_the_first_ones_of_the_other() -> None:
-    launches: list[contest.Launch] = [
-        {"adapter": {"train": [1.0, 1.0, 9.0, 9.0]}, "article": {"train": [3.0, 3.0]}},
-        {"adapter": {"train": [2.0, 2.0, 9.0]}, "article": {"train": [6.0, 6.0]}},
-        {"adapter": {"train": [1.0]}},
+def samples(train: Sequence[float], predict: Sequence[float] = ()) -> LoopSamples:
+    return LoopSamples("1.0", list(train), list(predict), peak=1)
+
+
+def test_a_loop_with_fewer_rounds_is_compared_in_the_first_rounds() -> None:
+    launches: list[Launch] = [
+        {"adapter": samples([1.0, 1.0, 9.0, 9.0]), "article": samples([3.0, 3.0])},
+        {"adapter": samples([2.0, 2.0, 9.0]), "article": samples([6.0, 6.0])},
+        {"adapter": samples([1.0])},
     ]
-    found = contest.ratio(launches, "adapter", "article", "train")
-    assert found and found.value == pytest.approx(3.0)
-    assert contest.ratio(launches, "adapter", "bare", "train") is None
+    ratio = loop_timing.ratio(launches, "adapter", "article", "train")
+    assert ratio and ratio.value == pytest.approx(3.0)
+    assert loop_timing.ratio(launches, "adapter", "bare", "train") is None
 
 
-def test_the_best_mode_is_held_against_the_article_and_the_bare_loops_against_the_adapter() -> None:
-    def loop(train: float, predict: float = 1.0) -> dict[str, list[float]]:
-        return {"train": [train] * 3, "predict": [predict] * 3}
-
-    loops = {"adapter": loop(2.0), "bare": loop(2.0, 0.5), "channels last": loop(1.0), "article": loop(6.0)}
-    one: contest.Launch = {**loops, ":compile": loop(1.5), ":warp": loop(3.0)}  # type: ignore[dict-item]
-    assert compare.fastest([one], "train") == "channels last" and compare.fastest([one], "predict") == "bare"
-    assert compare.best_mode([one, one]) == "4.000 (4.000 to 4.000), :compile"
-    assert compare.best_mode([{"adapter": one["adapter"], "bare": one["bare"]}]) == ""
+def test_the_fastest_bare_loop_and_the_best_mode_are_selected() -> None:
+    seconds = {"adapter": (2.0, 1.0), "bare": (2.0, 0.5), "channels last": (1.0, 1.0), "article": (6.0, 1.0)}
+    seconds |= {":compile": (1.5, 1.0), ":warp": (3.0, 1.0)}
+    launch: Launch = {loop: samples([train] * 3, [predict] * 3) for loop, (train, predict) in seconds.items()}
+    assert compare.fastest([launch], "train") == "channels last" and compare.fastest([launch], "predict") == "bare"
+    assert compare.best_mode([launch, launch]) == "4.000 (4.000 to 4.000), :compile"
+    assert compare.best_mode([{"adapter": launch["adapter"], "bare": launch["bare"]}]) == ""
 
 
-def test_every_mode_of_an_adapter_is_beside_the_article(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_mode_of_an_adapter_is_compared_with_the_article(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "environment", lambda *_, **__: SimpleNamespace(python=Path("python")))
-    loops = compare.contenders("lenet", FrameworkRequest("torch"), Path("python"))
-    assert {loop: who.mode for loop, who in loops.items() if who.mode} == {":compile": "compile"}
-    assert not any(
-        who.mode for who in compare.contenders("resnet18", FrameworkRequest("torch"), Path("python")).values()
-    )
+    loops = compare.loops("lenet", FrameworkRequest("torch"), Path("python"))
+    assert {name: loop.mode for name, loop in loops.items() if loop.mode} == {":compile": "compile"}
+    others = compare.loops("resnet18", FrameworkRequest("torch"), Path("python"))
+    assert not any(loop.mode for loop in others.values())
+
+
+def test_a_framework_without_a_bare_loop_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = FrameworkInfo("new", "New", "frameworks.new", "New", "new", python=">=3.10")
+    monkeypatch.setitem(FRAMEWORKS, "new", info)
+    asked = FrameworkRequest("new")
+    assert compare.loops("lenet", asked, Path("python")).keys() == {"adapter"}
+    row = compare.row(TimedLoops("lenet", asked, []))
+    assert row[:3] == ("lenet", "New", "no bare loop yet") and len(row) == len(compare.HEAD)

@@ -1,4 +1,4 @@
-"""Each framework's profiler is read, and its operations are known for what they do."""
+"""Each framework's profiler is read, and the kinds of its operations are recognized."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 
 from benchmarks.runtime.environments import FrameworkRequest
-from benchmarks.runtime.worker_client import Session
+from benchmarks.runtime.worker_client import WorkerClient
+from frameworks.adapter import Setting
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS
-from frameworks.spec import Scale, to_json
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
+from frameworks.spec import Scale
 from frameworks.training import SGD, Training
-from research.profile import HEAD, KINDS, contenders, kind, row
+from research import loop_timing
+from research.profile import HEAD, KINDS, kind, loops, row
 from tests.conftest import THREADS, Bench
+
+PROFILED = [name for name in FRAMEWORKS if loop_timing.file_of("profiled", FrameworkRequest(name))]
 
 
 @pytest.mark.parametrize(
-    "operation, what",
+    "operation, expected",
     [
         ("aten::convolution_backward", "convolution"),
         ("_MklNativeFusedConv2D", "convolution"),
@@ -35,34 +39,39 @@ from tests.conftest import THREADS, Bench
         ("Flatten", "other"),
     ],
 )
-def test_what_an_operation_does(operation: str, what: str) -> None:
-    assert kind(operation) == what
+def test_the_kind_of_an_operation(operation: str, expected: str) -> None:
+    assert kind(operation) == expected
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", PROFILED)
 def test_a_profile_of_lenet(bench: Bench, tmp_path: Path, framework: str) -> None:
     net = NETWORKS["lenet"](classes=10).after(Scale("pixels"), input=(1, 28, 28))
-    np.savez(tmp_path / "weights.npz", **initial(net, 0))  # type: ignore[arg-type]
-    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (64, 1, 28, 28), dtype=np.uint8))
-    np.save(tmp_path / "labels.npy", np.arange(64) % 10)
-    np.save(tmp_path / "order.npy", np.arange(64))
-    where = {"device": "cpu", "precision": "float32", "threads": THREADS, "mode": ""}
-    who = contenders(tmp_path, "lenet", FrameworkRequest(framework), Path(bench.python(framework)))["profiled"]
-    how = {"environment": who.environment, "timeout": 300.0, "threads": THREADS, "log": tmp_path / "log"}
-    with Session(who.python, who.module, who.adapter, **how) as worker:  # type: ignore[arg-type]
-        worker.receive()
-        worker.request("build", network=to_json(net), training=Training(SGD()).to_json(), setting=where)
-        worker.request("set_weights", path=str(tmp_path / "weights.npz"))
-        files = {"images": str(tmp_path / "images.npy"), "labels": str(tmp_path / "labels.npy")}
-        worker.request("load", split="train", count=64, **files)
-        slice_ = {"order": str(tmp_path / "order.npy"), "start": 0, "stop": 64, "batch_size": 32}
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 28, 28), dtype=np.uint8)
+    loop = loops(tmp_path, "lenet", FrameworkRequest(framework), Path(bench.python(framework)))["profiled"]
+    with WorkerClient(
+        loop.python,
+        loop.module,
+        loop.adapter,
+        threads=THREADS,
+        log=tmp_path / "log",
+        timeout=300.0,
+        environment=loop.environment,
+    ) as worker:
+        worker.build(net, Training(SGD()), Setting("cpu", "float32", THREADS))
+        worker.set_weights(initial(net, 0))
+        worker.load("train", images, np.arange(64) % 10)
         for _ in range(2):
-            worker.request("train", lrs=[0.1] * 2, seed=0, **slice_)
+            worker.train(np.arange(64), 32, [0.1] * 2, stop=64, seed=0)
     seconds = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
-    found = {kind(operation) for operation in seconds}
-    assert {"convolution", "matrix product", "pooling", "activation", "update"} <= found <= {*KINDS, "other"}
+    kinds = {kind(operation) for operation in seconds}
+    assert {"convolution", "matrix product", "pooling", "activation", "update"} <= kinds <= {*KINDS, "other"}
     assert min(seconds.values()) >= 0 and 0 < sum(seconds.values()) < 60
     line = row("lenet", framework, seconds)
-    assert len(line) == len(HEAD) and sum(float(share.rstrip(" %")) for share in line[2:-1]) == pytest.approx(
-        100, abs=5
-    )
+    assert len(line) == len(HEAD)
+    assert sum(float(fraction.rstrip(" %")) for fraction in line[2:-1]) == pytest.approx(100, abs=5)
+
+
+def test_a_framework_without_a_profiled_adapter_is_not_profiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    info = FrameworkInfo("new", "New", "frameworks.new", "New", "new", python=">=3.10")
+    monkeypatch.setitem(FRAMEWORKS, "new", info)
+    assert loops(Path(), "lenet", FrameworkRequest("new"), Path("python")).keys() == {"adapter"}

@@ -1,0 +1,80 @@
+"""An adapter without one of its choices computes what the adapter computes; otherwise their times mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.runtime.environments import FrameworkRequest
+from benchmarks.runtime.worker_client import WorkerClient
+from frameworks.adapter import Setting
+from frameworks.arrays import initial
+from frameworks.networks import NETWORKS
+from frameworks.registry import FRAMEWORKS
+from frameworks.spec import Scale
+from frameworks.training import SGD, Training
+from research import ablations, profile
+from research.ablations import ADAPTER_ABLATIONS, PROCESS_ABLATIONS, loops
+from tests.conftest import THREADS, Bench
+
+EACH = [(framework, ablation.choice) for framework in FRAMEWORKS for ablation in ablations.ablations(framework)]
+
+
+def test_a_framework_without_its_own_ablations_has_those_of_the_process() -> None:
+    assert ADAPTER_ABLATIONS.keys() <= FRAMEWORKS.keys()
+    assert ablations.ablations("a new framework") == PROCESS_ABLATIONS
+
+
+@pytest.mark.parametrize("framework, choice", EACH)
+def test_an_adapter_without_a_choice_computes_the_same(
+    bench: Bench, tmp_path: Path, framework: str, choice: str
+) -> None:
+    net = NETWORKS["lenet_bn"](classes=10).after(Scale("pixels"), input=(1, 28, 28))
+    stream = np.random.default_rng(0)
+    images = stream.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
+    labels = stream.integers(0, 10, 20)
+    losses = {}
+    compared = loops("lenet_bn", FrameworkRequest(framework), Path(bench.python(framework)))
+    for name in ("adapter", choice):
+        loop = compared[name]
+        with WorkerClient(
+            loop.python,
+            loop.module,
+            loop.adapter,
+            threads=THREADS,
+            log=tmp_path / "log",
+            timeout=300.0,
+            steady=loop.steady,
+            environment=loop.environment,
+        ) as worker:
+            worker.build(net, Training(SGD(momentum=0.9)), Setting("cpu", "float32", THREADS))
+            worker.set_weights(initial(net, 0))
+            worker.load("train", images, labels)
+            worker.load("test", images, labels)
+            trained = worker.train(np.arange(20), 8, [0.01] * 3, stop=20, seed=0)
+            losses[name] = [*trained.losses, worker.evaluate("test", 8).loss]
+    assert np.allclose(losses[choice], losses["adapter"], rtol=1e-4, atol=0), losses
+
+
+@pytest.mark.parametrize("command", [ablations.main, profile.main], ids=["ablations", "profile"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--net", "alexnet"], "--net alexnet: not timed here"),
+        (["--launches", "0"], "--launches: 0 is not in the range"),
+        (["--fw", "pytorch"], "pytorch"),
+        (["--write", "nowhere/page.md"], "--write nowhere/page.md: No such file"),
+        (["--write", "README.md"], "--write README.md: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_before_anything_is_measured(
+    command: click.Command, options: list[str], message: str
+) -> None:
+    result = CliRunner().invoke(command, options)
+    assert result.exit_code == 2 and not result.stdout
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
