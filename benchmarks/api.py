@@ -127,8 +127,8 @@ def run(
     A framework that is unavailable or fails is a row with its reason, not an exception.
     Raises BadInput for an argument that cannot be used, DataError if a data set is missing or damaged.
     """
-    defaults = plan.Request()
-    request = plan.Request(
+    defaults = plan.TrainingRequest()
+    request = plan.TrainingRequest(
         net=_names(net),
         frameworks=",".join(_names(frameworks)),
         dataset=dataset,

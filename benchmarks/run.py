@@ -87,20 +87,19 @@ def command(
     announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
     from rich.console import Console
 
+    from benchmarks.articles.experiment_run import resumed_request
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.records.store import Folder
     from benchmarks.reporting import run_report
     from benchmarks.runtime.plugins import from_file
-    from benchmarks.training.plan import Request
+    from benchmarks.training.plan import TrainingRequest
     from benchmarks.training.runner import execute
 
     when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
     if resume:
-        saved = Folder.open(resume).run["request"]
-        request = Request(**{**saved, "pythons": {**saved["pythons"], **pythons}, "timeout": timeout})
+        request = resumed_request(resume, pythons, timeout)
     else:
         given = {name: value for name, value in recipe.items() if value is not None}
-        request = Request(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
+        request = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
     folder = execute(request, ProgressDisplay(quiet), out, resume, command_line())
     cells = run_report.frame(folder)
     if as_json:

@@ -30,10 +30,10 @@ from scipy import stats
 
 from benchmarks.cli import options
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records import store
 from benchmarks.records.store import Folder
 from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.timing import speed_run
@@ -117,7 +117,7 @@ def result(request: SpeedRequest, out: Path) -> dict[str, Any]:
         "launches": rows["launches"].iloc[-1],
         **spreads(*paired(group.of(last).rounds, *baseline)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
-        "commit": store.short(store.commit() or "none"),
+        "commit": checkout.short(checkout.commit() or "none"),
     }
 
 

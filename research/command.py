@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from benchmarks.cli import options
-from benchmarks.records import store
 from benchmarks.reporting import markers
 from benchmarks.reporting.number_formats import machine_text
+from benchmarks.runtime.machine import Machine
 from frameworks.registry import FRAMEWORKS
 
 HOW = "How"
@@ -59,7 +60,7 @@ one_framework = options.option(
 
 def machine() -> str:
     """This machine in one line."""
-    return machine_text(store.machine())
+    return machine_text(msgspec.to_builtins(Machine.here()))
 
 
 def publish(text: str, page: Path | None, marker: str) -> None:

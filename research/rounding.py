@@ -20,8 +20,8 @@ import click
 import numpy as np
 
 from benchmarks.cli import options
-from benchmarks.records import store
 from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.worker_client import Commands, WorkerClient
 from benchmarks.timing import sanity_checks
@@ -111,7 +111,7 @@ def main(frameworks: str, seeds: tuple[int, ...], pythons: Mapping[str, str]) ->
                     command.progress(" ".join(rows[-1]))
     columns = (f"in {draws} draws of {roundings}" for draws, roundings in DRAWS)
     click.echo(markdown((*HEAD, *columns), rows))
-    click.echo(f"\n{command.machine()}; commit {store.commit()}.")
+    click.echo(f"\n{command.machine()}; commit {checkout.commit()}.")
 
 
 if __name__ == "__main__":

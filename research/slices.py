@@ -32,7 +32,6 @@ from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, Workloa
 from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
-from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -180,7 +179,7 @@ def timed(
     )
     progress = ProgressDisplay(quiet=True)
     (cells,), data = comparisons(request, progress)
-    available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), "cpu", progress)
+    available = environments(request.labels, request.pythons, "cpu", progress)
     with tempfile.TemporaryDirectory(prefix="onespec-slices-") as scratch:
         measurement = SliceLengths(
             cells.all if len(frameworks) == 1 else cells.frameworks,

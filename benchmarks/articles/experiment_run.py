@@ -10,16 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records.store import Folder, History
+from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.training import epoch_slices
-from benchmarks.training.plan import Request, plan, too_large
+from benchmarks.training.jobs import Job
+from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.runner import environments
-from benchmarks.training.trainer import Cell, Job
+from benchmarks.training.trainer import CellTrainer
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
 
@@ -35,16 +38,16 @@ class Cost(NamedTuple):
     epoch: float
 
 
-def forecast(request: Request, progress: ProgressDisplay, resume: Path | None = None) -> dict[str, float]:
+def forecast(request: TrainingRequest, progress: ProgressDisplay, resume: Path | None = None) -> dict[str, float]:
     """Seconds that the run will take here, by network and framework: a few steps of each are tried. Writes nothing."""
-    groups, data = plan(request, progress)
-    found = environments(request, groups[0][0].device, progress)
-    histories = Folder.open(resume).histories() if resume else {}
+    groups, data = plan(request, progress.message)
+    found = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
+    records = RunFolder.open(resume).records() if resume else {}
     seconds: dict[str, float] = {}
     for _, of_net in itertools.groupby(groups, key=lambda group: group[0].name):
         of_seeds = list(of_net)
         for same in zip(*of_seeds):  # one framework's jobs, which differ in the seed
-            left = [job.epochs - len(histories.get(job.cell, History()).epochs) for job in same]
+            left = [job.epochs - len(records.get(job.cell, CellRecord()).epochs) for job in same]
             if not any(left) or too_large(of_seeds[0]):
                 continue
             cost = _cost(same[0], data[same[0].dataset], found[same[0].framework], request.timeout)
@@ -62,20 +65,26 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
-        cell = Cell(small, data, Folder(Path(scratch)), Path(scratch), History())
-        try:
-            began = time.perf_counter()
-            cell.open(place.python, FRAMEWORKS[parse_frameworks(job.framework)[0].name], timeout)
-            opened = time.perf_counter() - began
-            first, second = (cell.train_epoch(0, lambda *_: None) for _ in range(2))
-        except (Unavailable, WorkerFailed):
-            return Cost(0, 0)
-        finally:
-            cell.close()
-    by_picture = sum(seconds for _, seconds in second["slices"])
-    by_picture += (second.get("augment_seconds") or 0) + second.get("reload_seconds", 0)
-    epoch = by_picture * job.train_size / size + second["evaluation_seconds"] * job.test_size / small.test_size
-    return Cost(opened + first["first_step_seconds"], epoch + second["harness_seconds"])
+        folder = RunFolder(Path(scratch))
+        with CellTrainer(small, data, folder, Path(scratch), CellRecord()) as cell:
+            try:
+                began = time.perf_counter()
+                cell.open(place.python, FRAMEWORKS[parse_frameworks(job.framework)[0].name], timeout)
+                opened = time.perf_counter() - began
+                first, second = (cell.train_epoch(0, lambda *_: None) for _ in range(2))
+            except (Unavailable, WorkerFailed):
+                return Cost(0, 0)
+    by_image = second.slice_seconds + (second.augment_seconds or 0.0) + second.reload_seconds
+    epoch = by_image * job.train_size / size + second.evaluation_seconds * job.test_size / small.test_size
+    return Cost(opened + (first.first_step_seconds or 0.0), epoch + second.harness_seconds)
+
+
+def resumed_request(folder: Path, pythons: Mapping[str, str], timeout: float) -> TrainingRequest:
+    """The request of a run that is to go on, with other interpreters and another timeout. Raises BadInput."""
+    saved = RunFolder.open(folder).training_run.request
+    saved = msgspec.structs.replace(saved, pythons={**saved.pythons, **pythons}, timeout=timeout)
+    recipe = EXPERIMENTS[saved.experiment].variants[saved.variant].recipe if saved.experiment else None
+    return TrainingRequest.from_info(saved, recipe)
 
 
 def spoken(seconds: float) -> str:
@@ -108,7 +117,7 @@ def listing() -> list[Listed]:
     ]
 
 
-def requested(recipe: str, given: Mapping[str, Any]) -> Request:
+def requested(recipe: str, given: Mapping[str, Any]) -> TrainingRequest:
     """The request for an experiment, with the options that are not None in place. Raises BadInput."""
     experiment = EXPERIMENTS.get(recipe)
     if not experiment:
@@ -117,19 +126,19 @@ def requested(recipe: str, given: Mapping[str, Any]) -> Request:
     if variant not in experiment.variants:
         raise BadInput(f"--variant {variant}: {recipe} has {', '.join(experiment.variants)}")
     options = {name: value for name, value in given.items() if value is not None}
-    return Request(net=experiment.variants[variant].nets, experiment=recipe, **options)
+    chosen = experiment.variants[variant]
+    return TrainingRequest(net=chosen.nets, experiment=recipe, experiment_recipe=chosen.recipe, **options)
 
 
-def resumed(folder: Path, given: Mapping[str, Any]) -> Request:
+def resumed(folder: Path, given: Mapping[str, Any]) -> TrainingRequest:
     """The request of an experiment's run that was stopped, with new interpreters and time-out. Raises BadInput."""
-    saved = Folder.open(folder).run["request"]
-    if not saved.get("experiment"):
-        raise BadInput(f"--resume {folder}: not an experiment's run; continue it with `onespec run --resume`")
-    pythons = {**saved["pythons"], **given["pythons"]}
-    return Request(**{**saved, "pythons": pythons, "timeout": given["timeout"]})
+    request = resumed_request(folder, given["pythons"], given["timeout"])
+    if not request.experiment:
+        raise BadInput(f"--resume {folder}: not the run of an experiment; continue it with `onespec run --resume`")
+    return request
 
 
-def forecast_in_words(request: Request, seconds: Mapping[str, float]) -> str:
+def forecast_in_words(request: TrainingRequest, seconds: Mapping[str, float]) -> str:
     """The run time by network and framework, and in all."""
     parts = ", ".join(f"{name} {spoken(one)}" for name, one in seconds.items() if one)
     seeds = f"{len(request.seeds)} seeds" if len(request.seeds) > 1 else "1 seed"

@@ -129,14 +129,14 @@ _BATCH_16 = "the batch sizes in its comments are never used: the loader of AlexN
 
 
 def _article_002(net: str, epochs: int, rate: float, meant: Experiment, *slips: str, side: int = 224) -> Experiment:
-    recipe = replace(ARTICLE_002, epochs=epochs, rate=rate, side=side)
+    recipe = replace(ARTICLE_002, epochs=epochs, lr=rate, side=side)
     return Experiment((net,), recipe, slips=(*slips, _BATCH_16, _BIASES), meant=meant)
 
 
 def _tutorial(net: str, batch_size: int, rate: float, accuracy: float) -> Experiment:
     """The tutorial from which article 002 took its networks: 5 epochs."""
     recipe = replace(
-        ARTICLE_002, batch_size=batch_size, rate=rate,
+        ARTICLE_002, batch_size=batch_size, lr=rate,
         source=f"ShusenTang, Dive-into-DL-PyTorch: Adam {rate:g}, batch {batch_size}, 5 epochs",
     )  # fmt: skip
     return Experiment((net,), recipe, _tests(net, (accuracy, _TUTORIAL)), (_BIASES,))
@@ -151,7 +151,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *_one("lenet", _BERKELEY, 5, 0.6787, 0.735, 0.762), *_one("lenet", _ONE_DAY, 10, 0.472, 0.822, 0.829),
     ),
     "d2l-lenet-batches": Experiment(
-        ("lenet",), replace(D2L, batches_stay=True),
+        ("lenet",), replace(D2L, fixed_batches=True),
         (Figure("lenet", "test_accuracy", 0.822, "d2l, TensorFlow: 31 runs", 0.805, 0.829),),
         slips=("the book's TensorFlow loader: batches first, shuffled then", _BIASES),
         plain="d2l-lenet",
@@ -203,7 +203,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ("the notebook cuts its percentage off, it does not round", _BIASES),
     ),
     "vgg-cifar": Experiment(
-        ("vgg_cifar",), replace(OUC_VGG, tested_in_training_mode=True), _VGG_CIFAR,
+        ("vgg_cifar",), replace(OUC_VGG, test_in_training_mode=True), _VGG_CIFAR,
         slips=(
             "its code names a list that does not exist, and a dense layer of 2,048 inputs for 512: mended",
             "`eval()` is never called, so batch norm takes each test batch's mean and variance: as written here too",
@@ -232,19 +232,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             _BIASES,
         ),
         meant=Experiment(
-            ("alexnet_cifar",), replace(ARTICLE_003, schedule=Step(10, 0.5), tested_in_training_mode=False),
+            ("alexnet_cifar",), replace(ARTICLE_003, lr_schedule=Step(10, 0.5), test_in_training_mode=False),
             slips=(_BIASES,),
         ),
     ),
     "d2l-lenet-bn": _d2l(
-        "lenet_bn", replace(D2L, rate=1.0, source="d2l-zh, second edition, section 7.5: SGD 1.0, batch 256"),
+        "lenet_bn", replace(D2L, lr=1.0, source="d2l-zh, second edition, section 7.5: SGD 1.0, batch 256"),
         (246, 0.518, 0.850, 0.894), (62, 0.761, 0.869, 0.890),
         *_one("lenet_bn", _SITE, 10, 0.273, 0.899, 0.807),
         *_one("lenet_bn", f"{_SITE}, again", 10, 0.267, 0.902, 0.708),
     ),
     "d2l-alexnet": _d2l(
         "alexnet_d2l",
-        replace(D2L, rate=0.01, batch_size=128, source="d2l-zh, second edition, section 7.1: SGD 0.01, batch 128"),
+        replace(D2L, lr=0.01, batch_size=128, source="d2l-zh, second edition, section 7.1: SGD 0.01, batch 128"),
         (120, 0.847, 0.880, 0.886), (31, 0.870, 0.882, 0.887),
         *_one("alexnet_d2l", _SITE, 10, 0.331, 0.878, 0.883),
         *_one("alexnet_d2l", _BERKELEY, 5, 0.4276, 0.844, 0.867),
@@ -252,14 +252,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "d2l-vgg": _d2l(
         "vgg_d2l",
-        replace(D2L, rate=0.05, batch_size=128, source="d2l-zh, second edition, section 7.2: SGD 0.05, batch 128"),
+        replace(D2L, lr=0.05, batch_size=128, source="d2l-zh, second edition, section 7.2: SGD 0.05, batch 128"),
         (106, 0.900, 0.9185, 0.925), (31, 0.915, 0.921, 0.924),
         *_one("vgg_d2l", _SITE, 10, 0.178, 0.935, 0.920),
         *_one("vgg_d2l", _BERKELEY, 5, 0.2605, 0.905, 0.911), *_one("vgg_d2l", _ONE_DAY, 10, 0.174, 0.936, 0.916),
     ),
     "d2l-nin": _d2l(
         "nin",
-        replace(D2L, rate=0.1, batch_size=128, source="d2l-zh, second edition, section 7.3: SGD 0.1, batch 128"),
+        replace(D2L, lr=0.1, batch_size=128, source="d2l-zh, second edition, section 7.3: SGD 0.1, batch 128"),
         (103, 0.197, 0.849, 0.885), (28, 0.335, 0.854, 0.887),
         *_one("nin", _SITE, 10, 0.563, 0.786, 0.790),
         *_one("nin", _BERKELEY, 5, 0.5287, 0.803, 0.828),
@@ -267,7 +267,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "d2l-googlenet": _d2l(
         "googlenet_fashion",
-        replace(D2L, rate=0.1, batch_size=128, source="d2l-zh, second edition, section 7.4: SGD 0.1, batch 128"),
+        replace(D2L, lr=0.1, batch_size=128, source="d2l-zh, second edition, section 7.4: SGD 0.1, batch 128"),
         (115, 0.808, 0.889, 0.902), (32, 0.603, 0.898, 0.912),
         *_one("googlenet_fashion", _SITE, 10, 0.262, 0.900, 0.886),
         *_one("googlenet_fashion", _BERKELEY, 5, 0.3376, 0.873, 0.882),
@@ -279,7 +279,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "d2l-resnet": _d2l(
         "resnet18_fashion",
-        replace(D2L, rate=0.05, source="d2l-zh, second edition, section 7.6: SGD 0.05, batch 256"),
+        replace(D2L, lr=0.05, source="d2l-zh, second edition, section 7.6: SGD 0.05, batch 256"),
         (113, 0.669, 0.912, 0.927), (31, 0.899, 0.922, 0.927),
         *_one("resnet18_fashion", _SITE, 10, 0.012, 0.997, 0.893),
         *_one("resnet18_fashion", _BERKELEY, 5, 0.1134, 0.960, 0.917),

@@ -23,7 +23,7 @@ from benchmarks.reporting import run_report
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.statistics import equivalence
-from benchmarks.training.plan import trained
+from benchmarks.training.jobs import recipe_fields
 
 MARGIN = 0.5  # percentage points of accuracy that would matter
 POINT = 0.01
@@ -90,7 +90,7 @@ def obstacle(run: Mapping[str, Any], experiment: Experiment, net: str) -> str | 
 
 def _otherwise(job: Mapping[str, Any], experiment: Experiment) -> list[str]:
     """In what a job is not the experiment's, its length aside."""
-    expected = trained(experiment.recipe)
+    expected = recipe_fields(experiment.recipe)
     return [name for name in expected if job.get(name) != expected[name]]
 
 
@@ -267,7 +267,7 @@ def equivalences(folder: Folder, margin: float) -> list[str]:
 
 def against(folder: Folder, plain: Folder, name: str, form: Callable[[Row, Sequence[Row]], str]) -> list[str]:
     """The effect as a table with its heading, or why there is none: two runs that differ in more than the one thing."""
-    recipes = [trained(_experiment(one).recipe) for one in (folder, plain)]
+    recipes = [recipe_fields(_experiment(one).recipe) for one in (folder, plain)]
     meant = {key for key in recipes[0] if recipes[0][key] != recipes[1][key]}
     kept = ("epochs", "train_size", "test_size", *recipes[0].keys() - meant)
     jobs = [{job["net"]: job for job in one.run["jobs"]} for one in (folder, plain)]

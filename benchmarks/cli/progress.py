@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
 
 
-def epoch_summary(record: dict[str, Any]) -> str:
+def epoch_summary(epoch: Epoch) -> str:
     """Loss, accuracy and speed of an epoch in one phrase."""
-    images, seconds = (sum(part) for part in zip(*record["slices"])) if record["slices"] else (0, 0)
-    speed = f", {examples_per_second(images / seconds)} examples/s" if seconds else ""
-    return f"loss {record['train_loss']:.4f}, test accuracy {record['test_accuracy']:.4f}{speed}"
+    speed = epoch.examples_per_second
+    text = f"loss {epoch.train_loss:.4f}, test accuracy {epoch.test_accuracy:.4f}"
+    return f"{text}, {examples_per_second(speed)} examples/s" if speed else text
 
 
 class ProgressDisplay:
@@ -63,12 +63,12 @@ class ProgressDisplay:
         if self.bars:
             self.bars.update(self.tasks[cell], completed=epochs)
 
-    def epoch_finished(self, cell: str, record: dict[str, Any]) -> None:
+    def epoch_finished(self, epoch: Epoch) -> None:
         """Show the results of a finished epoch."""
         if self.bars:
-            self.bars.update(self.tasks[cell], completed=record["epoch"], summary=epoch_summary(record))
+            self.bars.update(self.tasks[epoch.cell], completed=epoch.epoch, summary=epoch_summary(epoch))
         else:
-            self.message(f"{cell}  epoch {record['epoch']}/{self.epochs}  {epoch_summary(record)}")
+            self.message(f"{epoch.cell}  epoch {epoch.epoch}/{self.epochs}  {epoch_summary(epoch)}")
 
     def cell_failed(self, cell: str, reason: str) -> None:
         """Show why a cell ended before its last epoch."""

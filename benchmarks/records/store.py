@@ -1,12 +1,7 @@
-"""What a run leaves: a folder with `run.json`, what was asked and where, and `cells.jsonl`, a line per finished work.
+"""The folder of a run: `run.json` (see `runs.py`) and `cells.jsonl` (see `events.py`), written and read here alone.
 
-A line is appended and flushed as its work finishes, because what comes next may fail. Three kinds, by `event`:
-
-    start  a cell has been built: versions, counts, settings; again after a resume
-    epoch  one epoch of a cell: raw slices [pictures, seconds], losses, accuracies
-    end    status ok, unavailable or failed, with the reason
-
-A cell, one network in one framework with one seed, is named `<net>.<framework>.<seed>`.
+An event is appended and flushed as soon as its work has finished, because what comes next may fail. Everything else in
+the folder is made from these two files.
 """
 
 from __future__ import annotations
@@ -14,31 +9,35 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from benchmarks.records import events, runs
+from benchmarks.records.atomic import write_text
+from benchmarks.records.events import AnyEvent, End, Epoch, Start
+from benchmarks.records.runs import AnyRun, SpeedRun, TrainingRun
 from benchmarks.runtime.errors import BadInput
 
 SCHEMA = 1
 
+T = TypeVar("T")
 
-class Folder:
-    """One run's folder. BadInput where it cannot be made, or is none."""
+
+class RunFolder:
+    """One run's folder. BadInput if it cannot be created, is not the folder of a run, or is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cells = path / "cells.jsonl"
 
     @classmethod
-    def create(cls, parent: Path, name: str) -> Folder:
-        """`<parent>/<when>-<name>`, new; the name is made fit for a file."""
+    def create(cls, parent: Path, name: str) -> RunFolder:
+        """A new folder `<parent>/<date>-<time>-<name>`; characters of the name that do not fit a file are replaced."""
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{re.sub(r'[^A-Za-z0-9_.=-]+', '_', name)[:60]}"
         for number in range(1, 1000):
             path = parent / (stem if number == 1 else f"{stem}-{number}")
@@ -50,20 +49,89 @@ class Folder:
                     raise BadInput(f"--out {parent}: it is a file; name a folder") from None
             except OSError as error:
                 raise BadInput(f"--out {parent}: {error.strerror}; name a folder that can be written") from None
-        raise BadInput(f"--out {parent}: a thousand runs of one second are enough")
+        raise BadInput(f"--out {parent}: too many runs were started in the same second; name another folder")
 
     def discard(self) -> None:
-        """Remove a run that has not begun."""
+        """Remove a run that has not started."""
         shutil.rmtree(self.path)
         with contextlib.suppress(OSError):  # other runs are beside it
             self.path.parent.rmdir()
 
     @classmethod
-    def open(cls, path: Path, option: str = "--resume") -> Folder:
-        """An existing run."""
+    def open(cls, path: Path, option: str = "--resume") -> RunFolder:
+        """The folder of an existing run."""
         if not (path / "run.json").is_file():
-            raise BadInput(f"{option} {path}: no run.json in it; name a folder that benchmarks.run has made")
+            raise BadInput(f"{option} {path}: no run.json in it; name the folder of a run")
         return cls(path)
+
+    @property
+    def info(self) -> AnyRun:
+        """`run.json`, read anew at each access."""
+        return self._convert(lambda: runs.from_json(self.run))
+
+    @property
+    def training_run(self) -> TrainingRun:
+        """`run.json` of a training run; BadInput for another kind."""
+        info = self.info
+        if not isinstance(info, TrainingRun):
+            raise BadInput(f"{self.path}: a {info.kind} run, not a training run")
+        return info
+
+    @property
+    def speed_run(self) -> SpeedRun:
+        """`run.json` of a speed run; BadInput for another kind."""
+        info = self.info
+        if not isinstance(info, SpeedRun):
+            raise BadInput(f"{self.path}: a training run, not a speed run")
+        return info
+
+    def write_info(self, info: AnyRun) -> None:
+        """Write `run.json`."""
+        self.write_run(runs.to_json(info))
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run; no reader ever sees half of it."""
+        write_text(self.path / name, text)
+
+    def record(self, event: AnyEvent, *, durable: bool = True) -> None:
+        """Append an event, which then outlives this process; if `durable`, also a crash of the machine.
+
+        Making a line durable takes milliseconds, so the slices of a speed run are not.
+        """
+        with self.cells.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(events.to_json(event)) + "\n")
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
+    def events(self) -> Iterator[AnyEvent]:
+        """The recorded events. A last line without an end is left out: its work had not finished."""
+        for number, line in enumerate(self.lines(), 1):
+            yield self._convert(lambda line=line: events.from_json(line), f"cells.jsonl, line {number}")  # type: ignore[misc]
+
+    def records(self) -> dict[str, CellRecord]:
+        """What is recorded of each cell of a training run, in the order in which they were started."""
+        cells: dict[str, CellRecord] = {}
+        for event in self.events():
+            cells.setdefault(event.cell, CellRecord()).add(event)
+        return cells
+
+    def repair(self) -> None:
+        """Cut off a last line without an end, so that the next event starts a line of its own."""
+        if self.cells.exists():
+            length = self.cells.read_bytes().rfind(b"\n") + 1
+            if length < self.cells.stat().st_size:
+                os.truncate(self.cells, length)  # rewrites nothing: a crash at this moment loses no event
+
+    def _convert(self, read: Callable[[], T], where: str = "run.json") -> T:
+        try:
+            return read()
+        except ValueError as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"{self.path / where}: not a record of onespec: {error}") from None
+
+    # --- untyped access, until the last reader is typed ---
 
     @property
     def run(self) -> dict[str, Any]:
@@ -77,12 +145,6 @@ class Folder:
 
     def write_run(self, run: dict[str, Any]) -> None:
         self.write("run.json", json.dumps({"schema": SCHEMA, **run}, indent=1) + "\n")
-
-    def write(self, name: str, text: str) -> None:
-        """A file of the run, never seen half-written."""
-        aside = self.path / f".{name}.part"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(self.path / name)
 
     def append(self, cell: str, event: str, **facts: Any) -> None:
         """A line more, which outlives a machine that stops."""
@@ -108,19 +170,38 @@ class Folder:
                 if line.endswith("\n"):
                     raise BadInput(f"{self.cells}, line {number}: not JSON") from None
 
-    def mend(self) -> None:
-        """Cut off a last line that was never finished, so that the next one does not run into it."""
-        if self.cells.exists():
-            length = self.cells.read_bytes().rfind(b"\n") + 1
-            if length < self.cells.stat().st_size:
-                os.truncate(self.cells, length)  # nothing before it is written again: a kill here costs no record
-
     def histories(self) -> dict[str, History]:
         """What is known of each cell, in the order in which they were begun."""
         cells: dict[str, History] = {}
         for line in self.lines():
             cells.setdefault(line["cell"], History()).add(line)
         return cells
+
+
+@dataclass
+class CellRecord:
+    """What is recorded of one cell of a training run: the last start and end, and every finished epoch once."""
+
+    start: Start | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    end: End | None = None
+
+    def add(self, event: AnyEvent) -> None:
+        """Take the next event; an epoch that was run again replaces the first one and what followed it."""
+        match event:
+            case Epoch():
+                self.epochs = [epoch for epoch in self.epochs if epoch.epoch < event.epoch] + [event]
+            case Start():
+                self.start, self.end = event, None
+            case End():
+                self.end = event
+
+    @property
+    def finished(self) -> bool:
+        return self.end is not None and self.end.status == "ok"
+
+
+Folder = RunFolder
 
 
 @dataclass
@@ -142,78 +223,3 @@ class History:
     @property
     def finished(self) -> bool:
         return self.end is not None and self.end["status"] == "ok"
-
-
-def machine() -> dict[str, Any]:
-    """The machine's processor, memory, system and GPU, in words."""
-    return {
-        "processor": _processor(),
-        "governor": _governor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "gpu": gpu(),
-    }
-
-
-def available_memory() -> int:
-    """Bytes that programs can still take without swapping: MemAvailable of proc(5), elsewhere half of what there is."""
-    info = Path("/proc/meminfo")
-    if not info.exists():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _governor() -> str | None:
-    """How the first core's frequency is chosen, where Linux says so: cpufreq/scaling_governor of its sysfs."""
-    told = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return told.read_text().strip() if told.exists() else None
-
-
-def gpu() -> str | None:
-    """The first NVIDIA GPU by name, memory and driver, or None."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    lines = answer.stdout.splitlines()
-    return lines[0] if answer.returncode == 0 and lines else None
-
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-
-
-def commit(root: Path = CHECKOUT) -> str | None:
-    """The checkout's commit, `+` where its code differs from it; None where `root` is no checkout of its own."""
-    git = ["git", "-C", str(root)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=False
-        )
-        if head.returncode:
-            return None
-        top, digest = head.stdout.splitlines()
-        if Path(top) != root:  # installed somewhere inside another project's
-            return None
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "frameworks", "benchmarks"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except FileNotFoundError:
-        return None
-    return digest + "+" * bool(changed.stdout)
-
-
-def short(commit: str) -> str:
-    """As much of a commit as a table has room for, and its `+`."""
-    return commit.rstrip("+")[:12] + "+" * commit.endswith("+")

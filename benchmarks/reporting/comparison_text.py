@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.records.store import short
 from benchmarks.reporting import tables
 from benchmarks.reporting.number_formats import change, day, number, percent, percent_text, ratio
 from benchmarks.reporting.run_comparison import ComparedRow, beyond, status
+from benchmarks.runtime.checkout import short
 from benchmarks.timing.samples import Run
 from benchmarks.timing.statistics import Estimate
 

@@ -13,7 +13,7 @@ from benchmarks.records.store import Folder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError
 from benchmarks.timing.launches import RUNNERS, TimedJob, Workload, WorkloadFiles, WorkloadRunner
-from benchmarks.training.plan import MINI, Request, plan, too_large
+from benchmarks.training.plan import MINI, TrainingRequest, plan, too_large
 from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
@@ -24,7 +24,7 @@ SLICE = {"train": 2e9, "infer": 4e9}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("onespec")
-    group.addoption("--threads", type=int, default=Request().threads, help="threads of each worker [all cores]")
+    group.addoption("--threads", type=int, default=TrainingRequest().threads, help="threads of each worker [all cores]")
     group.addoption("--python", action="append", default=[], metavar="FW=PATH", help="an interpreter for a framework")
 
 
@@ -44,10 +44,10 @@ def runner(
     asked = parse_frameworks(framework)[0]
     own_pythons = {name: path for name, path in pythons.items() if name in (asked.name, asked.label)}
     try:
-        wanted = Request(
+        wanted = TrainingRequest(
             net=(net,), frameworks=framework, dataset=MINI, threads=threads, device="cpu", pythons=own_pythons
         )
-        groups, data = plan(wanted, ProgressDisplay(quiet=True))
+        groups, data = plan(wanted, ProgressDisplay(quiet=True).message)
         python = environment(asked, own_pythons, device="cpu", progress=print).python
     except (BadInput, DataError, Unavailable) as error:
         pytest.skip(f"{net} in {framework}: {error}")

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.datasets.registry import Dataset, Split
 from benchmarks.timing.launches import TimedJob, WorkloadFiles
 from benchmarks.timing.samples import CALIBRATION
-from benchmarks.training.trainer import Job
+from benchmarks.training.jobs import Job
 from frameworks.networks import NETWORKS
 from frameworks.registry import FrameworkInfo
 from frameworks.training import Training

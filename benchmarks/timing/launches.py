@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset
@@ -30,7 +31,8 @@ from benchmarks.runtime.worker_client import Built, Calls, Slice, WorkerClient
 from benchmarks.timing import sanity_checks
 from benchmarks.timing.rounds import TimedSlice
 from benchmarks.timing.sanity_checks import ReferenceCheck
-from benchmarks.training.trainer import Job
+from benchmarks.training.jobs import Job
+from benchmarks.verification import certificates
 from frameworks import arrays
 from frameworks.adapter import Setting, Split
 from frameworks.registry import FrameworkInfo
@@ -90,7 +92,7 @@ class WorkloadFiles:
             split = data.train if timed.what == "train" else data.test
             images, labels = (np.load(path, mmap_mode="r") for path in (split.images, split.labels))
             self.check = ReferenceCheck.compute(
-                job.network, job.training, timed.what, initial, images, labels, job.batch_size, job.rate
+                job.network, job.training, timed.what, initial, images, labels, job.batch_size, job.lr
             )
             np.save(self.check_order, self.check.order)
 
@@ -143,6 +145,7 @@ class WorkloadRunner(ABC):
         self.slice_seconds = self._completed(units)
         cores = affinity.chosen(self.launch, job.threads) if self.steady and job.device == "cpu" else []
         affinity.keep(self.client.process.pid, cores)
+        certified = certificates.covering(job.trial_sha256, job.setting, started.file, started.versions)
         self.folder.append(
             self.timed.cell,
             "launch",
@@ -151,7 +154,7 @@ class WorkloadRunner(ABC):
             versions=started.versions,
             settings=built.settings,
             departures=built.departures,
-            certificate=job.certificate(started.file, started.versions),
+            certificate=certified and msgspec.to_builtins(certified),
             params=built.params,
             buffers=built.buffers,
             units=units,

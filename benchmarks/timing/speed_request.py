@@ -13,8 +13,7 @@ from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import register
 from benchmarks.timing.launches import RUNNERS, TimedJob
-from benchmarks.training.plan import Request as TrainingRequest
-from benchmarks.training.plan import plan, too_large
+from benchmarks.training.plan import TrainingRequest, plan, too_large
 from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
 
@@ -112,7 +111,7 @@ def comparisons(request: SpeedRequest, progress: ProgressDisplay) -> tuple[list[
         timeout=request.timeout,
         pythons=request.pythons,
     )
-    groups, data = plan(training_request, progress)
+    groups, data = plan(training_request, progress.message)
     compared = []
     for jobs, precision, threads in product(groups, request.precision, request.threads):
         for batch_size, what in product(request.batches or (jobs[0].batch_size,), request.what):

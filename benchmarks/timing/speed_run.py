@@ -22,16 +22,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records import store
 from benchmarks.records.store import Folder
-from benchmarks.runtime import worker_client
+from benchmarks.runtime import checkout, worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
+from benchmarks.runtime.machine import Machine
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
@@ -39,7 +40,6 @@ from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
 from benchmarks.timing.samples import CALIBRATION
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
-from benchmarks.training.plan import Request as TrainingRequest
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -66,16 +66,16 @@ def execute(
     folder = Folder.create(out, "-".join(["speed", *names]))
     try:
         device = compared[0].baseline.job.device
-        available = environments(TrainingRequest(frameworks=request.labels, pythons=request.pythons), device, progress)
+        available = environments(request.labels, request.pythons, device, progress)
         run: dict[str, Any] = {
             "kind": "speed",
             "began": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": command,
             "request": asdict(request),
-            "machine": store.machine(),
+            "machine": msgspec.to_builtins(Machine.here()),
             "load": {"start": os.getloadavg()[0], "end": None},
             "environment": worker_client.settings(request.steady),
-            "commit": store.commit(),
+            "commit": checkout.commit(),
             "data": {name: {"sha256": each.sha256, "published": each.published} for name, each in data.items()},
             "calibration": control_workload.description(),
             "jobs": [_description(timed, cells) for cells in compared for timed in cells.all],

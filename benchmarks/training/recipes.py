@@ -1,8 +1,8 @@
 """How each network is trained: data, not code.
 
-A recipe gives the data set, the batch, the optimiser and its rate, the initial weights and what is done to the pixels;
-`source` says whose recipe it is. Options of `benchmarks.run` replace single values. What was published of recipes is
-in `benchmarks/articles/experiments.py`.
+A recipe names the data set, batch size, optimizer, learning rate and initial weights, and how pixels are prepared;
+`source` says where the recipe comes from. Options of `onespec run` replace single values. The figures published for
+these recipes are in `benchmarks/articles/experiments.py`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ ZERO_TO_ONE = (Scale("pixels", factor=1 / 255),)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train on and how. rate: the learning rate of every step, times the schedule's factor."""
+    """What to train on, and how."""
 
     dataset: str
     epochs: int
     batch_size: int
     training: Training
-    rate: float
+    lr: float  # of every step, times the schedule's factor
     initial: str = "xavier_uniform"
     pixels: tuple[Layer, ...] = ZERO_TO_ONE
     shuffle: bool = True
-    batches_stay: bool = False  # shuffled are whole batches, whose pictures are the same in every epoch
-    schedule: Schedule = CONSTANT
-    changes: tuple[Change, ...] = ()  # of the training pictures, drawn anew for each epoch
-    permutation: int | None = None  # the seed of one other order of the pixels, the same for all pictures
-    side: int | None = None  # height and width to resize to, where it is not the network's own
-    tested_in_training_mode: bool = False  # nobody calls `eval()`: dropout is at work, batch norm takes the batch's own
-    source: str = "ours, untuned"
+    fixed_batches: bool = False  # only their order is shuffled: a batch has the same images in every epoch
+    lr_schedule: Schedule = CONSTANT
+    augmentations: tuple[Change, ...] = ()  # of the training images, drawn afresh for each epoch
+    permutation: int | None = None  # seed of a permutation of the pixels, the same for all images
+    side: int | None = None  # height and width to resize to, if not those of the network
+    test_in_training_mode: bool = False  # as without `eval()`: dropout is active, batch norm uses batch statistics
+    source: str = "onespec, untuned"
 
 
 def _normalized(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Layer, ...]:
@@ -65,7 +65,7 @@ OUC_LENET = Recipe(
     source="OUC colab_demo 05_02_CNN_CIFAR10: Adam 0.001, batch 64",
 )  # fmt: skip
 OUC_VGG = Recipe(
-    "cifar10", 10, 128, Training(Adam()), 0.001, pixels=_OUC_CIFAR, changes=(Crop(4), Flip()),
+    "cifar10", 10, 128, Training(Adam()), 0.001, pixels=_OUC_CIFAR, augmentations=(Crop(4), Flip()),
     initial="fan_in_uniform",
     source="OUC colab_demo 05_03_VGG_CIFAR10: Adam 0.001, batch 128, crops and flips",
 )  # fmt: skip
@@ -74,7 +74,7 @@ ARTICLE_002 = Recipe(
     source="article 002: Adam, batch 16, 224 x 224",
 )  # fmt: skip
 ARTICLE_003 = Recipe(
-    "cifar10", 40, 128, Training(Adam()), 1e-4, pixels=_HALF, tested_in_training_mode=True,
+    "cifar10", 40, 128, Training(Adam()), 1e-4, pixels=_HALF, test_in_training_mode=True,
     initial="fan_in_uniform",
     source="article 003, its second version: Adam 1e-4, batch 128, 224 x 224, 40 epochs",
 )  # fmt: skip
@@ -85,8 +85,8 @@ ROSETTA = Recipe(
 SPEEDRUN = Recipe(
     "cifar10", 24, 512,
     Training(SGD(momentum=0.9, nesterov=True, weight_decay=5e-4), label_smoothing=0.2, decay_all=True), 0.4,
-    initial="he_uniform", pixels=_PAGE_CIFAR, schedule=OneCycle(peak=5 / 24),
-    changes=(Crop(4, reflect=True), Flip(), Cutout(8)),
+    initial="he_uniform", pixels=_PAGE_CIFAR, lr_schedule=OneCycle(peak=5 / 24),
+    augmentations=(Crop(4, reflect=True), Flip(), Cutout(8)),
     source='Page, "How to train your ResNet", 2018 and 2019: parts 1 to 4, and part 8 for the label smoothing',
 )  # fmt: skip
 
@@ -98,10 +98,10 @@ RECIPES: dict[str, Recipe] = {
     "cnn": OUC_MNIST,
 }
 
-# For every other network, and for a user's own. SGD at 0.01 with momentum 0.9 makes VGG-19 diverge within eight steps.
+# For every other network. SGD at 0.01 with momentum 0.9 makes VGG-19 diverge within eight steps.
 DEFAULT = Recipe("fashion-mnist", 10, 128, Training(Adam()), 1e-4, initial="he_normal")
 
-# `--optimizer`: each with the values that its papers and most recipes use.
+# `--optimizer`: each with the usual values.
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(),
     "momentum": SGD(momentum=0.9),

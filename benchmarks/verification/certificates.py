@@ -14,14 +14,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
+
 import frameworks
-from benchmarks.records import store
+from benchmarks.records.events import Certified
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
 from benchmarks.verification.case_runner import Finding
 from benchmarks.verification.cases import Place, small
 from benchmarks.verification.code_identity import files_sha256
+from frameworks.adapter import Setting
 
 Certificate: TypeAlias = dict[str, Any]
 
@@ -66,8 +71,8 @@ def certificate(
         "seed": seed,
         "batch": batch,
         "steps": steps,
-        "machine": store.machine(),
-        "commit": store.commit(),
+        "machine": msgspec.to_builtins(Machine.here()),
+        "commit": checkout.commit(),
         "findings": list(findings),
     }
     return {"sha256": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), **whole}
@@ -82,7 +87,7 @@ def finding(finding: Finding) -> dict[str, Any]:
         "pictures": [finding.case.batch_size, len(finding.case.images)],  # of a step, in all
         "trial_sha256": finding.case.spec.sha256,
         "framework": finding.target.label,
-        "commit": store.commit(),
+        "commit": checkout.commit(),
         "version": version(finding.target.versions),
         "versions": finding.target.versions,
         "mode": finding.target.mode,
@@ -157,6 +162,16 @@ def find(name: str) -> dict[str, str] | None:
         brief: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
         return brief
     return _shipped().get(name)
+
+
+def covering(trial_sha256: str, setting: Setting, adapter: str, versions: Mapping[str, str]) -> Certified | None:
+    """The certificate that covers a network in a framework as it is installed here, or None.
+
+    adapter: the module or file of the adapter. versions: of packages, the framework's own first.
+    """
+    about = trial_sha256, code_sha256(adapter), version(versions), setting.mode, setting.precision, setting.device
+    verdict = find(key(*about))
+    return Certified(**verdict) if verdict else None
 
 
 def columns(found: Mapping[str, str] | None) -> dict[str, str | None]:

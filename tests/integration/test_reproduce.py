@@ -35,15 +35,16 @@ from benchmarks.articles.reproduction import (
 )
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
-from benchmarks.records.store import Folder, History
+from benchmarks.records.store import CellRecord, Folder
 from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
 from benchmarks.reproduce import command
 from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.training.jobs import Job, order, recipe_fields
 from benchmarks.training.lr_schedules import Step
-from benchmarks.training.plan import Request, plan, trained
+from benchmarks.training.plan import TrainingRequest, plan
 from benchmarks.training.runner import side_by_side
-from benchmarks.training.trainer import Cell, Job, order
+from benchmarks.training.trainer import CellTrainer
 from tests.command_line import exit_code_of
 from tests.conftest import Bench, heed_interrupts
 
@@ -112,7 +113,7 @@ def job(framework: str, seed: int, **other: Any) -> dict[str, Any]:
         "epochs": 10, "train_size": 60_000, "test_size": 10_000, "threads": 1, "precision": "float32",
         "device": "cpu", "mode": "",
     }  # fmt: skip
-    return {**known, **trained(EXPERIMENTS["d2l-lenet"].recipe), **other}
+    return {**known, **recipe_fields(EXPERIMENTS["d2l-lenet"].recipe), **other}
 
 
 def made(path: Path, jobs: list[dict[str, Any]], accuracies: list[float | None], published: bool = True) -> Folder:
@@ -422,15 +423,15 @@ def test_forecast_runs_nothing(bench: Bench, tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.fixture
-def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
+def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, CellRecord]]:
     """Trains a network on small pictures in two frameworks; what was recorded of it."""
 
-    def train(net: str = "lenet_cifar", optimizer: str = "adam", **other: Any) -> dict[str, History]:
-        request = Request(
+    def train(net: str = "lenet_cifar", optimizer: str = "adam", **other: Any) -> dict[str, CellRecord]:
+        request = TrainingRequest(
             net=(net,), frameworks="torch,mxnet", dataset="fashion-mnist-mini", epochs=3, batch_size=50, lr=0.001,
             optimizer=optimizer, train_size=120, test_size=70, threads=1,
         )  # fmt: skip
-        groups, data = plan(request, ProgressDisplay(quiet=True))
+        groups, data = plan(request, print)
         jobs: list[Job] = [replace(one, **other) for one in groups[0]]
         found: dict[str, Any] = {}
         for one in jobs:
@@ -439,33 +440,33 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, History]]:
         folder = Folder.create(tmp_path, "cells")
         scratch = folder.path / "scratch"
         scratch.mkdir()
-        made = [Cell(one, data[one.dataset], folder, scratch, History()) for one in jobs]
+        made = [CellTrainer(one, data[one.dataset], folder, scratch, CellRecord()) for one in jobs]
         side_by_side(made, found, 600, ProgressDisplay(quiet=True))
-        histories = folder.histories()
+        histories = folder.records()
         assert all(history.finished for history in histories.values()), histories
         return histories
 
     return train
 
 
-def losses(histories: dict[str, History]) -> np.ndarray:
+def losses(histories: dict[str, CellRecord]) -> np.ndarray:
     """Frameworks x epochs."""
-    return np.array([[epoch["train_loss"] for epoch in history.epochs] for history in histories.values()])
+    return np.array([[epoch.train_loss for epoch in history.epochs] for history in histories.values()])
 
 
-def test_changed_pictures_are_the_same_for_both(cells: Callable[..., dict[str, History]]) -> None:
+def test_changed_pictures_are_the_same_for_both(cells: Callable[..., dict[str, CellRecord]]) -> None:
     """Nine steps in float32, a hundred times their rounding; unchanged pictures give losses that are farther away."""
-    changed, plain = cells(changes=(Crop(3), Flip())), cells()
+    changed, plain = cells(augmentations=(Crop(3), Flip())), cells()
     torch, mxnet = losses(changed)
     assert abs(torch - mxnet).max() < 1e-4 < 1e-3 < abs(losses(plain)[0] - torch).max()
 
 
-def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, History]]) -> None:
+def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, CellRecord]]) -> None:
     """Drawn once an epoch, by whoever comes first; loaded by both."""
-    torch, mxnet = cells(changes=(Crop(3),)).values()
+    torch, mxnet = cells(augmentations=(Crop(3),)).values()
     for one, other in zip(torch.epochs, mxnet.epochs):
-        assert (one["augment_seconds"] is None) != (other["augment_seconds"] is None)
-        assert one["reload_seconds"] > 0 and other["reload_seconds"] > 0
+        assert (one.augment_seconds is None) != (other.augment_seconds is None)
+        assert one.reload_seconds > 0 and other.reload_seconds > 0
 
 
 def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
@@ -490,45 +491,46 @@ def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | N
     assert len(lines) == bool(said) and all(said in line for line in lines)
 
 
-def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, History]]) -> None:
-    assert all("augment_seconds" not in epoch for history in cells().values() for epoch in history.epochs)
+def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, CellRecord]]) -> None:
+    epochs = [epoch for record in cells().values() for epoch in record.epochs]
+    assert all(epoch.augment_seconds is None and not epoch.reload_seconds for epoch in epochs)
 
 
-def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, History]]) -> None:
+def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, CellRecord]]) -> None:
     """A rate that all but vanishes after the first epoch: what follows is its loss on the same pictures again."""
-    for history in cells(schedule=Step(1, 1e-9)).values():
-        _, second, third = (epoch["test_loss"] for epoch in history.epochs)
+    for history in cells(lr_schedule=Step(1, 1e-9)).values():
+        _, second, third = (epoch.test_loss for epoch in history.epochs)
         assert abs(second - third) < 1e-5
-        assert abs(history.epochs[0]["test_loss"] - second) < 1e-5
+        assert abs(history.epochs[0].test_loss - second) < 1e-5
 
 
 def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
     """And come in another order; the short one is the last. Without, pictures are shuffled one by one."""
     groups, _ = plan(
-        Request(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050),
+        TrainingRequest(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050),
         ProgressDisplay(quiet=True),
     )
     job = groups[0][0]
     for stay in (True, False):
-        orders = [order(replace(job, batches_stay=stay), epoch) for epoch in (1, 2)]
+        orders = [order(replace(job, fixed_batches=stay), epoch) for epoch in (1, 2)]
         assert all(sorted(each) == list(range(1050)) for each in orders)
         first, second = ([frozenset(each[start : start + 100]) for start in range(0, 1050, 100)] for each in orders)
         assert (set(first) == set(second)) == stay and first != second
         assert (first[-1] == second[-1] == frozenset(range(1000, 1050))) == stay
 
 
-def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, History]]) -> None:
+def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, CellRecord]]) -> None:
     """It moves what is tested and nothing of what is trained."""
-    plain, slip = (cells("rosetta", tested_in_training_mode=wrong) for wrong in (False, True))
+    plain, slip = (cells("rosetta", test_in_training_mode=wrong) for wrong in (False, True))
     for framework in plain:
         one, other = plain[framework].epochs, slip[framework].epochs
-        assert [epoch["train_loss"] for epoch in one] == [epoch["train_loss"] for epoch in other]
-        assert all(a["test_loss"] != b["test_loss"] for a, b in zip(one, other))
+        assert [epoch.train_loss for epoch in one] == [epoch.train_loss for epoch in other]
+        assert all(a.test_loss != b.test_loss for a, b in zip(one, other))
 
 
 @pytest.mark.parametrize("permutation", [0, 1])
 def test_a_dense_net_does_not_mind_a_permutation_of_its_weights(
-    cells: Callable[..., dict[str, History]], permutation: int
+    cells: Callable[..., dict[str, CellRecord]], permutation: int
 ) -> None:
     """Both splits are permuted alike: it learns as well as without."""
     plain, other = (cells("mlp", permutation=seed) for seed in (None, permutation))

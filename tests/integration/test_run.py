@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.records.store import Folder, commit, short
+from benchmarks.records.store import Folder
 from benchmarks.reporting.run_report import COLUMNS
 from benchmarks.run import command, run
 from benchmarks.runtime import affinity
+from benchmarks.runtime.checkout import commit, short
 from tests.command_line import exit_code_of
 from tests.conftest import Bench, heed_interrupts
 

@@ -319,7 +319,7 @@ def test_bad_input_is_one_line_and_status_2(
 def test_a_network_that_does_not_fit_is_refused_before_it_starts(
     time_it: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.records.store.available_memory", lambda: 1 << 20)
+    monkeypatch.setattr("benchmarks.runtime.machine.available_memory", lambda: 1 << 20)
     code, _ = time_it("honest")
     assert code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are free" in capsys.readouterr().err
 

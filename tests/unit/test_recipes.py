@@ -11,8 +11,9 @@ from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.datasets.registry import Dataset, Split
 from benchmarks.datasets.sources import DATASETS
 from benchmarks.runtime.networks import network
+from benchmarks.training.jobs import recipe_fields
 from benchmarks.training.lr_schedules import Constant, OneCycle, Step
-from benchmarks.training.plan import Request, fit, trained
+from benchmarks.training.plan import TrainingRequest, fit
 from benchmarks.training.recipes import RECIPES, ZERO_TO_ONE, Recipe
 from frameworks.networks import NETWORKS
 from frameworks.spec import Normalize
@@ -75,7 +76,7 @@ def test_every_experiment_is_here() -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_trained_as_printed(name: str) -> None:
     recipe = VARIANTS[name].recipe
-    assert (recipe.training.optimizer, recipe.rate, recipe.batch_size, recipe.epochs) == PRINTED[name]
+    assert (recipe.training.optimizer, recipe.lr, recipe.batch_size, recipe.epochs) == PRINTED[name]
 
 
 @pytest.mark.parametrize(("name", "net"), [(name, net) for name in VARIANTS for net in VARIANTS[name].nets])
@@ -117,7 +118,7 @@ def test_recipes_of_networks_are_those_of_experiments(name: str) -> None:
     ],
 )
 def test_schedules(name: str, schedule: object) -> None:
-    assert VARIANTS[name].recipe.schedule == schedule
+    assert VARIANTS[name].recipe.lr_schedule == schedule
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_the_size_that_a_network_sees(name: str, side: int) -> None:
 
 
 def test_only_as_written_tests_in_training_mode() -> None:
-    assert [name for name, one in VARIANTS.items() if one.recipe.tested_in_training_mode] == [
+    assert [name for name, one in VARIANTS.items() if one.recipe.test_in_training_mode] == [
         "vgg-cifar as-written", "alexnet-cifar as-written",
     ]  # fmt: skip
 
@@ -167,7 +168,7 @@ def test_prepared_as_printed(name: str) -> None:
     pixels = () if scale == "raw" else ZERO_TO_ONE
     if normalized:
         pixels = (*pixels, Normalize("normalize", mean=normalized[0], std=normalized[1]))
-    assert (recipe.pixels, recipe.initial, recipe.shuffle, recipe.changes) == (pixels, initial, shuffle, changes)
+    assert (recipe.pixels, recipe.initial, recipe.shuffle, recipe.augmentations) == (pixels, initial, shuffle, changes)
 
 
 @pytest.mark.parametrize(
@@ -184,16 +185,16 @@ def test_what_was_printed_stands_for_an_interval(figure: Figure, printed: float,
 
 
 def test_the_permuted_twin_differs_in_the_permutation_alone() -> None:
-    plain, other = (trained(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
+    plain, other = (recipe_fields(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
     assert {name for name in plain if plain[name] != other[name]} == {"permutation"}
 
 
 @pytest.mark.parametrize("net", NETWORKS)
 def test_every_network_has_a_recipe(net: str) -> None:
-    assert isinstance(Request().recipe(net), Recipe)
+    assert isinstance(TrainingRequest().recipe(net), Recipe)
 
 
 @pytest.mark.parametrize(("scale", "epochs"), [(1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)])
 def test_scale(scale: float, epochs: int) -> None:
-    request = Request(net=("lenet",), experiment="d2l-lenet", scale=scale)
+    request = TrainingRequest(net=("lenet",), experiment_recipe=EXPERIMENTS["d2l-lenet"].recipe, scale=scale)
     assert request.recipe("lenet").epochs == epochs

@@ -1,0 +1,170 @@
+"""The events of a run: one line of `cells.jsonl` each, appended when the work that it describes has finished.
+
+A training run records `Start`, `Epoch` and `End` of each cell; a speed run records `Launch`, `TimedSlice`,
+`EvaluationTime`, `Roofline` and `End`. Seconds are wall time, memory is in bytes. An event that a later version extends
+is still read: unknown fields are ignored, and a new field has a default.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+
+
+class Certified(msgspec.Struct, frozen=True):
+    """The certificate that covers a cell: the digest of the whole certificate, and its verdict on this network."""
+
+    certificate: str
+    verdict: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What all events have: the cell that they belong to, `<net>.<framework>.<seed>` in a training run."""
+
+    event: ClassVar[str]
+    cell: str
+
+
+class _Ready(Event, frozen=True, kw_only=True):
+    """A worker has built a network and loaded its data."""
+
+    versions: dict[str, str]  # of packages, the framework's own first
+    settings: dict[str, str]  # that decide speed, as the framework reports them
+    departures: list[str] = []  # from the spec, as the adapter declares them
+    certificate: Certified | None = None
+    params: int  # trained values, as the framework reports them
+    buffers: int  # values that training moves without a gradient
+    cores: list[int] = []  # that the worker is bound to; empty: not bound
+    import_seconds: float
+    import_memory: int  # peak bytes after the import
+    build_seconds: float  # building the network and setting its weights
+    load_seconds: float  # moving the data to the device
+
+
+class Start(_Ready, frozen=True, kw_only=True):
+    """A cell starts, or starts again after `--resume`."""
+
+    event: ClassVar[str] = "start"
+    pid: int
+
+
+class Epoch(Event, frozen=True, kw_only=True):
+    """A cell has finished an epoch, evaluation included."""
+
+    event: ClassVar[str] = "epoch"
+    epoch: int  # from 1
+    launch: int  # identifies the process: nanoseconds since 1970 when the workers were started
+    first_step_seconds: float | None  # of the first epoch; not part of `slices`
+    slices: list[tuple[int, float]]  # (images, seconds) of each timed slice
+    train_loss: float  # mean over the epoch's images, each before the update of its step
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    evaluation_seconds: float
+    harness_seconds: float  # of the epoch's wall time, what neither training nor evaluation took
+    augment_seconds: float | None = None  # drawing augmented images; None if another cell has drawn them
+    reload_seconds: float = 0.0  # moving them to the device
+
+    @property
+    def images(self) -> int:
+        """Images in the timed slices."""
+        return sum(images for images, _ in self.slices)
+
+    @property
+    def slice_seconds(self) -> float:
+        """Seconds of the timed slices."""
+        return sum(seconds for _, seconds in self.slices)
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of all training steps, the first included."""
+        return (self.first_step_seconds or 0.0) + self.slice_seconds
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Of the timed slices; None for an epoch that is a single step."""
+        seconds = self.slice_seconds
+        return self.images / seconds if seconds else None
+
+
+class End(Event, frozen=True, kw_only=True):
+    """A cell has ended."""
+
+    event: ClassVar[str] = "end"
+    status: str  # ok, unavailable, failed or refused
+    reason: str | None = None
+    peak: dict[str, int] = {}  # bytes: `resident`, and on a device also `device`
+    peaks: list[dict[str, int]] = []  # of each launch of a speed run, whose medians are `peak`
+
+
+class Launch(_Ready, frozen=True, kw_only=True):
+    """A worker of a speed run is ready for its rounds."""
+
+    event: ClassVar[str] = "launch"
+    launch: int  # from 1
+    alone: bool = True  # no other worker was starting at the same time, so the times until here are valid
+    units: int  # steps, or calls of `predict`, in a slice
+    first_step_seconds: float
+    trial_seconds: list[float] = []  # of the trial slices before the first round
+
+
+class TimedSlice(Event, frozen=True, kw_only=True):
+    """One slice of a speed run."""
+
+    event: ClassVar[str] = "slice"
+    launch: int
+    round: int  # from 0
+    images: int = msgspec.field(name="pictures")
+    seconds: float
+    cpu_seconds: float | None = None  # of all threads of the worker
+    idle_seconds: float | None = None  # since the worker's previous slice
+    idle_cpu_seconds: float | None = None
+    calls: list[float] | None = None  # seconds of each call of `predict`, at batch size 1
+
+    @property
+    def seconds_per_image(self) -> float:
+        return self.seconds / self.images
+
+
+class EvaluationTime(Event, frozen=True, kw_only=True):
+    """The time that an evaluation takes, measured once."""
+
+    event: ClassVar[str] = "evaluation"
+    launch: int
+    images: int = msgspec.field(name="pictures")
+    seconds: float
+
+
+class Roofline(Event, frozen=True, kw_only=True):
+    """Raw figures of a framework's roofline, measured once for each number of threads and precision."""
+
+    event: ClassVar[str] = "roofline"
+    launch: int
+    framework: str
+    threads: int
+    precision: str
+    products: list[tuple[float, float, float]]  # size n, operations, seconds
+    convolutions: list[tuple[float, float, float]] = []  # the same products as convolutions
+    copies: list[tuple[float, float]]  # bytes, seconds
+
+
+AnyEvent: TypeAlias = "Start | Epoch | End | Launch | TimedSlice | EvaluationTime | Roofline"
+
+KINDS: dict[str, type[AnyEvent]] = {
+    kind.event: kind for kind in (Start, Epoch, End, Launch, TimedSlice, EvaluationTime, Roofline)
+}
+
+
+def to_json(event: AnyEvent) -> dict[str, Any]:
+    """An event as a JSON object."""
+    fields: dict[str, Any] = msgspec.to_builtins(event)
+    return {"cell": fields.pop("cell"), "event": event.event, **fields}
+
+
+def from_json(line: dict[str, Any]) -> AnyEvent:
+    """The inverse of `to_json`. Raises ValueError for an unknown event or a wrong type."""
+    kind = KINDS.get(line.get("event", ""))
+    if kind is None:
+        raise ValueError(f"unknown event {line.get('event')!r}")
+    return msgspec.convert(line, kind)

@@ -1,0 +1,192 @@
+"""What `run.json` says of a run: the request, the machine, the data and the jobs. One struct for each kind of run.
+
+Optional fields are those that some versions did not record. Digests are SHA-256 in hexadecimal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeAlias
+
+import msgspec
+
+from benchmarks.runtime.machine import Machine
+
+
+class DataInfo(msgspec.Struct, frozen=True):
+    """A data set: the digests of its files, whether they are the published bytes, and where they came from."""
+
+    sha256: dict[str, str]
+    published: bool
+    source: str = ""
+
+
+class TrainingRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `onespec run`. None leaves a value to the network's recipe."""
+
+    net: list[str]
+    frameworks: str
+    dataset: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    optimizer: str | None = None
+    seeds: list[int]
+    threads: int
+    device: str
+    precision: str
+    train_size: int | None = None
+    test_size: int | None = None
+    timeout: float = 600.0
+    quick: bool = False
+    experiment: str = ""
+    variant: str = "as-written"
+    scale: float = 1.0
+    save: bool = False
+    pythons: dict[str, str] = {}
+    adapters: list[str] = []
+
+
+class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How a network is trained, except for how long; what most recipes do not have is None."""
+
+    dataset: str
+    batch_size: int
+    lr: float = msgspec.field(name="rate")
+    initial: str  # scheme of the initial weights
+    shuffle: bool
+    permutation: int | None = None  # seed of the permutation of the pixels
+    optimizer: str  # in words
+    label_smoothing: float | None = None
+    decay_all: bool | None = None
+    lr_schedule: str | None = msgspec.field(name="schedule", default=None)
+    augmentations: list[str] | None = msgspec.field(name="changes", default=None)
+    test_in_training_mode: bool | None = msgspec.field(name="tested_in_training_mode", default=None)
+    fixed_batches: bool | None = msgspec.field(name="batches_stay", default=None)
+
+
+class JobInfo(RecipeInfo, frozen=True, kw_only=True):
+    """One cell of a training run: a network in a framework with a seed, and how it is trained."""
+
+    cell: str
+    net: str
+    framework: str  # its label, such as torch or torch==2.12.1
+    mode: str = ""
+    device: str
+    precision: str
+    seed: int
+    epochs: int
+    train_size: int  # images
+    test_size: int
+    threads: int
+    macs: int
+    spec_sha256: str
+    weights_sha256: str | None = None  # of the initial weights; known when the cell starts
+    version: str | None = None
+
+
+class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json` of `onespec run` and `onespec reproduce`."""
+
+    kind: ClassVar[str] = "run"
+    began: str  # ISO 8601, with the time zone
+    command: list[str]
+    request: TrainingRequestInfo
+    machine: Machine
+    commit: str | None = None
+    data: dict[str, DataInfo]
+    jobs: list[JobInfo]
+    cpu_load: float | None = msgspec.field(name="others", default=None)  # fraction of the cores' time, other programs
+    wall_seconds: float | None = None
+
+
+class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `onespec speed`."""
+
+    net: list[str]
+    frameworks: str
+    what: list[str]
+    batch_sizes: list[int] = msgspec.field(name="batches", default_factory=list)
+    threads: list[int]
+    precision: list[str]
+    budget: float  # seconds of each comparison
+    baseline: str | None = None
+    modes: str = ""
+    layers: bool = False
+    dataset: str | None = None
+    device: str = "auto"
+    steady: bool = True
+    timeout: float = 600.0
+    pythons: dict[str, str] = {}
+    adapters: list[str] = []
+
+
+class SpeedJobInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of a speed run: training or inference of a network in a framework."""
+
+    cell: str
+    net: str
+    what: str  # train or infer
+    framework: str
+    mode: str = ""
+    batch_size: int
+    threads: int
+    precision: str
+    device: str
+    dataset: str
+    train_size: int
+    test_size: int
+    spec_sha256: str
+    macs: int
+    params: int
+    version: str | None = None
+    baseline: bool = False
+    control: bool = msgspec.field(name="twin", default=False)  # the A/A control: a second worker of the baseline
+    costs: list[tuple[str, float, float, float]] = []  # layer, operations, bytes, least operations; of one image
+
+
+class ControlWorkload(msgspec.Struct, frozen=True, kw_only=True):
+    """The fixed workload that every launch of a speed run repeats, so that runs on two machines can be compared."""
+
+    cell: str
+    net: str
+    what: str
+    framework: str
+    version: str
+    batch_size: int
+    precision: str
+    spec_sha256: str
+
+
+class SpeedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json` of `onespec speed`."""
+
+    kind: ClassVar[str] = "speed"
+    began: str
+    command: list[str]
+    request: SpeedRequestInfo
+    machine: Machine
+    load: dict[str, float | None] = {}  # load average of a minute at `start` and `end`
+    environment: dict[str, str] = {}  # variables that all workers got
+    commit: str | None = None
+    data: dict[str, DataInfo]
+    control_workload: ControlWorkload = msgspec.field(name="calibration")
+    jobs: list[SpeedJobInfo]
+
+
+AnyRun: TypeAlias = "TrainingRun | SpeedRun"
+
+KINDS: dict[str, type[AnyRun]] = {kind.kind: kind for kind in (TrainingRun, SpeedRun)}
+
+
+def to_json(run: AnyRun) -> dict[str, Any]:
+    """A run as a JSON object."""
+    fields: dict[str, Any] = msgspec.to_builtins(run)
+    return {"kind": run.kind, **fields}
+
+
+def from_json(fields: dict[str, Any]) -> AnyRun:
+    """The inverse of `to_json`; a record without a kind is a training run. Raises ValueError."""
+    kind = KINDS.get(fields.get("kind", TrainingRun.kind))
+    if kind is None:
+        raise ValueError(f"a run of kind {fields['kind']!r}, not {' or '.join(KINDS)}")
+    return msgspec.convert(fields, kind)

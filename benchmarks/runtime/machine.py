@@ -1,0 +1,68 @@
+"""The machine: processor, memory and GPU."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine of a run."""
+
+    processor: str
+    governor: str | None = None  # of the first core's frequency, where Linux reports it
+    cores: int | None  # that this process may use
+    memory_gib: float
+    system: str
+    python: str
+    gpu: str | None = None  # the first NVIDIA GPU: name, memory, driver
+
+    @staticmethod
+    def here() -> Machine:
+        """This machine."""
+        return Machine(
+            processor=_processor(),
+            governor=_governor(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+            system=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+            gpu=gpu(),
+        )
+
+
+def available_memory() -> int:
+    """Bytes available without swapping: MemAvailable of proc(5); on other systems half of the memory."""
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _governor() -> str | None:
+    """The frequency governor of the first core, where Linux reports it: cpufreq/scaling_governor in sysfs."""
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return path.read_text().strip() if path.exists() else None
+
+
+def gpu() -> str | None:
+    """The first NVIDIA GPU by name, memory and driver, or None."""
+    if not shutil.which("nvidia-smi"):
+        return None
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    lines = answer.stdout.splitlines()
+    return lines[0] if answer.returncode == 0 and lines else None
