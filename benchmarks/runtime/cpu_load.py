@@ -1,4 +1,4 @@
-"""How much of the machine other programs took while a run went on: what its speeds are worth."""
+"""The CPU load of other programs during a run: the more load, the less its speeds are worth."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ BUSY = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal; 3 and 4 ar
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Seconds: of a clock, of all cores at work since the machine began, of this process and what it has waited for."""
+class CpuTimes:
+    """Clock and CPU times at one moment, in seconds."""
 
-    clock: float
-    busy: float
-    own: float
+    clock: float  # monotonic
+    busy: float  # all cores at work, since the system started
+    own: float  # this process and its finished children
 
 
-def now(stat: Path = Path("/proc/stat")) -> Moment | None:
-    """None where the system does not tell, which is anywhere but on Linux."""
+def cpu_times(stat: Path = Path("/proc/stat")) -> CpuTimes | None:
+    """The times now; None where the system has no /proc/stat, which is everywhere but on Linux."""
     if not stat.exists():
         return None
     ticks = stat.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     busy = sum(int(ticks[field]) for field in BUSY) / os.sysconf("SC_CLK_TCK")
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return Moment(time.monotonic(), busy, sum(one.ru_utime + one.ru_stime for one in used))
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return CpuTimes(time.monotonic(), busy, sum(usage.ru_utime + usage.ru_stime for usage in usages))
 
 
-def share(before: Moment | None, after: Moment | None, cores: int) -> float | None:
-    """Of the cores' time between two moments, what others had: 0 to 1. Both with no worker alive."""
+def load_of_others(before: CpuTimes | None, after: CpuTimes | None, cores: int) -> float | None:
+    """The fraction of the cores' time that other programs used, 0 to 1. No worker may be alive at either moment."""
     if before is None or after is None or after.clock <= before.clock:
         return None
-    others = (after.busy - before.busy) - (after.own - before.own)
-    return min(1.0, max(0.0, others / (cores * (after.clock - before.clock))))
+    used = (after.busy - before.busy) - (after.own - before.own)
+    return min(1.0, max(0.0, used / (cores * (after.clock - before.clock))))

@@ -1,12 +1,12 @@
-"""Frameworks from outside: adapters in a user's own file, and those that installed distributions bring.
+"""Frameworks from outside: adapters in a user's file, and adapters of installed distributions.
 
-    --adapter my_adapter.py:MyFramework            known as `myframework`, the class in lower case
-    [project.entry-points."onespec.frameworks"]    in a distribution's pyproject.toml, known by the entry point's name
+    --adapter my_adapter.py:MyFramework            registered as `myframework`, the class in lower case
+    [project.entry-points."onespec.frameworks"]    in a distribution's pyproject.toml; the entry point's name is used
     mine = "my_package.adapter:MyFramework"
 
-Nothing of theirs is imported here, where their framework may be missing: a file is read as text, a distribution by its
-metadata. What only importing them can tell, the worker tells. No worker gets PYTHONPATH, so what is found through it
-does not count.
+Nothing is imported here, because the harness may lack the framework: files are parsed, and distributions are read by
+their metadata. The worker imports the adapter and reports what is wrong with it. Workers do not inherit PYTHONPATH, so
+a distribution that is only on PYTHONPATH is ignored.
 """
 
 from __future__ import annotations
@@ -15,69 +15,63 @@ import ast
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
 
 GROUP = "onespec.frameworks"
-ANY_PYTHON = ">=3.10"  # their own requirements are theirs to know
+ANY_PYTHON = ">=3.10"  # an outside adapter states its own requirements
 
 
 def register(files: Iterable[str] = ()) -> None:
-    """Make known, in `FRAMEWORKS`, the adapters of installed distributions and those in `files` (`file.py:Class`).
+    """Add the adapters of installed distributions, and those in `files` (`file.py:Class`), to `FRAMEWORKS`.
 
-    Every command does so before it reads `--fw`, which may then name them, and whose `all` holds them. The same adapter
-    may come again. Raises BadInput.
+    Every command calls this before it parses `--fw`, which may then name them and whose `all` contains them. The same
+    adapter may be registered again. Raises BadInput.
     """
     for origin, info in [*_installed(), *((f"--adapter {text}", from_file(text)) for text in files)]:
         known = FRAMEWORKS.setdefault(info.name, info)
         if known != info:
-            raise BadInput(f"{origin}: {known.name} is the name of {known.module}:{known.adapter} already; rename it")
+            raise BadInput(f"{origin}: the name {known.name} belongs to {known.module}:{known.adapter}; rename it")
 
 
 def from_file(text: str) -> FrameworkInfo:
-    """The adapter in `file.py:Class`, as far as its text tells. Raises BadInput."""
+    """The adapter in `file.py:Class`, as far as its syntax tree shows it. Raises BadInput."""
     option = f"--adapter {text}"
-    name, _, wanted = text.rpartition(":")
-    if not name.endswith(".py") or not wanted:
+    file, name = user_files.split(text)
+    if not file.endswith(".py") or not name:
         raise BadInput(f"{option}: write FILE.py:CLASS")
-    path = Path(name).expanduser().absolute()
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except OSError as error:
-        raise BadInput(f"{option}: {name} cannot be read: {error.strerror}") from None
-    except (SyntaxError, ValueError) as error:  # ValueError: bytes that are no text
-        raise BadInput(f"{option}: {name} is no Python: {' '.join(str(error).split())}") from None
-    classes = {each.name: each for each in body if isinstance(each, ast.ClassDef)}
-    if wanted not in classes:
-        raise BadInput(f"{option}: {name} has no class {wanted}; there are {', '.join(classes) or 'none'}")
-    if not classes[wanted].bases:
-        raise BadInput(f"{option}: {wanted} is no adapter; derive it from frameworks.adapter.Adapter")
-    return FrameworkInfo(wanted.lower(), wanted, str(path), wanted, package="", python=ANY_PYTHON, outside=True)
+    tree = user_files.parse(option, file)
+    classes = {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
+    if name not in classes:
+        raise BadInput(f"{option}: {file} has no class {name}; its classes: {', '.join(classes) or 'none'}")
+    if not classes[name].bases:
+        raise BadInput(f"{option}: {name} is not an adapter; derive it from frameworks.adapter.Adapter")
+    path = Path(file).expanduser().absolute()
+    return FrameworkInfo(name.lower(), name, str(path), name, package="", python=ANY_PYTHON, outside=True)
 
 
-def _installed() -> Iterable[tuple[str, FrameworkInfo]]:
-    """What the entry points of the running interpreter's distributions say, and which of them says it."""
+def _installed() -> Iterator[tuple[str, FrameworkInfo]]:
+    """The entry points of the running interpreter's distributions, each with its origin for messages."""
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions(path=worker_path()):
         package = distribution.metadata["Name"]
-        if package in seen:  # on two folders of the path, the first is the one that is imported
+        if package in seen:  # a distribution in two folders of the path: the first one is imported
             continue
         seen.add(package)
         for point in distribution.entry_points.select(group=GROUP):
             origin = f"entry point {GROUP}, {point.name} of {package}"
             module, _, adapter = point.value.partition(":")
             if not (module and adapter.isidentifier()):
-                raise BadInput(f"{origin}: it is {point.value!r}; expected module:Class")
-            yield (
-                origin,
-                FrameworkInfo(point.name, point.name, module, adapter, package, python=ANY_PYTHON, outside=True),
-            )
+                raise BadInput(f"{origin}: {point.value!r} is not module:Class")
+            info = FrameworkInfo(point.name, point.name, module, adapter, package, python=ANY_PYTHON, outside=True)
+            yield origin, info
 
 
 def worker_path() -> list[str]:
-    """Where a worker of the running interpreter finds what is installed: sys.path without PYTHONPATH."""
+    """`sys.path` of a worker of the running interpreter: without PYTHONPATH."""
     outside = {os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder}
     return [folder for folder in sys.path if os.path.abspath(folder) not in outside]

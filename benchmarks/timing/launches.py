@@ -143,8 +143,8 @@ class WorkloadRunner(ABC):
         units = units or self._units_of_a_slice()
         warm_up = self._play(units)  # compiles for this length, if the framework does
         self.slice_seconds = self._completed(units)
-        cores = affinity.chosen(self.launch, job.threads) if self.steady and job.device == "cpu" else []
-        affinity.keep(self.client.process.pid, cores)
+        cores = affinity.cores_of_launch(self.launch, job.threads) if self.steady and job.device == "cpu" else []
+        affinity.pin(self.client.process.pid, cores)
         certified = certificates.covering(job.trial_sha256, job.setting, started.file, started.versions)
         self.folder.append(
             self.timed.cell,

@@ -85,12 +85,12 @@ def execute(
     )
     folder.write_info(info)
     try:
-        began, before = time.monotonic(), cpu_load.now()
+        began, before = time.monotonic(), cpu_load.cpu_times()
         for group in groups:
             info = _with_weights(info, group)
             folder.write_info(info)
             _run_group(group, data, folder, places, request, progress)
-        load = cpu_load.share(before, cpu_load.now(), info.machine.cores or 1)
+        load = cpu_load.load_of_others(before, cpu_load.cpu_times(), info.machine.cores or 1)
         seconds = (info.wall_seconds or 0.0) + time.monotonic() - began
         folder.write_info(msgspec.structs.replace(info, cpu_load=load, wall_seconds=seconds))
     finally:

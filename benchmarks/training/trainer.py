@@ -57,8 +57,8 @@ class CellTrainer:
         built = worker.build(job.network, job.training, job.setting)
         weights_seconds = worker.set_weights(self._weights())
         load_seconds = self._load("train", self._images("train")) + self._load("test", self._images("test"))
-        cores = affinity.chosen(job.seed + 1, job.threads) if job.device == "cpu" else []
-        affinity.keep(worker.process.pid, cores)
+        cores = affinity.cores_of_launch(job.seed + 1, job.threads) if job.device == "cpu" else []
+        affinity.pin(worker.process.pid, cores)
         self.folder.record(
             Start(
                 cell=job.cell,

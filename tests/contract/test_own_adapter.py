@@ -102,11 +102,11 @@ WRONG = {
     "my.py": "write FILE.py:CLASS",
     "my:My": "write FILE.py:CLASS",
     "nowhere.py:My": "No such file",
-    "empty.py:My": "has no class My; there are none",
-    "plain.py:Your": "has no class Your; there are My",
+    "empty.py:My": "has no class My; its classes: none",
+    "plain.py:Your": "has no class Your; its classes: My",
     "plain.py:My": "derive it from frameworks.adapter.Adapter",
-    "broken.py:My": "is no Python",
-    "torch.py:Torch": "torch is the name of frameworks.pytorch:PyTorch already",
+    "broken.py:My": "is not Python",
+    "torch.py:Torch": "the name torch belongs to frameworks.pytorch:PyTorch",
 }
 
 
@@ -178,8 +178,8 @@ def test_the_parent_never_imports_it(interpreter: Path) -> None:
 
 
 @pytest.mark.parametrize("point, part", [
-    ("torch = mine_adapter:Fake", "torch is the name of frameworks.pytorch:PyTorch already"),
-    ("other = mine_adapter", "expected module:Class"),
+    ("torch = mine_adapter:Fake", "the name torch belongs to frameworks.pytorch:PyTorch"),
+    ("other = mine_adapter", "is not module:Class"),
 ])  # fmt: skip
 def test_an_entry_point_that_does_not_serve_is_bad_input(interpreter: Path, point: str, part: str) -> None:
     site = next(interpreter.parents[1].glob("lib/python*/site-packages"))

@@ -123,7 +123,7 @@ def test_the_record_says_what_was_run(done: tuple[Path, int, str, str]) -> None:
 def test_the_workers_of_a_seed_have_the_same_cores_as_many_as_threads(done: tuple[Path, int, str, str]) -> None:
     kept = {line["cell"]: line["cores"] for line in Folder(done[0]).lines() if line["event"] == "start"}
     assert kept == {
-        f"lenet.{name}.{seed}": affinity.chosen(seed + 1, 1) for name in ("torch", "mxnet") for seed in (0, 1)
+        f"lenet.{name}.{seed}": affinity.cores_of_launch(seed + 1, 1) for name in ("torch", "mxnet") for seed in (0, 1)
     }
 
 
@@ -199,12 +199,12 @@ WRONG_NETS = {
         (["--net", "missing.py:net"], "missing.py"),
         (["--resume", "nowhere"], "nowhere"),
         (["--net", "{nets}/does_not_import.py:net"], "nothing_of_this_name"),
-        (["--net", "{nets}/no_network.py:net"], "returns a int"),
+        (["--net", "{nets}/no_network.py:net"], "returns int"),
         (["--net", "{nets}/needs_arguments.py:net"], "needs size"),
         (["--net", "{nets}/wrong_row.py:net"], "wrong.C1: 1x28x28 gives 6x24x24, the paper says 6x28x28"),
         (["--net", "{nets}/few_classes.py:net"], "few: 3 outputs for the 10 classes"),
         (["--net", "{nets}/no_network.py:other"], "net"),
-        (["--net", "{nets}/no_network.py"], "which of its functions?"),
+        (["--net", "{nets}/no_network.py"], "name one of its functions"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -114,7 +114,9 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
         slices = [line for line in own if line["event"] == "slice"]
         launches = [line for line in own if line["event"] == "launch"]
         assert [line["alone"] for line in launches] == [True, False, False]
-        assert [line["cores"] for line in launches] == [affinity.chosen(line["launch"], 1) for line in launches]
+        assert [line["cores"] for line in launches] == [
+            affinity.cores_of_launch(line["launch"], 1) for line in launches
+        ]
         assert row["build_seconds"] == launches[0]["build_seconds"], (
             "times of workers that start side by side are not reported"
         )
