@@ -285,8 +285,7 @@ def predict(
         raise BadInput(f"images: uint8 N x {expected} are needed, not {images.dtype} {images.shape}")
     (requested,) = parse_frameworks(framework)
     place = environment(requested, pythons or {}, device=device, progress=ProgressDisplay(quiet=True).message)
-    unlabeled = prediction.Pictures(images, tuple(map(str, range(len(images)))), None, ())
-    return prediction.logits(checkpoint, unlabeled, place, requested, threads=threads, device=device, timeout=timeout)
+    return prediction.logits(checkpoint, images, place, requested, threads=threads, device=device, timeout=timeout)
 
 
 def _table(folder: Folder) -> pd.DataFrame:

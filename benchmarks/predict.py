@@ -103,7 +103,7 @@ def command(
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.runtime.environments import parse_frameworks
-    from benchmarks.training import checkpoints, prediction
+    from benchmarks.training import checkpoints, prediction, prediction_report
 
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
     progress = ProgressDisplay(quiet)
@@ -115,26 +115,26 @@ def command(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}; name a folder that can be written") from None
-    answers = prediction.ask(
-        checkpoint, chosen, frameworks, pythons, progress, threads=threads, device=device, timeout=timeout
+    predictions = prediction.predict(
+        checkpoint, chosen.images, frameworks, pythons, progress, threads=threads, device=device, timeout=timeout
     )
-    for framework, reason in {**answers.unavailable, **answers.failed}.items():
+    for framework, reason in {**predictions.unavailable, **predictions.failed}.items():
         click.echo(f"{framework}: {reason}", err=True)
-    if not answers.logits:
+    if not predictions.logits:
         return ExitCode.FAILED
-    lines, same = prediction.agreement(answers.logits)
+    lines, all_agree = prediction_report.agreement(predictions.logits)
     if as_json:
-        click.echo(json.dumps(prediction.accuracies(chosen, answers.logits), indent=1))
+        click.echo(json.dumps(prediction_report.accuracies(chosen, predictions.logits), indent=1))
     else:
-        first, logits = next(iter(answers.logits.items()))
+        first, logits = next(iter(predictions.logits.items()))
         click.echo(f"{checkpoint.network.name}, trained by {checkpoint.about.get('framework')}; {first} predicts:")
-        click.echo("\n".join([prediction.told(chosen, logits), "", *lines]))
-    prediction.write(chosen, answers.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
+        click.echo("\n".join([prediction_report.text(chosen, logits), "", *lines]))
+    prediction_report.write(chosen, predictions.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
     if not as_json:
         click.echo(out)
-    if answers.failed or (answers.unavailable and frameworks != "all"):
+    if predictions.failed or (predictions.unavailable and frameworks != "all"):
         return ExitCode.FAILED
-    return ExitCode.OK if same else ExitCode.DIFFERENT
+    return ExitCode.OK if all_agree else ExitCode.DIFFERENT
 
 
 if __name__ == "__main__":

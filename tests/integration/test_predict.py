@@ -1,4 +1,4 @@
-"""Trained in one framework, predicting in the others; what is said of it, and what is refused."""
+"""Weights trained in one framework predict the same in the others; reports and errors of `predict`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from benchmarks.datasets.registry import dataset
 from benchmarks.predict import command
 from benchmarks.training import checkpoints
-from benchmarks.training.prediction import Pictures, agreement, confusion, grid, predictions, told
+from benchmarks.training.prediction import ImageSet
+from benchmarks.training.prediction_report import agreement, confusion, draw_grid, predictions_frame, text
 from benchmarks.training.runner import run
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
@@ -29,7 +30,7 @@ OPTIONS: dict[str, Any] = {"quick": True, "dataset": "fashion-mnist-mini", "thre
 
 @pytest.fixture(scope="module")
 def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LeNet that PyTorch has trained so far that it tells most classes apart."""
+    """LeNet, trained in PyTorch until it recognizes most classes."""
     bench.python("torch")
     out = tmp_path_factory.mktemp("results")
     run("lenet_cifar", ["torch"], out=out, train_size=1000, test_size=500, batch_size=32, **OPTIONS)
@@ -37,8 +38,8 @@ def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sure(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of LeNet as they are at the beginning, as a checkpoint: nothing is trained."""
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with the initial weights of LeNet."""
     path = tmp_path_factory.mktemp("weights") / "lenet.npz"
     network = NETWORKS["lenet"]().after(Scale("pixels", factor=1 / 255), input=(1, 28, 28))
     checkpoints.save(path, network, initial(network, 0), {"framework": "none", "dataset": "fashion-mnist-mini"})
@@ -46,22 +47,26 @@ def sure(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_saves_its_weights(trained: Path) -> None:
-    made = checkpoints.load(trained)
+    checkpoint = checkpoints.load(trained)
     assert trained.name == "lenet_cifar.torch.0.npz"
-    assert (made.network.name, made.about["framework"], made.about["epochs"]) == ("lenet_cifar", "torch", 2)
-    assert not any("/" in name for name in made.weights), "nothing of the optimiser's"
+    assert (checkpoint.network.name, checkpoint.about["framework"], checkpoint.about["epochs"]) == (
+        "lenet_cifar",
+        "torch",
+        2,
+    )
+    assert not any("/" in name for name in checkpoint.weights), "arrays of the optimizer"
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_same_accuracy_in_every_framework(
     bench: Bench, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], framework: str
 ) -> None:
-    """What the run itself has found in PyTorch: the same labels, so the same accuracy to the last digit."""
+    """The same labels as in the training run, so the same accuracy to the last digit."""
     bench.python(framework)
     assert main(["--weights", str(trained), "--fw", framework, "--out", str(tmp_path)]) == 0
     measured = pd.read_csv(trained.parents[1] / "report.csv").test_accuracy[0]
-    assert measured > 0.3, "it has learnt something"
-    assert f"accuracy {measured:.4f}: {round(500 * measured)} of 500 pictures" in capsys.readouterr().out
+    assert measured > 0.3, "above chance"
+    assert f"accuracy {measured:.4f}: {round(500 * measured)} of 500 images" in capsys.readouterr().out
 
 
 def test_all_frameworks_give_the_same_labels(
@@ -70,7 +75,7 @@ def test_all_frameworks_give_the_same_labels(
     for framework in FRAMEWORKS:
         bench.python(framework)
     assert main(["--weights", str(trained), "--fw", "all", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count("the same labels on all 500 pictures") == len(FRAMEWORKS) - 1
+    assert capsys.readouterr().out.count("the same labels on all 500 images") == len(FRAMEWORKS) - 1
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert len(table) == 500 and (table.torch == table.mxnet).all() and (table.torch == table.keras).all()
     counts = pd.read_csv(tmp_path / "confusion.csv", index_col="class")
@@ -81,40 +86,40 @@ def test_all_frameworks_give_the_same_labels(
 def test_committed_weights_predict_in_every_framework(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those that PyTorch has trained in d2l-lenet, ten epochs of all pictures."""
+    """The weights of the committed d2l-lenet run: PyTorch, ten epochs on all images."""
     for framework in FRAMEWORKS:
         bench.python(framework)
     weights = max((Path(__file__).parents[2] / "results").glob("*-d2l-lenet/weights/lenet.torch.0.npz"))
     options = ["--weights", str(weights), "--dataset", "fashion-mnist-mini", "--fw", "all", "--out", str(tmp_path)]
     assert main(options) == 0
-    said = capsys.readouterr().out
-    assert said.count("the same labels on all 500 pictures") == len(FRAMEWORKS) - 1
-    assert float(said.partition("accuracy ")[2][:6]) > 0.75
+    output = capsys.readouterr().out
+    assert output.count("the same labels on all 500 images") == len(FRAMEWORKS) - 1
+    assert float(output.partition("accuracy ")[2][:6]) > 0.75
 
 
-def test_the_grid_shows_pictures(bench: Bench, sure: Path, tmp_path: Path) -> None:
+def test_the_grid_frames_wrong_predictions(bench: Bench, untrained: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
-    given = ["--weights", str(sure), "--fw", "torch", "--out", str(tmp_path), "--test-size", "30", "--grid", "24"]
+    given = ["--weights", str(untrained), "--fw", "torch", "--out", str(tmp_path), "--test-size", "30", "--grid", "24"]
     assert main(given) == 0
     with image.open(tmp_path / "grid.png") as sheet:
         assert sheet.width > 12 * 84 and sheet.height > 2 * 84
         red = (np.asarray(sheet) == (0xC0, 0x39, 0x2B)).all(2).sum()
     labels = pd.read_csv(tmp_path / "predictions.csv")[:24]
     wrong = int((labels.torch != labels.label).sum())
-    assert wrong > 0 and red > wrong * 800, "a frame of three pixels around each wrong picture"
+    assert wrong > 0 and red > wrong * 800, "a frame of three pixels around each wrong prediction"
 
 
 @pytest.mark.parametrize(("wrong", "framed"), [([], 0), ([1], 1), ([0, 2], 2)])
-def test_wrong_pictures_alone_are_framed(tmp_path: Path, wrong: list[int], framed: int) -> None:
-    """Counted by the left edge of the frames: three columns of pixels, some ninety high."""
+def test_only_wrong_predictions_are_framed(tmp_path: Path, wrong: list[int], framed: int) -> None:
+    """Frames are counted by their vertical edges, three pixels wide."""
     image = pytest.importorskip("PIL.Image")
     labels = np.zeros(3, np.int64)
-    seen = labels.copy()
-    seen[wrong] = 1
-    grid(
-        Pictures(np.full((3, 3, 8, 8), 128, np.uint8), ("a", "b", "c"), labels, ("x", "y")),
-        seen,
+    predicted = labels.copy()
+    predicted[wrong] = 1
+    draw_grid(
+        ImageSet(np.full((3, 3, 8, 8), 128, np.uint8), ("a", "b", "c"), labels, ("x", "y")),
+        predicted,
         tmp_path / "g.png",
         [0, 1, 2],
     )
@@ -123,75 +128,77 @@ def test_wrong_pictures_alone_are_framed(tmp_path: Path, wrong: list[int], frame
     assert ((row == (0xC0, 0x39, 0x2B)).all(1)).sum() == framed * 6
 
 
-def test_only_the_wrong_ones(bench: Bench, sure: Path, tmp_path: Path) -> None:
+def test_the_grid_of_wrong_predictions(bench: Bench, untrained: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL.Image")
     bench.python("torch")
     options = ["--fw", "torch", "--out", str(tmp_path), "--test-size", "40", "--wrong-only", "--quiet"]
-    assert main(["--weights", str(sure), *options]) == 0
+    assert main(["--weights", str(untrained), *options]) == 0
     assert (tmp_path / "grid.png").exists()
 
 
-def test_a_folder_of_pictures(bench: Bench, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The data set's own pictures as files, in grey and colour, get the labels that they get as a data set."""
+def test_a_folder_of_image_files(
+    bench: Bench, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Test images written to gray and color files get the same labels as from the data set."""
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
     pixels = np.load(dataset("fashion-mnist-mini").test.images)[:8, 0]
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for number, picture in enumerate(pixels):
-        drawn = image.fromarray(picture)
-        (drawn if number % 2 else drawn.convert("RGB")).save(mine / f"{number}.png")
-    (mine / "notes.txt").write_text("no picture")
-    both = [["--images", str(mine), "--out", str(tmp_path / "a")], ["--test-size", "8", "--out", str(tmp_path / "b")]]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, array in enumerate(pixels):
+        gray = image.fromarray(array)
+        (gray if number % 2 else gray.convert("RGB")).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("not an image")
+    both = [["--images", str(folder), "--out", str(tmp_path / "a")], ["--test-size", "8", "--out", str(tmp_path / "b")]]
     for options in both:
         assert main(["--weights", str(trained), "--fw", "torch", *options]) == 0
     files, data = (pd.read_csv(tmp_path / name / "predictions.csv") for name in "ab")
-    assert list(files.picture) == [f"{number}.png" for number in range(8)] and "label" not in files
+    assert list(files.image) == [f"{number}.png" for number in range(8)] and "label" not in files
     assert list(files.torch) == list(data.torch)
 
 
-def test_sixteen_bits_a_pixel_are_the_same_picture(bench: Bench, sure: Path, tmp_path: Path) -> None:
+def test_images_with_16_bits_per_pixel(bench: Bench, untrained: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
     pixels = np.load(dataset("fashion-mnist-mini").test.images)[:4, 0]
-    for folder, picture in (("8", pixels), ("16", pixels.astype(np.uint16) * 257)):
+    for folder, arrays in (("8", pixels), ("16", pixels.astype(np.uint16) * 257)):
         (tmp_path / folder).mkdir()
         for number in range(4):
-            image.fromarray(picture[number]).save(tmp_path / folder / f"{number}.png")
-        given = ["--weights", str(sure), "--fw", "torch", "--images", str(tmp_path / folder)]
+            image.fromarray(arrays[number]).save(tmp_path / folder / f"{number}.png")
+        given = ["--weights", str(untrained), "--fw", "torch", "--images", str(tmp_path / folder)]
         assert main([*given, "--out", str(tmp_path / f"{folder}-out")]) == 0
-    one, other = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("8", "16"))
-    pd.testing.assert_frame_equal(one, other)
+    first, second = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("8", "16"))
+    pd.testing.assert_frame_equal(first, second)
 
 
-def test_dark_on_light_is_inverted(bench: Bench, sure: Path, tmp_path: Path) -> None:
+def test_dark_on_light_is_inverted(bench: Bench, untrained: Path, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     bench.python("torch")
     pixels = np.load(dataset("fashion-mnist-mini").test.images)[:4, 0]
-    for folder, picture in (("light", pixels), ("dark", 255 - pixels)):
+    for folder, arrays in (("light", pixels), ("dark", 255 - pixels)):
         (tmp_path / folder).mkdir()
         for number in range(4):
-            image.fromarray(picture[number]).save(tmp_path / folder / f"{number}.png")
+            image.fromarray(arrays[number]).save(tmp_path / folder / f"{number}.png")
     for folder, options in (("light", []), ("dark", ["--invert"])):
-        given = ["--weights", str(sure), "--fw", "torch", "--images", str(tmp_path / folder), *options]
+        given = ["--weights", str(untrained), "--fw", "torch", "--images", str(tmp_path / folder), *options]
         assert main([*given, "--out", str(tmp_path / f"{folder}-out")]) == 0
-    one, other = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("light", "dark"))
-    pd.testing.assert_frame_equal(one, other)
+    first, second = (pd.read_csv(tmp_path / f"{folder}-out" / "predictions.csv") for folder in ("light", "dark"))
+    pd.testing.assert_frame_equal(first, second)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--weights", "missing.npz"], "no such file"),
         (["--fw", "pytorch"], "torch"),
         (["--dataset", "cifar"], "cifar10"),
-        (["--images", "{tmp}"], "no pictures in it"),
-        (["--images", "{tmp}/nowhere"], "no pictures in it"),
-        (["--images", "{tmp}/broken"], "cannot be read as a picture"),
-        (["--test-size", "501"], "500 test pictures"),
+        (["--images", "{tmp}"], "no image files in it"),
+        (["--images", "{tmp}/nowhere"], "no image files in it"),
+        (["--images", "{tmp}/broken"], "cannot be read as an image"),
+        (["--test-size", "501"], "500 test images"),
         (["--test-size", "0"], "--test-size 0"),
         (["--grid", "0"], "--grid"),
         (["--threads", "0"], "--threads"),
@@ -202,8 +209,8 @@ def test_dark_on_light_is_inverted(bench: Bench, sure: Path, tmp_path: Path) -> 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(
-    sure: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+def test_bad_input_gives_one_line_and_exit_code_2(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     if "broken" in " ".join(options):
         pytest.importorskip("PIL")
@@ -211,35 +218,37 @@ def test_bad_input_is_one_line_and_status_2(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     given = [option.format(tmp=tmp_path) for option in options]
-    weights = [] if not options or "--weights" in options else ["--weights", str(sure)]
+    weights = [] if not options or "--weights" in options else ["--weights", str(untrained)]
     assert main([*weights, *given]) == 2
     stderr = capsys.readouterr().err
-    assert said in stderr and len(stderr.splitlines()) == 1
+    assert message in stderr and len(stderr.splitlines()) == 1
 
 
-def test_pictures_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_another_size_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = NETWORKS["lenet_cifar"]()
     checkpoints.save(tmp_path / "a.npz", network, initial(network, 0), {})
     assert main(["--weights", str(tmp_path / "a.npz"), "--dataset", "fashion-mnist-mini"]) == 2
-    assert "pictures of 1x28x28, and lenet_cifar was trained on 3x32x32" in capsys.readouterr().err
+    assert "its images are 1x28x28, and lenet_cifar was trained on 3x32x32" in capsys.readouterr().err
 
 
-def test_classes_that_are_not_the_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_set_with_another_number_of_classes_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     network = NETWORKS["lenet"](classes=5)
     checkpoints.save(tmp_path / "a.npz", network, initial(network, 0), {})
     assert main(["--weights", str(tmp_path / "a.npz"), "--dataset", "fashion-mnist-mini"]) == 2
-    assert "fashion-mnist-mini: 10 classes, and lenet tells 5 apart" in capsys.readouterr().err
+    assert "fashion-mnist-mini: 10 classes, and lenet has 5 outputs" in capsys.readouterr().err
 
 
-def test_trained_on_nothing_that_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_training_data_set_needs_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = NETWORKS["lenet"]()
     checkpoints.save(tmp_path / "a.npz", network, initial(network, 0), {"dataset": "mine"})
     assert main(["--weights", str(tmp_path / "a.npz")]) == 2
     assert "give --dataset or --images" in capsys.readouterr().err
 
 
-def test_without_pillow_the_grid_is_missed_and_the_rest_is_there(
-    bench: Bench, sure: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_pillow_everything_but_the_grid_is_written(
+    bench: Bench, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench.python("torch")
     real = builtins.__import__
@@ -250,11 +259,11 @@ def test_without_pillow_the_grid_is_missed_and_the_rest_is_there(
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", no_pillow)
-    given = ["--weights", str(sure), "--fw", "torch", "--out", str(tmp_path), "--test-size", "10"]
+    given = ["--weights", str(untrained), "--fw", "torch", "--out", str(tmp_path), "--test-size", "10"]
     assert main(given) == 0
     assert "pip install pillow" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "confusion.csv"}
-    assert main([*given[:4], "--images", str(Path(__file__).parent)]) == 2, "no pictures there"
+    assert main([*given[:4], "--images", str(Path(__file__).parent)]) == 2, "no image files there"
 
 
 # --- the arithmetic ---------------------------------------------------------------------------------------------------
@@ -265,22 +274,22 @@ def test_confusion_by_hand() -> None:
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
 
 
-def test_told_by_hand() -> None:
-    pictures = Pictures(np.zeros((4, 1, 1, 1), np.uint8), tuple("abcd"), np.array([0, 0, 1, 1]), ("cat", "dog"))
-    text = told(pictures, np.array([[2.0, 1], [1, 2], [1, 2], [0, 3]]))
-    assert "accuracy 0.7500: 3 of 4 pictures" in text
-    assert "cat      0.5000" in text and "dog      1.0000" in text
+def test_text_by_hand() -> None:
+    images = ImageSet(np.zeros((4, 1, 1, 1), np.uint8), tuple("abcd"), np.array([0, 0, 1, 1]), ("cat", "dog"))
+    printed = text(images, np.array([[2.0, 1], [1, 2], [1, 2], [0, 3]]))
+    assert "accuracy 0.7500: 3 of 4 images" in printed
+    assert "cat      0.5000" in printed and "dog      1.0000" in printed
 
 
 def test_probabilities_are_softmax() -> None:
-    pictures = Pictures(np.zeros((1, 1, 1, 1), np.uint8), ("a",), None, ())
-    frame = predictions(pictures, {"torch": np.array([[np.log(3.0), 0.0]])})
+    images = ImageSet(np.zeros((1, 1, 1, 1), np.uint8), ("a",), None, ())
+    frame = predictions_frame(images, {"torch": np.array([[np.log(3.0), 0.0]])})
     assert frame.torch[0] == "0" and frame.torch_probability[0] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize(("moved", "same"), [(0.0, True), (0.4, True), (2.0, False)])
-def test_agreement(moved: float, same: bool) -> None:
+@pytest.mark.parametrize(("change", "same"), [(0.0, True), (0.4, True), (2.0, False)])
+def test_agreement(change: float, same: bool) -> None:
     expected = np.array([[1.0, 0.0], [0.0, 1.0]])
-    lines, agreed = agreement({"torch": expected, "mxnet": np.add(expected, [[0, 0], [moved, 0]])})
+    lines, agreed = agreement({"torch": expected, "mxnet": np.add(expected, [[0, 0], [change, 0]])})
     assert agreed is same and ("the same labels" in lines[0]) is same
-    assert same or "other labels on 1 of 2 pictures, first on number 1" in lines[0]
+    assert same or "different labels on 1 of 2 images, first on image 1" in lines[0]
