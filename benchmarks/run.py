@@ -16,7 +16,7 @@ from benchmarks.cli.command import announce, command_line, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from benchmarks.training.runner import run
+    from benchmarks.api import run
 
 __all__ = ["command", "run"]
 
@@ -24,7 +24,7 @@ __all__ = ["command", "run"]
 def __getattr__(name: str) -> Any:
     """The public function `run`, whose module takes a second to import."""
     if name == "run":
-        from benchmarks.training.runner import run
+        from benchmarks.api import run
 
         return run
     raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -12,10 +12,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import pandas as pd
 
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
@@ -177,26 +175,3 @@ def _resumed(path: Path, jobs: Sequence[JobInfo]) -> RunFolder:
             )
     folder.repair()
     return folder
-
-
-def run(
-    net: str | Sequence[str] = "lenet",
-    frameworks: str | Sequence[str] = "all",
-    *,
-    out: str | Path = "results",
-    quiet: bool = True,
-    seeds: int | Sequence[int] = (0,),
-    **options: Any,
-) -> pd.DataFrame:
-    """The same as `onespec run`: the table of cells as a DataFrame, a row per network, framework and seed.
-
-    Options are those of `TrainingRequest`. A framework that is unavailable or fails is a row with its reason. Raises
-    BadInput and DataError.
-    """
-    request = TrainingRequest(
-        net=(net,) if isinstance(net, str) else tuple(net),
-        frameworks=frameworks if isinstance(frameworks, str) else ",".join(frameworks),
-        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds),
-        **options,
-    )
-    return run_report.frame(execute(request, ProgressDisplay(quiet), Path(out)))

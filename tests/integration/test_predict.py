@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.api import run
 from benchmarks.datasets.registry import dataset
 from benchmarks.predict import command
 from benchmarks.training import checkpoints
 from benchmarks.training.prediction import ImageSet
 from benchmarks.training.prediction_report import agreement, confusion, draw_grid, predictions_frame, text
-from benchmarks.training.runner import run
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
