@@ -110,7 +110,7 @@ def command(
         return _list(as_json)
     announce(f"Estimating the run time of {recipe or resume}.", quiet)
     from benchmarks.articles import experiment_run
-    from benchmarks.articles.reproduction import summary
+    from benchmarks.articles.reproduction_text import summary
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
     from benchmarks.training.runner import execute
@@ -147,7 +147,7 @@ def _list(as_json: bool) -> ExitCode:
 
 
 def _write(folder: Path, margin: float, target: float | None, quiet: bool) -> ExitCode:
-    from benchmarks.articles.reproduction import page
+    from benchmarks.articles.reproduction_text import page
     from benchmarks.cli.progress import ProgressDisplay
 
     if not folder.is_dir():

@@ -16,6 +16,7 @@ from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import CellRecord, RunFolder
+from benchmarks.reporting.number_formats import counted, duration
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.training import epoch_slices
@@ -28,10 +29,10 @@ from frameworks.registry import FRAMEWORKS
 
 # --- how long it will take --------------------------------------------------------------------------------------------
 
-PROBE = 12  # steps of an epoch that is tried, and no more than about three seconds of work here
+PROBE = 12  # steps of a trial epoch, which takes no more than about three seconds
 
 
-class Cost(NamedTuple):
+class CellCost(NamedTuple):
     """Seconds of one cell: once, and for each epoch."""
 
     once: float
@@ -39,28 +40,28 @@ class Cost(NamedTuple):
 
 
 def forecast(request: TrainingRequest, progress: ProgressDisplay, resume: Path | None = None) -> dict[str, float]:
-    """Seconds that the run will take here, by network and framework: a few steps of each are tried. Writes nothing."""
+    """Estimated seconds by network and framework, from a few steps of each on this machine. Writes nothing."""
     groups, data = plan(request, progress.message)
-    found = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
+    places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
     records = RunFolder.open(resume).records() if resume else {}
     seconds: dict[str, float] = {}
-    for _, of_net in itertools.groupby(groups, key=lambda group: group[0].name):
-        of_seeds = list(of_net)
-        for same in zip(*of_seeds):  # one framework's jobs, which differ in the seed
+    for _, of_network in itertools.groupby(groups, key=lambda group: group[0].name):
+        by_seed = list(of_network)
+        for same in zip(*by_seed):  # one framework's jobs, which differ in the seed
             left = [job.epochs - len(records.get(job.cell, CellRecord()).epochs) for job in same]
-            if not any(left) or too_large(of_seeds[0]):
+            if not any(left) or too_large(by_seed[0]):
                 continue
-            cost = _cost(same[0], data[same[0].dataset], found[same[0].framework], request.timeout)
+            cost = _cost(same[0], data[same[0].dataset], places[same[0].framework], request.timeout)
             seconds[f"{same[0].name} {same[0].framework}"] = sum(
                 cost.once + epochs * cost.epoch for epochs in left if epochs
             )
     return seconds
 
 
-def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> Cost:
-    """Two short epochs of a job, thrown away; nothing where it cannot run, which the run itself will record."""
+def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> CellCost:
+    """The cost from two short epochs that are discarded; zero where the job cannot run, which the run will record."""
     if isinstance(place, str):
-        return Cost(0, 0)
+        return CellCost(0, 0)
     steps = int(3 * epoch_slices.SLICE[job.device] / (3 * max(job.network.macs, 1) * job.batch_size))
     size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
@@ -73,10 +74,10 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
                 opened = time.perf_counter() - began
                 first, second = (cell.train_epoch(0, lambda *_: None) for _ in range(2))
             except (Unavailable, WorkerFailed):
-                return Cost(0, 0)
+                return CellCost(0, 0)
     by_image = second.slice_seconds + (second.augment_seconds or 0.0) + second.reload_seconds
     epoch = by_image * job.train_size / size + second.evaluation_seconds * job.test_size / small.test_size
-    return Cost(opened + (first.first_step_seconds or 0.0), epoch + second.harness_seconds)
+    return CellCost(opened + (first.first_step_seconds or 0.0), epoch + second.harness_seconds)
 
 
 def resumed_request(folder: Path, pythons: Mapping[str, str], timeout: float) -> TrainingRequest:
@@ -85,13 +86,6 @@ def resumed_request(folder: Path, pythons: Mapping[str, str], timeout: float) ->
     saved = msgspec.structs.replace(saved, pythons={**saved.pythons, **pythons}, timeout=timeout)
     recipe = EXPERIMENTS[saved.experiment].variants[saved.variant].recipe if saved.experiment else None
     return TrainingRequest.from_info(saved, recipe)
-
-
-def spoken(seconds: float) -> str:
-    """A duration as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -140,6 +134,6 @@ def resumed(folder: Path, given: Mapping[str, Any]) -> TrainingRequest:
 
 def forecast_in_words(request: TrainingRequest, seconds: Mapping[str, float]) -> str:
     """The run time by network and framework, and in all."""
-    parts = ", ".join(f"{name} {spoken(one)}" for name, one in seconds.items() if one)
-    seeds = f"{len(request.seeds)} seeds" if len(request.seeds) > 1 else "1 seed"
-    return f"{request.experiment}, {seeds}: about {spoken(sum(seconds.values()))} here ({parts})"
+    parts = ", ".join(f"{name} {duration(one)}" for name, one in seconds.items() if one)
+    seeds = counted(len(request.seeds), "seed")
+    return f"{request.experiment}, {seeds}: about {duration(sum(seconds.values()))} on this machine ({parts})"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.articles import reproduction
+from benchmarks.articles import reproduction, reproduction_text
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.datasets.registry import DATASETS
 from benchmarks.records.store import Folder
@@ -121,7 +121,9 @@ IN_FULL = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permuted
 
 def test_the_reproduction_is_that_of_the_committed_runs() -> None:
     """If not: python -m benchmarks.reproduce --write results"""
-    assert reproduction.page(ROOT / "results") == (ROOT / "results" / "REPRODUCTION.md").read_text(encoding="utf-8")
+    assert reproduction_text.page(ROOT / "results") == (ROOT / "results" / "REPRODUCTION.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(("name", "seeds"), IN_FULL.items())

@@ -17,21 +17,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.articles.experiment_run import spoken
 from benchmarks.articles.experiments import EXPERIMENTS, Figure
-from benchmarks.articles.reproduction import (
+from benchmarks.articles.reproduction import fullest, measured, next_run, obstacle, reached, verdict
+from benchmarks.articles.reproduction_text import (
     accuracies,
-    against,
-    effects,
+    effect_of,
+    effect_table,
     equivalences,
-    fullest,
-    measured,
-    next_run,
-    obstacle,
     page,
-    reached,
     summary,
-    verdict,
 )
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
@@ -74,11 +68,11 @@ EPOCH = Figure("lenet_relu", "epoch_seconds", 3.0, "article 004", epoch=1)
         (SINGLE, [0.80, 0.82], None, ("within", "0.5899 to 1.0301")),
         (SINGLE, [0.800, 0.801, 0.802], None, ("outside", "0.7960 to 0.8060")),
         (CUT_OFF, [0.648, 0.649, 0.6495], None, ("within", "0.6450 to 0.6526")),  # 0.64 may have been 0.6499
-        (SINGLE, [0.81], None, ("not comparable", "one run of each shows no spread")),
-        (SINGLE, [], None, ("not comparable", "no cell finished")),
+        (SINGLE, [0.81], None, ("not comparable", "one run of each has no spread")),
+        (SINGLE, [], None, ("not comparable", "no trial run finished")),
         (SINGLE, [0.80, 0.82], "not the published bytes", ("not comparable", "not the published bytes")),
-        (SECONDS, [9.0, 9.1], None, ("not comparable", "another machine")),
-        (EPOCH, [3.0, 3.1], None, ("not comparable", "another machine")),
+        (SECONDS, [9.0, 9.1], None, ("not comparable", "different machine")),
+        (EPOCH, [3.0, 3.1], None, ("not comparable", "different machine")),
     ],
 )
 def test_verdict(figure: Figure, values: list[float], why_not: str | None, expected: tuple[str, str]) -> None:
@@ -94,13 +88,6 @@ def test_the_interval_of_the_next_run_holds_it() -> None:
         low, high = next_run(seen)
         inside += low <= another <= high
     assert abs(inside / 4000 - 0.95) < 4 * 0.0035
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(4.4, "4 s"), (89, "89 s"), (91, "2 min"), (5300, "88 min"), (7200, "2.0 h")]
-)
-def test_spoken(seconds: float, said: str) -> None:
-    assert spoken(seconds) == said
 
 
 # --- what is read from a run ------------------------------------------------------------------------------------------
@@ -167,33 +154,35 @@ def test_time_to_a_target_is_of_training_alone(tmp_path: Path, target: float, se
     ("other", "said"),
     [
         ({}, None),
-        ({"rate": 0.5}, "trained otherwise: rate"),
-        ({"optimizer": "Adam", "batch_size": 8}, "trained otherwise: batch_size, optimizer"),
-        ({"epochs": 3}, "at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures"),
-        ({"train_size": 600}, "at a smaller scale: 10 of 10 epochs, 600 + 10,000 pictures"),
-        ({"test_size": 100}, "at a smaller scale: 10 of 10 epochs, 60,000 + 100 pictures"),
+        ({"rate": 0.5}, "different recipe: rate"),
+        ({"optimizer": "Adam", "batch_size": 8}, "different recipe: batch_size, optimizer"),
+        ({"epochs": 3}, "smaller scale: 3 of 10 epochs, 60,000 + 10,000 images"),
+        ({"train_size": 600}, "smaller scale: 10 of 10 epochs, 600 + 10,000 images"),
+        ({"test_size": 100}, "smaller scale: 10 of 10 epochs, 60,000 + 100 images"),
     ],
 )
 @pytest.mark.parametrize("published", [True, False])
 def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, published: bool) -> None:
     folder = made(tmp_path / "a", [job("torch", 0, **other)], [0.8], published)
-    expected = "; ".join(filter(None, [said, None if published else "not the published bytes"])) or None
+    expected = (
+        "; ".join(filter(None, [said, None if published else "data files differ from the published ones"])) or None
+    )
     assert obstacle(folder.run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
 
 
 @pytest.mark.parametrize(
     ("accuracies", "said"),
     [
-        ([0.800, 0.801, 0.812, 0.811, 0.790, 0.790], "the same within 0.5 points"),
-        ([0.800, 0.830, 0.812, 0.780, 0.790, 0.800], "not shown to be the same within 0.5 points"),
-        ([0.800, 0.801, 0.812, None, 0.790, None], "one seed shows no spread"),
-        ([0.800, 0.820, 0.812, 0.831, 0.790, 0.811], "another by more than 0.5 points"),
-        ([0.800, 0.800, 0.812, 0.812, 0.790, 0.790], "+0.00 points, at every one of 3 seeds"),
+        ([0.800, 0.801, 0.812, 0.811, 0.790, 0.790], "equivalent within 0.5 points"),
+        ([0.800, 0.830, 0.812, 0.780, 0.790, 0.800], "not shown to be equivalent within 0.5 points"),
+        ([0.800, 0.801, 0.812, None, 0.790, None], "one seed has no spread"),
+        ([0.800, 0.820, 0.812, 0.831, 0.790, 0.811], "different by more than 0.5 points"),
+        ([0.800, 0.800, 0.812, 0.812, 0.790, 0.790], "+0.00 points, for each of 3 seeds"),
     ],
 )
 def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
     (line,) = equivalences(made(tmp_path / "a", JOBS, accuracies), 0.5)
-    assert line.startswith("lenet, torch less mxnet: ") and said in line
+    assert line.startswith("lenet, torch minus mxnet: ") and said in line
     assert ("seeds would show it" in line) == said.startswith("not shown")
 
 
@@ -202,7 +191,7 @@ def of(experiment: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**one, "net": net, "cell": f"{net}.{one['cell']}"} for net in EXPERIMENTS[experiment].nets for one in jobs]
 
 
-def twins(path: Path) -> tuple[Folder, Folder]:
+def permuted_and_plain(path: Path) -> tuple[Folder, Folder]:
     """The dense net and the convolutional one, with the pixels permuted and plain, torch and mxnet in turn."""
     accuracies = {
         "fc-vs-cnn-permuted": [0.87, 0.85, 0.88, 0.86, 0.89, 0.84, 0.80, 0.80, 0.81, 0.80, 0.82, 0.80],
@@ -219,8 +208,8 @@ def twins(path: Path) -> tuple[Folder, Folder]:
 
 def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
     """In points; the interval by hand: mean -+ 4.303 s / sqrt(3). One seed of the last has no partner."""
-    head, rows = effects(*twins(tmp_path))
-    assert head[:4] == ("network", "framework", "published", "ours")
+    head, rows = effect_table(*permuted_and_plain(tmp_path))
+    assert head[:4] == ("network", "framework", "published", "measured")
     assert rows == [
         ("mlp", "torch", "-3.87", "+1.00", "-1.48 to +3.48", "3"),
         ("mlp", "mxnet", "-3.87", "-2.00", "-4.48 to +0.48", "3"),
@@ -230,9 +219,9 @@ def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
 
 
 def test_the_page_has_the_effect_where_both_were_run(tmp_path: Path) -> None:
-    twins(tmp_path)
+    permuted_and_plain(tmp_path)
     section = page(tmp_path).partition("## fc-vs-cnn-permuted\n")[2].partition("\n## ")[0]
-    assert "Against fc-vs-cnn, in points of test accuracy:" in section and "-16.48 to -11.52" in section
+    assert "Compared with fc-vs-cnn, in points of test accuracy:" in section and "-16.48 to -11.52" in section
 
 
 def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
@@ -263,7 +252,7 @@ def test_folders_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
         (tmp_path / name / "run.json").write_text(content if text is None else text)
     said: list[str] = []
     assert "`right`" in page(tmp_path, note=said.append)
-    assert len(said) == 2 and all(line.startswith("passed over: ") for line in said)
+    assert len(said) == 2 and all(line.startswith("skipped: ") for line in said)
 
 
 def test_time_to_a_target_counts_who_reached_it(tmp_path: Path) -> None:
@@ -284,19 +273,22 @@ def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_the_effect_needs_two_runs_that_are_alike_otherwise(tmp_path: Path) -> None:
-    permuted, plain = twins(tmp_path)
-    assert against(permuted, plain, "fc-vs-cnn", table)[0] == "Against fc-vs-cnn, in points of test accuracy:"
+    permuted, plain = permuted_and_plain(tmp_path)
+    assert effect_of(permuted, plain, "fc-vs-cnn", table)[0] == "Compared with fc-vs-cnn, in points of test accuracy:"
     run = {key: value for key, value in plain.run.items() if key != "schema"}
     plain.write_run({**run, "jobs": [{**one, "epochs": 3} for one in run["jobs"]]})
-    assert against(permuted, Folder.open(plain.path), "fc-vs-cnn", table) == [
-        "Not held against fc-vs-cnn: the two runs differ in epochs."
+    assert effect_of(permuted, Folder.open(plain.path), "fc-vs-cnn", table) == [
+        "Not compared with fc-vs-cnn: the two runs differ in epochs."
     ]
 
 
 def test_a_partial_run_is_marked(tmp_path: Path) -> None:
     made(tmp_path / "part", [job("torch", 0, epochs=3)], [0.8], published=False)
     section = page(tmp_path).partition("## d2l-lenet\n")[2].partition("\n## ")[0]
-    assert "**at a smaller scale: 3 of 10 epochs, 60,000 + 10,000 pictures; not the published bytes**" in section
+    assert (
+        "**smaller scale: 3 of 10 epochs, 60,000 + 10,000 images; data files differ from the published ones**"
+        in section
+    )
     assert "within the" not in section and "outside" not in section
 
 
@@ -377,8 +369,8 @@ def test_it_says_how_long_before_it_starts(done: tuple[Path, str]) -> None:
 
 
 def test_it_puts_published_beside_ours(done: tuple[Path, str]) -> None:
-    assert "0.8348" in done[1] and "not comparable: trained otherwise: dataset; at a smaller scale" in done[1]
-    assert "mlp, torch less mxnet: " in done[1] and "seconds to 0.01" in done[1]
+    assert "0.8348" in done[1] and "not comparable: different recipe: dataset; at a smaller scale" in done[1]
+    assert "mlp, torch minus mxnet: " in done[1] and "seconds to 0.01" in done[1]
 
 
 def test_every_cell_is_recorded_with_its_experiment(done: tuple[Path, str]) -> None:
@@ -392,7 +384,7 @@ def test_every_cell_is_recorded_with_its_experiment(done: tuple[Path, str]) -> N
 def test_the_page_of_the_run_can_be_written(done: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--write", str(done[0])]) == 0
     text = (done[0] / "REPRODUCTION.md").read_text()
-    assert "trained otherwise: dataset" in text and text.count("**Not run.**") == text.count("\n## ") - 1
+    assert "different recipe: dataset" in text and text.count("**Not run.**") == text.count("\n## ") - 1
 
 
 def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], tmp_path: Path) -> None:

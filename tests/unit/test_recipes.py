@@ -25,7 +25,7 @@ VARIANTS = {
     for variant, experiment in of_name.variants.items()
 }
 FIGURES = [
-    pytest.param(experiment, figure, id=f"{name} {figure.net} {figure.metric} {figure.epoch or ''} {figure.whose}")
+    pytest.param(experiment, figure, id=f"{name} {figure.net} {figure.metric} {figure.epoch or ''} {figure.source}")
     for name, experiment in VARIANTS.items()
     for figure in experiment.published
 ]
@@ -181,7 +181,7 @@ def test_prepared_as_printed(name: str) -> None:
     ],
 )
 def test_what_was_printed_stands_for_an_interval(figure: Figure, printed: float, meant: tuple[float, float]) -> None:
-    assert figure.meant(printed) == pytest.approx(meant)
+    assert figure.range_of(printed) == pytest.approx(meant)
 
 
 def test_the_permuted_twin_differs_in_the_permutation_alone() -> None:
