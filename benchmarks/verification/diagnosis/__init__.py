@@ -1,8 +1,8 @@
-"""The likely cause of a first difference: a wrong computation that gives exactly what was found.
+"""The likely cause of the first difference: a wrong computation that reproduces the differing tensor.
 
-A guess is computed, not felt: a layer, the loss or a step is computed anew as if it had been written in one of the ways
-in which programs are known to differ, and it is named only where it gives the found tensor to rounding. Where none
-does, the difference itself may tell: a constant ratio, another order of the same values, the edges alone.
+The layer, the loss or the step is computed again with each known mistake, and a mistake is reported only if it gives
+the differing tensor up to rounding. If none does, patterns are tried: a constant ratio, another order of the same
+values, differences only at the edges.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ GUESSES: dict[str, Callable[[Difference], Iterator[Guess]]] = {
 
 
 def likely(place: Place, found: Evidence, reference: Evidence, case: Case) -> str | None:
-    """The likely cause of the first difference, which is at `place`, and what speaks for it; None where none is met."""
+    """The likely cause of the first difference, which is at `place`, and its evidence; None if it is unknown."""
     if place not in found or place not in reference:
         return "the reference has no such tensor" if place in found else None
-    kinds = {array.dtype for array in found.values() if array.dtype.kind == "f"}  # a loss is always a double
+    kinds = {array.dtype for array in found.values() if array.dtype.kind == "f"}  # a loss is always float64
     eps = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
-    one = Difference(place, np.asarray(found[place]), reference[place], reference, case, eps)
+    difference = Difference(place, np.asarray(found[place]), reference[place], reference, case, eps)
     if place.stage == "parameters":
-        return described(one.found, one.reference)
-    if one.agrees:
+        return described(difference.found, difference.reference)
+    if difference.agrees:
         return "the plain formula: a declared departure does not show"
     guesses = GUESSES.get(place.stage, nothing)
-    with np.errstate(all="ignore"):  # a wrong guess may well divide by zero
-        for words, guess in guesses(one):
-            if one.explained_by(guess):
+    with np.errstate(all="ignore"):  # a wrong guess may divide by zero
+        for words, guess in guesses(difference):
+            if difference.explained_by(guess):
                 return words
-        if one.found.shape != one.reference.shape:
-            return f"the shape is {spec.times(one.found.shape)}, not {spec.times(one.reference.shape)}"
-        return next(filter(None, (pattern(one) for pattern in PATTERNS)), None)
+        if difference.found.shape != difference.reference.shape:
+            return f"the shape is {spec.times(difference.found.shape)}, not {spec.times(difference.reference.shape)}"
+        return next(filter(None, (pattern(difference) for pattern in PATTERNS)), None)
 
 
-def nothing(one: Difference) -> Iterator[Guess]:
+def nothing(difference: Difference) -> Iterator[Guess]:
     yield from ()
 
 
 def described(found: Array, reference: Array) -> str:
-    """How an array that a framework has built differs from the spec's; both are (*shape, whether it is trained)."""
+    """How an array of a framework differs from that of the spec; both are (*shape, whether it is trained)."""
     shape, right = tuple(found[:-1].astype(int)), tuple(reference[:-1].astype(int))
     if shape == right:
         return "it is trained and should not be" if found[-1] else "it is not trained and should be"

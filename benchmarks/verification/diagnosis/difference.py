@@ -1,4 +1,4 @@
-"""What differs, with all that is known around it; and what a guess at the cause is."""
+"""A differing tensor with its context, and the guesses that may explain it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from benchmarks.verification.cases import Case, Evidence, Place
 from frameworks.arrays import Array
 
-Guess: TypeAlias = "tuple[str, Array]"  # the cause in words, and the tensor as it would then be
+Guess: TypeAlias = "tuple[str, Array]"  # the cause in words, and the tensor that it would produce
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor that differs, what it should be, and what is known around it."""
+    """A tensor that differs, the correct one, and all other tensors of the reference."""
 
     place: Place
-    found: Array
+    found: Array  # by the framework
     reference: Array
-    around: Evidence  # the reference's
+    around: Evidence  # all tensors of the reference
     case: Case
-    eps: float  # a unit in the last place of 1, in the framework's precision
+    eps: float  # machine epsilon of the framework's precision
 
     def explained_by(self, guess: Array) -> bool:
-        """Whether a guess leaves nothing but rounding, and at most a thousandth of the difference.
+        """Whether only rounding remains, and at most a thousandth of the difference.
 
-        Rounding: 2^14 units in the last place of the largest value, as ten steps of training may gather.
+        Rounding: 2^14 units in the last place of the largest value, which ten training steps can accumulate.
         """
         if guess.shape != self.found.shape or not np.isfinite(self.found).all():
             return False
@@ -38,19 +38,19 @@ class Difference:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs after all: it does so from the departure that is declared."""
+        """Whether the tensor agrees with the reference; then it differs from the declared departure."""
         if self.found.shape != self.reference.shape:
             return False
         gap, scale = (np.abs(values).max(initial=0) for values in (self.found - self.reference, self.reference))
-        return bool(gap <= 64 * self.eps * scale)  # where the certificate sees rounding alone
+        return bool(gap <= 64 * self.eps * scale)  # the limit below which verification sees only rounding
 
     def output(self, path: str) -> Array:
-        """What the reference's layer gives, in the mode of this stage."""
+        """The output of a layer of the reference, in the mode of this stage."""
         return self.around[Place("evaluation" if self.place.stage == "evaluation" else "training", "", 0, path)]
 
     @property
     def images(self) -> Array:
-        """The batch that activations, the loss and gradients are taken of."""
+        """The batch for which activations, the loss and gradients are computed."""
         return self.case.images[: self.case.batch_size].astype(np.float64)
 
     @property
@@ -59,5 +59,5 @@ class Difference:
 
     @property
     def smoothing(self) -> float:
-        """Of the labels, in the first case, in which the loss and the gradients are taken."""
+        """Label smoothing of the first training, which the loss and the gradients use."""
         return next(iter(self.case.trainings.values())).label_smoothing

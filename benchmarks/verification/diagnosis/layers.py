@@ -1,4 +1,4 @@
-"""A layer computed in other ways than the spec's: what its output would then be."""
+"""Guesses for a layer: its output if it were computed with a known mistake."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def computed(layer: Layer, x: Array, **arrays: Array) -> Array:
     return LAYERS[type(layer)](layer, x, **arrays)[0]
 
 
-def of_layer(one: Difference) -> Iterator[Guess]:
-    """The layer at the place computed otherwise from the right input."""
-    node, x, before = _found_node(one)
-    arrays = {parameter.role: one.case.weights[parameter.name] for parameter in node.parameters}
+def of_layer(difference: Difference) -> Iterator[Guess]:
+    """The layer at the place, computed with known mistakes from the correct input."""
+    node, x, before = _node_at(difference)
+    arrays = {parameter.role: difference.case.weights[parameter.name] for parameter in node.parameters}
     if isinstance(node.layer, spec.Residual):
-        ends = [one.output(branch[-1].path) if branch else x for branch in node.branches]
+        ends = [difference.output(branch[-1].path) if branch else x for branch in node.branches]
         yield "the shortcut is left out", ends[0]
         yield "the body is left out: the shortcut alone", ends[1]
     if isinstance(node.layer, spec.Concat) and len(node.branches) < 6:
-        ends = [one.output(branch[-1].path) if branch else x for branch in node.branches]
+        ends = [difference.output(branch[-1].path) if branch else x for branch in node.branches]
         for order in permutations(range(len(ends))):
-            told = ", ".join(str(number + 1) for number in order)
-            yield f"the branches in another order: {told}", np.concatenate([ends[number] for number in order], 1)
+            text = ", ".join(str(number + 1) for number in order)
+            yield f"the branches in another order: {text}", np.concatenate([ends[number] for number in order], 1)
     if isinstance(node.layer, spec.Dropout):
-        for _, own in one.case.network_with_dropout.walk():  # in the other network of the case its rate is 0
+        for _, own in difference.case.network_with_dropout.walk():  # in the other network of the case its rate is 0
             if isinstance(own.layer, spec.Dropout) and own.path == node.path:
-                yield "dropout acts in evaluation", x * (one.found != 0) / (1 - own.layer.rate)
+                yield "dropout acts in evaluation", x * (difference.found != 0) / (1 - own.layer.rate)
     if isinstance(node.layer, spec.BatchNorm):
-        yield from batch_norm(one, node.layer, x, **arrays)
+        yield from batch_norm(difference, node.layer, x, **arrays)
     elif isinstance(node.layer, spec.Dense):
         yield from dense(node, before, x, **arrays)
     elif type(node.layer) in OTHERWISE:
@@ -49,36 +49,36 @@ def of_layer(one: Difference) -> Iterator[Guess]:
     yield "the layer is left out: its input passes on", x
 
 
-def _found_node(one: Difference) -> tuple[Node, Array, list[Node]]:
+def _node_at(difference: Difference) -> tuple[Node, Array, list[Node]]:
     """The node at the place, its input, and the nodes before it in reading order."""
     read: list[Node] = []
 
     def search(nodes: Sequence[Node], x: Array) -> tuple[Node, Array] | None:
         for node in nodes:
-            if node.path == one.place.tensor:
+            if node.path == difference.place.tensor:
                 return node, x
             read.append(node)
             for branch in node.branches:
                 if inside := search(branch, x):
                     return inside
-            if Place(one.place.stage, "", 0, node.path) in one.around:  # heads are absent in evaluation
-                x = one.output(node.path)
+            if Place(difference.place.stage, "", 0, node.path) in difference.around:  # heads are absent in evaluation
+                x = difference.output(node.path)
         return None
 
-    answer = search(one.case.network.nodes, one.images)
-    assert answer is not None, "every activation is some layer's"
+    answer = search(difference.case.network.nodes, difference.images)
+    assert answer is not None, "every activation belongs to a layer"
     return *answer, read
 
 
 def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Guess]:
-    """The same padding shared otherwise between the sides."""
+    """The same padding distributed differently over the sides."""
     (top, bottom), (left, right) = own = sides(layer.padding)
     vertical = {(top, bottom), (bottom, top), (0, top + bottom), (top + bottom, 0)}
     horizontal = {(left, right), (right, left), (0, left + right), (left + right, 0)}
     for around in product(sorted(vertical), sorted(horizontal)):
         if around != own:
-            told = f"asymmetric padding: ((top, bottom), (left, right)) is {around}, not {own}"
-            yield told, computed(replace(layer, padding=around), x, **arrays)
+            text = f"asymmetric padding: ((top, bottom), (left, right)) is {around}, not {own}"
+            yield text, computed(replace(layer, padding=around), x, **arrays)
 
 
 def conv(layer: spec.Conv, x: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Guess]:
@@ -99,7 +99,7 @@ def conv(layer: spec.Conv, x: Array, weight: Array, bias: Array | float = 0.0) -
 
 
 def regrouped(maps: int, groups: int) -> list[Array]:
-    """Maps with their groups reversed; and one of each group in turn, there and back."""
+    """Orders of the maps: groups reversed, and one map of each group after the other, with its inverse."""
     parts = np.arange(maps).reshape(groups, -1)
     return [parts[::-1].ravel(), parts.T.ravel(), np.argsort(parts.T.ravel())]
 
@@ -124,7 +124,7 @@ def avg_pool(layer: spec.AvgPool, x: Array) -> Iterator[Guess]:
 
 
 def rounded(layer: spec.MaxPool | spec.AvgPool, x: Array) -> Iterator[Guess]:
-    """The number of windows rounded up, what is beyond the input left out of them."""
+    """The number of windows rounded up; positions beyond the input do not count."""
     pool = spec.MaxPool(layer.name, layer.kernel, layer.stride, layer.padding, ceil=True).resolved(x.shape[1:])
     words = "the number of windows is rounded up, not down"
     if isinstance(layer, spec.MaxPool):
@@ -157,12 +157,12 @@ def dense(node: Node, before: Sequence[Node], x: Array, weight: Array, bias: Arr
 def flatten(layer: spec.Flatten, x: Array) -> Iterator[Guess]:
     if x.ndim == 4:
         for axes in permutations((1, 2, 3)):
-            told = ",".join(" CHW"[axis] for axis in axes)
-            yield f"flatten order: {told} for C,H,W", x.transpose(0, *axes).reshape(len(x), -1)
+            text = ",".join(" CHW"[axis] for axis in axes)
+            yield f"flatten order: {text} for C,H,W", x.transpose(0, *axes).reshape(len(x), -1)
 
 
-def batch_norm(one: Difference, layer: spec.BatchNorm, x: Array, **arrays: Array) -> Iterator[Guess]:
-    training, axes = one.place.stage == "training", channel_axes(x)
+def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays: Array) -> Iterator[Guess]:
+    training, axes = difference.place.stage == "training", channel_axes(x)
     own = {"running_mean": arrays["running_mean"], "running_var": arrays["running_var"]}
     batch = {"running_mean": x.mean(axes), "running_var": x.var(axes)}
     used, other = (batch, own) if training else (own, batch)
@@ -181,7 +181,7 @@ def batch_norm(one: Difference, layer: spec.BatchNorm, x: Array, **arrays: Array
     )
     yield "epsilon outside the root", factor * (x - mean) / (np.sqrt(variance) + layer.eps) + offset
     # y = gamma (x - mean) / sqrt(variance + epsilon) + beta, solved for epsilon
-    solved = float(np.nanmedian((factor * (x - mean) / (one.found - offset)) ** 2 - variance))
+    solved = float(np.nanmedian((factor * (x - mean) / (difference.found - offset)) ** 2 - variance))
     epsilon = float(f"{solved:.2g}")
     if epsilon > 0:
         yield f"epsilon {epsilon:g} for {layer.eps:g}", computed(replace(layer, eps=epsilon), x, **arrays | used)
@@ -233,7 +233,7 @@ def resize(layer: spec.Resize, x: Array) -> Iterator[Guess]:
 
 
 def interpolation(position: Array, size: int) -> Array:
-    """The matrix that takes `size` pixels to those at `position`, between the two around each."""
+    """The matrix of linear interpolation from `size` pixels to the positions."""
     return np.array([np.interp(position, np.arange(size), row) for row in np.eye(size)]).T
 
 

@@ -1,4 +1,4 @@
-"""The loss and the gradients taken in other ways than the spec's."""
+"""Guesses for the loss and the gradients: their values with known mistakes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from frameworks.spec import Layer, Node
 Back: TypeAlias = Callable[[Array], "tuple[Array, Weights]"]  # dy -> dx and gradients by role
 
 
-def of_loss(one: Difference) -> Iterator[Guess]:
-    """The loss of the right logits, taken otherwise."""
-    network, labels, entropy = one.case.network, one.labels, partial(_entropy, one)
-    logits, heads = one.output(network.nodes[-1].path), {}
+def of_loss(difference: Difference) -> Iterator[Guess]:
+    """The loss of the correct logits, computed with known mistakes."""
+    network, labels, entropy = difference.case.network, difference.labels, partial(_entropy, difference)
+    logits, heads = difference.output(network.nodes[-1].path), {}
     for node in network.heads:
-        assert isinstance(node.layer, spec.Auxiliary), "nothing else is a head"
-        heads[node.path] = node.layer.weight, entropy(one.output(node.branches[0][-1].path))
+        assert isinstance(node.layer, spec.Auxiliary), "only an auxiliary classifier is a head"
+        heads[node.path] = node.layer.weight, entropy(difference.output(node.branches[0][-1].path))
     aside = sum(weight * loss for weight, loss in heads.values())
     main, whole = entropy(logits), entropy(logits) + aside
     count, classes = logits.shape
@@ -32,7 +32,7 @@ def of_loss(one: Difference) -> Iterator[Guess]:
     yield "softmax is applied twice", np.array(entropy(softmax(logits, 1)) + aside)
     across = -np.log(softmax(logits, 0)[np.arange(count), labels]).mean()
     yield "cross-entropy on the wrong axis: softmax over the batch", np.array(across + aside)
-    if one.smoothing:
+    if difference.smoothing:
         yield "labels are not smoothed", np.array(cross_entropy(logits, labels)[0])
     if heads:
         shares = " + ".join(f"{weight:g} x {loss:.4g}" for weight, loss in heads.values())
@@ -41,8 +41,8 @@ def of_loss(one: Difference) -> Iterator[Guess]:
         yield "auxiliary classifiers count in full, not by their weight", np.array(main + full)
 
 
-def _entropy(one: Difference, logits: Array) -> float:
-    return cross_entropy(logits, one.labels, one.smoothing)[0]
+def _entropy(difference: Difference, logits: Array) -> float:
+    return cross_entropy(logits, difference.labels, difference.smoothing)[0]
 
 
 def softmax(logits: Array, axis: int) -> Array:
@@ -51,7 +51,7 @@ def softmax(logits: Array, axis: int) -> Array:
 
 
 class Otherwise(Pass):
-    """A pass of the reference whose layers of one kind go back in another way."""
+    """A pass of the reference with another derivative for one kind of layer."""
 
     def __init__(self, kind: type[Layer], back: Callable[[Node, Array], Back], *arguments: Any) -> None:
         self.kind, self.back = kind, back
@@ -62,29 +62,35 @@ class Otherwise(Pass):
         return (result[0], self.back(node, x)) if isinstance(node.layer, self.kind) else result
 
 
-def of_gradients(one: Difference) -> Iterator[Guess]:
-    """The gradients with the derivative of one kind of layer taken otherwise."""
+def of_gradients(difference: Difference) -> Iterator[Guess]:
+    """The gradients with a wrong derivative of one kind of layer."""
     for words, kind, back in (
         ("ReLU's derivative at 0 is 1, not 0", spec.ReLU, partial(_relu_back, 1.0)),
         ("ReLU's derivative at 0 is 1/2, not 0", spec.ReLU, partial(_relu_back, 0.5)),
-        ("the batch's statistics are held constant on the way back", spec.BatchNorm, partial(_constant_back, one)),
+        (
+            "the batch's statistics are held constant on the way back",
+            spec.BatchNorm,
+            partial(_constant_back, difference),
+        ),
     ):
-        if any(isinstance(node.layer, kind) for _, node in one.case.network.walk()):
+        if any(isinstance(node.layer, kind) for _, node in difference.case.network.walk()):
             masks = np.random.default_rng(0)  # for training; the network of a case has no dropout
-            run = Otherwise(kind, back, one.case.network, one.case.weights, one.images, masks, False)
-            run.backward(one.labels, one.smoothing)
-            yield words, run.gradients[one.place.tensor]
+            run = Otherwise(
+                kind, back, difference.case.network, difference.case.weights, difference.images, masks, False
+            )
+            run.backward(difference.labels, difference.smoothing)
+            yield words, run.gradients[difference.place.tensor]
 
 
 def _relu_back(at_zero: float, node: Node, x: Array) -> Back:
     return lambda dy: (dy * ((x > 0) + at_zero * (x == 0)), {})
 
 
-def _constant_back(one: Difference, node: Node, x: Array) -> Back:
-    """dx = gamma / sqrt(variance + eps) dy alone."""
+def _constant_back(difference: Difference, node: Node, x: Array) -> Back:
+    """dx = gamma / sqrt(variance + eps) dy, without the terms of the statistics."""
     layer, axes = node.layer, channel_axes(x)
     assert isinstance(layer, spec.BatchNorm)
     inverse = by_channel(1 / np.sqrt(x.var(axes) + layer.eps), x)
     z = (x - by_channel(x.mean(axes), x)) * inverse
-    factor = by_channel(one.case.weights[f"{node.path}.gamma"], x) if layer.gamma else 1.0
+    factor = by_channel(difference.case.weights[f"{node.path}.gamma"], x) if layer.gamma else 1.0
     return lambda dy: (dy * factor * inverse, {"gamma": (dy * z).sum(axes), "beta": dy.sum(axes)})
