@@ -104,9 +104,9 @@ class Jax(Adapter):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = jnp.array(images), jnp.array(labels)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         told = []
-        for batch, rate in zip(batches(order, batch_size), rates):
+        for batch, rate in zip(batches(order, batch_size), lrs):
             self.steps += 1
             self.state, *one = self.step(self.state, *self.data["train"], batch, rate, self.steps, seed)
             told.append(one)
@@ -167,7 +167,7 @@ class Jax(Adapter):
             w, g = (w - rate * decay * w, g) if rule.decoupled else (w, g + decay * w)
             old = [state[f"{name}/{slot}"] for slot in rule.slots]
             if isinstance(rule, SGD):
-                inside, outside = (rate, 1.0) if rule.rate_inside else (1.0, rate)
+                inside, outside = (rate, 1.0) if rule.lr_in_velocity else (1.0, rate)
                 g = inside * g
                 kept = [rule.momentum * velocity + g for velocity in old]
                 move = outside * (g + rule.momentum * kept[0] if rule.nesterov else [g, *kept][-1])

@@ -1,35 +1,41 @@
-"""The contract between the harness and a framework: ten methods, in the order in which every realisation has them.
+"""The contract between the harness and a framework: ten methods, in the order in which every adapter has them.
 
-A realisation builds the network from the spec, computes what `frameworks/training.py` says, and is free in how: layout,
+An adapter builds the network from the spec, computes what `frameworks/training.py` defines, and is free in how: layout,
 graph, fusion, threads. The harness names none of these. Everything that decides the numbers comes from outside:
 
     weights   canonical names and layouts: `C1.weight` out,in/groups,kh,kw; dense out,in; see `spec.Parameter`
-    pictures  uint8, N x C x H x W, 0 to 255; `Scale` and `Normalize` are layers
+    images    uint8, N x C x H x W, 0 to 255; `Scale` and `Normalize` are layers
     labels    int64, N
-    order     int64, indices into the training pictures, batch after batch; the last batch may be shorter
-    rates     float64, one learning rate per step
-    seed      of the dropout masks of this slice, where the framework lets itself be seeded
+    order     int64, indices into the training images, batch after batch; the last batch may be shorter
+    lrs       float64, one learning rate per step
+    seed      of the dropout masks of this slice, where the framework can be seeded
 
-`train` and `predict` work on data that `load` has put on the device, and return after the device has finished: what
-they return is on the host, so a clock around the call cannot lie.
+`train` and `predict` work on data that `load` has put on the device, and return after the device has finished: their
+results are on the host, so a clock around the call measures the whole work.
 """
 
 from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from frameworks.arrays import Array, Weights
+from frameworks.errors import Unavailable
 from frameworks.native import Native
-from frameworks.spec import Network, Shape
-from frameworks.training import Training
+from frameworks.spec import Layer, Network, Node, Pool, Shape, pair, sides
+from frameworks.spec.lowering import lower, symmetric
+from frameworks.training import SGD, Training
 
 Split: TypeAlias = Literal["train", "test"]
+Builder: TypeAlias = Callable[..., Any]  # of (node, layer, *branches): a framework's form of a primitive
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class Departure:
 
 UNBIASED_RUNNING_VARIANCE = Departure(
     "unbiased_running_variance",
-    "running_var takes the batch's variance times n / (n - 1), n values a channel; the batch is still normalised by "
-    "the biased one",
+    "running_var takes the batch's variance times n / (n - 1), n values a channel; the batch is still normalized by "
+    "the biased variance",
     "torch.nn.BatchNorm2d, cudnnBatchNormalizationForwardTraining",
 )
 
@@ -56,11 +62,11 @@ class Setting:
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "float64"] = "float32"
     threads: int = 1
-    mode: str = ""  # "" is what the framework's own documentation teaches for training
+    mode: str = ""  # "" is what the framework's documentation teaches for training
 
 
 class Trained(NamedTuple):
-    """What a slice of training gives: the loss of each step, before its update, and how many pictures were right."""
+    """The result of a slice of training: the loss of each step, before its update, and the number of correct images."""
 
     losses: Array  # float64, (steps,)
     correct: int
@@ -69,14 +75,22 @@ class Trained(NamedTuple):
 class Adapter(ABC):
     """One network in one framework, ready to be trained. `Unavailable` where the setting cannot be met."""
 
+    title: ClassVar[str] = ""
+    """The framework's name in messages; without it, the class's."""
+    modes: ClassVar[tuple[str, ...]] = ()
+    """Ways of running it beside "", the one that its documentation teaches."""
     departures: ClassVar[tuple[Departure, ...]] = ()
     native: ClassVar[Native | None] = None
-    """What the framework does where nobody says otherwise; without it, it is compared in the aligned way alone."""
+    """The framework's defaults; without them, only the aligned semantics can be verified."""
 
     arrays: dict[str, tuple[Shape, bool]]
     """Shape and whether it is trained of every array, as the framework has built it; known before memory is taken."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        modes = ("", *self.modes)
+        if setting.mode not in modes:
+            title = self.title or type(self).__name__
+            raise Unavailable(f"{title} has no mode {setting.mode!r}; there are {', '.join(map(repr, modes))}")
         self.network = network
         self.training = training
         self.setting = setting
@@ -88,30 +102,30 @@ class Adapter(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """Every setting that decides speed, as found now, not as asked for: threads, layout, compiler, ..."""
+        """Every setting that decides speed, with its actual value, not the requested one: threads, layout, ..."""
 
     @abstractmethod
     def get_weights(self) -> Weights:
-        """All arrays by canonical name, trained and running, and the optimiser's own.
+        """All arrays by canonical name, parameters, buffers and the optimizer's.
 
-        The optimiser's are `<parameter>/<slot>`, slots as in `frameworks/training.py`, and `step`: the steps taken.
+        The optimizer's are `<parameter>/<slot>`, slots as in `frameworks/training.py`, and `step`: the steps taken.
         """
 
     @abstractmethod
     def set_weights(self, weights: Weights) -> None:
-        """Take arrays by canonical name. Where the optimiser's own are not among them it starts afresh."""
+        """Take arrays by canonical name. Where the optimizer's are not among them, it starts afresh."""
 
     @abstractmethod
     def load(self, split: Split, images: Array, labels: Array) -> None:
-        """Put a split on the device: pictures uint8 N x C x H x W, labels N."""
+        """Put a split on the device: images uint8 N x C x H x W, labels N."""
 
     @abstractmethod
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        """One step per batch of `order`, with the rate of each; returns when the device has finished."""
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        """One step per batch of `order`, with the learning rate of each; returns when the device has finished."""
 
     @abstractmethod
     def predict(self, split: Split, batch_size: int) -> Array:
-        """Logits of all pictures of a split in evaluation mode: N x classes, in the network's precision."""
+        """Logits of all images of a split in evaluation mode: N x classes, in the network's precision."""
 
     @abstractmethod
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
@@ -125,8 +139,121 @@ class Adapter(ABC):
         """Every layer's output by its path, N x C x H x W or N x features, in training or evaluation mode."""
 
     def peak_memory(self) -> dict[str, int]:
-        """Peak bytes: `resident` of this process; on a device also `device`, by the framework's own allocator."""
+        """Peak bytes: `resident` of this process; on a device also `device`, by the framework's allocator."""
         return {"resident": resident_peak()}
+
+    # --- what adapters share ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def pads(cls, node: Node) -> bool:
+        """Whether the framework's convolution or pooling takes this node's padding; if not, it is lowered to a Pad.
+
+        By default symmetric padding; in a pool at most half a window, and only if padded zeros count.
+        """
+        layer: Any = node.layer
+        padding = sides(layer.padding)
+        if isinstance(layer, Pool):
+            half = all(2 * before <= window for (before, _), window in zip(padding, pair(layer.kernel)))
+            return symmetric(padding) and half and getattr(layer, "count_padding", True)
+        return symmetric(padding)
+
+    @cached_property
+    def primitives(self) -> tuple[Node, ...]:
+        """The network lowered for this framework: see `spec.lowering`."""
+        return lower(self.network.nodes, self.pads)
+
+
+class LayerAdapter(Adapter):
+    """An adapter to a framework whose layers are objects that hold the arrays.
+
+    Such an adapter is a table of builders, `layers`, and a map from every canonical name to the variable of the
+    framework, which `_map_variables` makes. The frameworks differ in what `_read`, `_write` and the other methods do
+    that are abstract here.
+    """
+
+    layers: ClassVar[Mapping[type[Layer], Builder]]
+    """What builds each primitive."""
+    roles: ClassVar[Mapping[str, str]] = {}
+    """The framework's names of roles, where they differ."""
+    velocity_is_update: ClassVar[bool] = False
+    """With the learning rate in it, the framework's velocity is what is added to the weight: the spec's, negated."""
+
+    steps: Any = 0
+
+    def get_weights(self) -> Weights:
+        weights = {name: self._read(variable) for name, variable in self._variables().items()}
+        slots = {name: self._velocity_sign * self._read(slot) for name, slot in self._slots().items()}
+        return weights | slots | {"step": np.array(self.steps)}
+
+    def set_weights(self, weights: Weights) -> None:
+        self._allocate()
+        for name, variable in self._variables().items():
+            self._write(variable, weights[name])
+        self._set_steps(int(weights.get("step", 0)))
+        for name, slot in self._slots().items():
+            self._write(slot, self._velocity_sign * weights[name])
+
+    def _builder(self, node: Node) -> Builder:
+        """What builds a primitive; `NotImplementedError` where this adapter lacks it."""
+        if type(node.layer) not in self.layers:
+            title = self.title or type(self).__name__
+            raise NotImplementedError(f"{node.path}: the adapter of {title} has no {node.layer.kind}")
+        return self.layers[type(node.layer)]
+
+    def _map_variables(self, layers: Mapping[str, Any]) -> None:
+        """Find every array of the network in the framework's layers, which are given by path."""
+        self._places = {
+            parameter.name: (layers[node.path], self.roles.get(parameter.role, parameter.role))
+            for _, node in self.network.walk()
+            for parameter in node.parameters
+        }
+        self.arrays = {name: self._declared(variable) for name, variable in self._variables().items()}
+
+    def _variables(self) -> dict[str, Any]:
+        """The framework's variables by canonical name."""
+        return {name: getattr(layer, attribute) for name, (layer, attribute) in self._places.items()}
+
+    def _trained(self) -> dict[str, Any]:
+        """Those that are trained."""
+        return {name: variable for name, variable in self._variables().items() if self.arrays[name][1]}
+
+    @contextmanager
+    def _buffers_restored(self) -> Iterator[None]:
+        """Undo what passes in training mode do to the running statistics."""
+        buffers = {name: variable for name, variable in self._variables().items() if not self.arrays[name][1]}
+        values = {name: self._read(variable) for name, variable in buffers.items()}
+        yield
+        for name, variable in buffers.items():
+            self._write(variable, values[name])
+
+    @property
+    def _velocity_sign(self) -> float:
+        rule = self.training.optimizer
+        return -1.0 if self.velocity_is_update and isinstance(rule, SGD) and rule.lr_in_velocity else 1.0
+
+    @abstractmethod
+    def _declared(self, variable: Any) -> tuple[Shape, bool]:
+        """A variable's shape in canonical layout, and whether it is trained."""
+
+    @abstractmethod
+    def _read(self, variable: Any) -> Array:
+        """A copy of a variable on the host, in canonical layout."""
+
+    @abstractmethod
+    def _write(self, variable: Any, array: Array) -> None:
+        """Set a variable to an array in canonical layout."""
+
+    @abstractmethod
+    def _allocate(self) -> None:
+        """Take memory for all arrays, once."""
+
+    @abstractmethod
+    def _slots(self) -> dict[str, Any]:
+        """The optimizer's variables by canonical name, `<parameter>/<slot>`; empty before the first step."""
+
+    @abstractmethod
+    def _set_steps(self, steps: int) -> None:
+        """Continue after so many steps: with slots that are about to be written, or afresh after 0."""
 
 
 def resident_peak() -> int:

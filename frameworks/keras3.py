@@ -1,19 +1,21 @@
-"""Keras 3 on TensorFlow. How it differs from the spec, and what is done about it:
+"""Keras 3 on TensorFlow. How it differs from the spec, and how the adapter handles it:
 
-layout         channels last, TensorFlow's only one for convolutions on a CPU: arrays are turned at the adapter's edges.
+layout         channels last, TensorFlow's only one for convolutions on a CPU: arrays are transposed at the adapter's
+               edges.
 flatten        gives H,W,C order: the channels are moved to the front before it.
-padding        the words "same" and "valid" only: "same" where it is the spec's padding, otherwise a pad before.
+padding        the words "same" and "valid" only: "same" where it equals the spec's padding, otherwise a pad before.
 average pool   "same" does not count what is padded: it serves where the spec does not count it either.
 grouped conv   is compiled by XLA on a CPU, at several times the cost of one convolution a group, which is used.
-batch norm     momentum is the share that the old value keeps.
+batch norm     momentum is the fraction of the old value.
 LRN            Keras has none, TensorFlow's has neither float64 nor even windows: written out.
-optimisers     the velocity holds the rate, epsilon stands inside the bias correction, decay is always decoupled:
-               written on TensorFlow's fused updates, where a float32 second moment is off by 1.3e-5, see `adam`.
+optimizers     the velocity has the learning rate in it, epsilon stands inside the bias correction, decay is always
+               decoupled: written on TensorFlow's fused updates, where a float32 second moment is off by 1.3e-5, see
+               `adam`.
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
-threads        are as many for an operation as for operations side by side: TensorFlow's way with as many cores.
+threads        are as many within an operation as for operations side by side: TensorFlow's way with as many cores.
 
-Threads and device are the process's, settled with TensorFlow's first operation.
+Threads and device are the process's and fixed with TensorFlow's first operation.
 Mode "" is a loop over the steps inside one `tf.function`, not compiled by XLA. In mode "xla" each step inside that loop
 is, once for every size of batch; in mode "eager" each operation is called by itself.
 """
@@ -35,17 +37,17 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
-from frameworks.adapter import Adapter, Setting, Split, Trained
-from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.adapter import Builder, LayerAdapter, Setting, Split, Trained
+from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
-from frameworks.native import Native, Own
-from frameworks.spec import Network, Node, Shape, Sides, pair, sides
+from frameworks.native import Default, Native
+from frameworks.registry import FRAMEWORKS
+from frameworks.spec import Layer, Network, Node, Shape, lowering, pair, sides
 from frameworks.training import SGD, Adam, Training
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 Outputs = dict[str, KerasTensor]
-Windowed = spec.Conv | spec.MaxPool | spec.AvgPool
 
 
 class GroupedConv2D(layers.Conv2D):
@@ -64,70 +66,65 @@ class Affine(layers.Layer):
         return self.gamma * x + self.beta
 
 
-def build(node: Node, x: KerasTensor, outputs: Outputs) -> KerasTensor:
-    """A layer's output; the Keras layer that holds its arrays bears its path."""
-    layer, name = node.layer, keras_name(node)
-    match layer:
-        case spec.Conv():
-            x, padding = padded(node, layer, x, 0.0)
-            options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros", "name": name}
-            kind = layers.Conv2D if layer.groups == 1 else GroupedConv2D
-            return kind(layer.channels, pair(layer.kernel), pair(layer.stride), padding, **options)(x)
-        case spec.MaxPool():
-            x, padding = padded(node, layer, x, -np.inf)
-            return layers.MaxPooling2D(pair(layer.kernel), pair(layer.stride), padding)(x)
-        case spec.AvgPool():
-            return average(node, layer, x)
-        case spec.GlobalAvgPool():
-            return layers.GlobalAveragePooling2D(keepdims=True)(x)
-        case spec.Dense():
-            return layers.Dense(layer.units, use_bias=layer.bias, kernel_initializer="zeros", name=name)(x)
-        case spec.BatchNorm():
-            options = {"center": layer.beta, "scale": layer.gamma, "name": name}
-            return layers.BatchNormalization(-1, 1 - layer.momentum, layer.eps, **options)(x)
-        case spec.Affine():
-            return Affine(name=name)(x)
-        case spec.LocalResponseNorm():
-            distance = np.subtract.outer(*[np.arange(node.input[0])] * 2)  # of channel j from channel c
-            window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
-            total = ops.matmul(ops.square(x), constant(window, x))
-            return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
-        case spec.Dropout():
-            return layers.Dropout(layer.rate)(x)
-        case spec.ReLU():
-            return layers.Activation("relu")(x)
-        case spec.Sigmoid():
-            return layers.Activation("sigmoid")(x)
-        case spec.Tanh():
-            plain = (layer.amplitude, layer.slope) == (1, 1)
-            return layers.Activation("tanh")(x) if plain else times(layer.amplitude, ops.tanh(times(layer.slope, x)))
-        case spec.Flatten():
-            return layers.Flatten()(x if x.shape[1:-1] in ((), (1, 1)) else channels_first(x))
-        case spec.Scale():
-            return times(layer.factor, x)
-        case spec.Normalize():
-            return (x - constant(layer.mean, x)) / constant(layer.std, x)
-        case spec.Resize():
-            rows, columns = (constant(resize_matrix(*way), x) for way in zip(node.input[1:], node.output[1:]))
-            return ops.moveaxis(ops.matmul(ops.matmul(rows, channels_first(x)), columns.T), 1, -1)
-        case spec.Select():
-            chosen = constant(np.eye(node.input[0])[:, layer.maps], x)
-            return ops.matmul(x, chosen)  # on a CPU twice as fast as `ops.take`, forward and backward
-        case spec.Concat():
-            return layers.Concatenate()([chain(branch, x, outputs) for branch in node.branches])
-        case spec.Residual():
-            return layers.Add()([chain(branch, x, outputs) for branch in node.branches])
-        case spec.Auxiliary():
-            chain(node.branches[0], x, outputs)
-            return x
-    raise NotImplementedError(f"{node.path}: the adapter of Keras has no {layer.kind}")
+def pad(node: Node, layer: lowering.Pad, x: KerasTensor) -> KerasTensor:
+    return ops.pad(x, ((0, 0), *layer.padding, (0, 0)), constant_values=layer.value)
 
 
-def chain(nodes: Sequence[Node], x: KerasTensor, outputs: Outputs) -> KerasTensor:
-    """The output of layers in a row; `outputs` takes each one's by its path."""
-    for node in nodes:
-        x = outputs[node.path] = build(node, x, outputs)
-    return x
+def conv(node: Node, layer: spec.Conv, x: KerasTensor, grouped: type[layers.Conv2D] = GroupedConv2D) -> KerasTensor:
+    kind = layers.Conv2D if layer.groups == 1 else grouped
+    window = pair(layer.kernel), pair(layer.stride), padding_word(node)
+    options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros"}
+    return kind(layer.channels, *window, **options, name=keras_name(node))(x)
+
+
+def max_pool(node: Node, layer: spec.MaxPool, x: KerasTensor) -> KerasTensor:
+    return layers.MaxPooling2D(pair(layer.kernel), pair(layer.stride), padding_word(node))(x)
+
+
+def avg_pool(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
+    return layers.AveragePooling2D(pair(layer.kernel), pair(layer.stride), padding_word(node))(x)
+
+
+def dense(node: Node, layer: spec.Dense, x: KerasTensor) -> KerasTensor:
+    options = {"use_bias": layer.bias, "kernel_initializer": "zeros", "name": keras_name(node)}
+    return layers.Dense(layer.units, **options)(x)
+
+
+def batch_norm(node: Node, layer: spec.BatchNorm, x: KerasTensor) -> KerasTensor:
+    options = {"center": layer.beta, "scale": layer.gamma, "name": keras_name(node)}
+    return layers.BatchNormalization(-1, 1 - layer.momentum, layer.eps, **options)(x)
+
+
+def constant_affine(node: Node, layer: lowering.ConstantAffine, x: KerasTensor) -> KerasTensor:
+    return x * constant(layer.gamma, x) + constant(layer.beta, x)
+
+
+def local_response_norm(node: Node, layer: spec.LocalResponseNorm, x: KerasTensor) -> KerasTensor:
+    channels = np.arange(node.input[0])
+    distance = np.subtract.outer(channels, channels)  # of channel j from channel c
+    window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
+    total = ops.matmul(ops.square(x), constant(window, x))
+    return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+
+
+def flatten(node: Node, layer: spec.Flatten, x: KerasTensor) -> KerasTensor:
+    return layers.Flatten()(x if x.shape[1:-1] in ((), (1, 1)) else channels_first(x))
+
+
+def multiply(node: Node, layer: lowering.Multiply, x: KerasTensor) -> KerasTensor:
+    if isinstance(layer.factor, float):  # as a layer: Keras takes the product of a number and a tensor for sparse
+        return layers.Activation(lambda y: layer.factor * y)(x)
+    return x * constant(layer.factor[:, :, None], x)
+
+
+def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> KerasTensor:
+    rows, columns = constant(layer.rows, x), constant(layer.columns, x)
+    return ops.moveaxis(ops.matmul(ops.matmul(rows, channels_first(x)), columns.T), 1, -1)
+
+
+def select(node: Node, layer: spec.Select, x: KerasTensor) -> KerasTensor:
+    """By a matrix product: on a CPU twice as fast as `ops.take`, forward and backward."""
+    return ops.matmul(x, constant(np.eye(node.input[0])[:, layer.maps], x))
 
 
 def keras_name(node: Node) -> str:
@@ -135,42 +132,20 @@ def keras_name(node: Node) -> str:
     return re.sub(r"[^A-Za-z0-9._]", "_", node.path)
 
 
-def padded(node: Node, layer: Windowed, x: KerasTensor, value: float) -> tuple[KerasTensor, str]:
-    """What the layer's windows move over, and Keras's word for what is left to pad."""
+def padding_word(node: Node) -> str:
+    """Keras's word for a layer's padding: "valid" or "same", or "" where it has none."""
+    layer: Any = node.layer
     ways = list(zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding)))
     # The last window may end before the spec's padding does.
     used = [(before, max(0, (to - 1) * step + window - size - before)) for size, to, window, step, (before, _) in ways]
     same = [max(0, (-(-size // step) - 1) * step + window - size) for size, _, window, step, _ in ways]
     if not np.any(used):
-        return x, "valid"
-    if used == [(total // 2, total - total // 2) for total in same]:
-        return x, "same"
-    return pad(x, sides(layer.padding), value), "valid"
-
-
-def pad(x: KerasTensor, padding: Sides, value: float) -> KerasTensor:
-    return ops.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value) if np.any(padding) else x
-
-
-def average(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
-    kernel, stride = pair(layer.kernel), pair(layer.stride)
-    if layer.count_padding:
-        return layers.AveragePooling2D(kernel, stride)(pad(x, sides(layer.padding), 0.0))
-    x, padding = padded(node, layer, x, 0.0)
-    mean = layers.AveragePooling2D(kernel, stride, padding)(x)
-    if padding == "same":
-        return mean
-    counts = window_counts(node.input, kernel, stride, layer.padding)[:, :, None]
-    return mean * constant(np.prod(kernel) / counts, x)
+        return "valid"
+    return "same" if used == [(total // 2, total - total // 2) for total in same] else ""
 
 
 def channels_first(x: KerasTensor) -> KerasTensor:
     return ops.moveaxis(x, -1, 1)
-
-
-def times(factor: float, x: KerasTensor) -> KerasTensor:
-    """A product as a layer: of a number and a symbolic tensor, Keras takes it for sparse."""
-    return layers.Activation(lambda y: factor * y)(x)
 
 
 def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:
@@ -178,46 +153,70 @@ def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:
     return np.asarray(values, like.dtype)
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+# The output of each primitive, of its node, its layer, its input and the outputs of its branches.
+LAYERS: dict[type[Layer], Builder] = {
+    lowering.Pad: pad,
+    spec.Conv: conv,
+    spec.MaxPool: max_pool,
+    spec.AvgPool: avg_pool,
+    spec.GlobalAvgPool: lambda node, layer, x: layers.GlobalAveragePooling2D(keepdims=True)(x),
+    spec.Dense: dense,
+    spec.BatchNorm: batch_norm,
+    spec.Affine: lambda node, layer, x: Affine(name=keras_name(node))(x),
+    lowering.ConstantAffine: constant_affine,
+    spec.LocalResponseNorm: local_response_norm,
+    spec.Dropout: lambda node, layer, x: layers.Dropout(layer.rate)(x),
+    spec.ReLU: lambda node, layer, x: layers.Activation("relu")(x),
+    spec.Sigmoid: lambda node, layer, x: layers.Activation("sigmoid")(x),
+    spec.Tanh: lambda node, layer, x: layers.Activation("tanh")(x),
+    spec.Flatten: flatten,
+    lowering.Multiply: multiply,
+    lowering.Interpolate: interpolate,
+    spec.Select: select,
+    spec.Concat: lambda node, layer, x, *chains: layers.Concatenate()(chains),
+    spec.Residual: lambda node, layer, x, body, shortcut: layers.Add()([body, shortcut]),
+    spec.Auxiliary: lambda node, layer, x, head: x,
+}
 
-Update = Callable[..., Any]  # of a variable by its gradient and its own arrays, all but the gradient as handles
+
+# --- optimizers -------------------------------------------------------------------------------------------------------
+
+Update = Callable[..., Any]  # of a variable, its gradient and its slots, all but the gradient as handles
 
 
-def sgd(rule: SGD, rate: tf.Tensor) -> Update:
+def sgd(rule: SGD, lr: tf.Tensor) -> Update:
     if not rule.momentum:
-        return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=rate, delta=g)
-    options = {"lr": rate, "momentum": tf.constant(rule.momentum, rate.dtype), "use_nesterov": rule.nesterov}
-    apply = tf.raw_ops.ResourceApplyKerasMomentum if rule.rate_inside else tf.raw_ops.ResourceApplyMomentum
+        return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=lr, delta=g)
+    options = {"lr": lr, "momentum": tf.constant(rule.momentum, lr.dtype), "use_nesterov": rule.nesterov}
+    apply = tf.raw_ops.ResourceApplyKerasMomentum if rule.lr_in_velocity else tf.raw_ops.ResourceApplyMomentum
     return lambda w, g, velocity: apply(var=w, accum=velocity, grad=g, **options)
 
 
-def adam(rule: Adam, rate: tf.Tensor, step: tf.Tensor) -> Update:
-    """TensorFlow's w -= lr m / (sqrt(v) + epsilon) with its own bias correction off: lr and epsilon bring the spec's.
+def adam(rule: Adam, lr: tf.Tensor, step: tf.Tensor) -> Update:
+    """TensorFlow's w -= lr m / (sqrt(v) + epsilon) without its bias correction: lr and epsilon contain the spec's.
 
     In float32, 1 - beta2 is off by 1.3e-5 at 0.999, and so is the second moment; the correction and epsilon come from
     the same rounded betas, so it cancels in the step.
     """
-    beta1, beta2 = (tf.constant(beta, rate.dtype) for beta in (rule.beta1, rule.beta2))
+    beta1, beta2 = (tf.constant(beta, lr.dtype) for beta in (rule.beta1, rule.beta2))
     count = tf.cast(step, tf.float64)
     first, second = (1 - tf.cast(beta, tf.float64) ** count for beta in (beta1, beta2))
-    lr = rate * tf.cast(tf.sqrt(second) / first, rate.dtype)
+    corrected = lr * tf.cast(tf.sqrt(second) / first, lr.dtype)
     exact = 1 - tf.constant(rule.beta2, tf.float64) ** count if rule.epsilon_hat else 1.0
-    epsilon = tf.cast(rule.epsilon * tf.sqrt(second / exact), rate.dtype)
-    none = tf.zeros_like(rate)
-    options = {"beta1_power": none, "beta2_power": none, "lr": lr, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    epsilon = tf.cast(rule.epsilon * tf.sqrt(second / exact), lr.dtype)
+    none = tf.zeros_like(lr)
+    bias = {"beta1_power": none, "beta2_power": none}
+    options = {"lr": corrected, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, **bias}
     return lambda w, g, m, v: tf.raw_ops.ResourceApplyAdam(var=w, m=m, v=v, grad=g, **options)
 
 
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
-# What a role is called in Keras.
-ATTRIBUTES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
-
-# Of a loop over batches: no faster when the next ones begin ahead of their turn, but each takes its memory.
+# For a loop over batches: it is no faster when the next ones begin early, but each takes its memory.
 ONE_BY_ONE = {"parallel_iterations": 1}
 
 
-def settle(setting: Setting) -> None:
+def configure(setting: Setting) -> None:
     """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
     gpus = tf.config.list_physical_devices("GPU") if setting.device == "cuda" else []
     if setting.device == "cuda" and not gpus:
@@ -233,8 +232,8 @@ def settle(setting: Setting) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
-def turned(array: Array) -> Array:
-    """From canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
+def keras_layout(array: Array) -> Array:
+    """From the canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
     return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
 
 
@@ -243,35 +242,37 @@ def canonical(array: Array) -> Array:
     return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
 
 
-# What Keras does where nobody says otherwise.
+# What a role is called in Keras.
+ROLES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+# Keras's defaults.
 NATIVE = Native(
-    rate_inside=Own(True, "keras.optimizers.SGD", "TensorFlow's ResourceApplyMomentum"),
-    epsilon=Own(1e-7, "keras.optimizers.Adam, epsilon", "given"),
-    epsilon_hat=Own(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
-    decoupled=Own(True, "keras.optimizers.Optimizer, weight_decay", "decay w is added to the gradient"),
-    decay_all=Own(True, "keras.optimizers.Optimizer, exclude_from_weight_decay", "weights alone are decayed"),
-    norm_epsilon=Own(1e-3, "keras.layers.BatchNormalization, epsilon", "given"),
-    norm_momentum=Own(0.01, "keras.layers.BatchNormalization, 1 - momentum", "given"),
-    norm_unbiased=Own(False, "keras.layers.BatchNormalization"),
-    sum_squares=Own(True, "tensorflow.nn.local_response_normalization; Keras has none", "written out"),
-    weights=Own("sqrt(6 / (fan_in + fan_out))", "keras.layers.Dense, kernel_initializer", "values from outside"),
-    biases=Own("0", "keras.layers.Dense, bias_initializer", "values from outside"),
+    lr_in_velocity=Default(True, "keras.optimizers.SGD", "TensorFlow's ResourceApplyMomentum"),
+    epsilon=Default(1e-7, "keras.optimizers.Adam, epsilon", "given"),
+    epsilon_hat=Default(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
+    decoupled=Default(True, "keras.optimizers.Optimizer, weight_decay", "decay w is added to the gradient"),
+    decay_all=Default(True, "keras.optimizers.Optimizer, exclude_from_weight_decay", "weights alone are decayed"),
+    norm_epsilon=Default(1e-3, "keras.layers.BatchNormalization, epsilon", "given"),
+    norm_momentum=Default(0.01, "keras.layers.BatchNormalization, 1 - momentum", "given"),
+    norm_unbiased=Default(False, "keras.layers.BatchNormalization"),
+    sum_squares=Default(True, "tensorflow.nn.local_response_normalization; Keras has none", "written out"),
+    weights=Default("sqrt(6 / (fan_in + fan_out))", "keras.layers.Dense, kernel_initializer", "values from outside"),
+    biases=Default("0", "keras.layers.Dense, bias_initializer", "values from outside"),
 )
 
 
-MODES = ("", "eager", "xla")
-
-
-class Keras3(Adapter):
+class Keras3(LayerAdapter):
+    title, modes = FRAMEWORKS["keras"].title, FRAMEWORKS["keras"].modes
     native = NATIVE
+    layers = LAYERS
+    roles = ROLES
+    velocity_is_update = True
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.mode not in MODES:
-            raise Unavailable(f"Keras has no mode {setting.mode!r}; there are {', '.join(map(repr, MODES))}")
-        settle(setting)
+        configure(setting)
         keras.config.set_floatx(setting.precision)
-        keras.config.set_dtype_policy(setting.precision)  # made once from floatx, it does not follow it
+        keras.config.set_dtype_policy(setting.precision)  # created once from floatx, it does not follow it
         self.dtype = tf.as_dtype(setting.precision)
         self.device = "GPU:0" if setting.device == "cuda" else "CPU:0"
         # TensorFlow 2.21 gathers no uint8 on a GPU; float16 holds 0 to 255 exactly.
@@ -282,8 +283,6 @@ class Keras3(Adapter):
         # The session lists what was declared, and the next stateless scope to end would allocate all of it.
         keras.utils.clear_session(free_memory=False)
         self.allocated = False
-        views = {name: canonical(np.broadcast_to(0, variable.shape)) for name, variable in self.variables.items()}
-        self.arrays = {name: (view.shape, self.variables[name].trainable) for name, view in views.items()}
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._train, self._predict = self._compiled()
 
@@ -304,31 +303,16 @@ class Keras3(Adapter):
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
         }
 
-    def get_weights(self) -> Weights:
-        arrays = {name: canonical(variable.numpy()) for name, variable in self.variables.items()}
-        slots = {name: self.sign * canonical(slot.numpy()) for name, slot in self.slots.items()}
-        return arrays | slots | {"step": np.array(self.steps)}
-
-    def set_weights(self, weights: Weights) -> None:
-        if not self.allocated:
-            self._allocate()
-        for name, variable in self.variables.items():
-            variable.assign(turned(weights[name]))
-        steps = int(weights.get("step", 0))
-        self.steps.assign(steps)
-        for name, slot in self.slots.items():
-            slot.assign(self.sign * turned(weights[name]) if steps else tf.zeros_like(slot))
-
     def load(self, split: Split, images: Array, labels: Array) -> None:
         with tf.device(self.device):
-            pictures = tf.cast(tf.constant(np.moveaxis(images, 1, -1)), self.pixel)
-            self.data[split] = pictures, tf.constant(labels, tf.int64)
+            pixels = tf.cast(tf.constant(np.moveaxis(images, 1, -1)), self.pixel)
+            self.data[split] = pixels, tf.constant(labels, tf.int64)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        for number, layer in enumerate(self.dropouts):  # each has a stream of its own, begun anew by each slice
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        for number, layer in enumerate(self.dropouts):  # each has its stream, which each slice restarts
             layer.seed_generator.state.assign([seed % 2**31 * len(self.dropouts) + number, 0])
         with tf.device(self.device):
-            losses, correct = self._train(*self.data["train"], tf.constant(order), batch_size, tf.constant(rates))
+            losses, correct = self._train(*self.data["train"], tf.constant(order), batch_size, tf.constant(lrs))
         return Trained(losses.numpy().astype(np.float64), int(correct))
 
     def predict(self, split: Split, batch_size: int) -> Array:
@@ -337,12 +321,12 @@ class Keras3(Adapter):
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = tf.constant(np.moveaxis(images, 1, -1), self.dtype)
-        with keras.StatelessScope(), tf.GradientTape() as tape:  # what moves in a forward pass stays in the scope
+        with keras.StatelessScope(), tf.GradientTape() as tape:  # changes of variables stay in the scope
             tape.watch(x)
             loss, _ = self._forward(x, tf.constant(labels, tf.int64))
-            found = tape.gradient(loss, [*self.trained.values(), x])
-        named = {name: canonical(gradient.numpy()) for name, gradient in zip(self.trained, found)}
-        return float(loss), named | {"input": np.moveaxis(found[-1].numpy(), -1, 1)}
+            *gradients, by_input = tape.gradient(loss, [*self.trained.values(), x])
+        named = {name: canonical(gradient.numpy()) for name, gradient in zip(self.trained, gradients)}
+        return float(loss), named | {"input": np.moveaxis(by_input.numpy(), -1, 1)}
 
     def activations(self, images: Array, training: bool) -> Weights:
         with keras.StatelessScope():
@@ -355,46 +339,56 @@ class Keras3(Adapter):
             peak["device"] = tf.config.experimental.get_memory_info("GPU:0")["peak"]
         return peak
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- layers and variables -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def pads(cls, node: Node) -> bool:
+        """Where Keras has a word for the padding; with "same" an average does not count it."""
+        counted = isinstance(node.layer, spec.AvgPool) and node.layer.count_padding
+        return not counted and padding_word(node) != ""
 
     def _build(self) -> None:
         """A model that gives every layer's output by its path; of these a graph computes what is used."""
         channels, *size = self.network.input
-        pictures = keras.Input((*size, channels))
+        images = keras.Input((*size, channels))
         outputs: Outputs = {}
-        chain(self.network.nodes, pictures, outputs)
-        self.net = keras.Model(pictures, outputs)
+        self._chain(self.primitives, images, outputs)
+        self.net = keras.Model(images, outputs)
         nodes = [node for _, node in self.network.walk()]
         self.heads = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
         self.dropouts = [layer for layer in self.net.layers if isinstance(layer, layers.Dropout) and layer.rate]
-        self.variables = {
-            parameter.name: getattr(layer, ATTRIBUTES.get(parameter.role, parameter.role))
-            for node in nodes
-            if node.parameters and (layer := self.net.get_layer(keras_name(node)))
-            for parameter in node.parameters
-        }
-        self.trained = {name: variable for name, variable in self.variables.items() if variable.trainable}
+        self._map_variables({node.path: self.net.get_layer(keras_name(node)) for node in nodes if node.parameters})
+        self.trained: dict[str, keras.Variable] = self._trained()
 
-    def _declare_slots(self) -> None:
-        """The optimiser's own arrays by canonical name."""
-        # A velocity that holds the rate is, as Keras has it, the weight's change: the spec's with its sign turned.
-        rule = self.training.optimizer
-        self.sign = -1.0 if isinstance(rule, SGD) and rule.rate_inside else 1.0
-        self.steps = keras.Variable("zeros", (), "int64", trainable=False)
-        self.slots = {
-            f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
-            for name, variable in self.trained.items()
-            for slot in self.training.optimizer.slots
-        }
+    def _chain(self, nodes: Sequence[Node], x: KerasTensor, outputs: Outputs) -> KerasTensor:
+        """The output of primitives in a row; `outputs` takes each layer's by its path."""
+        for node in nodes:
+            ends = [self._chain(branch, x, outputs) for branch in node.branches]
+            x = self._builder(node)(node, node.layer, x, *ends)
+            if node.reported:
+                outputs[node.path] = x
+        return x
+
+    def _declared(self, variable: keras.Variable) -> tuple[Shape, bool]:
+        return canonical(np.broadcast_to(0, variable.shape)).shape, variable.trainable
+
+    def _read(self, variable: keras.Variable) -> Array:
+        return canonical(variable.numpy())
+
+    def _write(self, variable: keras.Variable, array: Array) -> None:
+        variable.assign(keras_layout(array))
 
     def _allocate(self) -> None:
         """What the end of a stateless scope does, for the variables of this network alone."""
-        for variable in (*self.net.variables, *self.slots.values(), self.steps):
-            variable._deferred_initialize()
-        self.allocated = True
+        if not self.allocated:
+            for variable in (*self.net.variables, *self.slots.values(), self.steps):
+                variable._deferred_initialize()
+            self.allocated = True
+
+    # --- loss and steps -----------------------------------------------------------------------------------------------
 
     def _compiled(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """A slice of training and of evaluation as one graph each, for batches of any size; not so in mode eager."""
+        """A slice of training and of evaluation as one graph each, for batches of any size; except in mode eager."""
         if self.setting.mode == "eager":
             return self._steps, self._logits
         if self.setting.mode == "xla":
@@ -402,36 +396,36 @@ class Keras3(Adapter):
             self._step = tf.function(self._step, **options)  # type: ignore[method-assign]
             self._evaluate = tf.function(self._evaluate, **options)  # type: ignore[method-assign]
         images, indices = tf.TensorSpec((None, *self.net.input_shape[1:]), self.pixel), tf.TensorSpec((None,), tf.int64)
-        number, rates = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.float64)
-        train = tf.function(self._steps, (images, indices, indices, number, rates), autograph=False)
+        number, lrs = tf.TensorSpec((), tf.int32), tf.TensorSpec((None,), tf.float64)
+        train = tf.function(self._steps, (images, indices, indices, number, lrs), autograph=False)
         return train, tf.function(self._logits, (images, number), autograph=False)
 
     def _steps(
-        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, batch_size: tf.Tensor, rates: tf.Tensor
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, batch_size: tf.Tensor, lrs: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss of each step and how many pictures were right."""
+        """The loss of each step and the number of correct images."""
 
         def step(number: tf.Tensor, losses: tf.TensorArray, correct: tf.Tensor) -> tuple[Any, ...]:
             batch = order[number * batch_size : (number + 1) * batch_size]
-            loss, right = self._step(tf.gather(images, batch), tf.gather(labels, batch), rates[number])
+            loss, right = self._step(tf.gather(images, batch), tf.gather(labels, batch), lrs[number])
             return number + 1, losses.write(number, loss), correct + right
 
-        steps = tf.size(rates)
+        steps = tf.size(lrs)
         start = tf.constant(0), tf.TensorArray(self.dtype, steps), tf.constant(0, tf.int64)
         _, losses, correct = tf.while_loop(lambda number, *_: number < steps, step, start, **ONE_BY_ONE)
         return losses.stack(), correct
 
-    def _step(self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss of a batch, before the update, and how many of its pictures were right."""
+    def _step(self, images: tf.Tensor, labels: tf.Tensor, lr: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The loss of a batch, before the update, and the number of its images that are correct."""
         with tf.GradientTape() as tape:
             loss, logits = self._forward(images, labels)
-        self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(rate, self.dtype))
+        self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(lr, self.dtype))
         return loss, tf.math.count_nonzero(tf.argmax(logits, 1) == labels)
 
     def _logits(self, images: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         def batch(number: tf.Tensor, logits: tf.TensorArray) -> tuple[Any, ...]:
-            pictures = images[number * batch_size : (number + 1) * batch_size]
-            return number + 1, logits.write(number, self._evaluate(pictures))
+            batch_images = images[number * batch_size : (number + 1) * batch_size]
+            return number + 1, logits.write(number, self._evaluate(batch_images))
 
         batches = -(-tf.shape(images)[0] // batch_size)
         start = tf.constant(0), tf.TensorArray(self.dtype, batches, infer_shape=False)
@@ -442,7 +436,7 @@ class Keras3(Adapter):
         return self.net(tf.cast(images, self.dtype), training=False)[self.network.nodes[-1].path]
 
     def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The loss, auxiliary classifiers' shares included, and the main logits."""
+        """The loss, auxiliary classifiers included, and the main logits."""
         outputs = self.net(tf.cast(images, self.dtype), training=True)
         logits = outputs[self.network.nodes[-1].path]
         loss = self._cross_entropy(logits, labels)
@@ -455,14 +449,31 @@ class Keras3(Adapter):
         targets = (1 - smoothing) * ops.one_hot(labels, classes, dtype=logits.dtype) + smoothing / classes
         return ops.mean(ops.categorical_crossentropy(targets, logits, from_logits=True))
 
-    def _update(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
+    def _update(self, gradients: Sequence[tf.Tensor], lr: tf.Tensor) -> None:
         rule = self.training.optimizer
         self.steps.assign_add(1)
-        update = sgd(rule, rate) if isinstance(rule, SGD) else adam(rule, rate, self.steps.value)
+        update = sgd(rule, lr) if isinstance(rule, SGD) else adam(rule, lr, self.steps.value)
         for (name, variable), gradient in zip(self.trained.items(), gradients):
             if self.training.decay(name):
                 if rule.decoupled:
-                    variable.value.assign_sub(rate * rule.weight_decay * variable.value)
+                    variable.value.assign_sub(lr * rule.weight_decay * variable.value)
                 else:
                     gradient += rule.weight_decay * variable.value
             update(variable.handle, gradient, *[self.slots[f"{name}/{slot}"].handle for slot in rule.slots])
+
+    def _declare_slots(self) -> None:
+        """The optimizer's arrays by canonical name."""
+        self.steps = keras.Variable("zeros", (), "int64", trainable=False)
+        self.slots = {
+            f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
+            for name, variable in self.trained.items()
+            for slot in self.training.optimizer.slots
+        }
+
+    def _slots(self) -> dict[str, keras.Variable]:
+        return self.slots if self.steps.numpy() else {}
+
+    def _set_steps(self, steps: int) -> None:
+        self.steps.assign(steps)
+        for slot in self.slots.values():
+            slot.assign(tf.zeros_like(slot))

@@ -1,11 +1,12 @@
-"""What a framework does where nobody says otherwise, as data; and a network and its training brought to that.
+"""The defaults of each framework as data, and a network and its training with these defaults.
 
-`aligned`, the default of every command, is what `spec.py`, `training.py` and `weights.py` say, the same in every
-framework. `native` is the recipe as a framework's own user gets it who leaves open what the framework fills in: layers,
-rates, momentum, betas and the size of the decay are the recipe's in both, what `POINTS` lists is the framework's own.
+`aligned`, the semantics of every command unless told otherwise, is what `spec`, `training.py` and `arrays.py` define,
+the same in every framework. `native` is the recipe as a user of the framework gets it who leaves its defaults as they
+are: layers, learning rates, momentum, betas and the size of the decay are the recipe's in both; what `CHOICES` lists is
+the framework's.
 
-Each adapter declares its `Native`. It need not know which of the two it computes: `natively` and `initial` give a
-network, a training and weights that say everything, and the adapter computes what they say.
+Each adapter declares its `Native`. It need not know which of the two it computes: `with_defaults` and `initial` give a
+network, a training and weights that state everything, and the adapter computes these.
 """
 
 from __future__ import annotations
@@ -33,114 +34,114 @@ BOUNDS: dict[str, Callable[[int, int], float]] = {
 }
 
 
-class Point(NamedTuple):
-    """Something that a framework fills in: what it is, the aligned choice, and how a choice reads as a formula."""
+class Choice(NamedTuple):
+    """Something that a framework fills in: what it is, its aligned value, and how a value reads as a formula."""
 
     what: str
     aligned: bool | float | str
     formula: Callable[[Any], str]
 
 
-def _drawn(bound: str) -> str:
+def _distribution(bound: str) -> str:
     return "0" if bound == "0" else f"uniform on (-a, a), a = {bound}"
 
 
 # In the order of `Native`'s fields. Of two formulas the first is that of False.
-POINTS = {
-    "rate_inside": Point(
+CHOICES = {
+    "lr_in_velocity": Choice(
         "momentum",
-        SGD.rate_inside,
-        ("v = momentum v + g; w -= rate v", "v = momentum v + rate g; w -= v").__getitem__,
+        SGD.lr_in_velocity,
+        ("v = momentum v + g; w -= lr v", "v = momentum v + lr g; w -= v").__getitem__,
     ),
-    "epsilon": Point("Adam: epsilon", Adam.epsilon, "{:g}".format),
-    "epsilon_hat": Point(
+    "epsilon": Choice("Adam: epsilon", Adam.epsilon, "{:g}".format),
+    "epsilon_hat": Choice(
         "Adam: its place",
         Adam.epsilon_hat,
         ("m' / (sqrt(v') + epsilon)", "m' / (sqrt(v') + epsilon / sqrt(1 - beta2^t))").__getitem__,
     ),
-    "decoupled": Point(
+    "decoupled": Choice(
         "`weight_decay`",
         SGD.decoupled,
-        ("L2: g' = g + decay w", "decoupled: w -= rate decay w, g' = g").__getitem__,
+        ("L2: g' = g + decay w", "decoupled: w -= lr decay w, g' = g").__getitem__,
     ),
-    "decay_all": Point("what decays", Training.decay_all, ("weights", "weights, biases, gamma, beta").__getitem__),
-    "norm_epsilon": Point("batch norm: epsilon", BatchNorm.eps, "{:g}".format),
-    "norm_momentum": Point("batch norm: share of the new value", BatchNorm.momentum, "{:g}".format),
-    "norm_unbiased": Point(
+    "decay_all": Choice("what decays", Training.decay_all, ("weights", "weights, biases, gamma, beta").__getitem__),
+    "norm_epsilon": Choice("batch norm: epsilon", BatchNorm.eps, "{:g}".format),
+    "norm_momentum": Choice("batch norm: fraction of the new value", BatchNorm.momentum, "{:g}".format),
+    "norm_unbiased": Choice(
         "batch norm: running variance",
         False,
         ("biased: sum of squares / n", "unbiased: sum of squares / (n - 1)").__getitem__,
     ),
-    "sum_squares": Point(
+    "sum_squares": Choice(
         "LRN: what alpha multiplies",
         False,
         ("the mean of the squares in the window", "the sum of the squares in the window").__getitem__,
     ),
-    "weights": Point("initial weights", "sqrt(6 / (fan_in + fan_out))", _drawn),
-    "biases": Point("initial biases", "0", _drawn),
+    "weights": Choice("initial weights", "sqrt(6 / (fan_in + fan_out))", _distribution),
+    "biases": Choice("initial biases", "0", _distribution),
 }
 
 
 @dataclass(frozen=True)
-class Own(Generic[T]):
-    """A framework's own choice, where it is to be read, and how its adapter comes to the aligned one."""
+class Default(Generic[T]):
+    """A framework's default, where it is documented, and how its adapter arrives at the aligned value."""
 
     value: T
     source: str
-    brought: str = "the same"
+    alignment: str = "the same"
 
 
 class Row(NamedTuple):
-    """One line of the ledger."""
+    """A line of the ledger."""
 
     what: str
     aligned: str
     native: str
-    brought: str
+    alignment: str
     source: str
 
 
 @dataclass(frozen=True)
 class Native:
-    """A framework's own choice at every one of `POINTS`, where what they are is said."""
+    """A framework's default for each of `CHOICES`, which says what they are."""
 
-    rate_inside: Own[bool]
-    epsilon: Own[float]
-    epsilon_hat: Own[bool]
-    decoupled: Own[bool]
-    decay_all: Own[bool]
-    norm_epsilon: Own[float]
-    norm_momentum: Own[float]
-    norm_unbiased: Own[bool]
-    sum_squares: Own[bool]
-    weights: Own[str]
-    biases: Own[str]
+    lr_in_velocity: Default[bool]
+    epsilon: Default[float]
+    epsilon_hat: Default[bool]
+    decoupled: Default[bool]
+    decay_all: Default[bool]
+    norm_epsilon: Default[float]
+    norm_momentum: Default[float]
+    norm_unbiased: Default[bool]
+    sum_squares: Default[bool]
+    weights: Default[str]
+    biases: Default[str]
 
     def ledger(self) -> list[Row]:
-        """Every point, whether the framework's choice is another than the aligned one or not."""
-        own = {item.name: getattr(self, item.name) for item in fields(self)}
-        return [
-            Row(point.what, point.formula(point.aligned), point.formula(own[name].value), own[name].brought,
-                own[name].source)
-            for name, point in POINTS.items()
-        ]  # fmt: skip
+        """Every choice, whether the framework's default differs from the aligned value or not."""
+        rows = []
+        for name, choice in CHOICES.items():
+            default = getattr(self, name)
+            values = choice.formula(choice.aligned), choice.formula(default.value)
+            rows.append(Row(choice.what, *values, default.alignment, default.source))
+        return rows
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         return asdict(self)
 
     @staticmethod
     def from_json(thing: dict[str, dict[str, Any]]) -> Native:
-        return Native(**{name: Own(**own) for name, own in thing.items()})
+        return Native(**{name: Default(**default) for name, default in thing.items()})
 
 
-def natively(network: Network, training: Training, native: Native) -> tuple[Network, Training]:
-    """The two as a framework's own user would get them; names, shapes and arrays stay.
+def with_defaults(network: Network, training: Training, native: Native) -> tuple[Network, Training]:
+    """The two with a framework's defaults; names, shapes and arrays stay.
 
     A recipe's decoupled decay stays decoupled: it asks for AdamW by name. The running variance is not switched: every
-    adapter computes its framework's own or the aligned one, and declares a departure where they differ.
+    adapter computes its framework's or the aligned one, and declares a departure where they differ.
     """
 
-    def own(layer: Layer) -> Layer:
+    def change(layer: Layer) -> Layer:
         match layer:
             case BatchNorm():
                 return replace(layer, eps=native.norm_epsilon.value, momentum=native.norm_momentum.value)
@@ -150,10 +151,10 @@ def natively(network: Network, training: Training, native: Native) -> tuple[Netw
 
     rule = replace(training.optimizer, decoupled=training.optimizer.decoupled or native.decoupled.value)
     if isinstance(rule, SGD):
-        rule = replace(rule, rate_inside=native.rate_inside.value)
+        rule = replace(rule, lr_in_velocity=native.lr_in_velocity.value)
     else:
         rule = replace(rule, epsilon=native.epsilon.value, epsilon_hat=native.epsilon_hat.value)
-    return mapped(network, own), replace(training, optimizer=rule, decay_all=native.decay_all.value)
+    return mapped(network, change), replace(training, optimizer=rule, decay_all=native.decay_all.value)
 
 
 def mapped(network: Network, change: Callable[[Layer], Layer]) -> Network:
@@ -162,8 +163,8 @@ def mapped(network: Network, change: Callable[[Layer], Layer]) -> Network:
     def inside(thing: Any) -> Any:
         match thing:
             case Layer() | Network():
-                made = replace(thing, **{item.name: inside(getattr(thing, item.name)) for item in fields(thing)})
-                return change(made) if isinstance(made, Layer) else made
+                copy = replace(thing, **{item.name: inside(getattr(thing, item.name)) for item in fields(thing)})
+                return change(copy) if isinstance(copy, Layer) else copy
             case tuple():
                 return tuple(map(inside, thing))
         return thing
@@ -172,16 +173,17 @@ def mapped(network: Network, change: Callable[[Layer], Layer]) -> Network:
 
 
 def initial(network: Network, seed: int, native: Native) -> Weights:
-    """Initial weights from the framework's own distributions; see `arrays.initial`, whose streams they are drawn from.
+    """Initial weights from the framework's distributions; see `arrays.initial`, whose streams they are drawn from.
 
     Gamma and the running variance begin at 1, beta and the running mean at 0, in every framework.
     """
     weights = arrays.initial(network, seed)
     for _, node in network.walk():
-        held = {parameter.role: parameter for parameter in node.parameters}
-        for role, own in (("weight", native.weights), ("bias", native.biases)):
-            if role in held:
-                bound = BOUNDS[own.value](*held["weight"].fans)
-                stream = np.random.default_rng([seed, zlib.crc32(held[role].name.encode())])
-                weights[held[role].name] = stream.uniform(-bound, bound, held[role].shape)
+        parameters = {parameter.role: parameter for parameter in node.parameters}
+        for role, default in (("weight", native.weights), ("bias", native.biases)):
+            if role in parameters:
+                parameter = parameters[role]
+                bound = BOUNDS[default.value](*parameters["weight"].fans)
+                stream = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
+                weights[parameter.name] = stream.uniform(-bound, bound, parameter.shape)
     return weights

@@ -379,10 +379,10 @@ def moved(
         return w - rate * (m / first) / (np.sqrt(v / second) + rule.epsilon), m, v
     if not slots:
         return (w - rate * g,)
-    g = rate * g if rule.rate_inside else g
+    g = rate * g if rule.lr_in_velocity else g
     v = rule.momentum * slots[0] + g
     change = g + rule.momentum * v if rule.nesterov else v
-    return w - (change if rule.rate_inside else rate * change), v
+    return w - (change if rule.lr_in_velocity else rate * change), v
 
 
 BLOCK = 1 << 14  # values that an update takes at a time: they and what is computed from them stay in the cache
@@ -450,11 +450,11 @@ class Reference(Adapter):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = images, labels
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         images, labels = self.data["train"]
         masks = np.random.default_rng(seed)
-        losses, correct = np.zeros(len(rates)), 0
-        for step, (batch, rate) in enumerate(zip(batches(order, batch_size), rates.tolist(), strict=True)):
+        losses, correct = np.zeros(len(lrs)), 0
+        for step, (batch, rate) in enumerate(zip(batches(order, batch_size), lrs.tolist(), strict=True)):
             run = self._run(images[batch], masks)
             losses[step] = run.backward(labels[batch], self.training.label_smoothing)
             correct += int((run.logits.argmax(1) == labels[batch]).sum())

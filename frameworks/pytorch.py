@@ -1,12 +1,9 @@
-"""PyTorch. How it differs from the spec, and what is done about it:
+"""PyTorch. How it differs from the spec, and how the adapter handles it:
 
 batch norm     the running variance takes the batch's unbiased variance: declared as a departure.
-pooling        takes symmetric padding of at most half a window: other padding is a `pad` of its own.
-average pool   padding that does not count: the sum of a window, divided by the window's own count.
-LRN            the window and the division by its size are the spec's.
-optimisers     are the fused ones, but for SGD on a CPU, where array by array is faster. They have neither the rate
-               inside the velocity nor epsilon inside the bias correction, and SGD no decoupled decay: a group's
-               options and gradients are settled so that its step comes to the spec's.
+optimizers     are the fused ones, but for SGD on a CPU, where array by array is faster. They lack the learning rate
+               inside the velocity and epsilon inside the bias correction, and SGD lacks decoupled decay: a group's
+               options and gradients are set so that its step equals the spec's.
 weight decay   acts on all parameters of a group: weights are one group, the others another.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
@@ -21,8 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frameworks import spec
-from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained
-from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Builder, LayerAdapter, Setting, Split, Trained
+from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
-from frameworks.native import Native, Own
-from frameworks.spec import Network, Node, Sides, pair, sides
+from frameworks.native import Default, Native
+from frameworks.registry import FRAMEWORKS
+from frameworks.spec import Layer, Network, Node, Shape, lowering, pair, sides
 from frameworks.training import SGD, Adam, Optimizer, Training
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -73,7 +70,7 @@ class BatchNorm(nn.Module):
 
 
 class Affine(nn.Module):
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, layer: spec.Affine) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(node.input[0]))
         self.bias = nn.Parameter(torch.empty(node.input[0]))
@@ -84,7 +81,7 @@ class Affine(nn.Module):
 
 
 class Concat(nn.Module):
-    def __init__(self, chains: Sequence[nn.Module]) -> None:
+    def __init__(self, node: Node, layer: spec.Concat, *chains: nn.Module) -> None:
         super().__init__()
         self.chains = nn.ModuleList(chains)
 
@@ -93,7 +90,7 @@ class Concat(nn.Module):
 
 
 class Residual(nn.Module):
-    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+    def __init__(self, node: Node, layer: spec.Residual, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
@@ -104,9 +101,9 @@ class Residual(nn.Module):
 class Auxiliary(nn.Module):
     """Keeps its head's logits for the loss; its input passes on."""
 
-    def __init__(self, head: nn.Module, weight: float) -> None:
+    def __init__(self, node: Node, layer: spec.Auxiliary, head: nn.Module) -> None:
         super().__init__()
-        self.head, self.weight = head, weight
+        self.head, self.weight = head, layer.weight
         self.logits: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,156 +111,116 @@ class Auxiliary(nn.Module):
         return x
 
 
-def build(node: Node) -> list[nn.Module]:
-    """The modules of one layer; the last gives its output and holds its arrays."""
-    layer = node.layer
-    match layer:
-        case spec.Conv():
-            own, before = symmetric(sides(layer.padding))
-            options = {"padding": own, "groups": layer.groups, "bias": layer.bias}
-            conv = nn.Conv2d(node.input[0], layer.channels, pair(layer.kernel), pair(layer.stride), **options)
-            return [*pad(before, 0.0), conv]
-        case spec.MaxPool():
-            own, before = pooled(layer)
-            return [*pad(before, -torch.inf), nn.MaxPool2d(pair(layer.kernel), pair(layer.stride), own)]
-        case spec.AvgPool():
-            return average(node, layer)
-        case spec.GlobalAvgPool():
-            return [Function(lambda x: x.mean((2, 3), keepdim=True))]
-        case spec.Dense():
-            return [nn.Linear(node.input[0], layer.units, bias=layer.bias)]
-        case spec.BatchNorm():
-            return [BatchNorm(node, layer)]
-        case spec.Affine():
-            return [Affine(node)]
-        case spec.LocalResponseNorm():
-            return [nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k)]
-        case spec.Dropout():
-            return [nn.Dropout(layer.rate)]
-        case spec.ReLU():
-            return [nn.ReLU()]
-        case spec.Sigmoid():
-            return [nn.Sigmoid()]
-        case spec.Tanh():
-            plain = (layer.amplitude, layer.slope) == (1, 1)
-            return [nn.Tanh() if plain else Function(lambda x: layer.amplitude * torch.tanh(layer.slope * x))]
-        case spec.Flatten():
-            return [nn.Flatten()]
-        case spec.Scale():
-            return [Function(lambda x: layer.factor * x)]
-        case spec.Normalize():
-            mean, std = (np.reshape(values, by_channel(node)) for values in (layer.mean, layer.std))
-            return [Function(lambda x, mean, std: (x - mean) / std, mean, std)]
-        case spec.Resize():
-            rows, columns = (resize_matrix(*way) for way in zip(node.input[1:], node.output[1:]))
-            return [Function(lambda x, rows, columns: rows @ x @ columns.T, rows, columns)]
-        case spec.Select():
-            return [Function(lambda x, maps: x.index_select(1, maps), np.array(layer.maps))]
-        case spec.Concat():
-            return [Concat([chain(branch) for branch in node.branches])]
-        case spec.Residual():
-            return [Residual(*(chain(branch) for branch in node.branches))]
-        case spec.Auxiliary():
-            return [Auxiliary(chain(node.branches[0]), layer.weight)]
-    raise NotImplementedError(f"{node.path}: the adapter of PyTorch has no {layer.kind}")
+def pad(node: Node, layer: lowering.Pad) -> nn.Module:
+    (top, bottom), (left, right) = layer.padding
+    return nn.ConstantPad2d((left, right, top, bottom), layer.value)
 
 
-def chain(nodes: Sequence[Node]) -> nn.Sequential:
-    """The modules of layers in a row; the one that gives a layer's output bears its path."""
-    modules = []
-    for node in nodes:
-        *before, last = build(node)
-        last.path = node.path
-        modules += [*before, last]
-    return nn.Sequential(*modules)
+def conv(node: Node, layer: spec.Conv) -> nn.Module:
+    window = pair(layer.kernel), pair(layer.stride), leading(layer)
+    return nn.Conv2d(node.input[0], layer.channels, *window, groups=layer.groups, bias=layer.bias)
 
 
-def pad(padding: Sides, value: float) -> list[nn.Module]:
-    """A padding layer, or none where there is nothing to pad."""
-    (top, bottom), (left, right) = padding
-    return [nn.ConstantPad2d((left, right, top, bottom), value)] if any((top, bottom, left, right)) else []
+def multiply(node: Node, layer: lowering.Multiply) -> nn.Module:
+    if isinstance(layer.factor, float):
+        return Function(lambda x: layer.factor * x)
+    return Function(torch.mul, layer.factor)
 
 
-def symmetric(padding: Sides) -> tuple[tuple[int, int], Sides]:
-    """What of a padding a layer can do by itself, and what is left to do before it."""
-    (top, bottom), (left, right) = padding
-    nothing = ((0, 0), (0, 0))
-    return ((top, left), nothing) if (top, left) == (bottom, right) else ((0, 0), padding)
-
-
-def pooled(layer: spec.MaxPool | spec.AvgPool) -> tuple[tuple[int, int], Sides]:
-    """The same of a pooling layer, which takes no more than half a window."""
-    own, before = symmetric(sides(layer.padding))
-    if any(2 * side > window for side, window in zip(own, pair(layer.kernel))):
-        return (0, 0), sides(layer.padding)
-    return own, before
-
-
-def average(node: Node, layer: spec.AvgPool) -> list[nn.Module]:
-    kernel, stride = pair(layer.kernel), pair(layer.stride)
-    if layer.count_padding:
-        own, before = pooled(layer)
-        return [*pad(before, 0.0), nn.AvgPool2d(kernel, stride, own)]
-    counts = window_counts(node.input, kernel, stride, layer.padding).astype(float)
-    total = nn.AvgPool2d(kernel, stride, divisor_override=1)
-    return [*pad(sides(layer.padding), 0.0), total, Function(torch.div, counts)]
+def constant_affine(node: Node, layer: lowering.ConstantAffine) -> nn.Module:
+    gamma, beta = (values.reshape(by_channel(node)) for values in (layer.gamma, layer.beta))
+    return Function(lambda x, gamma, beta: torch.addcmul(beta, x, gamma), gamma, beta)
 
 
 def by_channel(node: Node) -> tuple[int, ...]:
-    """The shape in which one value a channel meets a batch."""
+    """The shape in which one value for each channel is combined with a batch."""
     return (-1, *[1] * (len(node.input) - 1))
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+def leading(layer: spec.Conv | spec.Pool) -> tuple[int, int]:
+    """(vertical, horizontal) of a padding that is the same on both sides."""
+    (top, _), (left, _) = sides(layer.padding)
+    return top, left
+
+
+# The module of each primitive, of its node, its layer and the modules of its branches.
+LAYERS: dict[type[Layer], Builder] = {
+    lowering.Pad: pad,
+    spec.Conv: conv,
+    spec.MaxPool: lambda node, layer: nn.MaxPool2d(pair(layer.kernel), pair(layer.stride), leading(layer)),
+    spec.AvgPool: lambda node, layer: nn.AvgPool2d(pair(layer.kernel), pair(layer.stride), leading(layer)),
+    spec.GlobalAvgPool: lambda node, layer: Function(lambda x: x.mean((2, 3), keepdim=True)),
+    spec.Dense: lambda node, layer: nn.Linear(node.input[0], layer.units, bias=layer.bias),
+    spec.BatchNorm: BatchNorm,
+    spec.Affine: Affine,
+    lowering.ConstantAffine: constant_affine,
+    spec.LocalResponseNorm: lambda node, layer: nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k),
+    spec.Dropout: lambda node, layer: nn.Dropout(layer.rate),
+    spec.ReLU: lambda node, layer: nn.ReLU(),
+    spec.Sigmoid: lambda node, layer: nn.Sigmoid(),
+    spec.Tanh: lambda node, layer: nn.Tanh(),
+    spec.Flatten: lambda node, layer: nn.Flatten(),
+    lowering.Multiply: multiply,
+    lowering.Interpolate: lambda node, layer: Function(
+        lambda x, rows, columns: rows @ x @ columns.T, layer.rows, layer.columns
+    ),
+    spec.Select: lambda node, layer: Function(lambda x, maps: x.index_select(1, maps), np.array(layer.maps)),
+    spec.Concat: Concat,
+    spec.Residual: Residual,
+    spec.Auxiliary: Auxiliary,
+}
+
+
+# --- optimizers -------------------------------------------------------------------------------------------------------
+
+# The optimizer's arrays in PyTorch.
+SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
 
 @torch.no_grad()
-def adapt(group: dict[str, Any], rule: Optimizer, rate: float, step: int) -> None:
-    """A group's options for one step: where torch.optim has a rule in another form, they bring it to the spec's."""
-    group["lr"] = rate
+def adapt(group: dict[str, Any], rule: Optimizer, lr: float, step: int) -> None:
+    """Set a group's options for one step; where torch.optim's rule has another form, adapt it to the spec's."""
+    group["lr"] = lr
     if isinstance(rule, Adam):
-        if rule.epsilon_hat:  # torch.optim adds its own to sqrt(v) / sqrt(1 - beta2^t)
+        if rule.epsilon_hat:  # torch.optim adds its epsilon to sqrt(v) / sqrt(1 - beta2^t)
             group["eps"] = rule.epsilon / (1 - rule.beta2**step) ** 0.5
         return
     decay = group.setdefault("decay", group["weight_decay"])
     if rule.decoupled:
         group["weight_decay"] = 0.0
         for weight in group["params"] if decay else ():
-            weight.mul_(1 - rate * decay)
-    if rule.rate_inside and rule.momentum:  # in what the velocity takes, and nowhere else
-        group["lr"], group["weight_decay"] = 1.0, 0.0 if rule.decoupled else rate * decay
+            weight.mul_(1 - lr * decay)
+    if rule.lr_in_velocity and rule.momentum:  # scale what enters the velocity, and nothing else
+        group["lr"], group["weight_decay"] = 1.0, 0.0 if rule.decoupled else lr * decay
         for weight in group["params"]:
-            weight.grad.mul_(rate)
+            weight.grad.mul_(lr)
 
 
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
 
-# What a role and an optimiser's array are called in PyTorch.
-ATTRIBUTES = {"gamma": "weight", "beta": "bias"}
-SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
+# What a role is called in PyTorch.
+ROLES = {"gamma": "weight", "beta": "bias"}
 
-# What PyTorch does where nobody says otherwise.
+# PyTorch's defaults.
 NATIVE = Native(
-    rate_inside=Own(False, "torch.optim.SGD"),
-    epsilon=Own(1e-8, "torch.optim.Adam, eps"),
-    epsilon_hat=Own(False, "torch.optim.Adam"),
-    decoupled=Own(False, "torch.optim.SGD and Adam; decoupled is AdamW"),
-    decay_all=Own(True, "torch.optim.SGD, weight_decay", "biases, gamma and beta are a group without decay"),
-    norm_epsilon=Own(1e-5, "torch.nn.BatchNorm2d, eps"),
-    norm_momentum=Own(0.1, "torch.nn.BatchNorm2d, momentum"),
-    norm_unbiased=Own(True, "torch.nn.BatchNorm2d", "not brought: declared as a departure, and checked to be one"),
-    sum_squares=Own(False, "torch.nn.LocalResponseNorm"),
-    weights=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
-    biases=Own("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
+    lr_in_velocity=Default(False, "torch.optim.SGD"),
+    epsilon=Default(1e-8, "torch.optim.Adam, eps"),
+    epsilon_hat=Default(False, "torch.optim.Adam"),
+    decoupled=Default(False, "torch.optim.SGD and Adam; decoupled is AdamW"),
+    decay_all=Default(True, "torch.optim.SGD, weight_decay", "biases, gamma and beta are a group without decay"),
+    norm_epsilon=Default(1e-5, "torch.nn.BatchNorm2d, eps"),
+    norm_momentum=Default(0.1, "torch.nn.BatchNorm2d, momentum"),
+    norm_unbiased=Default(True, "torch.nn.BatchNorm2d", "not aligned: declared as a departure, and checked to be one"),
+    sum_squares=Default(False, "torch.nn.LocalResponseNorm"),
+    weights=Default("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
+    biases=Default("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
 )
 
-MODES = ("", "compile")
 
-
-def able_to_compile() -> None:
-    """`Unavailable` where torch.compile, which writes C++, lacks what it takes; it would say so at the first step."""
+def check_compiler() -> None:
+    """`Unavailable` where torch.compile, which writes C++, lacks what it needs; otherwise its first step fails."""
     compiler = os.environ.get("CXX", "g++")
     if not shutil.which(compiler):
         raise Unavailable(f"torch.compile needs a C++ compiler and finds no {compiler!r}: install one, or set CXX")
@@ -272,14 +229,15 @@ def able_to_compile() -> None:
         raise Unavailable(f"torch.compile needs Python.h, which is not in {headers}: install Python's headers")
 
 
-class PyTorch(Adapter):
+class PyTorch(LayerAdapter):
+    title, modes = FRAMEWORKS["torch"].title, FRAMEWORKS["torch"].modes
     native = NATIVE
     departures = (UNBIASED_RUNNING_VARIANCE,)
+    layers = LAYERS
+    roles = ROLES
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.mode not in MODES:
-            raise Unavailable(f"PyTorch has no mode {setting.mode!r}; there are {', '.join(map(repr, MODES))}")
         if setting.device == "cuda" and not torch.cuda.is_available():
             raise Unavailable(f"this build of PyTorch, {torch.__version__}, sees no CUDA device")
         torch.set_num_threads(setting.threads)
@@ -287,19 +245,13 @@ class PyTorch(Adapter):
         self.device = torch.device(setting.device)
         self.dtype = getattr(torch, setting.precision)
         with torch.device("meta"):
-            self.net = chain(network.nodes)
-        self.layers: dict[str, nn.Module] = {m.path: m for m in self.net.modules() if hasattr(m, "path")}
-        self.places = {
-            parameter.name: (self.layers[node.path], ATTRIBUTES.get(parameter.role, parameter.role))
-            for _, node in network.walk()
-            for parameter in node.parameters
-        }
-        self.arrays = {name: (tuple(t.shape), t.requires_grad) for name, t in self._tensors().items()}
+            self.net = self._chain(self.primitives)
+        self.modules: dict[str, nn.Module] = {m.path: m for m in self.net.modules() if hasattr(m, "path")}
+        self._map_variables(self.modules)
         if setting.mode == "compile":
             self._compile()
-        self.heads = [module for module in self.layers.values() if isinstance(module, Auxiliary)]
-        self.optimizer: torch.optim.Optimizer = None  # with the first weights
-        self.steps = 0
+        self.heads = [module for module in self.modules.values() if isinstance(module, Auxiliary)]
+        self.optimizer: torch.optim.Optimizer = None  # created with the first weights
         self.data: dict[str, tuple[Tensor, Tensor]] = {}
 
     @staticmethod
@@ -319,39 +271,23 @@ class PyTorch(Adapter):
             "mkldnn": str(torch.backends.mkldnn.is_available()),
         }
 
-    def get_weights(self) -> Weights:
-        weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._tensors().items()}
-        return weights | {name: tensor.cpu().numpy().copy() for name, tensor in self._slots().items()}
-
-    def set_weights(self, weights: Weights) -> None:
-        if self.optimizer is None:
-            self._allocate()
-        with torch.no_grad():
-            for name, tensor in self._tensors().items():
-                tensor.copy_(torch.from_numpy(weights[name]))
-        self.optimizer = self._new_optimizer()
-        self._set_slots(weights)
-
     def load(self, split: Split, images: Array, labels: Array) -> None:
         # A copy: the arrays may be mapped from a read-only file.
         self.data[split] = torch.tensor(images, device=self.device), torch.tensor(labels, device=self.device)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         torch.manual_seed(seed)
         images, labels = self.data["train"]
         self.net.train()
-        losses = torch.empty(len(rates), device=self.device, dtype=self.dtype)
+        losses = torch.empty(len(lrs), device=self.device, dtype=self.dtype)
         correct = torch.zeros((), device=self.device, dtype=torch.int64)
-        steps = torch.from_numpy(order).to(self.device).split(batch_size)
-        for step, (batch, rate) in enumerate(zip(steps, rates.tolist())):
+        batches = torch.from_numpy(order).to(self.device).split(batch_size)
+        for step, (batch, lr) in enumerate(zip(batches, lrs.tolist())):
             targets = labels[batch]
             loss, logits = self._forward(images[batch], targets)
             self.optimizer.zero_grad()
             loss.backward()
-            self.steps += 1
-            for group in self.optimizer.param_groups:
-                adapt(group, self.training.optimizer, rate, self.steps)
-            self.optimizer.step()
+            self._update(lr)
             losses[step] = loss.detach()
             correct += (logits.argmax(1) == targets).sum()
         return Trained(losses.double().cpu().numpy(), int(correct))
@@ -360,17 +296,16 @@ class PyTorch(Adapter):
     def predict(self, split: Split, batch_size: int) -> Array:
         self.net.eval()
         images, _ = self.data[split]
-        steps = images.split(batch_size)
-        return torch.cat([self._logits(x) for x in steps]).cpu().numpy()
+        return torch.cat([self._logits(batch) for batch in images.split(batch_size)]).cpu().numpy()
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = torch.tensor(images, device=self.device, dtype=self.dtype, requires_grad=True)
-        trained = {name: tensor for name, tensor in self._tensors().items() if tensor.requires_grad}
-        with self._running_kept():
+        trained = self._trained()
+        with self._buffers_restored():
             self.net.train()
             loss, _ = self._forward(x, torch.tensor(labels, device=self.device))
-            found = torch.autograd.grad(loss, [*trained.values(), x])
-        return loss.item(), {name: gradient.cpu().numpy() for name, gradient in zip([*trained, "input"], found)}
+            gradients = torch.autograd.grad(loss, [*trained.values(), x])
+        return loss.item(), {name: array.cpu().numpy() for name, array in zip([*trained, "input"], gradients)}
 
     @torch.no_grad()
     def activations(self, images: Array, training: bool) -> Weights:
@@ -379,8 +314,8 @@ class PyTorch(Adapter):
         def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
             outputs[module.path] = output.cpu().numpy().copy()
 
-        hooks = [layer.register_forward_hook(keep) for layer in self.layers.values()]
-        with self._running_kept():
+        hooks = [module.register_forward_hook(keep) for module in self.modules.values()]
+        with self._buffers_restored():
             self.net.train(training)(torch.tensor(images, device=self.device, dtype=self.dtype))
         for hook in hooks:
             hook.remove()
@@ -390,43 +325,73 @@ class PyTorch(Adapter):
         device = {"device": torch.cuda.max_memory_allocated()} if self.device.type == "cuda" else {}
         return super().peak_memory() | device
 
-    # --- inside -------------------------------------------------------------------------------------------------------
+    # --- layers and variables -----------------------------------------------------------------------------------------
 
-    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss, auxiliary classifiers' shares included, and the main logits."""
-        smoothing = self.training.label_smoothing
-        logits = self.net(images.to(self.dtype, memory_format=LAYOUT))
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        for head in self.heads:
-            loss = loss + head.weight * F.cross_entropy(head.logits, labels, label_smoothing=smoothing)
-        return loss, logits.detach()
+    def _chain(self, nodes: Sequence[Node]) -> nn.Sequential:
+        """The modules of primitives in a row; one that gives a layer's output bears its path."""
+        modules = []
+        for node in nodes:
+            module = self._builder(node)(node, node.layer, *map(self._chain, node.branches))
+            if node.reported:
+                module.path = node.path
+            modules.append(module)
+        return nn.Sequential(*modules)
 
-    def _logits(self, images: Tensor) -> Tensor:
-        return self.net(images.to(self.dtype, memory_format=LAYOUT))
+    def _declared(self, variable: Tensor) -> tuple[Shape, bool]:
+        return tuple(variable.shape), variable.requires_grad
+
+    def _read(self, variable: Tensor) -> Array:
+        return variable.detach().cpu().numpy().copy()
+
+    @torch.no_grad()
+    def _write(self, variable: Tensor, array: Array) -> None:
+        variable.copy_(torch.from_numpy(array))
+
+    def _allocate(self) -> None:
+        """Replace what is on the meta device by memory on the real one, and move the constants there."""
+        if self.optimizer is None:
+            for module, attribute in self._places.values():
+                tensor = torch.empty_like(getattr(module, attribute), device=self.device, dtype=self.dtype)
+                trained = isinstance(getattr(module, attribute), nn.Parameter)
+                setattr(module, attribute, nn.Parameter(tensor) if trained else tensor)
+            self.net.to(self.device, self.dtype, memory_format=LAYOUT)
+
+    # --- loss and steps -----------------------------------------------------------------------------------------------
 
     def _compile(self) -> None:
-        able_to_compile()
+        check_compiler()
         torch.compiler.reset()  # graphs are kept by code, not by object: those of the network before this would count
         torch._inductor.config.compile_threads = 1  # else a pool of processes, which outlives a worker that is ended
-        # A graph for each size: one for all is slower. Whole: nothing falls back to eager unsaid.
+        # A graph for each size: one for all is slower. Whole: nothing falls back to eager silently.
         options = {"dynamic": False, "fullgraph": True}
         self._forward = torch.compile(self._forward, **options)  # type: ignore[method-assign]
         self._logits = torch.compile(self._logits, **options)  # type: ignore[method-assign]
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {name: getattr(module, attribute) for name, (module, attribute) in self.places.items()}
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss, auxiliary classifiers included, and the main logits."""
+        logits = self.net(self._input(images))
+        loss = self._cross_entropy(logits, labels)
+        for head in self.heads:
+            loss = loss + head.weight * self._cross_entropy(head.logits, labels)
+        return loss, logits.detach()
 
-    def _allocate(self) -> None:
-        """Replace what is on the meta device by memory on the real one, and move the constants there."""
-        for module, attribute in self.places.values():
-            tensor = torch.empty_like(getattr(module, attribute), device=self.device, dtype=self.dtype)
-            trained = isinstance(getattr(module, attribute), nn.Parameter)
-            setattr(module, attribute, nn.Parameter(tensor) if trained else tensor)
-        self.net.to(self.device, self.dtype, memory_format=LAYOUT)
+    def _logits(self, images: Tensor) -> Tensor:
+        return self.net(self._input(images))
+
+    def _input(self, images: Tensor) -> Tensor:
+        return images.to(self.dtype, memory_format=LAYOUT)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+
+    def _update(self, lr: float) -> None:
+        self.steps += 1
+        for group in self.optimizer.param_groups:
+            adapt(group, self.training.optimizer, lr, self.steps)
+        self.optimizer.step()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        trained = {name: tensor for name, tensor in self._tensors().items() if tensor.requires_grad}
-        rule = self.training.optimizer
+        rule, trained = self.training.optimizer, self._trained()
         decayed = [tensor for name, tensor in trained.items() if self.training.decay(name)]
         others = [tensor for name, tensor in trained.items() if not self.training.decay(name)]
         groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -441,27 +406,14 @@ class PyTorch(Adapter):
         return self.device.type == "cuda" or not isinstance(self.training.optimizer, SGD)
 
     def _slots(self) -> dict[str, Tensor]:
-        """The optimiser's own arrays by canonical name."""
-        found = {"step": torch.tensor(self.steps)}
-        for name, tensor in self._tensors().items():
-            state = self.optimizer.state.get(tensor, {}) if tensor.requires_grad else {}
-            found |= {f"{name}/{slot}": state[SLOTS[slot]] for slot in self.training.optimizer.slots if state}
-        return found
+        states = {name: self.optimizer.state.get(tensor, {}) for name, tensor in self._trained().items()}
+        slots = self.training.optimizer.slots
+        return {f"{name}/{slot}": state[SLOTS[slot]] for name, state in states.items() if state for slot in slots}
 
-    def _set_slots(self, weights: Weights) -> None:
-        self.steps = int(weights.get("step", 0))
-        for name, tensor in self._tensors().items():
-            if self.steps and tensor.requires_grad:
-                slots = {slot: weights[f"{name}/{slot}"] for slot in self.training.optimizer.slots}
-                # As the weight lies in memory: the fused optimisers walk through both side by side.
-                state = {SLOTS[slot]: torch.empty_like(tensor).copy_(torch.from_numpy(slots[slot])) for slot in slots}
-                step = torch.tensor(float(self.steps), device=self.device)
-                self.optimizer.state[tensor] = state | {"step": step}
-
-    @contextmanager
-    def _running_kept(self) -> Iterator[None]:
-        """What moves in a forward pass stands again as before."""
-        kept = {name: tensor.clone() for name, tensor in self._tensors().items() if not tensor.requires_grad}
-        yield
-        for name, tensor in kept.items():
-            self._tensors()[name].copy_(tensor)
+    def _set_steps(self, steps: int) -> None:
+        self.steps = steps
+        self.optimizer = self._new_optimizer()
+        for tensor in self._trained().values() if steps else ():
+            # Laid out as the weight in memory: the fused optimizers walk through both side by side.
+            slots = {SLOTS[slot]: torch.empty_like(tensor) for slot in self.training.optimizer.slots}
+            self.optimizer.state[tensor] = slots | {"step": torch.tensor(float(steps), device=self.device)}

@@ -12,18 +12,19 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class SGD:
-    """g' = g + weight_decay w;  v = momentum v + g', 0 at first;  w -= rate v; Nesterov: w -= rate (g' + momentum v).
+    """g' = g + weight_decay w;  v = momentum v + g', 0 at first;  w -= lr v; Nesterov: w -= lr (g' + momentum v).
 
-    The velocity does not hold the rate, so a change of rate acts at once (Sutskever et al. 2013 as PyTorch writes it).
-    rate_inside: it does: v = momentum v + rate g';  w -= v; Nesterov: w -= rate g' + momentum v.
-    Decay is L2, or `decoupled` (Loshchilov and Hutter 2019): g' = g, and w -= rate weight_decay w before the step.
+    The velocity does not contain the learning rate, so a change of it acts at once (Sutskever et
+    al. 2013 as PyTorch writes it).
+    lr_in_velocity: it does: v = momentum v + lr g';  w -= v; Nesterov: w -= lr g' + momentum v.
+    Decay is L2, or `decoupled` (Loshchilov and Hutter 2019): g' = g, and w -= lr weight_decay w before the step.
     """
 
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
     decoupled: bool = False
-    rate_inside: bool = False
+    lr_in_velocity: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
@@ -42,12 +43,12 @@ class Adam:
     """Kingma and Ba 2015, algorithm 1, epsilon outside the bias correction:
 
     m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
-    w -= rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t counted from 1.
+    w -= lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t counted from 1.
 
-    epsilon_hat: before it instead (their section 2, end): w -= rate sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) +
+    epsilon_hat: before it instead (their section 2, end): w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) +
     epsilon).
     Decay is L2, g' = g + weight_decay w, or `decoupled` (AdamW, Loshchilov and Hutter 2019): g' = g, and
-    w -= rate weight_decay w before the step.
+    w -= lr weight_decay w before the step.
     """
 
     beta1: float = 0.9

@@ -47,8 +47,8 @@ class Fake(Adapter):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.count = len(images)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        wish = rates[0]
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        wish = lrs[0]
         if wish == DIES:
             print("the last words", file=sys.stderr)
             os._exit(7)
@@ -60,7 +60,7 @@ class Fake(Adapter):
             print('{"ok": true, "seconds": 0}', flush=True)
         if wish == EXHAUSTS:
             np.ones(1 << 50)
-        return Trained(np.zeros(len(rates)), len(order))
+        return Trained(np.zeros(len(lrs)), len(order))
 
     def predict(self, split: Split, batch_size: int) -> Array:
         return np.zeros((self.count, self.network.classes))
@@ -84,10 +84,10 @@ class Early(Honest):
 
     at_work: threading.Thread | None = None
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         self.wait()
-        trained = super().train(order, batch_size, rates, seed)
-        rest = np.tile(order, 60), batch_size, np.tile(rates, 60), seed
+        trained = super().train(order, batch_size, lrs, seed)
+        rest = np.tile(order, 60), batch_size, np.tile(lrs, 60), seed
         self.at_work = threading.Thread(target=super().train, args=rest)
         self.at_work.start()
         return trained
@@ -110,9 +110,9 @@ class Skips(Honest):
 
     taken = 0
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         losses, correct = [0.0], 0
-        for batch, rate in zip(batches(order, batch_size), rates):
+        for batch, rate in zip(batches(order, batch_size), lrs):
             self.taken += 1
             if self.taken % 10:
                 trained = super().train(batch, batch_size, np.array([rate]), seed)
@@ -128,18 +128,18 @@ class Forgets(Honest):
 
     taken = 0
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        moves = (np.arange(len(rates)) + self.taken) % 10 != 3
-        self.taken += len(rates)
-        return super().train(order, batch_size, rates * moves, seed)
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        moves = (np.arange(len(lrs)) + self.taken) % 10 != 3
+        self.taken += len(lrs)
+        return super().train(order, batch_size, lrs * moves, seed)
 
 
 class Halves(Honest):
     """Trains on the first half of every batch."""
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         half = [batch[: -(-len(batch) // 2)] for batch in batches(order, batch_size)]
-        return super().train(np.concatenate(half), -(-batch_size // 2), rates, seed)
+        return super().train(np.concatenate(half), -(-batch_size // 2), lrs, seed)
 
 
 class Guesses(Honest):
@@ -168,8 +168,8 @@ class Crowds(Honest):
 class Falls(Honest):
     """Dies in its second turn, of which the seed tells it."""
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         if seed == 1:
             print("fell over", file=sys.stderr)
             os._exit(9)
-        return super().train(order, batch_size, rates, seed)
+        return super().train(order, batch_size, lrs, seed)

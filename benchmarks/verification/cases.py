@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from frameworks.arrays import Array, Weights, initial
-from frameworks.native import Native, natively
+from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
 from frameworks.spec import BatchNorm, Network, Scale, SpecError
 from frameworks.training import SGD, Adam, Training
@@ -126,9 +126,11 @@ class Case:
         """The case with the default settings of a framework (`frameworks/native.py`), except for Adam's epsilon."""
         native = replace(native, epsilon=replace(native.epsilon, value=EPSILON))
         plain, with_dropout = (
-            natively(net, Training(), native)[0] for net in (self.network, self.network_with_dropout)
+            with_defaults(net, Training(), native)[0] for net in (self.network, self.network_with_dropout)
         )
-        trainings = {name: natively(self.network, training, native)[1] for name, training in self.trainings.items()}
+        trainings = {
+            name: with_defaults(self.network, training, native)[1] for name, training in self.trainings.items()
+        }
         return replace(self, network=plain, network_with_dropout=with_dropout, trainings=trainings)
 
     def lrs(self, training: str, steps: int) -> list[float]:

@@ -23,14 +23,14 @@ class OneAtATime(Keras3):
 class StepByStep(Keras3):
     """A graph for a step, as `Model.fit` has it, instead of one for a slice."""
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         for number, layer in enumerate(self.dropouts):
             layer.seed_generator.state.assign([seed % 2**31 * len(self.dropouts) + number, 0])
         images, labels = self.data["train"]
         if not hasattr(self, "one"):
             self.one = tf.function(self._step, autograph=False)
         losses, correct = [], []
-        for start, rate in zip(range(0, len(order), batch_size), rates):
+        for start, rate in zip(range(0, len(order), batch_size), lrs):
             batch = tf.constant(order[start : start + batch_size])
             loss, right = self.one(tf.gather(images, batch), tf.gather(labels, batch), tf.constant(rate))
             losses.append(loss)

@@ -6,7 +6,6 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock
 
-from frameworks import mxnet_gluon
 from frameworks.adapter import Setting
 from frameworks.mxnet_gluon import Graph, MXNetGluon, update_by_arithmetic
 from frameworks.spec import Network
@@ -25,9 +24,7 @@ class PlainGraph(Graph):
 class Unplanned(MXNetGluon):
     """Memory asked for anew by every step."""
 
-    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
-        mxnet_gluon.Graph = PlainGraph  # type: ignore[misc]
-        super().__init__(network, training, setting)
+    graph = PlainGraph
 
 
 class PlainOptimizer(MXNetGluon):

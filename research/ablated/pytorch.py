@@ -7,7 +7,7 @@ import torch
 from frameworks import pytorch
 from frameworks.adapter import Setting
 from frameworks.pytorch import PyTorch
-from frameworks.spec import Network, sides
+from frameworks.spec import Network, Node, Pool
 from frameworks.training import Training
 
 
@@ -29,6 +29,6 @@ class Fused(PyTorch):
 class PaddedBefore(PyTorch):
     """What a pooling layer could pad by itself is an operation of its own."""
 
-    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
-        pytorch.pooled = lambda layer: ((0, 0), sides(layer.padding))
-        super().__init__(network, training, setting)
+    @classmethod
+    def pads(cls, node: Node) -> bool:
+        return not isinstance(node.layer, Pool) and super().pads(node)

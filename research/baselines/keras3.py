@@ -108,8 +108,8 @@ class Bare(Loop):
         self.optimizer.apply(tape.gradient(loss, variables), variables)
         return loss, tf.math.count_nonzero(tf.argmax(logits, 1) == y)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
-        self.optimizer.learning_rate = float(rates[0])
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        self.optimizer.learning_rate = float(lrs[0])
         done = [self.step(*self.data["train"], tf.constant(batch)) for batch in batches(order, batch_size)]
         return Trained(np.array([float(loss) for loss, _ in done]), int(sum(int(right) for _, right in done)))
 

@@ -72,9 +72,9 @@ class Bare(Loop):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = mx.nd.array(images, dtype="uint8"), mx.nd.array(labels, dtype="int32")
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         images, labels = self.data["train"]
-        self.trainer.set_learning_rate(float(rates[0]))
+        self.trainer.set_learning_rate(float(lrs[0]))
         losses, correct = [], []
         for batch in batches(order, batch_size):
             chosen = mx.nd.array(batch, dtype="int32")

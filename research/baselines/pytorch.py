@@ -102,10 +102,10 @@ class Bare(Loop):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = torch.tensor(images), torch.tensor(labels)
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         images, labels = self.data["train"]
         self.net.train()
-        self.optimizer.param_groups[0]["lr"] = float(rates[0])
+        self.optimizer.param_groups[0]["lr"] = float(lrs[0])
         losses, correct = [], torch.zeros((), dtype=torch.int64)
         for batch in torch.from_numpy(order).split(batch_size):
             x, y = self.pixels(images[batch]), labels[batch]
@@ -174,7 +174,7 @@ class Article(Bare):
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.pictures = {**getattr(self, "pictures", {}), split: Pictures(np.array(images), np.array(labels))}
 
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         chosen = torch.utils.data.Subset(self.pictures["train"], order.tolist())
         self.net.train()
         losses, correct = [], 0

@@ -17,10 +17,10 @@ from frameworks.keras3 import Keras3
 
 
 class Profiled(Keras3):
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         with tempfile.TemporaryDirectory() as folder:
             with tf.profiler.experimental.Profile(folder):
-                trained = super().train(order, batch_size, rates, seed)
+                trained = super().train(order, batch_size, lrs, seed)
             space = xplane_pb2.XSpace()
             space.ParseFromString(next(Path(folder).rglob("*.xplane.pb")).read_bytes())
         seconds: defaultdict[str, float] = defaultdict(float)

@@ -15,12 +15,12 @@ from frameworks.mxnet_gluon import MXNetGluon
 
 
 class Profiled(MXNetGluon):
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         file = Path(os.environ["ONESPEC_PROFILE"])
         what = {"profile_symbolic": True, "profile_imperative": True, "aggregate_stats": True}
         mx.profiler.set_config(filename=str(file.with_suffix(".trace")), **what)
         mx.profiler.set_state("run")
-        trained = super().train(order, batch_size, rates, seed)
+        trained = super().train(order, batch_size, lrs, seed)
         mx.profiler.set_state("stop")
         found = json.loads(mx.profiler.dumps(reset=True, format="json"))
         seconds = {name: each["Total"] / 1e3 for name, each in found["Time"]["operator"].items()}

@@ -14,9 +14,9 @@ from frameworks.pytorch import PyTorch
 
 
 class Profiled(PyTorch):
-    def train(self, order: Array, batch_size: int, rates: Array, seed: int) -> Trained:
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         with profile(activities=[ProfilerActivity.CPU]) as found:
-            trained = super().train(order, batch_size, rates, seed)
+            trained = super().train(order, batch_size, lrs, seed)
         seconds = {each.key: each.self_cpu_time_total / 1e6 for each in found.key_averages()}
         Path(os.environ["ONESPEC_PROFILE"]).write_text(json.dumps(seconds), encoding="utf-8")
         return trained

@@ -19,7 +19,7 @@ import pytest
 from frameworks import arrays
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
-from frameworks.native import BOUNDS, POINTS, Native, initial, mapped, natively
+from frameworks.native import BOUNDS, CHOICES, Native, initial, mapped, with_defaults
 from frameworks.numpy_reference import Reference, moved
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
@@ -160,7 +160,7 @@ def switched(training: Training) -> list[Training]:
     others = [replace(training, decay_all=not training.decay_all)] if rule.weight_decay else []
     switches = ["decoupled"] * (rule.weight_decay > 0 and len(rule.slots))  # without slots the two are one
     if isinstance(rule, SGD):
-        switches += ["rate_inside"] * (rule.momentum > 0)
+        switches += ["lr_in_velocity"] * (rule.momentum > 0)
     else:
         switches += ["epsilon_hat"]
         others.append(replace(training, optimizer=replace(rule, epsilon=2 * rule.epsilon)))
@@ -173,7 +173,7 @@ def test_optimisers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, rule: str, precision: str
 ) -> None:
     """The framework's own optimiser goes where the formulas go that are declared as native, and nowhere else."""
-    _, training = natively(TINY, Training(RULES[rule]), native(framework))
+    _, training = with_defaults(TINY, Training(RULES[rule]), native(framework))
     found = {name: np.array(array) for name, array in own(framework)["steps"][precision][rule].items()}
     # MXNet's fused Adam has its rate, which holds the bias correction, and its epsilon in float32.
     narrow = framework == "mxnet" and isinstance(RULES[rule], Adam)
@@ -234,7 +234,7 @@ def test_adapters_compute_their_native_training(
     bench: Bench, native: Callable[[str], Native], framework: str, rule: str, precision: str
 ) -> None:
     """Four steps of a network with everything that differs, by the reference's formulas."""
-    net, training = natively(NESTED, Training(RULES[rule]), native(framework))
+    net, training = with_defaults(NESTED, Training(RULES[rule]), native(framework))
     stream = np.random.default_rng(0)
     images, labels = stream.integers(0, 256, (32, *net.input), dtype=np.uint8), stream.integers(0, 10, 32)
     start, order, rates = initial(net, 1, native(framework)), np.arange(32), [0.1, 0.1, 0.05, 0.05]
@@ -254,7 +254,7 @@ def test_adapters_compute_their_native_training(
 
 def test_every_layer_is_brought_to_the_native_one(native: Callable[[str], Native]) -> None:
     """Those inside branches too; shapes, names and all other layers stay."""
-    net, _ = natively(NESTED, Training(), native("keras"))
+    net, _ = with_defaults(NESTED, Training(), native("keras"))
     assert net.parameters == NESTED.parameters
     changed = {node.path: node.layer for _, node in net.walk()}
     norms = {path: layer for path, layer in changed.items() if isinstance(layer, BatchNorm)}
@@ -295,4 +295,4 @@ def test_the_page_shows_the_ledger(native: Callable[[str], Native], framework: s
 
 
 def test_every_point_is_declared() -> None:
-    assert [item.name for item in fields(Native)] == list(POINTS)
+    assert [item.name for item in fields(Native)] == list(CHOICES)

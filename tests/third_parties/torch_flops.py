@@ -1,4 +1,4 @@
-"""Prints what PyTorch counts of our networks in evaluation: {network: floating-point operations of one picture}."""
+"""Prints what PyTorch counts of our networks in evaluation: {network: floating-point operations of one image}."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import sys
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
-from frameworks.pytorch import chain
+from frameworks.pytorch import PyTorch
+from frameworks.training import Training
 
 
 def flops(name: str) -> int:
     network = NETWORKS[name]()
-    with torch.device("meta"):
-        net = chain(network.nodes)
+    net = PyTorch(network, Training(), Setting()).net  # on the meta device until it is given weights
     net.to("meta", torch.float32).eval()  # constants too: they come from NumPy
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.empty(1, *network.input, device="meta"))

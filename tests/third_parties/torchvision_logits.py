@@ -1,6 +1,6 @@
 """Prints how far our logits are from torchvision's with the same weights, in float64.
 
-The argument: {torchvision's network: [ours, height and width of the pictures]}. The answer: {torchvision's network:
+The argument: {torchvision's network: [ours, height and width of the images]}. The answer: {torchvision's network:
 {mode: [main classifier, auxiliary ones]}}, the largest difference relative to the largest logit.
 """
 
@@ -16,7 +16,7 @@ from torch import nn
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights, initial
 from frameworks.networks import NETWORKS
-from frameworks.pytorch import ATTRIBUTES, PyTorch
+from frameworks.pytorch import ROLES, PyTorch
 from frameworks.spec import Network
 from frameworks.training import Training
 from tests.third_parties.torchvision_nets import COUNTERS, model
@@ -54,7 +54,7 @@ def holding(net: nn.Module, network: Network, weights: Weights) -> nn.Module:
     state = {key: torch.tensor(0) for key in net.state_dict() if key.endswith(COUNTERS)}
     for parameter in network.parameters:
         path = parameter.name.removesuffix(parameter.role)
-        state[path + ATTRIBUTES.get(parameter.role, parameter.role)] = torch.from_numpy(weights[parameter.name])
+        state[path + ROLES.get(parameter.role, parameter.role)] = torch.from_numpy(weights[parameter.name])
     net.load_state_dict(state, assign=True)
     return net
 

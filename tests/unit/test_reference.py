@@ -458,9 +458,9 @@ RATES = (0.1, 0.1, 0.01)
         # The velocity is 1, 1.9 and 2.71; one that held the rate would give 0.529 in the end.
         pytest.param(SGD(0.9), RATES, (1, 1, 1), (0.9, 0.71, 0.6829), id="momentum"),
         pytest.param(SGD(0.9, nesterov=True), RATES, (1, 1, 1), (0.81, 0.539, 0.50461), id="nesterov"),
-        pytest.param(SGD(0.9, rate_inside=True), RATES, (1, 1, 1), (0.9, 0.71, 0.529), id="momentum, rate inside"),
+        pytest.param(SGD(0.9, lr_in_velocity=True), RATES, (1, 1, 1), (0.9, 0.71, 0.529), id="momentum, rate inside"),
         pytest.param(
-            SGD(0.9, nesterov=True, rate_inside=True),
+            SGD(0.9, nesterov=True, lr_in_velocity=True),
             RATES,
             (1, 1, 1),
             (0.81, 0.539, 0.3661),

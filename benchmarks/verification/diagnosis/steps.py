@@ -67,7 +67,7 @@ def _sgd(rule: SGD) -> dict[str, dict[str, Any]]:
         return _decay(rule)
     ways: dict[str, dict[str, Any]] = {
         f"Nesterov's form is {'left out' if rule.nesterov else 'taken'}": {"nesterov": not rule.nesterov},
-        "momentum holds the rate: v = momentum v + rate g": {"rate_inside": True},
+        "momentum holds the rate: v = momentum v + rate g": {"lr_in_velocity": True},
         "no momentum": {"momentum": 0.0, "nesterov": False},
     }
     others = sorted({0.1, 0.5, 0.9, 0.99} - {rule.momentum})
