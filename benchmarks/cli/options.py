@@ -124,9 +124,9 @@ class Interpreters(click.ParamType):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
         if isinstance(value, tuple):
             return value
-        name, equals, path = str(value).rpartition("=")
-        if not (name and equals and path):
-            _refuse(parameter, value, "write FRAMEWORK=/path/to/python")
+        from benchmarks.runtime.environments import parse_pythons
+
+        ((name, path),) = parse_pythons([str(value)]).items()
         return name, path
 
 

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
@@ -48,7 +49,7 @@ class ProgressDisplay:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TimeElapsedColumn(),
+                TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
                 TextColumn("{task.fields[summary]}"),
             )
             self.bars = Progress(*columns, console=self.console)

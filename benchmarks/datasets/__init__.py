@@ -1,1 +1,1 @@
-"""datasets."""
+"""Data sets: published files, user folders, decoding, augmentation."""

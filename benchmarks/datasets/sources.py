@@ -1,8 +1,8 @@
-"""The published data sets: what they are, where they are looked for, and how they are fetched.
+"""The published data sets: their contents, where they are looked for, and how they are fetched.
 
-Looked for in ``$ONESPEC_DATA`` and in the place where a system package puts them (`find`); fetched from the published
-mirrors or as a Debian package (`fetch`). Whatever the source and however it was packed, what counts is the SHA-256 of
-the unpacked content. Nothing is unpickled, and no archive is unpacked onto the disk except by ``dpkg-deb``.
+`find` looks in ``$ONESPEC_DATA`` and in the folder of a system package; `fetch` downloads from the published mirrors or
+as a Debian package. From every source, the SHA-256 of the unpacked content decides. Nothing is unpickled, and no
+archive is unpacked onto the disk except by ``dpkg-deb``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.runtime.errors import DataError
 
 Progress = Callable[[str], None]
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+TIMEOUT = (10, 60)  # seconds to connect, and between two parts of a response
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,28 @@ class Published:
 
     input: tuple[int, int, int]  # C, H, W
     class_names: tuple[str, ...]
-    counts: tuple[int, int]  # pictures for training, for testing
-    format: str  # of the files: "idx", "cifar" or "npy"; see benchmarks.data
+    counts: tuple[int, int]  # training images, test images
+    format: str  # of the files: "idx", "cifar" or "npy"; see `registry.decode`
     sha256: dict[str, str]  # of the unpacked content of each file, training files first, images before labels
     licence: str
     citation: str
-    archive: str = ""  # the one file that holds all the others, where they are published so
-    md5: dict[str, str] = field(default_factory=dict)  # of each file that the mirrors serve
-    mirrors: tuple[str, ...] = ()  # tried in turn; each serves every file in `md5`
+    archive: str = ""  # the file that contains all others, if they are published as one
+    md5: dict[str, str] = field(default_factory=dict)  # of each file on the mirrors
+    mirrors: tuple[str, ...] = ()  # tried in this order; each has every file in `md5`
     megabytes: int = 0  # to download
-    folders: tuple[str, ...] = ()  # below $ONESPEC_DATA, besides the data set's name and the folder itself
-    debian: str = ""  # the Debian package that has it
-    installed: Path | None = None  # where that package, or this one, puts it
-    copies: bool = False  # a local copy whose bytes differ is used, and marked as not the published bytes
+    folders: tuple[str, ...] = ()  # below $ONESPEC_DATA, besides the data set's name and $ONESPEC_DATA itself
+    debian: str = ""  # the Debian package that contains it
+    installed: Path | None = None  # folder of that package, or of this one
+    copies: bool = False  # a local copy with other bytes is used, and marked as not published
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFiles:
+    """The unpacked and verified files of a data set."""
+
     contents: dict[str, bytes]  # file name to unpacked content, in the order of `Published.sha256`
     sha256: dict[str, str]
-    source: str  # in words
+    source: str  # location, for messages
 
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -64,8 +66,8 @@ _ZALANDO = "MIT, copyright 2017 Zalando SE, https://github.com/zalandoresearch/f
 
 DATASETS: dict[str, Published] = {
     # The MD5s are those of the authors' README. Debian's package holds the same four streams under other gzip headers:
-    # with the file's name and time put back (2017-08-31, 10:50 UTC) each has the published MD5, so the SHA-256s, taken
-    # from that package's unpacked content, are of the published content.
+    # with the original name and time (2017-08-31, 10:50 UTC) each has the published MD5, so the SHA-256s of that
+    # package's unpacked content are those of the published content.
     "fashion-mnist": Published(
         input=(1, 28, 28),
         class_names=_FASHION,
@@ -94,8 +96,8 @@ DATASETS: dict[str, Published] = {
         debian="dataset-fashion-mnist",
         installed=Path("/usr/share/datasets/fashion-mnist"),
     ),
-    # The MD5s are those that torchvision checks. The SHA-256s were computed from a copy that had been packed anew, and
-    # are the ones that other projects publish for the unpacked content of the files with these MD5s.
+    # The MD5s are those that torchvision checks. The SHA-256s were computed from a repacked copy, and agree with those
+    # that other projects publish for the unpacked content of the files with these MD5s.
     "mnist": Published(
         input=(1, 28, 28),
         class_names=tuple("0123456789"),
@@ -122,8 +124,8 @@ DATASETS: dict[str, Published] = {
         megabytes=12,
         folders=("MNIST/raw",),
     ),
-    # The MD5 of the archive is the one on the authors' page. The SHA-256s of its members were not computed here, where
-    # the archive could not be had: they are those that the Ruby library torchvision checks whenever it loads CIFAR-10.
+    # The MD5 of the archive is that of the authors' page. Its members' SHA-256s were not computed from it:
+    # they are those that the Ruby library torchvision checks whenever it loads CIFAR-10.
     "cifar10": Published(
         input=(3, 32, 32),
         class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -146,7 +148,7 @@ DATASETS: dict[str, Published] = {
         folders=("cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"),
         copies=True,
     ),
-    # The first 200 training and 50 test pictures of each class of Fashion-MNIST: `python -m benchmarks.data mini`.
+    # The first 200 training and 50 test images of each class of Fashion-MNIST: `onespec data mini`.
     "fashion-mnist-mini": Published(
         input=(1, 28, 28),
         class_names=_FASHION,
@@ -166,33 +168,33 @@ DATASETS: dict[str, Published] = {
 }
 
 
-def find(name: str) -> Found | None:
-    """The data set as this machine has it in ``$ONESPEC_DATA`` or installed, verified; None where it has none.
+def find(name: str) -> SourceFiles | None:
+    """The verified files of a data set in ``$ONESPEC_DATA`` or in a system package; None if there are none.
 
-    Raises DataError for the first place that has it incomplete, broken or (unless ``copies``) with other bytes.
+    Raises DataError for the first folder whose files are incomplete, damaged or (unless `copies`) have other bytes.
     """
     return next(filter(None, (_read(name, folder, source) for folder, source in _places(name))), None)
 
 
-def fetch(name: str, folder: Path, progress: Progress) -> Found:
-    """Get the data set from its mirrors, then as a Debian package, into ``folder``; the first that works is taken.
+def fetch(name: str, folder: Path, progress: Progress) -> SourceFiles:
+    """Download a data set into `folder` from its mirrors or as a Debian package; the first source that works is used.
 
-    What a mirror has served is kept in ``folder`` only under its published MD5, so an interrupted download is continued
-    with the next file and never trusted. Raises DataError with what was tried and why it failed.
+    A downloaded file stays in `folder` only if it has its published MD5, so an interrupted download continues with the
+    next file. Raises DataError, with every source and the reason why it failed.
     """
     failures = []
     for source, get in _attempts(name):
         progress(f"{name}: trying {source} ({DATASETS[name].megabytes} MB)")
         try:
-            found = _read(name, get(folder), source)
+            files = _read(name, get(folder), source)
         except (OSError, ValueError, DataError) as error:  # a requests error is an OSError, a wrong MD5 a ValueError
             failures.append(f"{source}: {_brief(error)}")
         else:
-            if found:
-                return found
+            if files:
+                return files
             failures.append(f"{source}: has other files")
         progress(f"{name}: {failures[-1]}")
-    raise DataError(f"{name}: not on this machine, and not to be had ({'; '.join(failures)}): {remedy(name)}")
+    raise DataError(f"{name}: not on this machine, and no source works ({'; '.join(failures)}): {remedy(name)}")
 
 
 def remedy(name: str) -> str:
@@ -202,7 +204,7 @@ def remedy(name: str) -> str:
         return "install onespec again"
     package = f", or run `apt-get install {about.debian}`" if about.debian else ""
     return (
-        f"run `python -m benchmarks.data fetch {name}` where there is a network, or put {', '.join(about.md5)} "
+        f"run `onespec data fetch {name}` with a network connection, or put {', '.join(about.md5)} "
         f"from {about.mirrors[-1]} into $ONESPEC_DATA/{name}{package}"
     )
 
@@ -211,14 +213,14 @@ def _places(name: str) -> Iterator[tuple[Path, str]]:
     about, given = DATASETS[name], os.environ.get("ONESPEC_DATA")
     if given:
         if not Path(given).is_dir():
-            raise DataError(f"ONESPEC_DATA={given}: no such folder; unset it, or name the folder that holds the data")
+            raise DataError(f"ONESPEC_DATA={given}: no such folder; unset it, or set it to the folder of the data")
         yield from ((Path(given) / below, "$ONESPEC_DATA") for below in (name, *about.folders, "."))
     if about.installed:
         yield about.installed, f"Debian's package {about.debian}" if about.debian else "the package onespec"
 
 
-def _read(name: str, folder: Path, source: str) -> Found | None:
-    """Unpack and verify a data set's files in ``folder``; None where it has none of them, or another data set's."""
+def _read(name: str, folder: Path, source: str) -> SourceFiles | None:
+    """Unpack and verify a data set's files in `folder`; None if it has none of them, or those of another data set."""
     about = DATASETS[name]
     archive = folder / about.archive
     contents = _members(name, archive) if about.archive and archive.is_file() else _loose(name, folder)
@@ -236,7 +238,7 @@ def _read(name: str, folder: Path, source: str) -> Found | None:
             f"{_path(folder, file) or archive}: expected SHA-256 {about.sha256[file]} of the unpacked {file}, "
             f"found {sha256[file]} ({len(contents[file]):,} bytes); remove it, then {remedy(name)}"
         )
-    return Found(contents, sha256, source if sha256 == about.sha256 else f"{source}, not the published bytes")
+    return SourceFiles(contents, sha256, source if sha256 == about.sha256 else f"{source}, not the published bytes")
 
 
 def _loose(name: str, folder: Path) -> dict[str, bytes]:
@@ -247,7 +249,7 @@ def _loose(name: str, folder: Path) -> dict[str, bytes]:
                 contents[file] = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             except UNREADABLE as error:
                 raise DataError(
-                    f"{path}: expected SHA-256 {expected} of the unpacked {file}, found what cannot be unpacked "
+                    f"{path}: expected SHA-256 {expected} of the unpacked {file}, but it cannot be unpacked "
                     f"({error}); remove it, then {remedy(name)}"
                 ) from error
     return contents
@@ -271,15 +273,14 @@ def _members(name: str, archive: Path) -> dict[str, bytes]:
                     contents[file] = stream.read()
         return contents
     except UNREADABLE as error:
-        expected = DATASETS[name].md5.get(archive.name, "of the one that was installed")
+        expected = DATASETS[name].md5.get(archive.name, "of the installed file")
         raise DataError(
-            f"{archive}: expected MD5 {expected}, found what cannot be unpacked ({error}); "
-            f"remove it, then {remedy(name)}"
+            f"{archive}: expected MD5 {expected}, but it cannot be unpacked ({error}); remove it, then {remedy(name)}"
         ) from error
 
 
 def _attempts(name: str) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    """In words, and as a function that gets the files somewhere into a folder and returns where they are."""
+    """Each source in words, with a function that downloads the files into a folder and returns their folder."""
     about = DATASETS[name]
     for mirror in about.mirrors:
         yield mirror, partial(_download, mirror, about.md5)
@@ -288,8 +289,8 @@ def _attempts(name: str) -> Iterator[tuple[str, Callable[[Path], Path]]]:
 
 
 def _download(mirror: str, md5: dict[str, str], folder: Path) -> Path:
-    pooch.get_logger().setLevel(logging.WARNING)  # what is being done is said by `fetch`
-    # Some servers label a .gz as an encoding, to be undone on the way: the MD5 is of the .gz itself.
+    pooch.get_logger().setLevel(logging.WARNING)  # `fetch` reports progress
+    # Some servers declare a .gz as a transfer encoding, which clients undo; the MD5 is that of the .gz itself.
     http = pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=1 << 20, headers={"Accept-Encoding": "identity"})
     for file, checksum in md5.items():
         pooch.retrieve(mirror + file, f"md5:{checksum}", fname=file, path=folder, downloader=http)
@@ -297,14 +298,14 @@ def _download(mirror: str, md5: dict[str, str], folder: Path) -> Path:
 
 
 def _debian_package(package: str, installed: Path, folder: Path) -> Path:
-    """Unpack a Debian package below ``folder``, as any user: package lists and cache of its own, nothing installed."""
+    """Unpack a Debian package below `folder`, as any user, with separate package lists; nothing is installed."""
     root = folder / "debian"
     shutil.rmtree(root, ignore_errors=True)  # of a run that was stopped
     (root / "lists" / "partial").mkdir(parents=True)
     apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={root / 'lists'}", "-o", f"Dir::Cache={root / 'cache'}"]
-    # To root, apt would download as another user, who may not write here; the content is verified anyway.
+    # As root, apt would download as another user, who may not write here; the content is verified anyway.
     apt += ["-o", "APT::Sandbox::User=root", "-o", f"Acquire::http::Timeout={TIMEOUT[0]}", "-o", "Acquire::Retries=1"]
-    _run([*apt, "update"], root, check=False)  # an unreachable list of another repository is no reason to give up
+    _run([*apt, "update"], root, check=False)  # the list of another repository may be unreachable
     _run([*apt, "download", package], root)
     _run(["dpkg-deb", "-x", str(next(root.glob("*.deb"))), "."], root)
     return root / installed.relative_to("/")
@@ -317,6 +318,6 @@ def _run(command: list[str], folder: Path, check: bool = True) -> None:
 
 
 def _brief(error: Exception) -> str:
-    """The cause without what urllib3 puts before it (the connection's name) and pooch behind it (advice)."""
+    """The cause without the prefix of urllib3 (the connection) and the suffix of pooch (advice)."""
     cause = getattr(error.args[0], "reason", error) if error.args else error
     return str(cause.args[-1] if cause.args else type(cause).__name__).split("): ")[-1].split(". ")[0]

@@ -1,10 +1,10 @@
-"""Finds or makes the interpreter in which each framework runs. Imports no framework: installed metadata tells all.
+"""Finds or creates the interpreter in which each framework runs. Imports no framework: installed metadata is enough.
 
-In this order: the interpreter that `--python` names; the running one, where it has what the framework's extra in
-pyproject.toml asks for; an environment made with venv and pip, once, in the user's cache ($ONESPEC_CACHE moves it).
-An environment is made aside and renamed into place. That leaves the scripts in its bin/ with the wrong first line, so
-only bin/python is ever called, which finds its own folder. No worker gets PYTHONPATH, which would mix environments, so
-what is found through it does not count. Linux and macOS.
+In this order: the interpreter that `--python` names; the running one, if it meets the requirements of the framework's
+extra in pyproject.toml; an environment created once with venv and pip in the user's cache ($ONESPEC_CACHE moves it).
+An environment is created in a temporary folder, then renamed. The scripts in its bin/ then have a wrong first line, so
+only bin/python is called, which finds its own folder. Workers do not inherit PYTHONPATH, which would mix environments,
+so packages that are only on PYTHONPATH are ignored. Linux and macOS.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo
 Device = Literal["cpu", "cuda"]
 Progress = Callable[[str], None]
 
-RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() has endings that specifiers do not take
+RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() may have a suffix that specifiers reject
 
 
 @dataclass(frozen=True)
 class FrameworkRequest:
-    """One framework as the user named it: `torch`, `torch==2.12.1`, `torch:compile==2.12.1`."""
+    """One framework of `--fw`: `torch`, `torch==2.12.1`, `torch:compile==2.12.1`."""
 
     name: str  # in FRAMEWORKS
-    mode: str = ""  # "" is the framework's default; an adapter refuses one that it does not have
-    version: str | None = None  # None: the one that pyproject.toml pins
+    mode: str = ""  # "" is the framework's default; an adapter refuses a mode that it does not have
+    version: str | None = None  # None: the version that pyproject.toml pins
 
     @property
     def label(self) -> str:
@@ -62,37 +62,37 @@ class Environment:
     """An interpreter that has the framework."""
 
     python: Path
-    requirements: tuple[str, ...]  # what it was made to meet; none where the user named the interpreter
+    requirements: tuple[str, ...]  # that it meets; none if the user named the interpreter
     origin: Literal["running interpreter", "named with --python", "cache"]
 
 
 def parse_frameworks(text: str) -> list[FrameworkRequest]:
-    """What `--fw` names: `all`, or a list like `torch,torch==2.12.1,mxnet`. Raises BadInput."""
+    """The frameworks of `--fw`: `all`, or a list such as `torch,torch==2.12.1,mxnet`. Raises BadInput."""
     items = [item.strip() for item in text.split(",")]
     requested = [
         each for item in items for each in (map(FrameworkRequest, FRAMEWORKS) if item == "all" else [_parse(item)])
     ]
     for i, each in enumerate(requested):
         if each in requested[:i]:
-            raise BadInput(f"--fw {text!r}: {each.label} is named twice")
+            raise BadInput(f"--fw {text!r}: {each.label} is listed twice")
     return requested
 
 
 def _parse(item: str) -> FrameworkRequest:
     parts = re.fullmatch(r"([^:=]*)(?::([^=]+))?(?:==(.*))?", item)
     if not parts:
-        raise BadInput(f"--fw {item!r}: expected NAME[:MODE][==VERSION], for example torch==2.12.1")
+        raise BadInput(f"--fw {item!r}: write NAME[:MODE][==VERSION], for example torch==2.12.1")
     name, mode, version = parts.groups()
     if name not in FRAMEWORKS:
-        raise BadInput(f"--fw {item!r}: unknown framework; there are {', '.join(FRAMEWORKS)}, or all of them: all")
+        raise BadInput(f"--fw {item!r}: unknown framework; write all, or some of {', '.join(FRAMEWORKS)}")
     try:
         return FrameworkRequest(name, mode or "", None if version is None else str(Version(version)))
     except InvalidVersion:
-        raise BadInput(f"--fw {item!r}: {version!r} is not a version; expected one like {name}==1.2.3") from None
+        raise BadInput(f"--fw {item!r}: {version!r} is not a version; write it as {name}==1.2.3") from None
 
 
 def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
-    """What `--python` names: framework or label, and its interpreter. Raises BadInput."""
+    """The values of `--python`: an interpreter for each framework or label. Raises BadInput."""
     pythons = {}
     for text in texts:
         name, equals, path = text.rpartition("=")
@@ -105,10 +105,10 @@ def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
 def environment(
     requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Device, progress: Progress
 ) -> Environment:
-    """The interpreter for a framework or a companion, made if need be.
+    """The interpreter for a framework or a companion; an environment is created if needed.
 
-    `pythons` are the ones that `--python` names, by label or by framework; `progress` is given lines to show.
-    Raises BadInput, and Unavailable where there is none and none can be made.
+    pythons: the interpreters of `--python`, by label or framework. progress: called with each line to show.
+    Raises BadInput, and Unavailable if there is no interpreter and none can be created.
     """
     info = FRAMEWORKS.get(requested.name) or COMPANIONS[requested.name]
     for key in (requested.label, requested.name):
@@ -116,7 +116,7 @@ def environment(
             return Environment(_named(key, pythons[key], requested), (), "named with --python")
     if info.outside:
         if requested.version:
-            raise BadInput(f"--fw {requested.label}: nothing tells how to install it; --python {requested.name}=PATH")
+            raise BadInput(f"--fw {requested.label}: name an interpreter that has it: --python {requested.name}=PATH")
         return Environment(Path(sys.executable), (), "running interpreter")
     wanted = requirements(info, requested.version, device)
     texts = tuple(map(str, wanted))
@@ -127,7 +127,7 @@ def environment(
         return Environment(_cached(requested.label, texts, base, version, progress), texts, "cache")
     except OSError as error:
         raise Unavailable(
-            f"no environment can be made in {cache_folder()}: {error}; ONESPEC_CACHE=<folder> chooses another"
+            f"cannot create an environment in {cache_folder()}: {error}; set ONESPEC_CACHE to another folder"
         ) from error
 
 
@@ -155,12 +155,12 @@ def pinned_version(info: FrameworkInfo) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Where everything is kept that is made or fetched once: $ONESPEC_CACHE, or the place the system has for it."""
+    """The folder of environments, data sets and certificates: $ONESPEC_CACHE, or the user's cache folder."""
     return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
 
 
 def requirements(info: FrameworkInfo, version: str | None, device: Device) -> list[Requirement]:
-    """What pyproject.toml's extra for a framework asks for, with `version` in place of the pin where it is given."""
+    """The requirements of a framework's extra in pyproject.toml, with `version` in place of the pin if it is given."""
     name = info.name
     extras = [name] if device == "cpu" else [f"{name}-cuda", name]
     try:
@@ -169,7 +169,9 @@ def requirements(info: FrameworkInfo, version: str | None, device: Device) -> li
         ours = []
     wanted = next(filter(None, (of_extra(ours, extra) for extra in extras)), [])
     if not wanted:
-        raise BadInput(f"--fw {name}: no installed onespec tells what {name} needs; in its checkout: pip install -e .")
+        raise BadInput(
+            f"--fw {name}: its requirements are unknown without an installed onespec; in the checkout: pip install -e ."
+        )
     for requirement in wanted:
         if version and canonicalize_name(requirement.name) == canonicalize_name(info.package):
             requirement.specifier = SpecifierSet(f"=={version}")
@@ -177,7 +179,7 @@ def requirements(info: FrameworkInfo, version: str | None, device: Device) -> li
 
 
 def of_extra(requires: Iterable[str], extra: str) -> list[Requirement]:
-    """Of what a distribution requires, what it needs on this machine for one extra beyond what it always needs."""
+    """Those of a distribution's requirements that only this extra adds on this machine."""
     chosen = []
     for requirement in map(Requirement, requires):
         marker, requirement.marker = requirement.marker, None
@@ -187,14 +189,14 @@ def of_extra(requires: Iterable[str], extra: str) -> list[Requirement]:
 
 
 def satisfied(requirement: Requirement) -> bool:
-    """Whether the running interpreter has it, extras included."""
-    found = next(iter(importlib.metadata.distributions(name=requirement.name, path=worker_path())), None)
-    if not found or not requirement.specifier.contains(found.version, prereleases=True):
+    """Whether the running interpreter meets a requirement, extras included."""
+    installed = next(iter(importlib.metadata.distributions(name=requirement.name, path=worker_path())), None)
+    if not installed or not requirement.specifier.contains(installed.version, prereleases=True):
         return False
-    return all(satisfied(each) for extra in requirement.extras for each in of_extra(found.requires or [], extra))
+    return all(satisfied(each) for extra in requirement.extras for each in of_extra(installed.requires or [], extra))
 
 
-_TELL_VERSIONS = """
+_PRINT_VERSIONS = """
 import importlib.metadata, json, sys
 versions = {"python": ".".join(map(str, sys.version_info[:3]))}
 for name in sys.argv[1:]:
@@ -204,46 +206,49 @@ for name in sys.argv[1:]:
         pass
 print(json.dumps(versions))
 """
-_NOT_TOLD = (OSError, subprocess.SubprocessError, ValueError)  # it cannot be started, it fails, it says something else
+# The interpreter cannot be started, fails, or prints something else.
+_NO_PYTHON = (OSError, subprocess.SubprocessError, ValueError)
 
 
 def installed_versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
-    """The versions of "python" and of those packages that an interpreter has, found by running it.
+    """The versions of "python" and of the installed ones of these packages, printed by the interpreter itself.
 
-    Raises OSError, subprocess.SubprocessError or ValueError where it is no Python interpreter that works.
+    Raises OSError, subprocess.SubprocessError or ValueError if it is not a Python interpreter that works.
     """
     done = subprocess.run(
-        [str(python), "-c", _TELL_VERSIONS, *packages],
+        [str(python), "-c", _PRINT_VERSIONS, *packages],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,  # on a cold network file system an interpreter takes seconds; what never answers is none
+        timeout=60,  # starting from a cold network file system takes seconds
     )
     return dict(json.loads(done.stdout.strip().rpartition("\n")[2]))
 
 
 def _named(key: str, text: str, requested: FrameworkRequest) -> Path:
-    """The interpreter that the user named, which must have the framework already."""
+    """The interpreter that the user named; it must have the framework installed."""
     option = f"--python {key}={text}"
-    found = shutil.which(Path(text).expanduser())
-    if not found:
-        raise BadInput(f"{option}: no such interpreter; give its path, or a name that PATH has, such as python3")
+    executable = shutil.which(Path(text).expanduser())
+    if not executable:
+        raise BadInput(f"{option}: no such interpreter; give its path, or a name on PATH such as python3")
     package = FRAMEWORKS[requested.name].package
     try:
-        versions = installed_versions(Path(found), [package] if package else [])
-    except _NOT_TOLD as error:
+        versions = installed_versions(Path(executable), [package] if package else [])
+    except _NO_PYTHON as error:
         raise BadInput(f"{option}: it does not run as a Python interpreter ({type(error).__name__})") from None
     if package and package not in versions:
-        raise BadInput(f"{option}: that Python {versions['python']} has no {package}; install it there: -m pip install")
+        raise BadInput(
+            f"{option}: that Python {versions['python']} has no {package}; install it there with -m pip install"
+        )
     if requested.version and not SpecifierSet(f"=={requested.version}").contains(versions[package], prereleases=True):
-        raise BadInput(f"{option}: it has {package} {versions[package]}, and {requested.label} was asked for")
-    return Path(found).absolute()
+        raise BadInput(f"{option}: it has {package} {versions[package]}, not {requested.label}")
+    return Path(executable).absolute()
 
 
 def _base_interpreter(info: FrameworkInfo) -> tuple[Path, str]:
-    """What to make an environment with, and its version: the running interpreter, else the newest on PATH that fits."""
+    """The interpreter that creates an environment, and its version: the running one, or the newest fitting on PATH."""
     fit = SpecifierSet(info.python)
     if RUNNING in fit:
         return Path(sys.executable), RUNNING
@@ -252,18 +257,18 @@ def _base_interpreter(info: FrameworkInfo) -> tuple[Path, str]:
     for python in sorted(numbered, key=lambda path: Version(path.name.removeprefix("python")), reverse=True):
         try:
             version = installed_versions(python, [])["python"]
-        except _NOT_TOLD:  # pyenv, for one, puts interpreters on PATH that only say that they are not selected
+        except _NO_PYTHON:  # pyenv puts interpreters on PATH that only report that they are not selected
             continue
         if version in fit:
             return python, version
     raise Unavailable(
-        f"needs Python {info.python}; this is {RUNNING} and PATH has none that fits: install "
+        f"needs Python {info.python}; this is {RUNNING} and PATH has no such version: install "
         f"one, or name an interpreter that has {info.package}: --python {info.name}=/path/to/python"
     )
 
 
 def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progress: Progress) -> Path:
-    """The Python of an environment in the cache, made by whoever comes first."""
+    """The Python of an environment in the cache; the first run that needs the environment creates it."""
     home = _cached_folder(wanted, version)
     if not _runs(home):
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -271,11 +276,11 @@ def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progres
         try:
             held = lock.acquire(timeout=0)
         except Timeout:
-            progress(f"{label}: another run is installing it; waiting for that")
+            progress(f"{label}: another run is installing it; waiting")
             held = lock.acquire()
         with held:
             if not _runs(home):
-                _make(home, base, label, wanted, progress)
+                _create(home, base, label, wanted, progress)
     return home / "bin" / "python"
 
 
@@ -288,22 +293,24 @@ def _cached_folder(wanted: Sequence[str], version: str) -> Path:
 
 
 def _runs(home: Path) -> bool:
-    """False where nothing is, and where the Python that an environment was made with has gone since."""
+    """False if the folder is missing, or if the Python that created the environment has been removed since."""
     try:
         return bool(installed_versions(home / "bin" / "python", []))
-    except _NOT_TOLD:
+    except _NO_PYTHON:
         return False
 
 
-def _make(home: Path, base: Path, label: str, wanted: Sequence[str], progress: Progress) -> None:
-    """Make an environment aside and rename it to `home`. The lock on `home` is held."""
-    for remnant in home.parent.glob(f"{home.name}.*.part"):  # of makers that were killed
+def _create(home: Path, base: Path, label: str, wanted: Sequence[str], progress: Progress) -> None:
+    """Create an environment in a temporary folder and rename it to `home`. The lock on `home` is held."""
+    for remnant in home.parent.glob(f"{home.name}.*.part"):  # of runs that were killed
         shutil.rmtree(remnant, ignore_errors=True)
-    aside = home.with_name(f"{home.name}.{uuid4().hex[:8]}.part")  # a killed maker's pip may still write into its own
+    aside = home.with_name(
+        f"{home.name}.{uuid4().hex[:8]}.part"
+    )  # the pip of a killed run may still write into its own folder
     log = home.with_name(f"{home.name}.log")
-    progress(f"{label}: installing {', '.join(wanted)} into the cache (once; minutes)")
+    progress(f"{label}: installing {', '.join(wanted)} into the cache (once, takes minutes)")
     start = time.monotonic()
-    # -I: neither PYTHONPATH nor the current folder may pass for something installed. --no-user: pip.conf may say user.
+    # -I: ignore PYTHONPATH and the current folder. --no-user: pip.conf may ask for a user installation.
     venv: list[str | Path] = [base, "-I", "-m", "venv", aside]
     options = ["--disable-pip-version-check", "--no-input", "--no-user"]
     pip: list[str | Path] = [aside / "bin" / "python", "-I", "-m", "pip", "install", *options, *wanted]
@@ -312,7 +319,7 @@ def _make(home: Path, base: Path, label: str, wanted: Sequence[str], progress: P
             for command in (venv, pip):
                 if code := _run(command, output):
                     raise Unavailable(f"installing {', '.join(wanted)}: {_reason(log, code)} (log: {log})")
-        shutil.rmtree(home, ignore_errors=True)  # one that does not run any more
+        shutil.rmtree(home, ignore_errors=True)  # an environment that no longer runs
         aside.rename(home)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -320,7 +327,7 @@ def _make(home: Path, base: Path, label: str, wanted: Sequence[str], progress: P
 
 
 def _run(command: Sequence[str | Path], output: IO[bytes]) -> int:
-    """The exit status of a command, which is ended with all its children if this is interrupted."""
+    """The exit status of a command; on an interrupt it is killed with all its children."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
@@ -333,10 +340,10 @@ def _run(command: Sequence[str | Path], output: IO[bytes]) -> int:
 
 
 def _reason(log: Path, code: int) -> str:
-    """Why a command failed, as far as one line can say."""
+    """Why a command failed, in one line."""
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    # pip's last error is the reason, but for one that only points to a page of its manual.
+    # The last error of pip is the reason, except for one that only points to its manual.
     errors = [line for line in lines if re.match(r"(?i)[\w.]*error\b", line) and "ResolutionImpossible" not in line]
     return (errors[-1:] or lines[:1] or [f"exit status {code}"])[0].removeprefix("ERROR: ")

@@ -39,7 +39,7 @@ def environments(
     """Each framework's environment by its label, or the reason why there is none. Raises BadInput."""
     result: dict[str, Environment | str] = {}
     for framework in parse_frameworks(frameworks):
-        progress.preparation(f"{framework.label}: looking for its environment")
+        progress.preparation(f"{framework.label}: locating the environment")
         try:
             result[framework.label] = environment(framework, pythons, device=device, progress=progress.message)  # type: ignore[arg-type]
         except Unavailable as error:

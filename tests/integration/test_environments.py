@@ -1,4 +1,4 @@
-"""Environments are made for real, with venv and pip, from tiny packages that are written here: no network is needed."""
+"""Environments created with venv and pip from tiny packages that the tests write: no network is needed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def write_wheel(folder: Path, name: str, version: str, *requires: str) -> None:
 
 
 def write_installed(folder: Path, name: str, version: str, metadata: str = "") -> Path:
-    """A folder that, on sys.path, makes it look as if a distribution was installed."""
+    """A folder that looks like an installed distribution if it is on sys.path."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -112,13 +112,13 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that lasts as long as this file: making an environment takes seconds."""
+    """A cache for all tests of this file: creating an environment takes seconds."""
     return tmp_path_factory.mktemp("shared-cache")
 
 
 @pytest.fixture(autouse=True)
 def world(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Fakes in the registry and in the metadata, pip held to the index, an empty cache: its folder."""
+    """Fake frameworks in the registry and in the metadata, pip limited to the index, an empty cache: its folder."""
     for name, info in FAKES.items():
         monkeypatch.setitem(FRAMEWORKS, name, info)
     metadata = write_installed(tmp_path / "metadata", "onespec", "0", METADATA)
@@ -133,7 +133,7 @@ def world(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder in which slownet's build says `started` and waits for `go`; nothing of it outlives the test."""
+    """The folder in which the build of slownet writes `started` and waits for `go`; it ends with the test."""
     folder = tmp_path / "meeting"
     source = folder / "slownet-1.0"
     source.mkdir(parents=True)
@@ -179,7 +179,7 @@ def start_run(world: Path) -> subprocess.Popen[str]:
 
 
 def make(name: str, version: str | None = None, pythons: dict[str, str] | None = None) -> tuple[Environment, list[str]]:
-    """The environment, and what was said while it was made."""
+    """The environment, and the lines of progress."""
     lines: list[str] = []
     return environment(FrameworkRequest(name, "", version), pythons or {}, device="cpu", progress=lines.append), lines
 
@@ -192,7 +192,7 @@ def ask(python: Path, code: str) -> str:
     return subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
-# What the user names
+# The values of --fw
 
 
 @pytest.mark.parametrize(
@@ -213,34 +213,34 @@ def test_frameworks_are_parsed(text: str, labels: list[str], monkeypatch: pytest
     assert [each.label for each in parse_frameworks(text)] == labels
 
 
-def test_mode_and_version_are_kept_apart() -> None:
+def test_mode_and_version_are_parsed_separately() -> None:
     assert parse_frameworks("torch:compile==2.12.1") == [FrameworkRequest("torch", "compile", "2.12.1")]
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "unknown framework; there are torch, mxnet, keras"),
+        ("", "unknown framework; write all, or some of torch, mxnet, keras"),
         ("torch,,mxnet", "--fw '': unknown framework"),
         ("torhc", "--fw 'torhc': unknown framework"),
-        ("torch=2.12.1", "expected NAME[:MODE][==VERSION]"),
-        ("torch>=2.12.1", "expected NAME[:MODE][==VERSION]"),
-        ("torch:", "expected NAME[:MODE][==VERSION]"),
+        ("torch=2.12.1", "write NAME[:MODE][==VERSION]"),
+        ("torch>=2.12.1", "write NAME[:MODE][==VERSION]"),
+        ("torch:", "write NAME[:MODE][==VERSION]"),
         ("torch==", "'' is not a version"),
         ("torch==newest", "'newest' is not a version"),
-        ("torch,torch", "torch is named twice"),
-        ("all,mxnet", "mxnet is named twice"),
-        ("torch==2.12.1,torch==2.12.1", "torch==2.12.1 is named twice"),
+        ("torch,torch", "torch is listed twice"),
+        ("all,mxnet", "mxnet is listed twice"),
+        ("torch==2.12.1,torch==2.12.1", "torch==2.12.1 is listed twice"),
     ],
 )
-def test_what_is_no_framework_is_bad_input(text: str, part: str) -> None:
+def test_an_unknown_framework_is_bad_input(text: str, part: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse_frameworks(text)
     message = str(caught.value)
     assert message.startswith("--fw ") and part in message and "\n" not in message
 
 
-# What a framework needs
+# Requirements
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_satisfied(requirement: str, expected: bool, tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(write_installed(tmp_path / "net", "fakenet", "1.0+cpu", head + extras))
     monkeypatch.syspath_prepend(write_installed(tmp_path / "base", "fakebase", "1.5"))
     monkeypatch.syspath_prepend(write_installed(tmp_path / "outside", "outside", "1.0"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "outside"))  # which no worker gets
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "outside"))  # workers do not inherit it
     assert environments.satisfied(Requirement(requirement)) is expected
 
 
@@ -308,12 +308,12 @@ def test_running_interpreter_that_has_everything_is_used(
 
 @pytest.fixture
 def made(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
-    """An environment that has fakenet 1.0, made once."""
+    """An environment that has fakenet 1.0, created once."""
     monkeypatch.setenv("ONESPEC_CACHE", str(shared_cache))
     return make("fake")[0]
 
 
-def test_environment_is_made_in_the_cache(world: Path) -> None:
+def test_environment_is_created_in_the_cache(world: Path) -> None:
     made, lines = make("fake")
     [home] = folders(world)
     assert made.origin == "cache" and made.requirements == ("fakenet[fast]==1.0", "fakebase")
@@ -342,7 +342,7 @@ def test_installed_versions(made: Environment) -> None:
     }
 
 
-def test_environment_is_made_once(made: Environment) -> None:
+def test_environment_is_created_once(made: Environment) -> None:
     assert make("fake") == (made, [])
 
 
@@ -352,7 +352,7 @@ def test_each_version_has_an_environment(made: Environment) -> None:
     assert ask(made.python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
-def test_environment_whose_python_has_gone_is_made_again(shared_cache: Path, made: Environment) -> None:
+def test_environment_whose_python_was_removed_is_created_again(shared_cache: Path, made: Environment) -> None:
     made.python.unlink()
     made.python.symlink_to(shared_cache / "gone")
     again, lines = make("fake")
@@ -360,7 +360,7 @@ def test_environment_whose_python_has_gone_is_made_again(shared_cache: Path, mad
     assert ask(again.python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
-def test_nothing_outside_passes_for_installed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_on_pythonpath_are_ignored(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = write_installed(tmp_path / "outside", "fakebase", "1.0")
     monkeypatch.setenv("PYTHONPATH", str(outside))
     monkeypatch.setenv("PIP_USER", "1")
@@ -368,11 +368,11 @@ def test_nothing_outside_passes_for_installed(world: Path, tmp_path: Path, monke
     assert ask(make("fake")[0].python, "import fakebase; print(fakebase.version)") == "2.0"
 
 
-def test_two_runs_at_once_make_one_environment(world: Path, meeting: Path) -> None:
+def test_two_runs_at_once_create_one_environment(world: Path, meeting: Path) -> None:
     first = start_run(world)
     wait_until_started(meeting, first)
     second = start_run(world)
-    assert second.stdout and second.stdout.readline() == "slow: another run is installing it; waiting for that\n"
+    assert second.stdout and second.stdout.readline() == "slow: another run is installing it; waiting\n"
     (meeting / "go").touch()
     (first_said, first_error), (second_said, second_error) = first.communicate(), second.communicate()
     assert (first.returncode, second.returncode) == (0, 0), first_error + second_error
@@ -383,7 +383,7 @@ def test_two_runs_at_once_make_one_environment(world: Path, meeting: Path) -> No
 
 
 @pytest.mark.parametrize("pip_lives_on", [False, True])
-def test_killed_maker_leaves_nothing_that_is_used(world: Path, meeting: Path, pip_lives_on: bool) -> None:
+def test_a_killed_run_leaves_no_environment(world: Path, meeting: Path, pip_lives_on: bool) -> None:
     killed = start_run(world)
     pip = wait_until_started(meeting, killed)
     killed.kill()
@@ -399,7 +399,7 @@ def test_killed_maker_leaves_nothing_that_is_used(world: Path, meeting: Path, pi
         assert folders(world) == [made.python.parents[1].name]
 
 
-def test_interrupt_ends_pip_and_removes_what_it_made(world: Path, meeting: Path) -> None:
+def test_interrupt_ends_pip_and_removes_its_files(world: Path, meeting: Path) -> None:
     interrupted = start_run(world)
     wait_until_started(meeting, interrupted)
     interrupted.send_signal(signal.SIGINT)
@@ -416,7 +416,7 @@ def test_interrupt_ends_pip_and_removes_what_it_made(world: Path, meeting: Path)
         ("clash", "installing fakenet==2.0, fakebase==1.0: Cannot install fakebase==1.0 and fakenet==2.0 because "),
     ],
 )
-def test_what_pip_cannot_install_is_unavailable(world: Path, name: str, reason: str) -> None:
+def test_a_failed_installation_is_unavailable(world: Path, name: str, reason: str) -> None:
     with pytest.raises(Unavailable) as caught:
         make(name)
     message = str(caught.value)
@@ -437,7 +437,7 @@ def test_cache_that_cannot_be_written_is_unavailable(tmp_path: Path, monkeypatch
 
 @pytest.fixture
 def no_python_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the running interpreter were too old for `fake`; those on PATH are as they are."""
+    """The running interpreter counts as too old for `fake`; PATH is unchanged."""
     monkeypatch.setattr(environments, "RUNNING", "3.1.0")
 
 
@@ -466,7 +466,7 @@ def test_running_interpreter_that_does_not_fit_is_not_used(tmp_path: Path, monke
     with pytest.raises(Unavailable) as caught:
         make("fake")
     assert str(caught.value) == (
-        "needs Python >=3.10; this is 3.1.0 and PATH has none that fits: install one, or name an interpreter "
+        "needs Python >=3.10; this is 3.1.0 and PATH has no such version: install one, or name an interpreter "
         "that has FakeNet: --python fake=/path/to/python"
     )
 
@@ -501,30 +501,30 @@ def test_named_python_is_found(made: Environment, text: str, monkeypatch: pytest
         (sys.executable, "has no FakeNet"),
     ],
 )
-def test_named_python_that_does_not_serve_is_bad_input(text: str, part: str) -> None:
+def test_named_python_that_cannot_be_used_is_bad_input(text: str, part: str) -> None:
     with pytest.raises(BadInput) as caught:
         make("fake", None, {"fake": text})
     message = str(caught.value)
     assert message.startswith(f"--python fake={text}: ") and part in message and "\n" not in message
 
 
-def test_named_python_has_what_a_worker_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_python_ignores_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(write_installed(tmp_path / "outside", "fakenet", "1.0")))
     with pytest.raises(BadInput, match="has no FakeNet"):
         make("fake", None, {"fake": sys.executable})
 
 
 def test_named_python_of_another_version_is_bad_input(made: Environment) -> None:
-    with pytest.raises(BadInput, match=r"--python fake=\S+: it has FakeNet 1\.0, and fake==2\.0 was asked for"):
+    with pytest.raises(BadInput, match=r"--python fake=\S+: it has FakeNet 1\.0, not fake==2\.0"):
         make("fake", "2.0", {"fake": str(made.python)})
 
 
 # The registry
 
-FRAMEWORKS = [pytest.param(info, id=name) for name, info in FRAMEWORKS.items()]
+REGISTERED = [pytest.param(info, id=name) for name, info in FRAMEWORKS.items()]
 
 
-@pytest.mark.parametrize("info", FRAMEWORKS)
+@pytest.mark.parametrize("info", REGISTERED)
 def test_adapter_is_where_the_registry_says(info: FrameworkInfo) -> None:
     found = importlib.util.find_spec(info.module)  # which does not import it
     assert found and found.origin
@@ -532,7 +532,7 @@ def test_adapter_is_where_the_registry_says(info: FrameworkInfo) -> None:
     assert info.adapter in classes
 
 
-@pytest.mark.parametrize("info", FRAMEWORKS)
+@pytest.mark.parametrize("info", REGISTERED)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_installed_extra_pins_the_framework(
     info: FrameworkInfo, device: environments.Device, monkeypatch: pytest.MonkeyPatch
@@ -543,6 +543,6 @@ def test_installed_extra_pins_the_framework(
     assert len(pins) == 1 and pins[0].startswith("==")
 
 
-def test_registry_needs_the_standard_library_alone() -> None:
+def test_registry_needs_only_the_standard_library() -> None:
     code = f"import sys; sys.path.append({str(ROOT)!r}); import frameworks.registry"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Finding, fetching, verifying and converting data sets, on small ones made here and served by a server made here."""
+"""Finding, fetching, verifying and converting data sets: small ones, written and served by the tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 
 from benchmarks.datasets import registry
 from benchmarks.datasets.registry import DATASETS, PARTS, BadInput, Dataset, Split, dataset, decode, make_mini
-from benchmarks.datasets.sources import Found, Published, find
+from benchmarks.datasets.sources import Published, SourceFiles, find
 from benchmarks.runtime.errors import DataError
 
 ROOT = Path(registry.__file__).parents[2]
@@ -68,9 +68,9 @@ def tar(contents: dict[str, bytes]) -> bytes:
     return _tar(tuple(contents.items()))  # made once: a gzip header holds the time
 
 
-TINY = dict(zip(FILES, map(idx, (IMAGES[6], LABELS[6], IMAGES[3], LABELS[3]))))  # as MNIST: 6 + 3 pictures of 1x2x3
+TINY = dict(zip(FILES, map(idx, (IMAGES[6], LABELS[6], IMAGES[3], LABELS[3]))))  # as MNIST: 6 + 3 images of 1x2x3
 PACKED = {f"{file}.gz": gzip.compress(content) for file, content in TINY.items()}
-BATCHES = {file: cifar(2, seed) for seed, file in enumerate(BINS)}  # as CIFAR-10: 10 + 2 pictures
+BATCHES = {file: cifar(2, seed) for seed, file in enumerate(BINS)}  # as CIFAR-10: 10 + 2 images
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Published:
-    """`tiny` is published: six pictures to train with, three to test with, nowhere to be had."""
+    """`tiny` is published: six training and three test images, on no mirror."""
     about = Published(
         input=(1, 2, 3),
         class_names=("a", "b", "c"),
@@ -100,7 +100,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Published:
 
 @pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch) -> Published:
-    """`cifar10` with two pictures a batch."""
+    """`cifar10` with two images per file."""
     md5 = digests({TAR: tar(BATCHES)}, "md5")
     about = replace(DATASETS["cifar10"], counts=(10, 2), sha256=digests(BATCHES), md5=md5)
     monkeypatch.setitem(DATASETS, "cifar10", about)
@@ -150,7 +150,7 @@ def test_unknown_name() -> None:
     assert isinstance(error.value, ValueError)
 
 
-# Found on this machine ------------------------------------------------------------------------------------------------
+# On this machine ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("contents", [TINY, PACKED], ids=["unpacked", "gz"])
@@ -214,7 +214,7 @@ def test_corrupt_file_is_refused(
     monkeypatch.setenv("ONESPEC_DATA", str(given))
     with pytest.raises(DataError) as error:
         quiet("tiny")
-    assert_one_line(error, given / file, tiny.sha256[FILES[0]], "remove it", "benchmarks.data fetch tiny", *facts)
+    assert_one_line(error, given / file, tiny.sha256[FILES[0]], "remove it", "onespec data fetch tiny", *facts)
 
 
 def test_incomplete_folder_is_refused(tiny: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ def test_rest_of_a_stopped_download_is_not_trusted(
     assert f"/{FILES[0]}.gz" in asked
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork, to hand the data set made here to other processes")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork, to pass the data set of this test to other processes")
 def test_two_processes_at_once_download_once(tiny: Published, serve: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror, asked = serve(PACKED)
     monkeypatch.setitem(DATASETS, "tiny", replace(tiny, mirrors=(mirror,)))
@@ -442,12 +442,12 @@ def test_debian_package_is_downloaded_and_unpacked(
         (FILES[0], gzip.compress(TINY[FILES[0]]), "starts with 1f8b"),
         (FILES[0], b"", "header"),
         (FILES[0], TINY[FILES[0]][:9], "header"),
-        (FILES[0], TINY[FILES[0]][:-1], "51 bytes, its header (6, 2, 3) says 52"),
-        (FILES[0], TINY[FILES[0]] + b"\0", "53 bytes, its header (6, 2, 3) says 52"),
+        (FILES[0], TINY[FILES[0]][:-1], "51 bytes, but its header (6, 2, 3) requires 52"),
+        (FILES[0], TINY[FILES[0]] + b"\0", "53 bytes, but its header (6, 2, 3) requires 52"),
         (FILES[0], idx(IMAGES[6].reshape(6, 6, 1)[:, :4]), "(6, 4, 1)"),
-        (FILES[0], idx(IMAGES[3]), "train_images are uint8 (3, 2, 3), where uint8 (6, 1, 2, 3) were published"),
-        (FILES[1], idx(LABELS[6][:5]), "train_labels are uint8 (5,), where uint8 (6,) were published"),
-        (FILES[3], idx(LABELS[3] + 1), "test_labels go up to 3, where there are 3 classes"),
+        (FILES[0], idx(IMAGES[3]), "train_images are uint8 (3, 2, 3), but uint8 (6, 1, 2, 3) were published"),
+        (FILES[1], idx(LABELS[6][:5]), "train_labels are uint8 (5,), but uint8 (6,) were published"),
+        (FILES[3], idx(LABELS[3] + 1), "test_labels go up to 3, but there are 3 classes"),
     ],
     ids=[
         "float magic",
@@ -457,20 +457,20 @@ def test_debian_package_is_downloaded_and_unpacked(
         "truncated",
         "longer",
         "other size",
-        "too few pictures",
-        "fewer labels than pictures",
+        "too few images",
+        "fewer labels than images",
         "label that is no class",
     ],
 )
 def test_broken_idx_is_refused(tiny: Published, file: str, content: bytes, fact: str) -> None:
     contents = {**TINY, file: content}
     with pytest.raises(DataError) as error:
-        decode("tiny", Found(contents, digests(contents), "a test"))
+        decode("tiny", SourceFiles(contents, digests(contents), "a test"))
     assert_one_line(error, "tiny", "a test", fact)
 
 
 def test_cifar_rows_are_decoded(colours: Published) -> None:
-    arrays = decode("cifar10", Found(BATCHES, digests(BATCHES), "a test"))
+    arrays = decode("cifar10", SourceFiles(BATCHES, digests(BATCHES), "a test"))
     third = BATCHES["data_batch_2.bin"][:3073]
     assert arrays["train_images"].shape == (10, 3, 32, 32) and arrays["test_images"].shape == (2, 3, 32, 32)
     assert arrays["train_labels"][2] == third[0]
@@ -481,7 +481,7 @@ def test_cifar_rows_are_decoded(colours: Published) -> None:
 def test_broken_cifar_is_refused(colours: Published, content: bytes) -> None:
     contents = {**BATCHES, "test_batch.bin": content}
     with pytest.raises(DataError) as error:
-        decode("cifar10", Found(contents, digests(contents), "a test"))
+        decode("cifar10", SourceFiles(contents, digests(contents), "a test"))
     assert_one_line(error, "cifar10", "test_")
 
 
@@ -555,7 +555,7 @@ def test_mini_is_made_from_the_full_data(tmp_path: Path, monkeypatch: pytest.Mon
     for variable, value in OWN.items():
         monkeypatch.setenv(variable, value)
     if not registry.location("fashion-mnist"):
-        pytest.skip("the full Fashion-MNIST is not here: python -m benchmarks.data fetch fashion-mnist")
+        pytest.skip("the full Fashion-MNIST is not on this machine: onespec data fetch fashion-mnist")
     make_mini(quiet("fashion-mnist"), tmp_path / "mini.npz")
     made, shipped = np.load(tmp_path / "mini.npz"), np.load(registry.MINI)
     for part in PARTS:  # the arrays rather than the files: another zlib may pack them otherwise
