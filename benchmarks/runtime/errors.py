@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import NoReturn
-
 from frameworks.errors import OnespecError
 
 
@@ -26,10 +23,3 @@ class WorkerFailed(OnespecError):
 
 class Refused(OnespecError):
     """A worker whose timing or results cannot be trusted; the message says why."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are `BadInput` too: one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message.removeprefix('argument ')}; {self.prog} --help lists the options")
