@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.runtime.environments import FrameworkRequest, environment
-from benchmarks.runtime.worker_client import Session
+from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import Case, Evidence
 from benchmarks.verification.evidence import reference_evidence, write_case_files
 from frameworks.arrays import Array, Weights
@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, WorkerClient] = {}
 
     def python(self, framework: str) -> Path:
         """The framework's interpreter; the test is skipped, with the reason, where it cannot be had."""
@@ -42,14 +42,14 @@ class Bench:
         except Unavailable as error:
             pytest.skip(f"{framework}: {error}")
 
-    def session(self, framework: str) -> Session:
+    def session(self, framework: str) -> WorkerClient:
         known = self.sessions.get(framework)
         if known is None or known.process.poll() is not None:
             info = FRAMEWORKS[framework]
             adapter = info.module, info.adapter
             log = self.scratch / f"{framework}.log"
-            known = Session(self.python(framework), *adapter, threads=THREADS, log=log, timeout=600)
-            known.receive()
+            known = WorkerClient(self.python(framework), *adapter, threads=THREADS, log=log, timeout=600)
+            assert known.started.versions
             self.sessions[framework] = known
         return known
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.runtime.worker_client import Session
 from benchmarks.verification import certificates
 from benchmarks.verification.case_runner import Finding, Target, verify_cases
 from benchmarks.verification.cases import (
@@ -224,8 +223,8 @@ def test_worker_and_reference_yield_the_same_places(bench: Bench, tmp_path: Path
     mlp = case("mlp")
     write_case_files(mlp, tmp_path)
     places = [place for place, _ in EvidenceCollector(ReferenceClient(tmp_path), mlp, SETTING, tmp_path).tensors()]
-    session: Session = bench.session("torch")
-    assert [place for place, _ in EvidenceCollector(session, mlp, SETTING, tmp_path).tensors()] == places
+    client = bench.session("torch")
+    assert [place for place, _ in EvidenceCollector(client, mlp, SETTING, tmp_path).tensors()] == places
 
 
 # --- the command and its records --------------------------------------------------------------------------------------
