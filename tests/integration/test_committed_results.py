@@ -1,0 +1,136 @@
+"""The committed results: every network trains, every experiment was run, and every generated page is up to date."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from benchmarks.articles import reproduction, reproduction_text
+from benchmarks.articles.experiments import EXPERIMENTS
+from benchmarks.datasets.registry import DATASETS
+from benchmarks.records.store import Folder
+from benchmarks.reporting.certificate_pages import page, summary
+from benchmarks.reporting.run_report import frame, jobs_with_histories, markdown
+from benchmarks.verification import certificates
+from frameworks.networks import NETWORKS
+from frameworks.registry import FRAMEWORKS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+CERTIFICATE = RESULTS / "certificate"
+
+FULL_RUNS = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permuted": 5, "lenet-cifar": 3}  # seeds
+VARIANTS = [(name, variant) for name, experiment in EXPERIMENTS.items() for variant in experiment.variants]
+GENERATED = {"report.html", "report.md", "report.csv", "curves.csv"}
+
+
+def generated_part(document: str, name: str) -> str:
+    """What stands between the markers of a name."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    part = re.search(rf"<!-- {name}: .*?-->\n(.*)<!-- end of {name} -->", text, re.DOTALL)
+    assert part, f"{document} has no generated part {name}"
+    return part[1]
+
+
+@cache
+def run_in(document: str) -> Folder | None:
+    """The committed training run whose report stands in a document, word for word."""
+    folders = [Folder(path.parent) for path in sorted(RESULTS.glob("*/run.json"))]
+    runs = [folder for folder in folders if folder.run.get("kind") != "speed"]
+    part = generated_part(document, "results")
+    return next((run for run in runs if markdown(run, frame(run)).strip() in part), None)
+
+
+@cache
+def experiments() -> dict[tuple[str, str], Folder]:
+    """The committed run of each experiment and variant."""
+    return reproduction.fullest(RESULTS)
+
+
+# --- generated pages --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/networks.md"])
+def test_the_results_in_a_document_are_those_of_a_run(document: str) -> None:
+    """If not: onespec report results/<run> --readme <document>"""
+    assert run_in(document)
+
+
+def test_the_reproduction_page_is_up_to_date() -> None:
+    """If not: onespec reproduce --write results"""
+    assert reproduction_text.page(RESULTS) == (RESULTS / "REPRODUCTION.md").read_text(encoding="utf-8")
+
+
+def test_the_certificate_pages_are_up_to_date() -> None:
+    """If not: onespec report results/certificate --readme README.md"""
+    certificate = certificates.read(CERTIFICATE)
+    assert summary(certificate) in generated_part("README.md", "certificates")
+    assert page(certificate) == (CERTIFICATE / "certificate.md").read_text(encoding="utf-8")
+
+
+def test_few_runs_have_generated_files() -> None:
+    """One command writes them again: onespec report results/<run>"""
+    assert len({path.parent for path in RESULTS.glob("2*/*") if path.name in GENERATED}) <= 5
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_loss_of_every_network_fell(name: str, framework: str) -> None:
+    run = run_in("docs/networks.md")
+    assert run
+    jobs = jobs_with_histories(run)
+    history = next(history for job, history in jobs if (job["net"], job["framework"]) == (name, framework))
+    losses = [epoch["train_loss"] for epoch in history.epochs]
+    assert len(losses) >= 2 and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(("name", "seeds"), FULL_RUNS.items())
+def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
+    """All epochs, all images, and this many seeds in every framework."""
+    experiment, folder = EXPERIMENTS[name], experiments()[name, "as-written"]
+    sizes = experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts
+    assert {(job["epochs"], job["train_size"], job["test_size"]) for job in folder.run["jobs"]} == {sizes}
+    finished = [(job["net"], job["framework"]) for job, history in jobs_with_histories(folder) if history.finished]
+    assert Counter(finished) == {(net, framework): seeds for net in experiment.nets for framework in FRAMEWORKS}
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_the_loss_of_every_experiment_fell(name: str, variant: str) -> None:
+    """In every framework, from the first epoch to the last; after a single epoch, below that of ten equal classes."""
+    runs = jobs_with_histories(experiments()[name, variant])
+    assert {job["framework"] for job, _ in runs} == set(FRAMEWORKS)
+    for job, history in runs:
+        losses = [epoch["train_loss"] for epoch in history.epochs]
+        assert history.finished and losses[-1] < (losses[0] if len(losses) > 1 else math.log(10)), job["cell"]
+
+
+# --- verification -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
+    findings = [
+        finding
+        for finding in certificates.read(CERTIFICATE)["findings"]
+        if (finding["net"], finding["framework"]) == (name, framework)
+    ]
+    assert {finding["precision"] for finding in findings} == {"float64", "float32"}
+    assert {finding["verdict"] for finding in findings} <= {"ok", "explained"}
+    assert {finding["trial_sha256"] for finding in findings} == {certificates.trial_sha256(name)}
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_certificate_covers_the_current_code(framework: str) -> None:
+    """If not: onespec verify --net all --out results/certificate --readme README.md"""
+    findings = certificates.read(CERTIFICATE)["findings"]
+    code = {finding["code_sha256"] for finding in findings if finding["framework"] == framework}
+    assert code == {certificates.code_sha256(FRAMEWORKS[framework].module)}
