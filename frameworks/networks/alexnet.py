@@ -37,13 +37,13 @@ def alexnet(classes: int = 1000, channels: int = 3) -> Network:
             *_hidden("FC7", 4096),
             Dense("FC8", classes),
         ],
-        departures=(_INPUT, "response normalisation runs over the maps of both GPUs, side by side"),
+        departures=(_INPUT, "response normalization runs over the maps of both GPUs, side by side"),
         source=_PAPER,
     )
 
 
 def alexnet_single(classes: int = 1000, channels: int = 3) -> Network:
-    """AlexNet on one GPU, no groups, pooling before response normalisation. 62,378,344 parameters."""
+    """AlexNet on one GPU, no groups, pooling before response normalization. 62,378,344 parameters."""
     return Network(
         "alexnet_single",
         (channels, 227, 227),
@@ -68,7 +68,7 @@ def alexnet_single(classes: int = 1000, channels: int = 3) -> Network:
             *_hidden("FC7", 4096),
             Dense("FC8", classes),
         ],
-        departures=(_INPUT, "no groups: every map sees all maps before it", "pooling comes before normalisation"),
+        departures=(_INPUT, "no groups: every map sees all maps before it", "pooling comes before normalization"),
         source=_PAPER,
     )
 
@@ -107,7 +107,7 @@ def alexnet_owt(classes: int = 1000, channels: int = 3) -> Network:
 
 
 def alexnet_fashion(classes: int = 10, channels: int = 1) -> Network:
-    """The textbook's AlexNet for 224 x 224 grey pictures, with one hidden dense layer. 29,983,434 parameters."""
+    """The textbook's AlexNet for 224 x 224 gray images, with one hidden dense layer. 29,983,434 parameters."""
     return _textbook("alexnet_fashion", _hidden("FC6", 4096), classes, channels)
 
 
@@ -117,7 +117,7 @@ def alexnet_d2l(classes: int = 10, channels: int = 1) -> Network:
 
 
 def alexnet_cifar(classes: int = 10, channels: int = 3) -> Network:
-    """AlexNet for CIFAR-10 resized to 224 x 224; response normalisation spans all channels. 26,840,458 parameters."""
+    """AlexNet for CIFAR-10 resized to 224 x 224; response normalization spans all channels. 26,840,458 parameters."""
     return Network(
         "alexnet_cifar",
         (channels, 224, 224),
@@ -148,7 +148,7 @@ def alexnet_cifar(classes: int = 10, channels: int = 3) -> Network:
         ],
         departures=(
             "no groups, 2,048 hidden units for 4,096, and dropout before FC6 and FC7 instead of after them",
-            "response normalisation over 96 and 256 channels with k = 1 for 5 channels with k = 2: nearly the identity",
+            "response normalization over 96 and 256 channels with k = 1 for 5 channels with k = 2: nearly the identity",
         ),
         source="a tutorial's PyTorch code after Krizhevsky, Sutskever and Hinton 2012",
     )
@@ -185,6 +185,6 @@ def _textbook(name: str, hidden: list[Layer], classes: int, channels: int) -> Ne
             *hidden,
             Dense("FC8", classes),
         ],
-        departures=("224 x 224 unpadded, so 54 x 54 maps", "no groups", "no response normalisation"),
+        departures=("224 x 224 unpadded, so 54 x 54 maps", "no groups", "no response normalization"),
         source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.1",
     )

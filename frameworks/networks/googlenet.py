@@ -51,7 +51,7 @@ def googlenet_aux(classes: int = 1000, channels: int = 3) -> Network:
 
 
 def googlenet_fashion(classes: int = 10, channels: int = 1) -> Network:
-    """The textbook's GoogLeNet for 96 x 96 grey pictures. 5,977,530 parameters."""
+    """The textbook's GoogLeNet for 96 x 96 gray images. 5,977,530 parameters."""
     return Network(
         "googlenet_fashion",
         (channels, 96, 96),
@@ -73,7 +73,7 @@ def googlenet_fashion(classes: int = 10, channels: int = 1) -> Network:
         ],
         departures=(
             "no ReLU after the two convolutions before the second pool (the textbook has them)",
-            "no response normalisation, no dropout, no auxiliary classifiers",
+            "no response normalization, no dropout, no auxiliary classifiers",
             "the pools are padded on all sides",
         ),
         source="a tutorial's PyTorch code after Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.4",
@@ -81,7 +81,7 @@ def googlenet_fashion(classes: int = 10, channels: int = 1) -> Network:
 
 
 def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
-    """torchvision's GoogLeNet, with batch normalisation, under its names. 6,624,904 parameters."""
+    """torchvision's GoogLeNet, with batch normalization, under its names. 6,624,904 parameters."""
     return Network(
         "googlenet_bn",
         (channels, 224, 224),
@@ -102,7 +102,7 @@ def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
             Dense("fc", classes),
         ],
         departures=(
-            "batch normalisation; no response normalisation",
+            "batch normalization; no response normalization",
             "3 x 3 convolutions where the paper has 5 x 5 (pytorch/vision issue 906)",
             "the last maximum pool has 2 x 2 windows",
             "torchvision transforms the input when it loads its weights: that is left to the data",
@@ -144,7 +144,7 @@ def _googlenet(name: str, classes: int, channels: int, heads: Sequence[Sequence[
         ],
         departures=(
             "the paper prints no padding: pools are padded at the bottom and the right, as in Caffe and TensorFlow",
-            "the paper prints no constants of response normalisation: they are Caffe's (5 channels, k = 1)",
+            "the paper prints no constants of response normalization: they are Caffe's (5 channels, k = 1)",
         ),
         source=_PAPER,
     )

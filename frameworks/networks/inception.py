@@ -1,4 +1,4 @@
-"""Inception v2, which brought batch normalisation, and Inception v3, which factorised the windows.
+"""Inception v2, which brought batch normalization, and Inception v3, which factorised the windows.
 
 Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", 2015.
 Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer vision", 2015.
@@ -28,7 +28,7 @@ from frameworks.spec import (
 def conv_bn_relu(
     name: str, channels: int, kernel: Pair, stride: int = 1, padding: Padding = 0, eps: float = 1e-3
 ) -> list[Layer]:
-    """A convolution without bias, batch normalisation, ReLU, named as torchvision names them: name.conv, name.bn."""
+    """A convolution without bias, batch normalization, ReLU, named as torchvision names them: name.conv, name.bn."""
     convolution = Conv(f"{name}.conv", channels, kernel, stride, padding, bias=False)
     return [convolution, BatchNorm(f"{name}.bn", eps=eps), ReLU()]
 
@@ -70,7 +70,7 @@ def inception_v2(classes: int = 1000, channels: int = 3) -> Network:
             "4c, 4d and 4e give 608, 608 and 1,056 maps, the sums of their printed filters; as totals the paper prints "
             "576, 576 and 1,024",
             "no auxiliary classifiers",
-            "convolutions have no bias: batch normalisation's beta makes it redundant",
+            "convolutions have no bias: batch normalization's beta makes it redundant",
         ),
         source="Ioffe and Szegedy 2015, figure 5; sizes as in Cadene/pretrained-models.pytorch, bninception.py",
     )

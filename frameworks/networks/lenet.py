@@ -32,7 +32,7 @@ _C3 = (
 
 
 def lenet5(classes: int = 10, channels: int = 1) -> Network:
-    """The paper's own LeNet-5 for 32 x 32 pictures. 60,000 parameters before `head`, which is ours."""
+    """The paper's own LeNet-5 for 32 x 32 images. 60,000 parameters before `head`, which is ours."""
     return Network(
         "lenet5",
         (channels, 32, 32),
@@ -102,7 +102,7 @@ def lenet(classes: int = 10, channels: int = 1) -> Network:
 
 
 def lenet_bn(classes: int = 10, channels: int = 1) -> Network:
-    """LeNet with batch normalisation before each sigmoid, on unpadded 28 x 28 pictures. 44,878 parameters."""
+    """LeNet with batch normalization before each sigmoid, on unpadded 28 x 28 images. 44,878 parameters."""
     return Network(
         "lenet_bn",
         (channels, 28, 28),
@@ -124,18 +124,18 @@ def lenet_bn(classes: int = 10, channels: int = 1) -> Network:
             Sigmoid(),
             Dense("output", classes),
         ],
-        departures=("LeNet's departures (see lenet), no padding, and batch normalisation, which is of 2015",),
+        departures=("LeNet's departures (see lenet), no padding, and batch normalization, which is of 2015",),
         source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.5",
     )
 
 
 def lenet_relu(classes: int = 10, channels: int = 1) -> Network:
-    """LeNet with ReLU and maximum pooling on unpadded 28 x 28 pictures. 44,426 parameters."""
+    """LeNet with ReLU and maximum pooling on unpadded 28 x 28 images. 44,426 parameters."""
     return _with_relu("lenet_relu", (channels, 28, 28), maps=((24, 12), (8, 4)), classes=classes)
 
 
 def lenet_cifar(classes: int = 10, channels: int = 3) -> Network:
-    """LeNet with ReLU and maximum pooling for 32 x 32 colour pictures. 62,006 parameters."""
+    """LeNet with ReLU and maximum pooling for 32 x 32 color images. 62,006 parameters."""
     return _with_relu("lenet_cifar", (channels, 32, 32), maps=((28, 14), (10, 5)), classes=classes)
 
 

@@ -9,7 +9,7 @@ from frameworks.spec import Conv, Dropout, Flatten, GlobalAvgPool, Layer, MaxPoo
 
 
 def nin(classes: int = 10, channels: int = 1) -> Network:
-    """The textbook's NiN, with AlexNet's windows, for 224 x 224 grey pictures. 1,992,166 parameters."""
+    """The textbook's NiN, with AlexNet's windows, for 224 x 224 gray images. 1,992,166 parameters."""
     return Network(
         "nin",
         (channels, 224, 224),

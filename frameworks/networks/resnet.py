@@ -52,7 +52,7 @@ def resnet152(classes: int = 1000, channels: int = 3) -> Network:
 
 
 def resnet18_fashion(classes: int = 10, channels: int = 1) -> Network:
-    """The textbook's ResNet-18 for 96 x 96 grey pictures, convolutions with bias. 11,178,378 parameters."""
+    """The textbook's ResNet-18 for 96 x 96 gray images, convolutions with bias. 11,178,378 parameters."""
     return Network(
         "resnet18_fashion",
         (channels, 96, 96),
@@ -66,7 +66,7 @@ def resnet18_fashion(classes: int = 10, channels: int = 1) -> Network:
             Flatten(),
             Dense("fc", classes),
         ],
-        departures=("convolutions have a bias", "no batch normalisation on the shortcuts"),
+        departures=("convolutions have a bias", "no batch normalization on the shortcuts"),
         source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.6",
     )
 

@@ -9,7 +9,7 @@ from frameworks.spec import Conv, Dense, Dropout, Flatten, MaxPool, Network, ReL
 
 
 def rosetta(classes: int = 10, channels: int = 3) -> Network:
-    """Four 3 x 3 convolutions and two dense layers for 32 x 32 pictures. 3,441,592 parameters."""
+    """Four 3 x 3 convolutions and two dense layers for 32 x 32 images. 3,441,592 parameters."""
     return Network(
         "rosetta",
         (channels, 32, 32),

@@ -41,27 +41,27 @@ def vgg19(classes: int = 1000, channels: int = 3) -> Network:
 
 
 def vgg11_bn(classes: int = 1000, channels: int = 3) -> Network:
-    """Configuration A with batch normalisation after each convolution. 132,868,840 parameters."""
+    """Configuration A with batch normalization after each convolution. 132,868,840 parameters."""
     return _imagenet("vgg11_bn", _A, classes, channels, batch_norm=True)
 
 
 def vgg13_bn(classes: int = 1000, channels: int = 3) -> Network:
-    """Configuration B with batch normalisation after each convolution. 133,053,736 parameters."""
+    """Configuration B with batch normalization after each convolution. 133,053,736 parameters."""
     return _imagenet("vgg13_bn", _B, classes, channels, batch_norm=True)
 
 
 def vgg16_bn(classes: int = 1000, channels: int = 3) -> Network:
-    """Configuration D with batch normalisation after each convolution. 138,365,992 parameters."""
+    """Configuration D with batch normalization after each convolution. 138,365,992 parameters."""
     return _imagenet("vgg16_bn", _D, classes, channels, batch_norm=True)
 
 
 def vgg19_bn(classes: int = 1000, channels: int = 3) -> Network:
-    """Configuration E with batch normalisation after each convolution. 143,678,248 parameters."""
+    """Configuration E with batch normalization after each convolution. 143,678,248 parameters."""
     return _imagenet("vgg19_bn", _E, classes, channels, batch_norm=True)
 
 
 def vgg11_fashion(classes: int = 10, channels: int = 1) -> Network:
-    """Configuration A for grey pictures and ten classes. 128,806,154 parameters."""
+    """Configuration A for gray images and ten classes. 128,806,154 parameters."""
     return _textbook("vgg11_fashion", _WIDTHS, 4096, classes, channels)
 
 
@@ -76,13 +76,13 @@ def vgg_d2l(classes: int = 10, channels: int = 1) -> Network:
 
 
 def vgg_cifar(classes: int = 10, channels: int = 3) -> Network:
-    """Configuration A's convolutions with batch normalisation for 32 x 32 pictures. 9,231,114 parameters."""
+    """Configuration A's convolutions with batch normalization for 32 x 32 images. 9,231,114 parameters."""
     return Network(
         "vgg_cifar",
         (channels, 32, 32),
         [*_features(_A, _WIDTHS, (16, 8, 4, 2, 1), batch_norm=True), Flatten(), Dense("classifier", classes)],
         departures=(
-            "batch normalisation, and one dense layer for three",
+            "batch normalization, and one dense layer for three",
             "the course's last layer, a mean over 1 x 1 windows, is left out: it changes nothing",
         ),
         source="Ocean University of China, deep learning course, notebook 05_03_VGG_CIFAR10",
@@ -96,19 +96,19 @@ def _divided(ratio: int) -> tuple[int, ...]:
 def _imagenet(
     name: str, convolutions: tuple[int, ...], classes: int, channels: int, batch_norm: bool = False
 ) -> Network:
-    normalised = ("batch normalisation after each convolution",) if batch_norm else ()
+    normalized = ("batch normalization after each convolution",) if batch_norm else ()
     return Network(
         name,
         (channels, 224, 224),
         [*_features(convolutions, _WIDTHS, (112, 56, 28, 14, 7), batch_norm), *_classifier(4096, classes)],
-        departures=(*normalised, _ADAPTIVE),
+        departures=(*normalized, _ADAPTIVE),
         source=_PAPER,
     )
 
 
 def _textbook(name: str, widths: tuple[int, ...], hidden: int, classes: int, channels: int) -> Network:
     layers = [*_features(_A, widths, (112, 56, 28, 14, 7)), *_classifier(hidden, classes)]
-    return Network(name, (channels, 224, 224), layers, ("grey pictures, ten classes",), source=_TEXTBOOK)
+    return Network(name, (channels, 224, 224), layers, ("gray images, ten classes",), source=_TEXTBOOK)
 
 
 def _features(

@@ -50,7 +50,7 @@ def _zfnet(name: str, maps: tuple[int, int, int], classes: int, channels: int) -
         ],
         departures=(
             "the padding is not printed: it is what gives the printed maps",
-            "contrast normalisation is AlexNet's, whose constants the paper does not repeat",
+            "contrast normalization is AlexNet's, whose constants the paper does not repeat",
         ),
         source="Zeiler and Fergus 2013, figure 3",
     )
