@@ -1,21 +1,24 @@
-"""The tables of a certificate, made from its record: what `benchmarks.verification.certificates` keeps."""
+"""The tables of a certificate, made from its record, `certificate.json`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from benchmarks.reporting.tables import markdown
+from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
+from benchmarks.reporting.tables import Row, markdown
 from benchmarks.verification.cases import STAGES
 
-Finding: TypeAlias = Mapping[str, Any]  # one of a certificate's `findings`
+Finding: TypeAlias = Mapping[str, Any]  # an entry of a certificate's `findings`
 
 HEAD = ("network", "precision", "framework", *STAGES)
 
 
-def row(finding: Finding) -> tuple[str, ...]:
-    """At each stage the largest relative error, in words where it is not simply ok."""
-    cells = [_cell(stage) for stage in finding["stages"]] or ["failed", *[""] * (len(STAGES) - 1)]
+def row(finding: Finding) -> Row:
+    """The largest relative error of each stage, with the verdict where it is not ok."""
+    cells = [_cell(stage) for stage in finding["stages"]]
+    if not cells:
+        cells = ["failed", *("" for _ in STAGES[1:])]
     return (finding["net"], finding["precision"], finding["framework"], *cells)
 
 
@@ -24,12 +27,12 @@ def _cell(stage: Mapping[str, Any]) -> str:
         return "-"
     if stage["place"] is None:
         return str(stage["verdict"])
-    error = "0" if stage["error"] == 0 else f"{stage['error']:.0e}"
+    error = relative_error(stage["error"])
     return error if stage["verdict"] == "ok" else f"{stage['verdict']} {error}"
 
 
 def brief(finding: Finding) -> str:
-    """The verdict, and the largest error of any stage where there is one."""
+    """The verdict and the largest relative error of all stages."""
     if finding["reason"]:
         return f"failed: {finding['reason']}"
     seeds = f" ({finding['seeds']} seeds)" if finding["seeds"] > 1 else ""
@@ -37,75 +40,83 @@ def brief(finding: Finding) -> str:
 
 
 def difference(finding: Finding) -> Iterator[str]:
-    """Where a framework first departs from the reference; what follows from it is only counted."""
+    """The first place where a framework differs from the reference, and the number of later ones."""
     label = f"{finding['framework']} in {finding['precision']}"
     if finding["reason"]:
         yield f"{label}: {finding['net']}: {finding['reason']}"
     differing = [stage for stage in finding["stages"] if stage["verdict"] == "differs"]
-    if differing:
-        first, place = differing[0], differing[0]["place"]
-        step = f", {place['case']}, step {place['step']}" if place["step"] else ""
-        after = sum(stage["later"] + 1 for stage in differing) - 1
-        yield "; ".join(
-            [
-                f"{label}: {finding['net']}.{place['tensor']} differs at stage {first['stage']}{step}: "
-                f"relative error {first['error']:.1e}",
-                *([first["said"]] if first["said"] else []),
-                *([f"likely: {finding['cause']}"] if finding["cause"] else []),
-                *([f"{after} later places differ too"] if after else []),
-            ]
-        )
+    if not differing:
+        return
+    first, place = differing[0], differing[0]["place"]
+    step = f", {place['case']}, step {place['step']}" if place["step"] else ""
+    parts = [
+        f"{label}: {finding['net']}.{place['tensor']} differs at stage {first['stage']}{step}: "
+        f"relative error {first['error']:.1e}"
+    ]
+    if first["said"]:
+        parts.append(first["said"])
+    if finding["cause"]:
+        parts.append(f"likely cause: {finding['cause']}")
+    later = sum(stage["later"] + 1 for stage in differing) - 1
+    if later:
+        parts.append(f"{later} later places differ too")
+    yield "; ".join(parts)
 
 
-def summary(whole: Mapping[str, Any]) -> str:
-    """Network x framework, and what it rests on."""
-    findings, machine = whole["findings"], whole["machine"]
-    labels, nets, precisions = (
-        list(dict.fromkeys(finding[name] for finding in findings)) for name in ("framework", "net", "precision")
-    )
-    found = {(each["net"], each["framework"], each["precision"]): brief(each) for each in findings}
-    lines = [
+def summary(certificate: Mapping[str, Any]) -> str:
+    """The verdicts by network and framework, and the setting in which they were reached."""
+    findings = certificate["findings"]
+    labels, nets, precisions = (_distinct(findings, name) for name in ("framework", "net", "precision"))
+    verdicts = {(finding["net"], finding["framework"], finding["precision"]): brief(finding) for finding in findings}
+    rows = [
         (
             net,
             *(
-                " / ".join(found.get((net, label, precision), "not done") for precision in precisions)
+                " / ".join(verdicts.get((net, label, precision), "not verified") for precision in precisions)
                 for label in labels
             ),
         )
         for net in nets
     ]
-    given: dict[tuple[int, int], dict[str, None]] = {}  # which networks have how many pictures
-    for each in findings:
-        given.setdefault(tuple(each["pictures"]), {})[each["net"]] = None
-    usual, *others = sorted(given, key=lambda pictures: -len(given[pictures]))
-    pictures = f"{usual[0]} pictures a step, {usual[1]} in all"
-    pictures += "".join(f" ({', '.join(given[other])}: {other[0]}, {other[1]} in all)" for other in others)
-    seeds = f"seed {whole['seed']}, and in float32 as many seeds as are named"
-    versions = ", ".join(dict.fromkeys(each["version"] for each in findings))
-    return "\n\n".join(
-        [
-            f"`{' '.join(whole['command'])}` gave, in {' / '.join(precisions)}, the verdict and the largest relative "
-            "error of any stage against the NumPy reference in float64:",
-            markdown(("network", *labels), lines),
-            f"{pictures}, {seeds}. {versions}; {machine['processor']}, {machine['cores']} cores; "
-            f"{whole['began'][:10]}. Certificate {whole['sha256'][:12]}.",
-        ]
+    setting = (
+        f"{_images(findings)}; seed {certificate['seed']}, and in float32 as many seeds as stated. "
+        f"{', '.join(_distinct(findings, 'version'))}; {machine_text(certificate['machine'])}; "
+        f"{day(certificate['began'])}. Certificate {certificate['sha256'][:12]}."
     )
+    introduction = (
+        f"`{' '.join(certificate['command'])}` gives, in {' / '.join(precisions)}, the verdict and the largest "
+        "relative error of any stage with respect to the NumPy reference in float64:"
+    )
+    return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
 
 
-def page(whole: Mapping[str, Any]) -> str:
-    """The certificate for people: network x framework, then every stage."""
-    findings = whole["findings"]
-    explained: dict[str, str] = {}
+def _distinct(findings: Sequence[Finding], name: str) -> list[str]:
+    return list(dict.fromkeys(finding[name] for finding in findings))
+
+
+def _images(findings: Sequence[Finding]) -> str:
+    """The numbers of images per step and in total; the networks that differ from the majority by name."""
+    nets: dict[tuple[int, int], dict[str, None]] = {}
+    for finding in findings:
+        nets.setdefault(tuple(finding["pictures"]), {})[finding["net"]] = None
+    majority, *others = sorted(nets, key=lambda images: -len(nets[images]))
+    text = f"{counted(majority[0], 'image')} per step, {majority[1]} in total"
+    return text + "".join(f" ({', '.join(nets[other])}: {other[0]}, {other[1]} in total)" for other in others)
+
+
+def page(certificate: Mapping[str, Any]) -> str:
+    """The certificate as a document: verdicts, explained and unexplained differences, every stage."""
+    findings = certificate["findings"]
+    explanations: dict[str, str] = {}
     for finding in findings:
         for stage in finding["stages"]:
             if stage["verdict"] == "explained":
-                explained.setdefault(finding["framework"], f"{finding['net']}, {stage['stage']}: {stage['said']}")
+                explanations.setdefault(finding["framework"], f"{finding['net']}, {stage['stage']}: {stage['said']}")
     parts = [
-        summary(whole),
-        *(f"Explained, first in {framework}: {said}." for framework, said in explained.items()),
+        summary(certificate),
+        *(f"First explained difference in {framework}: {text}." for framework, text in explanations.items()),
         *(line for finding in findings for line in difference(finding)),
-        "Stage by stage:",
+        "All stages:",
         markdown(HEAD, [row(finding) for finding in findings]),
     ]
     return "\n\n".join(parts) + "\n"

@@ -1,8 +1,4 @@
-"""A network's layers, shapes, parameters and multiply-adds: `python -m benchmarks.summary --net googlenet`.
-
-`--net all` gives one line a network, `--draw` a picture, `--audit` what the articles say of these networks beside what
-is counted here. No framework is imported. Exit status 2: bad input.
-"""
+"""Tables of networks: layers, shapes, parameters and multiply-adds, for `onespec summary`. No engine is imported."""
 
 from __future__ import annotations
 
@@ -12,23 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reporting.layer_text import padding_text
+from benchmarks.reporting.number_formats import count
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from frameworks.spec import Auxiliary, AvgPool, Conv, Layer, MaxPool, Network, Node, Pair, Residual, Shape, pair, times
 
-_COUNTS = ("parameters", "running", "multiply-adds")
-COLUMNS = ("layer", "kind", "kernel", "stride", "padding", "groups", "output", *_COUNTS)
-OVERVIEW = ("network", "input", *_COUNTS, "source")
-_IN_BRACKETS = "(multiply-adds): of auxiliary classifiers; they are absent in evaluation and not in the total"
+COUNTS = ("parameters", "buffers", "multiply-adds")
+COLUMNS = ("layer", "kind", "kernel", "stride", "padding", "groups", "output", *COUNTS)
+OVERVIEW = ("network", "input", *COUNTS, "source")
+AUXILIARY_NOTE = "(multiply-adds): of auxiliary classifiers, which are absent in evaluation and not in the total"
 
 
 def report(net: Network, form: str) -> str:
-    """One network as a table, markdown or json."""
+    """One network as a table, Markdown or JSON."""
     if form == "json":
         return json.dumps(as_json(net))
-    head = f"{net.name}: {times(net.input)} gives {times(net.output)}" + (f"; {net.source}" if net.source else "")
-    notes = [_IN_BRACKETS] if net.heads else []
+    head = f"{net.name}: input {times(net.input)}, output {times(net.output)}"
+    if net.source:
+        head += f"; {net.source}"
+    notes = [AUXILIARY_NOTE] if net.heads else []
     notes += [f"departs from its paper: {departure}" for departure in net.departures]
     if form == "markdown":
         return "\n".join([f"**{head}**", "", markdown(COLUMNS, rows(net)), "", *(f"- {note}" for note in notes)])
@@ -36,7 +35,7 @@ def report(net: Network, form: str) -> str:
 
 
 def report_all(nets: Sequence[Network], form: str) -> str:
-    """All networks, a line each."""
+    """All networks, one row each."""
     if form == "json":
         return "[\n" + ",\n".join(json.dumps(as_json(net)) for net in nets) + "\n]"
     body = [(net.name, times(net.input), *_counts(net.params, net.buffers, net.macs), net.source) for net in nets]
@@ -44,7 +43,7 @@ def report_all(nets: Sequence[Network], form: str) -> str:
 
 
 def as_json(net: Network) -> dict[str, Any]:
-    """A network as data. `macs` are those of one picture in evaluation, so 0 in auxiliary classifiers."""
+    """A network as a JSON object. `macs` are those of one image in evaluation, so 0 in auxiliary classifiers."""
     heads = tuple(f"{head.path}." for head in net.heads)
     return {
         "net": net.name,
@@ -67,27 +66,32 @@ def as_json(net: Network) -> dict[str, Any]:
 
 
 def rows(net: Network) -> list[Row]:
-    """A row a layer, branches as a tree, and the total. A layer with layers inside has the sums of what is in it."""
+    """A row per layer, branches as a tree, and the total. A layer with inner layers has their sums."""
     body = [row for node in net.nodes for row in _tree(node)]
-    return [*body, ("total", *[""] * 6, *_counts(net.params, net.buffers, net.macs))]
+    total = ("total", "", "", "", "", "", "", *_counts(net.params, net.buffers, net.macs))
+    return [*body, total]
 
 
 def _tree(node: Node, prefix: str = "", here: str = "", below: str = "", evaluated: bool = True) -> Iterator[Row]:
-    """A node's row, its name without `prefix` and after `here`, then the rows inside it, which start with `below`."""
+    """The row of a node, then the rows of its inner nodes.
+
+    prefix: the part of the path that the name leaves out; here: the branch lines before the name; below: those before
+    the names of the inner nodes; evaluated: whether the layer is part of the network in evaluation.
+    """
     evaluated = evaluated and not isinstance(node.layer, Auxiliary)
-    inside = [inner for _, inner in node.walk()]
-    work = sum(inner.macs for inner in inside)
-    trained, running, computed = _counts(_sizes(inside, trainable=True), _sizes(inside, trainable=False), work)
-    if work and not evaluated:
+    inner_nodes = [inner for _, inner in node.walk()]
+    macs = sum(inner.macs for inner in inner_nodes)
+    params, buffers, computed = _counts(_sizes(inner_nodes, trainable=True), _sizes(inner_nodes, trainable=False), macs)
+    if macs and not evaluated:
         computed = f"({computed})"
     name = here + node.path.removeprefix(prefix)
-    yield (name, node.layer.kind, *_window(node.layer), times(node.output), trained, running, computed)
+    yield (name, node.layer.kind, *_window(node.layer), times(node.output), params, buffers, computed)
     prefix = f"{node.path}." if node.layer.name else prefix
     for number, branch in enumerate(node.branches, start=1):
         last = number == len(node.branches)
         corner, line = ("└─ ", "   ") if last else ("├─ ", "│  ")
         if not branch and isinstance(node.layer, Residual):
-            yield (f"{below}{corner}the input itself", *[""] * 9)
+            yield (f"{below}{corner}identity", "", "", "", "", "", "", "", "", "")
         for place, inner in enumerate(branch):
             yield from _tree(inner, prefix, below + (line if place else corner), below + line, evaluated)
 
@@ -109,8 +113,8 @@ def _sizes(nodes: Sequence[Node], trainable: bool) -> int:
     return sum(array.size for node in nodes for array in node.parameters if array.trainable == trainable)
 
 
-def _counts(*counts: int) -> Row:
-    return tuple(f"{count:,}" if count else "" for count in counts)
+def _counts(*values: int) -> Row:
+    return tuple(count(value) if value else "" for value in values)
 
 
 # --- for the command --------------------------------------------------------------------------------------------------

@@ -75,6 +75,11 @@ def change(values: tuple[Any, Any], form: str) -> str:
     return before if before == after else f"{before} to {after}"
 
 
+def relative_error(error: float) -> str:
+    """A relative error as a power of ten with one digit; an exact 0 as such."""
+    return "0" if error == 0 else f"{error:.0e}"
+
+
 def mebibytes(value: Any) -> str:
     """A size in MiB, rounded to whole ones."""
     return number(value, ",.0f")

@@ -82,7 +82,7 @@ def test_the_table_of_lenet(capsys: pytest.CaptureFixture[str]) -> None:
     cells = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert lines[2].split() == [
         *("layer", "kind", "kernel", "stride", "padding", "groups", "output"),
-        *("parameters", "running", "multiply-adds"),
+        *("parameters", "buffers", "multiply-adds"),
     ]
     assert cells["C1"] == ["Conv", "5x5", "1", "2", "1", "6x28x28", "156", "117,600"]
     assert cells["S2"] == ["AvgPool", "2x2", "2", "0", "6x14x14"]
@@ -106,7 +106,7 @@ def test_branches_are_a_tree(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_shortcut_is_a_branch(capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys, "--net", "resnet18")
-    assert text.count("└─ the input itself") == 5
+    assert text.count("└─ identity") == 5
     assert text.count("└─ downsample.0") == 3
 
 
