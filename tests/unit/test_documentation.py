@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import api
+from benchmarks.cli.commands import COMMANDS
 from benchmarks.reporting import run_report, speed_report
 from tests.faults import FAULTS
 
@@ -41,3 +42,16 @@ def test_the_figures_of_readme_are_those_of_the_repository() -> None:
     assert f"insert {len(FAULTS)} faults" in readme
     assert f"the {api.DATASETS['fashion-mnist'].counts[0]:,} training images of Fashion-MNIST" in readme
     assert "200 verifications" in readme and "--count 200" in false_alarms
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_in_a_document_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path.name == "CHANGELOG.md":  # it also names commands of earlier versions
+        text = re.sub(r"\| before \| now \|.*?\n\n", "", text, flags=re.DOTALL)
+    code = "\n".join(part.strip("`") for part in re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL))
+    modules = set(re.findall(r"python -m ((?:benchmarks|research)(?:\.[a-z]\w*)+)", code))
+    commands = set(re.findall(r"^(?:\w+: )?onespec ([a-z][\w-]*)", code, flags=re.MULTILINE))
+    files = {module: ROOT / (module.replace(".", "/") + ".py") for module in modules}
+    assert [module for module, file in files.items() if not file.exists()] == []
+    assert commands - set(COMMANDS) == set()
