@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import msgspec
 import numpy as np
 
-from benchmarks.datasets.augmentation import Change
+from benchmarks.datasets.augmentation import Augmentation
 from benchmarks.records.runs import JobInfo, RecipeInfo
 from benchmarks.training.lr_schedules import CONSTANT, Schedule
 from benchmarks.training.recipes import Recipe
@@ -42,7 +42,7 @@ class Job:
     trial_sha256: str = ""  # identity of the network that a certificate verifies
     mode: str = ""
     lr_schedule: Schedule = CONSTANT
-    augmentations: tuple[Change, ...] = ()
+    augmentations: tuple[Augmentation, ...] = ()
     permutation: int | None = None  # seed of a permutation of the pixels, the same for all images
     test_in_training_mode: bool = False
     fixed_batches: bool = False  # only the order of the batches is shuffled

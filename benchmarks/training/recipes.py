@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.datasets.augmentation import Change, Crop, Cutout, Flip
+from benchmarks.datasets.augmentation import Augmentation, Crop, Cutout, Flip
 from benchmarks.training.lr_schedules import CONSTANT, OneCycle, Schedule
 from frameworks.spec import Layer, Normalize, Scale
 from frameworks.training import SGD, Adam, Optimizer, Training
@@ -31,7 +31,7 @@ class Recipe:
     shuffle: bool = True
     fixed_batches: bool = False  # only their order is shuffled: a batch has the same images in every epoch
     lr_schedule: Schedule = CONSTANT
-    augmentations: tuple[Change, ...] = ()  # of the training images, drawn afresh for each epoch
+    augmentations: tuple[Augmentation, ...] = ()  # of the training images, drawn afresh for each epoch
     permutation: int | None = None  # seed of a permutation of the pixels, the same for all images
     side: int | None = None  # height and width to resize to, if not those of the network
     test_in_training_mode: bool = False  # as without `eval()`: dropout is active, batch norm uses batch statistics

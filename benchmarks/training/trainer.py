@@ -185,7 +185,7 @@ class CellTrainer:
         if not path.exists():
             began = time.perf_counter()
             images = np.load(self._images("train"), mmap_mode="r")[: job.train_size]
-            np.save(path, augmentation.drawn(images, job.augmentations, job.seed, epoch))
+            np.save(path, augmentation.augmented(images, job.augmentations, job.seed, epoch))
             seconds = time.perf_counter() - began
             # All cells of a group are in this epoch now; a worker that still maps the previous file keeps its contents.
             path.with_name(f"augmented.{job.seed}.{epoch - 1}.npy").unlink(missing_ok=True)
