@@ -31,12 +31,12 @@ class Claim:
     about: str
     printed: str
     stated: Value
-    ours: Value
-    why: str  # the reason for a difference; empty where there is none
+    counted: Value
+    reason: str  # the reason for a difference; empty where there is none
 
     @property
     def agrees(self) -> bool:
-        return self.stated == self.ours
+        return self.stated == self.counted
 
 
 def claims() -> list[Claim]:
@@ -46,8 +46,10 @@ def claims() -> list[Claim]:
 
 
 def _claim(row: dict[str, str]) -> Claim:
-    ours = evaluate(row["query"])
-    return Claim(row["article"], row["about"], row["printed"], _parse_like(row["stated"], ours), ours, row["reason"])
+    counted = evaluate(row["query"])
+    return Claim(
+        row["article"], row["about"], row["printed"], _parse_like(row["stated"], counted), counted, row["reason"]
+    )
 
 
 def _parse_like(text: str, value: Value) -> Value:
@@ -79,7 +81,7 @@ def report(form: str) -> str:
 
 def _row(claim: Claim) -> Row:
     verdict = "agrees" if claim.agrees else "differs"
-    return (claim.article, claim.about, claim.printed, _text(claim.ours), verdict, claim.why)
+    return (claim.article, claim.about, claim.printed, _text(claim.counted), verdict, claim.reason)
 
 
 def _text(value: Value) -> str:

@@ -1,6 +1,6 @@
 """A network as an SVG diagram: data flow from top to bottom, branches stand side by side.
 
-Activations, normalisation and dropout stand in the box of the layer before them; equal blocks in a row are drawn once.
+Activations, normalization and dropout stand in the box of the layer before them; equal blocks in a row are drawn once.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ KINDS: dict[str, tuple[type[Layer], ...]] = {  # the classes of boxes in the sty
 OTHER = "other"
 
 ACTIVATIONS = (spec.ReLU, spec.Sigmoid, spec.Tanh)
-NORMALISATIONS = (spec.BatchNorm, spec.LocalResponseNorm, spec.Affine, spec.Scale, spec.Normalize)
-FOLDED = (*ACTIVATIONS, *NORMALISATIONS, spec.Dropout, spec.Flatten)
+NORMALIZATIONS = (spec.BatchNorm, spec.LocalResponseNorm, spec.Affine, spec.Scale, spec.Normalize)
+FOLDED = (*ACTIVATIONS, *NORMALIZATIONS, spec.Dropout, spec.Flatten)
 
 
 def svg(network: Network) -> str:
@@ -202,7 +202,7 @@ def _block(step: _Step, prefix: str) -> Piece:
     repeats = f"{TIMES} {step.count}" if step.count > 1 else ""
     if isinstance(layer, spec.Residual):
         return _frame(name, repeats, branches, _first_on_axis(branches), join)
-    return _frame(name if layer.name else "", repeats, branches, _centred(branches), join)
+    return _frame(name if layer.name else "", repeats, branches, _centered(branches), join)
 
 
 def _box_width(step: _Step, prefix: str) -> float:
@@ -243,7 +243,7 @@ def _column(pieces: Sequence[Piece]) -> Piece:
     return Piece(width, bottom, tuple(lines), tuple(parts), arrow=bool(pieces) and pieces[0].arrow)
 
 
-def _centred(branches: Sequence[Piece]) -> list[float]:
+def _centered(branches: Sequence[Piece]) -> list[float]:
     """The axes of branches side by side, their middle on the axis."""
     edge = -(sum(branch.width for branch in branches) + GAP * (len(branches) - 1)) / 2
     axes = []
@@ -255,7 +255,7 @@ def _centred(branches: Sequence[Piece]) -> list[float]:
 
 def _first_on_axis(branches: Sequence[Piece]) -> list[float]:
     """The axes of branches side by side, the first of them on the axis."""
-    axes = _centred(branches)
+    axes = _centered(branches)
     return [axis - axes[0] for axis in axes]
 
 

@@ -19,7 +19,7 @@ from benchmarks.timing.rounds import baseline_workers, paired
 from tests.command_line import exit_code_of
 
 MACHINE = {"processor": "One", "cores": 2, "memory_gib": 8.0, "system": "Linux 6", "python": "3.11", "gpu": None}
-SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
+SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # per image
 TRAINING = {
     "net": "lenet", "mode": "", "batch_size": 256, "threads": 2, "precision": "float32", "device": "cpu",
     "dataset": "fashion-mnist", "spec_sha256": "a" * 64, "macs": 416520,
@@ -40,10 +40,10 @@ def speed_run(
     tau: float = 0.003,
     change: Change | None = None,
 ) -> Path:
-    """A folder as benchmarks.speed leaves it. slower: true factors of a framework's seconds; machine: of everything's.
+    """A folder as benchmarks.speed writes it. slower: true factors of a framework's seconds; machine: of all seconds.
 
-    tau: the spread of launches. Slices have exponential noise of 1 %, and now and then lose half their speed to others,
-    most often all of a round. change: what is done to run.json and to the lines before they are written.
+    tau: the spread of launches. Slices have exponential noise of 1 %, and sometimes lose half their speed to other
+    programs, mostly all slices of a round. change: edits run.json and the lines before they are written.
     """
     stream = np.random.default_rng(seed)
     jobs = [
@@ -74,11 +74,11 @@ def speed_run(
     return _written(path, run, lines, change)
 
 
-# Of two runs alike one pair in twenty is called different, by chance: a test that needs `same` takes seeds 1 and 2.
+# One pair of equal runs in twenty is called different by chance; a test that needs `same` uses seeds 1 and 2.
 def training_run(
     path: Path, seed: int, seeds: tuple[int, ...] = (0, 1, 2), slower: float = 1.0, change: Change | None = None
 ) -> Path:
-    """A folder as benchmarks.run leaves it: two frameworks, each seed a launch. slower: of mxnet's seconds."""
+    """A folder as benchmarks.run writes it: two frameworks, each seed a launch. slower: factor of mxnet's seconds."""
     stream = np.random.default_rng(seed)
     jobs = [
         {"cell": f"lenet.{name}.{number}", "framework": name, "seed": number, "epochs": 6, **TRAINING}
@@ -129,7 +129,7 @@ PAIRS = 20
 
 @pytest.mark.parametrize("framework", SECONDS)
 def test_a_planted_slowdown_is_detected_and_nothing_else(framework: str, tmp_path: Path) -> None:
-    """3 % more work in B, on a machine that has become 30 % slower; 9 of 10, as the issue asks."""
+    """3 % more work in B, on a machine that is 30 % slower: at least 9 of 10 are detected."""
     called = others = 0
     for seed in range(PAIRS):
         a = speed_run(tmp_path / f"a{seed}", seed)
@@ -142,7 +142,7 @@ def test_a_planted_slowdown_is_detected_and_nothing_else(framework: str, tmp_pat
 
 
 def test_two_runs_of_the_same_thing_are_the_same(tmp_path: Path) -> None:
-    """At most 1 in 10 called different, though the machine has drifted by 30 %, and none beyond the limit."""
+    """At most 1 in 10 is called different although the machine drifts by 30 %, and none is beyond the limit."""
     different = 0
     for seed in range(PAIRS):
         a, b = speed_run(tmp_path / f"a{seed}", seed), speed_run(tmp_path / f"b{seed}", 500 + seed, machine=1.3)
@@ -174,21 +174,21 @@ def test_a_launch_of_a_single_worker_is_left_out(tmp_path: Path) -> None:
         lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
 
     run = samples.read(speed_run(tmp_path / "a", 0, change=stop))
-    mine, theirs = paired(run.works[0].rounds, run.calibration)
-    assert len(mine) == len(theirs) == 4
-    assert [len(one) for one in mine] == [len(one) for one in theirs]
+    worker, control = paired(run.works[0].rounds, run.calibration)
+    assert len(worker) == len(control) == 4
+    assert list(map(len, worker)) == list(map(len, control))
 
 
 def test_a_control_that_missed_a_launch_is_not_used() -> None:
-    base, twin = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
-    assert baseline_workers(base, twin) == [base, twin]
-    assert paired(base, base, twin) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
-    assert baseline_workers(base, {1: twin[1]}) == baseline_workers(base, {}) == [base]
+    base, control = {1: {0: 1.0, 1: 1.0}, 2: {0: 1.0}}, {1: {0: 2.0}, 2: {0: 2.0}}
+    assert baseline_workers(base, control) == [base, control]
+    assert paired(base, base, control) == ([[1.0], [1.0]], [[1.0], [1.0]], [[2.0], [2.0]])
+    assert baseline_workers(base, {1: control[1]}) == baseline_workers(base, {}) == [base]
     assert paired(base, {}) == ([], [])
 
 
 def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
-    """Where the twin alone is slower in B, by 4 %, what was not touched is faster than the yardstick by half of it."""
+    """If only the A/A control is 4 % slower in B, an unchanged framework is faster than both by half of that."""
     a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
     for launch in b.twins[0].rounds.values():
         launch |= {number: 1.04 * seconds for number, seconds in launch.items()}
@@ -199,8 +199,8 @@ def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
 def test_warm_up_is_left_out() -> None:
     rounds = {1: {number: 1.0 + 0.001 * (number % 3) + (number < 5) for number in range(30)}}
     steady = {1: {number: 1.0 for number in range(30)}}
-    mine, theirs = paired(rounds, steady)
-    assert len(mine[0]) == len(theirs[0]) == 25
+    worker, control = paired(rounds, steady)
+    assert len(worker[0]) == len(control[0]) == 25
 
 
 # --- no verdict on speed ----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def _batch(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     ],
 )
 def test_not_comparable(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Never a number."""
+    """The row has no ratio."""
     a, b = speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, {"torch": 1.5}, change=change)
     rows = json.loads(output_of(capsys, 5, a, b, "--json"))["rows"]
     assert len(rows) == 3
@@ -313,7 +313,7 @@ def _refused(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     ],
 )
 def test_different_computation(change: Change, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It comes before everything else: mxnet is slower as well, and torch cannot be measured."""
+    """This verdict takes precedence: mxnet is slower as well, and torch cannot be measured."""
     a = training_run(tmp_path / "a", 0, change=_certified)
     b = training_run(tmp_path / "b", 1, slower=1.3, change=change)
     rows = {row["framework"]: row for row in json.loads(output_of(capsys, 4, a, b, "--json"))["rows"]}
@@ -370,7 +370,7 @@ def test_a_row_that_only_the_candidate_has_does_not_fail(tmp_path: Path, capsys:
     ids=["one", "wide"],
 )
 def test_too_few_or_too_noisy_launches_are_not_measured(launches: int, tau: float, words: str, tmp_path: Path) -> None:
-    """An interval that a slowdown of the limit fits into does not say `same`."""
+    """An interval that includes a slowdown of the limit does not give `same`."""
     runs = [speed_run(tmp_path / str(seed), seed, launches=launches, tau=tau) for seed in (0, 1)]
     for row in compare(*map(samples.read, runs), 0.05):
         assert row.verdict == "not measured" and words in row.reason

@@ -1,4 +1,4 @@
-"""The experiments are those of the articles: what they train, that it can be built, and what was published."""
+"""The experiments are those of the articles: their recipes, networks and published figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIGURES = [
     for figure in experiment.published
 ]
 
-# Optimiser, rate, batch, epochs as the articles and the notebooks behind them print them.
+# Optimizer, learning rate, batch size, epochs as the articles and the notebooks behind them print them.
 PRINTED = {
     "d2l-lenet as-written": (SGD(), 0.9, 256, 10),
     "d2l-lenet-batches as-written": (SGD(), 0.9, 256, 10),
@@ -62,47 +62,47 @@ PRINTED = {
 }
 
 
-def pictures(name: str) -> Dataset:
-    """A data set's description, without its files."""
+def data_set(name: str) -> Dataset:
+    """A data set without its files."""
     about, nowhere = DATASETS[name], Path("nowhere")
     splits = [Split(nowhere, nowhere, count) for count in about.counts]
     return Dataset(name, about.input, len(about.class_names), about.class_names, *splits, {}, True, "")
 
 
-def test_every_experiment_is_here() -> None:
+def test_every_experiment_has_a_printed_recipe() -> None:
     assert set(PRINTED) == set(VARIANTS)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_trained_as_printed(name: str) -> None:
+def test_an_experiment_is_trained_as_printed(name: str) -> None:
     recipe = VARIANTS[name].recipe
     assert (recipe.training.optimizer, recipe.lr, recipe.batch_size, recipe.epochs) == PRINTED[name]
 
 
 @pytest.mark.parametrize(("name", "net"), [(name, net) for name in VARIANTS for net in VARIANTS[name].nets])
-def test_its_networks_take_its_pictures(name: str, net: str) -> None:
+def test_the_networks_of_an_experiment_fit_its_data_set(name: str, net: str) -> None:
     recipe = VARIANTS[name].recipe
-    data = pictures(recipe.dataset)
-    made = fit(network(net, classes=data.classes), recipe, data)
-    assert made.input == data.input and made.output == (10,)
+    data = data_set(recipe.dataset)
+    fitted = fit(network(net, classes=data.classes), recipe, data)
+    assert fitted.input == data.input and fitted.output == (10,)
 
 
 @pytest.mark.parametrize(("experiment", "figure"), FIGURES)
-def test_a_figure_is_of_the_experiment(experiment: Experiment, figure: Figure) -> None:
+def test_a_figure_belongs_to_the_experiment(experiment: Experiment, figure: Figure) -> None:
     assert figure.net in experiment.nets
     assert figure.epoch is None or 1 <= figure.epoch <= experiment.recipe.epochs
     assert (figure.low is None) == (figure.high is None) and (figure.value, figure.low) != (None, None)
     if figure.low is not None and figure.high is not None:
         assert figure.low <= (figure.value or figure.low) <= figure.high
-        assert figure.metric == "test_accuracy", "collapsed runs are told by it"
+        assert figure.metric == "test_accuracy", "collapsed runs are identified by it"
     if figure.metric.endswith("accuracy"):
         assert 0 < (figure.value or figure.low or 0) < 1
     assert figure.metric != "seconds" or experiment.target
 
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if "as-written" in name])
-def test_recipes_of_networks_are_those_of_experiments(name: str) -> None:
-    """What `benchmarks.run --net` trains by default is what the article trains, where there is one recipe for both."""
+def test_a_network_has_the_recipe_of_its_experiment(name: str) -> None:
+    """The default recipe of a network is that of its article, where both have one."""
     for net in VARIANTS[name].nets:
         if net in RECIPES and name.split()[0] in ("d2l-lenet", "gluon-lenet", "fc-vs-cnn", "lenet-cifar"):
             assert RECIPES[net] == VARIANTS[name].recipe
@@ -117,21 +117,21 @@ def test_recipes_of_networks_are_those_of_experiments(name: str) -> None:
         ("speedrun as-written", OneCycle(5 / 24)),
     ],
 )
-def test_schedules(name: str, schedule: object) -> None:
+def test_learning_rate_schedules(name: str, schedule: object) -> None:
     assert VARIANTS[name].recipe.lr_schedule == schedule
 
 
 @pytest.mark.parametrize(
     ("name", "side"), [("googlenet-fashion as-written", 224), ("googlenet-fashion as-meant", 96), ("nin as-meant", 224)]
 )
-def test_the_size_that_a_network_sees(name: str, side: int) -> None:
-    recipe, data = VARIANTS[name].recipe, pictures("fashion-mnist")
-    made = fit(network(VARIANTS[name].nets[0]), recipe, data)
-    resized = next(node for node in made.nodes if node.layer.kind == "Resize")
+def test_images_are_resized_to_the_size_of_the_recipe(name: str, side: int) -> None:
+    recipe, data = VARIANTS[name].recipe, data_set("fashion-mnist")
+    fitted = fit(network(VARIANTS[name].nets[0]), recipe, data)
+    resized = next(node for node in fitted.nodes if node.layer.kind == "Resize")
     assert resized.output == (1, side, side)
 
 
-def test_only_as_written_tests_in_training_mode() -> None:
+def test_only_experiments_as_written_test_in_training_mode() -> None:
     assert [name for name, one in VARIANTS.items() if one.recipe.test_in_training_mode] == [
         "vgg-cifar as-written", "alexnet-cifar as-written",
     ]  # fmt: skip
@@ -139,13 +139,13 @@ def test_only_as_written_tests_in_training_mode() -> None:
 
 def test_article_004s_text_and_code_differ_in_their_parameters() -> None:
     """61,706 for the 32 x 32 of the text, 44,426 for the 28 x 28 of the code."""
-    found = {}
+    params = {}
     for name in ("gluon-lenet as-written", "gluon-lenet as-meant"):
-        found[name.split()[1]] = fit(network("lenet_relu"), VARIANTS[name].recipe, pictures("mnist")).params
-    assert found == {"as-written": 44_426, "as-meant": 61_706}
+        params[name.split()[1]] = fit(network("lenet_relu"), VARIANTS[name].recipe, data_set("mnist")).params
+    assert params == {"as-written": 44_426, "as-meant": 61_706}
 
 
-# What is done to the pixels, the rule for initial weights, the order and the changes, as the facts have them.
+# Scaling and normalization of the pixels, scheme of the initial weights, shuffling and augmentations.
 HALF, MNIST = ((0.5,), (0.5,)), ((0.1307,), (0.3081,))
 OUC_CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 PREPARED = {
@@ -162,7 +162,7 @@ PREPARED = {
 
 
 @pytest.mark.parametrize("name", PREPARED)
-def test_prepared_as_printed(name: str) -> None:
+def test_pixels_weights_and_order_are_as_printed(name: str) -> None:
     scale, normalized, initial, shuffle, changes = PREPARED[name]
     recipe = EXPERIMENTS[name].recipe
     pixels = () if scale == "raw" else ZERO_TO_ONE
@@ -172,7 +172,7 @@ def test_prepared_as_printed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "printed", "meant"),
+    ("figure", "printed", "expected"),
     [
         (Figure("n", "test_accuracy", 0.97, ""), 0.97, (0.9695, 0.9705)),
         (Figure("n", "train_loss", 1.8267, "", decimals=4), 1.8267, (1.82665, 1.82675)),
@@ -180,11 +180,11 @@ def test_prepared_as_printed(name: str) -> None:
         (Figure("n", "seconds", 57.0, "", decimals=0), 57.0, (56.5, 57.5)),
     ],
 )
-def test_what_was_printed_stands_for_an_interval(figure: Figure, printed: float, meant: tuple[float, float]) -> None:
-    assert figure.range_of(printed) == pytest.approx(meant)
+def test_a_printed_figure_stands_for_an_interval(figure: Figure, printed: float, expected: tuple[float, float]) -> None:
+    assert figure.range_of(printed) == pytest.approx(expected)
 
 
-def test_the_permuted_twin_differs_in_the_permutation_alone() -> None:
+def test_the_permuted_experiment_differs_only_in_the_permutation() -> None:
     plain, other = (recipe_fields(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
     assert {name for name in plain if plain[name] != other[name]} == {"permutation"}
 
@@ -195,6 +195,6 @@ def test_every_network_has_a_recipe(net: str) -> None:
 
 
 @pytest.mark.parametrize(("scale", "epochs"), [(1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)])
-def test_scale(scale: float, epochs: int) -> None:
+def test_scale_reduces_the_epochs(scale: float, epochs: int) -> None:
     request = TrainingRequest(net=("lenet",), experiment_recipe=EXPERIMENTS["d2l-lenet"].recipe, scale=scale)
     assert request.recipe("lenet").epochs == epochs

@@ -45,7 +45,7 @@ def wrong(): return Network("wrong", (1, 8, 8), [Conv("C1", 6, 5, out=(6, 8, 8))
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's file in the folder in which the command is given."""
+    """A user's file in the working folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_net.py").write_text(TINY)
     (tmp_path / "broken.py").write_text("import no_such_module\n")
@@ -53,7 +53,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "my_net.py:tiny"
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main([*arguments]) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
@@ -64,21 +64,21 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_totals_and_every_layer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     net = NETWORKS[name]()
-    found = json.loads(told(capsys, "--net", name, "--json"))
-    assert list(found) == ["net", "input", "params", "buffers", "macs", "layers"]
-    assert (found["net"], found["input"]) == (name, list(net.input))
-    totals = (found["params"], found["buffers"], found["macs"])
+    summary = json.loads(output_of(capsys, "--net", name, "--json"))
+    assert list(summary) == ["net", "input", "params", "buffers", "macs", "layers"]
+    assert (summary["net"], summary["input"]) == (name, list(net.input))
+    totals = (summary["params"], summary["buffers"], summary["macs"])
     assert totals == (net.params, net.buffers, net.macs)
-    assert all(list(layer) == ["name", "kind", "out_shape", "params", "buffers", "macs"] for layer in found["layers"])
-    assert tuple(sum(layer[key] for layer in found["layers"]) for key in ("params", "buffers", "macs")) == totals
-    shapes = {layer["name"]: (layer["kind"], tuple(layer["out_shape"])) for layer in found["layers"]}
+    assert all(list(layer) == ["name", "kind", "out_shape", "params", "buffers", "macs"] for layer in summary["layers"])
+    assert tuple(sum(layer[key] for layer in summary["layers"]) for key in ("params", "buffers", "macs")) == totals
+    shapes = {layer["name"]: (layer["kind"], tuple(layer["out_shape"])) for layer in summary["layers"]}
     assert shapes == {node.path: (node.layer.kind, node.output) for _, node in net.walk()}
 
 
 def test_the_table_of_lenet(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(capsys, "--net", "lenet").splitlines()
+    lines = output_of(capsys, "--net", "lenet").splitlines()
     cells = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert lines[2].split() == [
         *("layer", "kind", "kernel", "stride", "padding", "groups", "output"),
@@ -91,7 +91,7 @@ def test_the_table_of_lenet(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_branches_are_a_tree(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(capsys, "--net", "googlenet").splitlines()
+    lines = output_of(capsys, "--net", "googlenet").splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("inception3a "))
     assert lines[start].split() == ["inception3a", "Concat", "256x28x28", "163,696", "128,049,152"]
     names = slice(0, lines[2].index("kind"))
@@ -105,63 +105,63 @@ def test_branches_are_a_tree(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_shortcut_is_a_branch(capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(capsys, "--net", "resnet18")
+    text = output_of(capsys, "--net", "resnet18")
     assert text.count("└─ identity") == 5
     assert text.count("└─ downsample.0") == 3
 
 
-def test_auxiliary_work_is_in_brackets_and_not_in_the_total(capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(capsys, "--net", "googlenet_aux")
+def test_auxiliary_multiply_adds_are_in_brackets_and_not_in_the_total(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output_of(capsys, "--net", "googlenet_aux")
     assert "(2,097,152)" in text
     assert "(multiply-adds): of auxiliary classifiers" in text
     assert text.partition("\ntotal")[2].split()[:2] == ["13,378,280", "1,582,671,872"]
-    assert "(multiply-adds)" not in told(capsys, "--net", "googlenet")
+    assert "(multiply-adds)" not in output_of(capsys, "--net", "googlenet")
 
 
 @pytest.mark.parametrize("name", ["lenet", "googlenet_aux", "resnet18", "all"])
 def test_markdown_rows_have_as_many_cells_as_the_head(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line for line in told(capsys, "--net", name, "--format", "markdown").splitlines() if line[:1] == "|"]
+    lines = [line for line in output_of(capsys, "--net", name, "--format", "markdown").splitlines() if line[:1] == "|"]
     assert len(lines) > 10
     assert len({line.count("|") for line in lines}) == 1
 
 
 def test_another_input_and_another_number_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--net", "resnet18", "--input", "1,64,48", "--classes", "7", "--json")
-    found = json.loads(told(capsys, *arguments))
-    assert (found["input"], found["layers"][-1]["out_shape"]) == ([1, 64, 48], [7])
-    assert found["layers"][0]["out_shape"] == [64, 32, 24]
+    summary = json.loads(output_of(capsys, *arguments))
+    assert (summary["input"], summary["layers"][-1]["out_shape"]) == ([1, 64, 48], [7])
+    assert summary["layers"][0]["out_shape"] == [64, 32, 24]
 
 
-def test_all_networks_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = told(capsys, "--net", "all").splitlines()
+def test_all_networks_have_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = output_of(capsys, "--net", "all").splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(NETWORKS)
-    found = json.loads(told(capsys, "--net", "all", "--json"))
-    assert [one["net"] for one in found] == list(NETWORKS)
+    summary = json.loads(output_of(capsys, "--net", "all", "--json"))
+    assert [one["net"] for one in summary] == list(NETWORKS)
 
 
-def test_into_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_written_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("net.md", "net.json", "net.txt"):
-        assert name in told(capsys, "--net", "lenet", "--out", str(tmp_path / name))
+        assert name in output_of(capsys, "--net", "lenet", "--out", str(tmp_path / name))
     assert json.loads((tmp_path / "net.json").read_text())["params"] == 61_706
     assert "| C1 | Conv | 5x5 |" in (tmp_path / "net.md").read_text()
-    assert (tmp_path / "net.txt").read_text() == told(capsys, "--net", "lenet")
+    assert (tmp_path / "net.txt").read_text() == output_of(capsys, "--net", "lenet")
 
 
 @pytest.mark.parametrize(
     ("padding", "word"), [(0, "0"), (2, "2"), ((0, 3), "0x3"), (((0, 1), (0, 1)), "0:1"), (((0, 1), (2, 2)), "0:1x2")]
 )
-def test_a_padding_in_a_word(padding: Padding, word: str) -> None:
+def test_a_padding_as_text(padding: Padding, word: str) -> None:
     assert padding_text(padding) == word
 
 
-# --- a network of one's own -------------------------------------------------------------------------------------------
+# --- a network from a file --------------------------------------------------------------------------------------------
 
 
-def test_a_users_network(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(told(capsys, "--net", tiny, "--json"))
-    assert (found["net"], found["params"], found["buffers"]) == ("tiny", 32 + 224 + 19 * 19 * 9 + 38 + 200, 38)
-    assert json.loads(told(capsys, "--net", tiny, "--classes", "3", "--json"))["layers"][-1]["out_shape"] == [3]
-    assert json.loads(told(capsys, "--net", "my_net.py:wide", "--json"))["input"] == [3, 64, 64]
+def test_a_network_from_a_file(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = json.loads(output_of(capsys, "--net", tiny, "--json"))
+    assert (summary["net"], summary["params"], summary["buffers"]) == ("tiny", 32 + 224 + 19 * 19 * 9 + 38 + 200, 38)
+    assert json.loads(output_of(capsys, "--net", tiny, "--classes", "3", "--json"))["layers"][-1]["out_shape"] == [3]
+    assert json.loads(output_of(capsys, "--net", "my_net.py:wide", "--json"))["input"] == [3, 64, 64]
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -206,8 +206,8 @@ def test_bad_input_is_one_line(arguments: str, words: str, tiny: str, capsys: py
     assert errors.count("\n") == 1
 
 
-def test_the_command_itself() -> None:
-    """As typed: exit status, streams, and a reader that stops reading."""
+def test_the_command_has_exit_codes_and_stops_with_its_reader() -> None:
+    """Exit codes, streams, and a reader that stops reading."""
     command = [sys.executable, "-m", "benchmarks.summary", "--net"]
     good = subprocess.run([*command, "lenet"], cwd=ROOT, capture_output=True, text=True)
     assert (good.returncode, good.stderr) == (0, "")
@@ -221,7 +221,7 @@ def test_the_command_itself() -> None:
     assert early.returncode == 0
 
 
-def test_nothing_heavy_is_imported() -> None:
+def test_no_heavy_module_is_imported() -> None:
     code = """
 import sys
 from benchmarks.summary import command
@@ -312,7 +312,7 @@ def test_names_are_escaped() -> None:
 
 def test_draw_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.svg"
-    assert str(path) in told(capsys, "--net", "lenet", "--input", "1,40,40", "--draw", str(path))
+    assert str(path) in output_of(capsys, "--net", "lenet", "--input", "1,40,40", "--draw", str(path))
     assert ElementTree.parse(path).getroot().tag == f"{_SVG}svg"
     assert "input 1\N{MULTIPLICATION SIGN}40" in path.read_text(encoding="utf-8")
 
@@ -324,12 +324,12 @@ CLAIMS = claims.claims()
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.article} {claim.about}")
 def test_a_claim_agrees_or_states_the_reason(claim: claims.Claim) -> None:
-    assert claim.agrees == (claim.why == "")
+    assert claim.agrees == (claim.reason == "")
 
 
 # The known slips, as the articles print them, and what is true.
 @pytest.mark.parametrize(
-    ("article", "printed", "ours"),
+    ("article", "printed", "counted"),
     [
         ("000", "4x4, stride 2", "2x2"),
         ("001", "11x11x3x96+96=34848", 34_944),
@@ -351,9 +351,9 @@ def test_a_claim_agrees_or_states_the_reason(claim: claims.Claim) -> None:
         ("004", "(32,32)", "1x28x28"),
     ],
 )
-def test_a_known_slip_differs_from_the_spec(article: str, printed: str, ours: Value) -> None:
-    slips = {(claim.article, claim.printed): claim.ours for claim in CLAIMS if not claim.agrees}
-    assert slips[article, printed] == ours
+def test_a_known_slip_differs_from_the_spec(article: str, printed: str, counted: Value) -> None:
+    slips = {(claim.article, claim.printed): claim.counted for claim in CLAIMS if not claim.agrees}
+    assert slips[article, printed] == counted
 
 
 def test_claims_are_compared_with_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,9 @@ def test_claims_are_compared_with_the_spec(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(spec_queries.NETWORKS, "alexnet", without_groups)
     spec_queries._network.cache_clear()
     try:
-        wrong = {claim.about for claim in claims.claims() if claim.article == "001" and not (claim.agrees or claim.why)}
+        wrong = {
+            claim.about for claim in claims.claims() if claim.article == "001" and not (claim.agrees or claim.reason)
+        }
     finally:
         spec_queries._network.cache_clear()
     assert wrong == {"AlexNet C2, parameters", "AlexNet C4, parameters", "AlexNet C5, parameters"}
@@ -376,13 +378,13 @@ def test_a_query_that_names_nothing_is_an_error(query: str) -> None:
 
 
 def test_the_committed_audit_is_up_to_date(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, "--audit", "--out", str(tmp_path / "audit.md"))
+    output_of(capsys, "--audit", "--out", str(tmp_path / "audit.md"))
     committed = ROOT / "results" / "audit.md"
     assert committed.read_text(encoding="utf-8") == (tmp_path / "audit.md").read_text(encoding="utf-8")
 
 
 def test_the_audit_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    text = told(capsys, "--audit")
+    text = output_of(capsys, "--audit")
     agree = sum(claim.agrees for claim in CLAIMS)
     assert f"{len(CLAIMS)} figures: {agree} agree with the specs; {len(CLAIMS) - agree} do not" in text
-    assert len(json.loads(told(capsys, "--audit", "--json"))) == len(CLAIMS)
+    assert len(json.loads(output_of(capsys, "--audit", "--json"))) == len(CLAIMS)
