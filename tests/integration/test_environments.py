@@ -318,7 +318,7 @@ def test_environment_is_created_in_the_cache(world: Path) -> None:
     [home] = folders(world)
     assert made.origin == "cache" and made.requirements == ("fakenet[fast]==1.0", "fakebase")
     assert made.python == world / "environments" / home / "bin" / "python"
-    assert lines[0] == "fake: installing fakenet[fast]==1.0, fakebase into the cache (once; minutes)"
+    assert lines[0] == "fake: installing fakenet[fast]==1.0, fakebase into the cache (once, takes minutes)"
     assert len(lines) == 2 and lines[1].startswith("fake: installed in ")
 
 
@@ -428,7 +428,7 @@ def test_a_failed_installation_is_unavailable(world: Path, name: str, reason: st
 def test_cache_that_cannot_be_written_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(Unavailable, match=r"file: .*; ONESPEC_CACHE=<folder> chooses another"):
+    with pytest.raises(Unavailable, match=r"file: .*; set ONESPEC_CACHE to another folder"):
         make("fake")
 
 
