@@ -238,7 +238,7 @@ def speed(
         net=_names(net),
         frameworks=",".join(_names(frameworks)),
         what=_names(what),
-        batches=_numbers(batch_size),
+        batch_sizes=_numbers(batch_size),
         threads=_numbers(threads) or defaults.threads,
         precision=_names(precision),
         budget=budget,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reporting.number_formats import count
-from benchmarks.timing.samples import Run, Work
+from benchmarks.timing.samples import SavedRun, TimedSeries
 
 # Fields of a job that may differ between two runs: names, what depends on the seed, and what is judged separately.
 MAY_DIFFER = {
@@ -35,7 +35,7 @@ LOW_PRECISION_TOLERANCE = 5e-2  # TF32 and 16-bit formats have 8 to 11 bits
 WRONG_RESULTS = ("results differ from the reference", "another computation")
 
 
-def incomparable(a: Run, b: Run, before: Work, after: Work) -> Iterator[str]:
+def incomparable(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries) -> Iterator[str]:
     """The reasons why a ratio would be meaningless."""
     for run in (a, b):
         if run.kind == "report":
@@ -54,7 +54,7 @@ def incomparable(a: Run, b: Run, before: Work, after: Work) -> Iterator[str]:
         yield from _difference("data files", *(files and sorted(files.items()) for files in digests))
 
 
-def different_computation(before: Work, after: Work) -> Iterator[str]:
+def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[str]:
     """The reasons why the two are not the same computation, although the spec is the same."""
     for name, old, new in (
         ("parameters", before.params, after.params),

@@ -14,7 +14,7 @@ from benchmarks.reporting import tables
 from benchmarks.reporting.number_formats import change, day, number, percent, percent_text, ratio
 from benchmarks.reporting.run_comparison import ComparedRow, beyond, status
 from benchmarks.runtime.checkout import short
-from benchmarks.timing.samples import Run
+from benchmarks.timing.samples import SavedRun
 from benchmarks.timing.statistics import Estimate
 
 HEAD = (
@@ -51,7 +51,7 @@ COLUMNS = (
 SUMMARIES = {4: "Different computation", 1: "Slower", 5: "Not measured", 0: "Not slower"}  # by exit code
 
 
-def rendered(a: Run, b: Run, rows: Sequence[ComparedRow], limit: float, form: str) -> str:
+def rendered(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float, form: str) -> str:
     """The comparison in one of the forms table, markdown, json and csv."""
     if form == "json":
         return _json(a, b, rows, limit)
@@ -65,7 +65,7 @@ def rendered(a: Run, b: Run, rows: Sequence[ComparedRow], limit: float, form: st
     return "\n".join([tables.table(HEAD, body), "", first, *others])
 
 
-def notes(a: Run, b: Run, rows: Sequence[ComparedRow], limit: float) -> list[str]:
+def notes(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float) -> list[str]:
     """The verdicts in a sentence, the detectable difference, and what the two runs are."""
     counts = Counter(row.verdict for row in rows)
     slower = [f"{row.net} in {row.framework}, {row.what}" for row in rows if beyond(row, limit)]
@@ -77,7 +77,7 @@ def notes(a: Run, b: Run, rows: Sequence[ComparedRow], limit: float) -> list[str
     return [*lines, _run_note("A (baseline run)", a), _run_note("B (candidate run)", b)]
 
 
-def _run_note(title: str, run: Run) -> str:
+def _run_note(title: str, run: SavedRun) -> str:
     commit = run.facts.get("commit")
     parts = (run.path.name, f"commit {short(commit)}" if commit else "", day(run.facts.get("began", "")))
     return f"{title}: {', '.join(filter(None, parts))}."
@@ -100,7 +100,7 @@ def _cells(row: ComparedRow) -> tables.Row:
     )
 
 
-def _json(a: Run, b: Run, rows: Sequence[ComparedRow], limit: float) -> str:
+def _json(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float) -> str:
     header = {"schema": 1, "a": str(a.path), "b": str(b.path), "fail_on": limit, "exit": status(rows, limit)}
     return json.dumps({**header, "rows": [_named_estimates(row) for row in rows]}, indent=1)
 

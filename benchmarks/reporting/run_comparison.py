@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.reporting.comparability import different_computation, incomparable, short_value
 from benchmarks.reporting.number_formats import counted, percent_text, ratio
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired
-from benchmarks.timing.samples import KEY, Run, Work
+from benchmarks.timing.samples import KEY, SavedRun, TimedSeries
 from benchmarks.timing.statistics import (
     Estimate,
     NoiseFloor,
@@ -53,7 +53,7 @@ class ComparedRow:
     missing_before: bool = False  # only B has it
 
 
-def compare(a: Run, b: Run, limit: float) -> list[ComparedRow]:
+def compare(a: SavedRun, b: SavedRun, limit: float) -> list[ComparedRow]:
     """One row for each workload of either run. limit: the slowdown that must be detectable, such as 0.05."""
     return [
         _row(a, b, before, after, limit) if before and after else _single_row(before, after)
@@ -79,12 +79,12 @@ def beyond(row: ComparedRow, limit: float) -> bool:
 # --- which workloads are compared -------------------------------------------------------------------------------------
 
 
-def _matched(a: Run, b: Run) -> Iterator[tuple[Work | None, Work | None]]:
+def _matched(a: SavedRun, b: SavedRun) -> Iterator[tuple[TimedSeries | None, TimedSeries | None]]:
     """Workloads with the same key; else those with the same network, framework and task, if each run has only one."""
-    left_in_b = list(b.works)
+    left_in_b = list(b.series)
     left_in_a = []
-    pairs: dict[int, Work] = {}
-    for before in a.works:
+    pairs: dict[int, TimedSeries] = {}
+    for before in a.series:
         after = next((work for work in left_in_b if work.key == before.key), None)
         if after:
             left_in_b.remove(after)
@@ -97,16 +97,16 @@ def _matched(a: Run, b: Run) -> Iterator[tuple[Work | None, Work | None]]:
             after = similar[1][0]
             pairs[id(before)] = after
             left_in_b.remove(after)
-    yield from ((before, pairs.get(id(before))) for before in a.works)
+    yield from ((before, pairs.get(id(before))) for before in a.series)
     yield from ((None, after) for after in left_in_b)
 
 
-def _similar(work: Work) -> tuple[Any, ...]:
+def _similar(work: TimedSeries) -> tuple[Any, ...]:
     """Equal for workloads that differ only in versions or settings."""
     return work.job["net"], re.sub(r"==[^:]*", "", work.job["framework"]), work.job["what"]
 
 
-def _row(a: Run, b: Run, before: Work, after: Work, limit: float) -> ComparedRow:
+def _row(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float) -> ComparedRow:
     result: dict[str, Any]
     unfinished = [
         f"{name} {work.status}: {work.reason}" for name, work in (("A", before), ("B", after)) if work.status != "ok"
@@ -128,14 +128,14 @@ def _row(a: Run, b: Run, before: Work, after: Work, limit: float) -> ComparedRow
     return ComparedRow(**_names(before), **result, **_accuracies(before, after), params=params)
 
 
-def _single_row(before: Work | None, after: Work | None) -> ComparedRow:
+def _single_row(before: TimedSeries | None, after: TimedSeries | None) -> ComparedRow:
     work = before or after
     assert work is not None
     reason = f"only in {'A' if before else 'B'}"
     return ComparedRow(**_names(work), verdict="not measured", reason=reason, missing_before=before is None)
 
 
-def _names(work: Work) -> dict[str, Any]:
+def _names(work: TimedSeries) -> dict[str, Any]:
     """Network, framework (a label, which includes the mode) and task, with batch size and threads."""
     job = work.job
     task = [job["what"]]
@@ -146,7 +146,7 @@ def _names(work: Work) -> dict[str, Any]:
     return {"net": job["net"], "framework": job["framework"], "what": ", ".join(task)}
 
 
-def _changed_settings(before: Work, after: Work) -> str:
+def _changed_settings(before: TimedSeries, after: TimedSeries) -> str:
     """Versions and settings that differ: they do not prevent a comparison, but may be the cause of a difference."""
     changed = [
         f"{name} {short_value(old.get(name))} to {short_value(new.get(name))}"
@@ -157,7 +157,7 @@ def _changed_settings(before: Work, after: Work) -> str:
     return f"; changed: {', '.join(changed)}" if changed else ""
 
 
-def _accuracies(before: Work, after: Work) -> dict[str, Any]:
+def _accuracies(before: TimedSeries, after: TimedSeries) -> dict[str, Any]:
     """Means over the seeds that both have, and whether they are shown to be equivalent."""
     seeds = sorted(before.accuracies.keys() & after.accuracies.keys())
     if not seeds:
@@ -174,18 +174,18 @@ def _accuracies(before: Work, after: Work) -> dict[str, Any]:
 class CommonBaseline:
     """A workload of both runs, with the samples of its workers: the baseline itself and its A/A control."""
 
-    before: Work
-    after: Work
+    before: TimedSeries
+    after: TimedSeries
     workers_before: list[Rounds]
     workers_after: list[Rounds]
     floor: NoiseFloor
 
 
-def common_baseline(a: Run, b: Run, work: Work) -> CommonBaseline | None:
+def common_baseline(a: SavedRun, b: SavedRun, work: TimedSeries) -> CommonBaseline | None:
     """The baseline of the workloads that were interleaved with this one: the chosen one, or else the first."""
-    interleaved = [other for other in a.works if _setting(other) == _setting(work)]
+    interleaved = [other for other in a.series if _setting(other) == _setting(work)]
     before = next((other for other in interleaved if other.job.get("baseline")), interleaved[0])
-    after = next((other for other in b.works if other.key == before.key), None)
+    after = next((other for other in b.series if other.key == before.key), None)
     if after is None:
         return None
     samples = [(base.rounds, _control_rounds(run, base)) for run, base in ((a, before), (b, after))]
@@ -195,12 +195,12 @@ def common_baseline(a: Run, b: Run, work: Work) -> CommonBaseline | None:
     return CommonBaseline(before, after, workers_before, workers_after, floor)
 
 
-def _control_rounds(run: Run, base: Work) -> Rounds:
+def _control_rounds(run: SavedRun, base: TimedSeries) -> Rounds:
     """The samples of the baseline's A/A control, empty where it had none."""
-    return next((control.rounds for control in run.twins if control.key == base.key), {})
+    return next((control.rounds for control in run.controls if control.key == base.key), {})
 
 
-def _setting(work: Work) -> tuple[Any, ...]:
+def _setting(work: TimedSeries) -> tuple[Any, ...]:
     """Equal for workloads that were interleaved: everything but the framework."""
     return tuple(part for name, part in zip(KEY, work.key) if name not in ("framework", "mode"))
 
@@ -212,12 +212,12 @@ def speed_ratio(
     return runs_ratio(paired(after, *controls_after), paired(before, *controls_before))
 
 
-def _speed_result(a: Run, b: Run, before: Work, after: Work, limit: float) -> dict[str, Any]:
+def _speed_result(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float) -> dict[str, Any]:
     """Verdict, reason and ratios of two workloads that can be compared."""
     base = common_baseline(a, b, before)
     floor = base.floor if base else NoiseFloor()
     same_workload = a.facts.get("calibration") == b.facts.get("calibration")
-    controls = ([a.calibration], [b.calibration]) if same_workload else ([{}], [{}])
+    controls = ([a.control_workload], [b.control_workload]) if same_workload else ([{}], [{}])
     ratios = {CONTROL_WORKLOAD: speed_ratio(before.rounds, after.rounds, *controls)}
     if base and base.before is not before and base.before.versions == base.after.versions:
         change = speed_ratio(base.before.rounds, base.after.rounds, *controls)
@@ -274,7 +274,7 @@ def _listed(ratios: dict[str, Estimate]) -> str:
     return ", ".join(f"{name} ({ratio(estimate)})" for name, estimate in ratios.items())
 
 
-def _raw_ratio(before: Work, after: Work) -> float | None:
+def _raw_ratio(before: TimedSeries, after: TimedSeries) -> float | None:
     """The ratio of the median speeds, B over A, without any control."""
     medians = [
         float(np.median([seconds for launch in work.rounds.values() for seconds in launch.values()]))

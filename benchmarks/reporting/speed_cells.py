@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.records.events import AnyEvent, End, EvaluationTime, Launch, Roofline, TimedSlice
 from benchmarks.records.store import Folder
 from benchmarks.reporting.number_formats import counted
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline
 from benchmarks.timing.roofline import LayerCost, Roof
-from benchmarks.timing.rounds import Rounds, TimedSlice, baseline_workers, paired, speed, steady
+from benchmarks.timing.rounds import Rounds, baseline_workers, paired, speed, steady
 from benchmarks.timing.statistics import Estimate, NoiseFloor, break_even, launches_ratio, noise_floor
 
-UNFINISHED = {"status": "unfinished", "reason": "stopped before its end"}
+UNFINISHED = End(cell="", status="unfinished", reason="stopped before its end")
 GROUPED_BY = ("net", "what", "batch_size", "threads", "precision")  # jobs equal in these were interleaved
 WORKLOADS = {"train": "training", "infer": "inference"}
 
@@ -29,36 +30,36 @@ WORKLOADS = {"train": "training", "infer": "inference"}
 class CellMeasurements:
     """All that was recorded of a cell."""
 
-    launches: list[dict[str, Any]] = field(default_factory=list)
-    slices: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)  # by launch and round
-    evaluation: dict[str, Any] | None = None
-    roofline: dict[str, Any] | None = None
-    end: dict[str, Any] = field(default_factory=lambda: dict(UNFINISHED))
+    launches: list[Launch] = field(default_factory=list)
+    slices: dict[int, dict[int, TimedSlice]] = field(default_factory=dict)  # by launch and round
+    evaluation: EvaluationTime | None = None
+    roofline: Roofline | None = None
+    end: End = UNFINISHED
 
-    def add(self, line: dict[str, Any]) -> None:
-        """Add a line of `cells.jsonl`."""
-        match line["event"]:
-            case "launch":
-                self.launches.append(line)
-            case "slice":
-                self.slices.setdefault(line["launch"], {})[line["round"]] = line
-            case "evaluation":
-                self.evaluation = line
-            case "roofline":
-                self.roofline = line
-            case "end":
-                self.end = line
+    def add(self, event: AnyEvent) -> None:
+        """Add an event of the cell."""
+        match event:
+            case Launch():
+                self.launches.append(event)
+            case TimedSlice():
+                self.slices.setdefault(event.launch, {})[event.round] = event
+            case EvaluationTime():
+                self.evaluation = event
+            case Roofline():
+                self.roofline = event
+            case End():
+                self.end = event
 
     @property
     def timed_slices(self) -> list[TimedSlice]:
         """The slices of all launches."""
-        return [TimedSlice.from_record(line) for rounds in self.slices.values() for line in rounds.values()]
+        return [timed for rounds in self.slices.values() for timed in rounds.values()]
 
     @cached_property
     def rounds(self) -> Rounds:
         """Seconds per image, by launch and round."""
         return {
-            launch: {number: line["seconds"] / line["pictures"] for number, line in rounds.items()}
+            launch: {number: timed.seconds_per_image for number, timed in rounds.items()}
             for launch, rounds in self.slices.items()
         }
 
@@ -74,7 +75,7 @@ class CellMeasurements:
 
     def typical(self, name: str) -> float | None:
         """The median of a figure with one value per launch, over the launches that were prepared alone."""
-        values = [line[name] for line in self.launches if line.get("alone", True) and line.get(name) is not None]
+        values = [getattr(launch, name) for launch in self.launches if launch.alone]
         return float(np.median(values)) if values else None
 
 
@@ -127,7 +128,7 @@ class SpeedComparison:
         """The roofline of a job's framework at its precision and threads, whichever cell it was measured with."""
         for cell in self.measured.values():
             raw = cell.roofline
-            if raw and all(raw[name] == job[name] for name in ("framework", "threads", "precision")):
+            if raw and all(getattr(raw, name) == job[name] for name in ("framework", "threads", "precision")):
                 return roofline.roof(raw)
         return None
 
@@ -166,8 +167,8 @@ def layer_costs(job: dict[str, Any]) -> list[LayerCost]:
 def read(folder: Folder) -> dict[str, CellMeasurements]:
     """The measurements of each cell, in the order in which the cells started."""
     cells: dict[str, CellMeasurements] = {}
-    for line in folder.lines():
-        cells.setdefault(line["cell"], CellMeasurements()).add(line)
+    for event in folder.events():
+        cells.setdefault(event.cell, CellMeasurements()).add(event)
     return cells
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -99,15 +100,15 @@ def comparison_rows(comparison: SpeedComparison) -> list[dict[str, Any]]:
 
 def _row(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, Any]:
     cell, floor = comparison.of(job), comparison.floor
-    last = cell.launches[-1] if cell.launches else {}
+    last = cell.launches[-1] if cell.launches else None
     relative = comparison.ratio(job) if cell.slices else None
     speed = cell.speed
     return {
         **{name: job[name] for name in COLUMNS if name in job},
-        "version": next(iter(last.get("versions", {}).values()), job.get("version")),
-        "mode": last.get("settings", {}).get("mode", job["mode"]),
-        "status": cell.end["status"],
-        "reason": cell.end["reason"],
+        "version": next(iter(last.versions.values())) if last else job.get("version"),
+        "mode": last.settings.get("mode", job["mode"]) if last else job["mode"],
+        "status": cell.end.status,
+        "reason": cell.end.reason,
         "launches": len(cell.slices),
         "slices": len(cell.timed_slices),
         **_columns_of("examples_per_second", speed),
@@ -125,7 +126,7 @@ def _row(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, Any]:
         **_roofline(comparison, job),
         "busy_threads": sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
         "idle_fraction": sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
-        **certificates.columns(last.get("certificate")),
+        **certificates.columns(msgspec.to_builtins(last.certificate) if last else None),
     }
 
 
@@ -144,7 +145,7 @@ def _verdict(comparison: SpeedComparison, job: dict[str, Any], relative: Estimat
 def _evaluation(job: dict[str, Any], cell: CellMeasurements) -> float | None:
     """Seconds to predict all test images, extrapolated from those that were predicted."""
     record = cell.evaluation
-    return float(record["seconds"] / record["pictures"] * job["test_size"]) if record else None
+    return float(record.seconds / record.images * job["test_size"]) if record else None
 
 
 def _break_even(comparison: SpeedComparison, job: dict[str, Any]) -> float | None:
@@ -167,7 +168,7 @@ def _latency(cell: CellMeasurements) -> dict[str, float | None]:
 
 def _memory(job: dict[str, Any], cell: CellMeasurements) -> dict[str, float | None]:
     """The median of the launches' peaks; on a CPU also without the memory that the import of the framework takes."""
-    peak = cell.end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")
+    peak = cell.end.peak.get("device" if job["device"] == "cuda" else "resident")
     imported = cell.typical("import_memory")
     net = peak - imported if peak and imported and job["device"] == "cpu" else peak
     return {

@@ -193,9 +193,9 @@ def _settings(comparisons: Sequence[SpeedComparison]) -> tuple[Row, list[Row]]:
         for job in comparison.jobs:
             launches = comparison.of(job).launches
             if launches and job["framework"] not in settings:
-                cores = dict.fromkeys(" ".join(map(str, launch.get("cores", ()))) or "any" for launch in launches)
+                cores = dict.fromkeys(" ".join(map(str, launch.cores)) or "any" for launch in launches)
                 last = launches[-1]
-                settings[job["framework"]] = {**last["versions"], **last["settings"], "cores": "; ".join(cores)}
+                settings[job["framework"]] = {**last.versions, **last.settings, "cores": "; ".join(cores)}
     names = dict.fromkeys(name for of_framework in settings.values() for name in of_framework)
     body = [(name, *(of_framework.get(name, "") for of_framework in settings.values())) for name in names]
     return ("setting", *settings), body

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset, Split
+from benchmarks.records.runs import ControlWorkload
 from benchmarks.timing.launches import TimedJob, WorkloadFiles
 from benchmarks.timing.samples import CALIBRATION
 from benchmarks.training.jobs import Job
@@ -50,15 +50,15 @@ def control_workload(like: Job, scratch: Path) -> tuple[TimedJob, WorkloadFiles]
     return timed, WorkloadFiles(timed, data, scratch / CALIBRATION, checked=False)
 
 
-def description() -> dict[str, Any]:
+def description() -> ControlWorkload:
     """The control workload as `run.json` records it."""
-    return {
-        "cell": CALIBRATION,
-        "net": "lenet",
-        "what": "train",
-        "framework": "numpy",
-        "version": np.__version__,
-        "batch_size": BATCH_SIZE,
-        "precision": "float64",
-        "spec_sha256": NETWORKS["lenet"]().sha256,
-    }
+    return ControlWorkload(
+        cell=CALIBRATION,
+        net="lenet",
+        what="train",
+        framework="numpy",
+        version=np.__version__,
+        batch_size=BATCH_SIZE,
+        precision="float64",
+        spec_sha256=NETWORKS["lenet"]().sha256,
+    )

@@ -1,13 +1,7 @@
 """One launch of one cell: a fresh worker that is started, checked against the reference, and timed slice by slice.
 
-Launches are the unit of randomness: a process keeps its memory layout for life. The record of a launch consists of
-
-    launch      when the worker is ready: the time to get there, and the settings as the framework reports them
-    slice       each slice: raw images and seconds; rounds count from 0 in every launch
-    evaluation  once, after the rounds of the first launch: raw images and seconds of predicting
-    roofline    once per framework, after the first launch: see `benchmarks.timing.roofline`
-
-and after all launches one `end`, with the status, the reason and the peak memory of each launch.
+Launches are the unit of randomness: a process keeps its memory layout for life. `benchmarks.records.events` describes
+what is recorded of a launch.
 """
 
 from __future__ import annotations
@@ -18,23 +12,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import msgspec
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records.store import Folder
+from benchmarks.records.events import EvaluationTime, Launch, TimedSlice
+from benchmarks.records.store import RunFolder
 from benchmarks.runtime import affinity
 from benchmarks.runtime.errors import Refused, WorkerFailed
 from benchmarks.runtime.worker_client import Built, Calls, Slice, WorkerClient
 from benchmarks.timing import sanity_checks
-from benchmarks.timing.rounds import TimedSlice
 from benchmarks.timing.sanity_checks import ReferenceCheck
 from benchmarks.training.jobs import Job
 from benchmarks.verification import certificates
 from frameworks import arrays
-from frameworks.adapter import Setting, Split
+from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
 from frameworks.spec import Network
 
@@ -104,7 +97,7 @@ class WorkloadRunner(ABC):
     """
 
     def __init__(
-        self, timed: TimedJob, files: WorkloadFiles, launch: int, folder: Folder, timeout: float, steady: bool
+        self, timed: TimedJob, files: WorkloadFiles, launch: int, folder: RunFolder, timeout: float, steady: bool
     ) -> None:
         self.timed, self.files, self.launch, self.folder, self.timeout = timed, files, launch, folder, timeout
         self.steady = steady
@@ -145,26 +138,26 @@ class WorkloadRunner(ABC):
         self.slice_seconds = self._completed(units)
         cores = affinity.cores_of_launch(self.launch, job.threads) if self.steady and job.device == "cpu" else []
         affinity.pin(self.client.process.pid, cores)
-        certified = certificates.covering(job.trial_sha256, job.setting, started.file, started.versions)
-        self.folder.append(
-            self.timed.cell,
-            "launch",
-            launch=self.launch,
-            alone=alone,
-            versions=started.versions,
-            settings=built.settings,
-            departures=built.departures,
-            certificate=certified and msgspec.to_builtins(certified),
-            params=built.params,
-            buffers=built.buffers,
-            units=units,
-            cores=cores,
-            import_seconds=started.seconds,
-            import_memory=started.resident,
-            build_seconds=build_seconds,
-            load_seconds=load_seconds,
-            first_step_seconds=first.seconds,
-            trial_seconds=[warm_up.seconds, self.slice_seconds],
+        self.folder.record(
+            Launch(
+                cell=self.timed.cell,
+                launch=self.launch,
+                alone=alone,
+                versions=started.versions,
+                settings=built.settings,
+                departures=built.departures,
+                certificate=certificates.covering(job.trial_sha256, job.setting, started.file, started.versions),
+                params=built.params,
+                buffers=built.buffers,
+                units=units,
+                cores=cores,
+                import_seconds=started.seconds,
+                import_memory=started.resident,
+                build_seconds=build_seconds,
+                load_seconds=load_seconds,
+                first_step_seconds=first.seconds,
+                trial_seconds=[warm_up.seconds, self.slice_seconds],
+            )
         )
         self.ready_seconds = time.monotonic() - began
         self.versions, self.settings, self.units = started.versions, built.settings, units
@@ -172,14 +165,27 @@ class WorkloadRunner(ABC):
 
     def slice(self, number: int) -> None:
         """Run the slice of a round, timed by the worker, and record it."""
-        timed = self._play(self.units, number)
+        answer = self._play(self.units, number)
+        timed = TimedSlice(
+            cell=self.timed.cell,
+            launch=self.launch,
+            round=number,
+            images=self.units * self.images_of_a_unit,
+            seconds=answer.seconds,
+            cpu_seconds=answer.cpu_seconds,
+            idle_seconds=answer.idle_seconds,
+            idle_cpu_seconds=answer.idle_cpu_seconds,
+            calls=self._latencies(answer),
+        )
         self.slices.append(timed)
-        self.folder.append_quickly(self.timed.cell, "slice", launch=self.launch, round=number, **timed.record())
+        self.folder.record(timed, durable=False)
 
     def evaluate(self) -> None:
         """Time an evaluation and record it. It belongs after all rounds, because it raises the peak memory."""
         if evaluation := self._evaluation():
-            self.folder.append(self.timed.cell, "evaluation", launch=self.launch, **evaluation)
+            seconds, images = evaluation
+            event = EvaluationTime(cell=self.timed.cell, launch=self.launch, images=images, seconds=seconds)
+            self.folder.record(event)
 
     def finish(self) -> dict[str, int]:
         """Peak bytes of this launch. `Refused` if the worker used too many threads, or worked between its slices."""
@@ -199,11 +205,6 @@ class WorkloadRunner(ABC):
         assert self.client is not None, "open() comes first"
         return self.client
 
-    @property
-    def setting(self) -> Setting:
-        job = self.timed.job
-        return Setting(job.device, job.precision, job.threads, job.mode)  # type: ignore[arg-type]
-
     # --- how training and inference differ ----------------------------------------------------------------------------
 
     @abstractmethod
@@ -211,7 +212,7 @@ class WorkloadRunner(ABC):
         """Put the data of the slices on the device; returns seconds."""
 
     @abstractmethod
-    def _play(self, units: int, number: int = 0) -> TimedSlice:
+    def _play(self, units: int, number: int = 0) -> Slice | Calls:
         """Run a slice of this many steps or calls; `number` is the round."""
 
     @abstractmethod
@@ -228,14 +229,19 @@ class WorkloadRunner(ABC):
     def _most_units(self) -> int:
         """The largest number of units of a slice."""
 
-    def _evaluation(self) -> dict[str, Any]:
-        return {}
+    def _evaluation(self) -> tuple[float, int] | None:
+        """Seconds of an evaluation and its images; None if evaluations are not timed."""
+        return None
+
+    def _latencies(self, answer: Slice | Calls) -> list[float] | None:
+        """Seconds of each call, if a call takes a single image."""
+        return None
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
     def _build(self, network: Network) -> tuple[Built, float]:
         """Build a network with the initial weights; also returns seconds."""
-        built = self.running.build(network, self.timed.job.training, self.setting)
+        built = self.running.build(network, self.timed.job.training, self.timed.job.setting)
         return built, built.seconds + self.running.set_weights(self.files.weights)
 
     def _load(self, split: Split, count: int) -> float:
@@ -264,14 +270,14 @@ class TrainingRunner(WorkloadRunner):
     def _load_all(self) -> float:
         return self._load("train", self.timed.job.train_size)
 
-    def _play(self, units: int, number: int = 0) -> TimedSlice:
+    def _play(self, units: int, number: int = 0) -> Slice:
         start = number * units % (self._most_units - units + 1) * self.images_of_a_unit
         trained = self._train(self.files.order, start, units, self.images_of_a_unit, LR, number)
         if len(trained.losses) != units:
             raise Refused(f"results differ from the reference: {len(trained.losses)} losses of {units} steps")
         if not np.isfinite(trained.losses).all():
             raise WorkerFailed(f"diverged: the loss is {trained.losses[-1]} in a slice with a learning rate of {LR:g}")
-        return TimedSlice.from_answer(trained, units * self.images_of_a_unit)
+        return trained
 
     def _check(self, check: ReferenceCheck) -> None:
         self.running.set_weights(self.files.weights)
@@ -290,7 +296,7 @@ class TrainingRunner(WorkloadRunner):
     def _most_units(self) -> int:
         return self.files.images // self.images_of_a_unit
 
-    def _evaluation(self) -> dict[str, Any]:
+    def _evaluation(self) -> tuple[float, int]:
         """Seconds of predicting the test images, or of a few calls if that is less; timed at the second time."""
         job = self.timed.job
         count = min(job.test_size, 4 * images_of_a_call(replace(job, batch_size=EVALUATION_BATCH)))
@@ -298,19 +304,18 @@ class TrainingRunner(WorkloadRunner):
         batch_size = min(EVALUATION_BATCH, count)
         self.running.evaluate("test", batch_size)  # compiles, if the framework does
         evaluation = self.running.evaluate("test", batch_size)
-        return {"seconds": evaluation.seconds, "pictures": count}
+        return evaluation.seconds, count
 
 
 class InferenceRunner(WorkloadRunner):
     def _load_all(self) -> float:
         return self._load("test", self.images_of_a_unit)
 
-    def _play(self, units: int, number: int = 0) -> TimedSlice:
-        batch_size = self.timed.job.batch_size
-        calls: Calls = self.running.infer("test", batch_size, units)
-        # The time of a call is a latency only if the call takes a single image.
-        latencies = calls.calls if batch_size == 1 else None
-        return TimedSlice.from_answer(calls, units * self.images_of_a_unit, latencies)
+    def _play(self, units: int, number: int = 0) -> Calls:
+        return self.running.infer("test", self.timed.job.batch_size, units)
+
+    def _latencies(self, answer: Slice | Calls) -> list[float] | None:
+        return answer.calls if isinstance(answer, Calls) and self.timed.job.batch_size == 1 else None
 
     def _check(self, check: ReferenceCheck) -> None:
         self._load("test", check.batch_size)

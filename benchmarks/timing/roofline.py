@@ -14,13 +14,14 @@ so the bound is that of a program that runs layer by layer; `reachable` is an ab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import TypedDict
 
 import numpy as np
 
+from benchmarks.records.events import Roofline
 from benchmarks.runtime.worker_client import Commands
 from frameworks.adapter import Setting
 from frameworks.arrays import initial
@@ -39,7 +40,14 @@ from frameworks.spec import (
 )
 from frameworks.training import Training
 
-RawRoofline: TypeAlias = dict[str, list[list[float]]]
+
+class RawRoofline(TypedDict):
+    """The raw figures of `benchmarks.records.events.Roofline`."""
+
+    products: list[tuple[float, float, float]]
+    convolutions: list[tuple[float, float, float]]
+    copies: list[tuple[float, float]]
+
 
 # Side of the images for products; n is its square.
 SIDES = {"cpu": (16, 32, 36), "cuda": (32, 64, 90)}
@@ -59,19 +67,21 @@ class Roof:
 
 
 def measure(client: Commands, setting: Setting) -> RawRoofline:
-    """Raw: `products` and `convolutions` [n, operations, seconds], and `copies` [bytes, seconds], for each size."""
-    raw: RawRoofline = {"products": [], "convolutions": [], "copies": []}
+    """Raw: `products` and `convolutions` (n, operations, seconds), and `copies` (bytes, seconds), for each size."""
+    raw = RawRoofline(products=[], convolutions=[], copies=[])
     for side in SIDES[setting.device]:
         n = side * side
-        for kind, network, count in (("products", _products(side), n), ("convolutions", _convolutions(side), 1)):
-            seconds = _seconds(client, network, count, setting)
-            raw[kind].append([n, 2.0 * network.macs * count, seconds])
+        for kind, network, count in (
+            (raw["products"], _products(side), n),
+            (raw["convolutions"], _convolutions(side), 1),
+        ):
+            kind.append((n, 2.0 * network.macs * count, _seconds(client, network, count, setting)))
     itemsize = np.dtype(setting.precision).itemsize
     for mebi in MEBI_VALUES[setting.device]:
         few, many = (_seconds(client, _copies(mebi, passes), 1, setting) for passes in COPIES)
         moved = 2.0 * (COPIES[1] - COPIES[0]) * (mebi << 20) * itemsize
         if many - few > DISTINCT * many:
-            raw["copies"].append([moved, many - few])
+            raw["copies"].append((moved, many - few))
     return raw
 
 
@@ -101,10 +111,10 @@ def _seconds(client: Commands, network: Network, count: int, setting: Setting) -
     return float(min(client.infer("test", count, 1 + CALLS).calls[1:]))
 
 
-def roof(raw: Mapping[str, Sequence[Sequence[float]]]) -> Roof:
+def roof(raw: Roofline) -> Roof:
     """The best of all sizes, and of dense layers and convolutions; old records have no convolutions."""
-    bandwidths = [moved / seconds for moved, seconds in raw["copies"]]
-    products = [*raw["products"], *raw.get("convolutions", ())]
+    bandwidths = [moved / seconds for moved, seconds in raw.copies]
+    products = [*raw.products, *raw.convolutions]
     return Roof(max(operations / seconds for _, operations, seconds in products), max(bandwidths, default=None))
 
 

@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
-from benchmarks.runtime.worker_client import Calls, Slice
 from benchmarks.timing.statistics import Estimate, Launches, geometric_mean, launches_ratio, warm_up
 
 Rounds: TypeAlias = dict[int, dict[int, float]]  # launch, then round: seconds per image
-
-
-@dataclass(frozen=True)
-class TimedSlice:
-    """A slice as it is recorded. Seconds: of the slice, and of the idle time since the worker's previous answer."""
-
-    images: int
-    seconds: float
-    cpu_seconds: float  # of all threads
-    idle_seconds: float
-    idle_cpu_seconds: float
-    calls: Sequence[float] | None = None  # seconds of each call, if a call takes a single image
-
-    @staticmethod
-    def from_answer(answer: Slice | Calls, images: int, calls: Sequence[float] | None = None) -> TimedSlice:
-        """From a worker's answer."""
-        times = (answer.seconds, answer.cpu_seconds, answer.idle_seconds, answer.idle_cpu_seconds)
-        return TimedSlice(images, *times, calls)
-
-    @staticmethod
-    def from_record(line: Mapping[str, Any]) -> TimedSlice:
-        """From a line of `cells.jsonl`."""
-        return TimedSlice(
-            line["pictures"],
-            line["seconds"],
-            line["cpu_seconds"],
-            line["idle_seconds"],
-            line["idle_cpu_seconds"],
-            line.get("calls"),
-        )
-
-    def record(self) -> dict[str, Any]:
-        """As in a line of `cells.jsonl`."""
-        calls = {} if self.calls is None else {"calls": list(self.calls)}
-        return {
-            "pictures": self.images,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "idle_seconds": self.idle_seconds,
-            "idle_cpu_seconds": self.idle_cpu_seconds,
-            **calls,
-        }
 
 
 def paired(*workers: Rounds) -> tuple[Launches, ...]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.records.events import TimedSlice
 from benchmarks.runtime.errors import Refused
-from benchmarks.timing.rounds import TimedSlice
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference, without_dropout
@@ -160,12 +160,13 @@ IDLE = 0.1
 
 def busy_threads(slices: Sequence[TimedSlice]) -> float:
     """The mean number of threads at work during the slices."""
-    return sum(each.cpu_seconds for each in slices) / sum(each.seconds for each in slices)
+    return sum(each.cpu_seconds or 0.0 for each in slices) / sum(each.seconds for each in slices)
 
 
 def idle_use(slices: Sequence[TimedSlice]) -> float:
     """The fraction of a core that was used between the slices, while other workers ran theirs."""
-    return sum(each.idle_cpu_seconds for each in slices) / sum(each.idle_seconds for each in slices)
+    idle_seconds = sum(each.idle_seconds or 0.0 for each in slices)
+    return sum(each.idle_cpu_seconds or 0.0 for each in slices) / idle_seconds if idle_seconds else 0.0
 
 
 def check_cpu_use(slices: Sequence[TimedSlice], allowed: int) -> None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import get_args, get_type_hints
 
+import msgspec
+
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
+from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import register
@@ -28,7 +31,7 @@ class SpeedRequest:
     net: Sequence[str] = ("lenet",)
     frameworks: str = "all"
     what: Sequence[str] = WORKLOADS
-    batches: Sequence[int] = ()  # batch sizes; none: the recipe's
+    batch_sizes: Sequence[int] = ()  # none: the recipe's
     threads: Sequence[int] = (TrainingRequest().threads,)
     precision: Sequence[str] = ("float32",)
     budget: float = 60.0  # seconds of each comparison
@@ -48,7 +51,7 @@ class SpeedRequest:
             for value in given:
                 if value not in allowed:
                     raise BadInput(f"--{option} {value}: allowed are {', '.join(allowed)}")
-        for option, numbers in (("batch-size", self.batches), ("threads", self.threads)):
+        for option, numbers in (("batch-size", self.batch_sizes), ("threads", self.threads)):
             if wrong := [number for number in numbers if number < 1]:
                 raise BadInput(f"--{option} {wrong[0]}: must be at least 1")
         if not self.budget > 0:
@@ -70,6 +73,11 @@ class SpeedRequest:
             modes = ("", *FRAMEWORKS[asked.name].modes) if self.modes == "all" else (asked.mode,)
             labels += [replace(asked, mode=mode).label for mode in modes]
         return ",".join(labels)
+
+    @property
+    def info(self) -> SpeedRequestInfo:
+        """The request as `run.json` records it."""
+        return msgspec.convert(self, SpeedRequestInfo, from_attributes=True)
 
 
 def _check_modes(request: SpeedRequest) -> None:
@@ -114,7 +122,7 @@ def comparisons(request: SpeedRequest, progress: ProgressDisplay) -> tuple[list[
     groups, data = plan(training_request, progress.message)
     compared = []
     for jobs, precision, threads in product(groups, request.precision, request.threads):
-        for batch_size, what in product(request.batches or (jobs[0].batch_size,), request.what):
+        for batch_size, what in product(request.batch_sizes or (jobs[0].batch_size,), request.what):
             images = jobs[0].train_size if what == "train" else jobs[0].test_size
             if batch_size > images:
                 raise BadInput(f"--batch-size {batch_size}: {jobs[0].dataset} has {images} images to {what} with")

@@ -16,18 +16,19 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records.store import Folder
+from benchmarks.records.events import End, Roofline
+from benchmarks.records.runs import DataInfo, SpeedJobInfo
+from benchmarks.records.runs import SpeedRun as SpeedRunInfo
+from benchmarks.records.store import RunFolder
 from benchmarks.runtime import checkout, worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
@@ -55,34 +56,33 @@ def execute(
     out: Path,
     command: Sequence[str] = ("speed(...)",),
     *,
-    write_report: Callable[[Folder], object],
-) -> Folder:
+    write_report: Callable[[RunFolder], object],
+) -> RunFolder:
     """Time all cells of a request and write the report, also if the run is stopped early.
 
     out: the folder in which the folder of the run is created. BadInput, DataError: nothing is left behind.
     """
     compared, data = comparisons(request, progress)
     names = dict.fromkeys(cells.baseline.job.name for cells in compared)
-    folder = Folder.create(out, "-".join(["speed", *names]))
+    folder = RunFolder.create(out, "-".join(["speed", *names]))
     try:
         device = compared[0].baseline.job.device
         available = environments(request.labels, request.pythons, device, progress)
-        run: dict[str, Any] = {
-            "kind": "speed",
-            "began": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "command": command,
-            "request": asdict(request),
-            "machine": msgspec.to_builtins(Machine.here()),
-            "load": {"start": os.getloadavg()[0], "end": None},
-            "environment": worker_client.settings(request.steady),
-            "commit": checkout.commit(),
-            "data": {name: {"sha256": each.sha256, "published": each.published} for name, each in data.items()},
-            "calibration": control_workload.description(),
-            "jobs": [_description(timed, cells) for cells in compared for timed in cells.all],
-        }
-        folder.write_run(run)
-        SpeedRun(request, folder, available, data, progress).time_all(compared)
-        folder.write_run({**run, "load": {**run["load"], "end": os.getloadavg()[0]}})
+        info = SpeedRunInfo(
+            began=datetime.now().astimezone().isoformat(timespec="seconds"),
+            command=list(command),
+            request=request.info,
+            machine=Machine.here(),
+            load={"start": os.getloadavg()[0], "end": None},
+            environment=worker_client.settings(request.steady),
+            commit=checkout.commit(),
+            data={name: DataInfo(dict(each.sha256), each.published) for name, each in data.items()},
+            control_workload=control_workload.description(),
+            jobs=[_job_info(timed, cells) for cells in compared for timed in cells.all],
+        )
+        folder.write_info(info)
+        SpeedRunner(request, folder, available, data, progress).time_all(compared)
+        folder.write_info(msgspec.structs.replace(info, load={**info.load, "end": os.getloadavg()[0]}))
     except BadInput:
         folder.discard()
         raise
@@ -92,13 +92,13 @@ def execute(
     return folder
 
 
-class SpeedRun:
+class SpeedRunner:
     """The state that the comparisons of a run share. environments: by label, or why the framework is unavailable."""
 
     def __init__(
         self,
         request: SpeedRequest,
-        folder: Folder,
+        folder: RunFolder,
         environments: Mapping[str, Environment | str],
         data: Mapping[str, Dataset],
         progress: ProgressDisplay,
@@ -142,7 +142,7 @@ class SpeedRun:
         peaks = self.peaks[cell]
         names = peaks[0] if peaks else {}
         median = {name: int(np.median([peak[name] for peak in peaks])) for name in names}
-        self.folder.append(cell, "end", status=status, reason=reason, peak=median, peaks=peaks)
+        self.folder.record(End(cell=cell, status=status, reason=reason, peak=median, peaks=peaks))
         if reason:
             self.progress.cell_failed(cell, reason)
 
@@ -153,7 +153,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
     check_budget: raise BadInput if the budget is too small for the fewest launches and rounds.
     """
 
-    def __init__(self, run: SpeedRun, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
+    def __init__(self, run: SpeedRunner, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
         self.run, self.cells, self.check_budget = run, cells, check_budget
         self.budget = LaunchBudget(run.request.budget)
         like = cells.frameworks[0]
@@ -195,7 +195,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         if not self.run.attempt(cell, partial(worker.slice, number)):
             return False
         timed = worker.slices[-1]
-        self.rounds[cell].setdefault(worker.launch, {})[number] = timed.seconds / timed.images
+        self.rounds[cell].setdefault(worker.launch, {})[number] = timed.seconds_per_image
         return True
 
     def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
@@ -282,10 +282,16 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         self.run.roofs[key] = None
 
         def measure_roof() -> None:
-            raw = roofline.measure(worker.running, worker.setting)
-            named = {"framework": job.framework, "threads": job.threads, "precision": job.precision}
-            self.run.folder.append(worker.timed.cell, "roofline", launch=worker.launch, **named, **raw)
-            self.run.roofs[key] = roofline.roof(raw)
+            event = Roofline(
+                cell=worker.timed.cell,
+                launch=worker.launch,
+                framework=job.framework,
+                threads=job.threads,
+                precision=job.precision,
+                **roofline.measure(worker.running, job.setting),
+            )
+            self.run.folder.record(event)
+            self.run.roofs[key] = roofline.roof(event)
 
         self.run.attempt(worker.timed.cell, measure_roof)
 
@@ -315,27 +321,27 @@ def _costs(timed: TimedJob) -> list[roofline.LayerCost]:
     return roofline.costs(job.network, timed.what, job.batch_size, np.dtype(job.precision).itemsize)
 
 
-def _description(timed: TimedJob, cells: ComparedCells) -> dict[str, Any]:
+def _job_info(timed: TimedJob, cells: ComparedCells) -> SpeedJobInfo:
     """A cell as `run.json` records it."""
     job = timed.job
-    return {
-        "cell": timed.cell,
-        "net": job.name,
-        "what": timed.what,
-        "framework": job.framework,
-        "mode": job.mode,
-        "batch_size": job.batch_size,
-        "threads": job.threads,
-        "precision": job.precision,
-        "device": job.device,
-        "dataset": job.dataset,
-        "train_size": job.train_size,
-        "test_size": job.test_size,
-        "spec_sha256": job.network.sha256,
-        "macs": job.network.macs,
-        "params": job.network.params,
-        "version": parse_frameworks(job.framework)[0].version,
-        "baseline": timed == cells.baseline,
-        "twin": timed.control,
-        "costs": [(cost.path, cost.flops, cost.moved, cost.least) for cost in _costs(timed)],
-    }
+    return SpeedJobInfo(
+        cell=timed.cell,
+        net=job.name,
+        what=timed.what,
+        framework=job.framework,
+        mode=job.mode,
+        batch_size=job.batch_size,
+        threads=job.threads,
+        precision=job.precision,
+        device=job.device,
+        dataset=job.dataset,
+        train_size=job.train_size,
+        test_size=job.test_size,
+        spec_sha256=job.network.sha256,
+        macs=job.network.macs,
+        params=job.network.params,
+        version=parse_frameworks(job.framework)[0].version,
+        baseline=timed == cells.baseline,
+        control=timed.control,
+        costs=[(cost.path, cost.flops, cost.moved, cost.least) for cost in _costs(timed)],
+    )

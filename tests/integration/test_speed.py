@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 
 from benchmarks.cli.options import Duration
+from benchmarks.records.events import Roofline, TimedSlice
 from benchmarks.records.store import Folder
 from benchmarks.report import command as report_command
 from benchmarks.reporting import speed_cells, speed_report
@@ -26,7 +28,6 @@ from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.speed import command
 from benchmarks.timing import budget, launches, roofline, speed_run
 from benchmarks.timing.roofline import Roof
-from benchmarks.timing.rounds import TimedSlice
 from benchmarks.timing.sanity_checks import ReferenceCheck, check_cpu_use, completion
 from benchmarks.timing.speed_request import SpeedRequest
 from frameworks import worker
@@ -193,7 +194,16 @@ def test_work_is_complete_when_the_weights_can_be_read() -> None:
         completion(returned=0.1, settled=1.1, idle=0.1)
 
 
-SLICE = TimedSlice(images=64, seconds=1.0, cpu_seconds=1.9, idle_seconds=2.0, idle_cpu_seconds=0.001)
+SLICE = TimedSlice(
+    cell="cell",
+    launch=1,
+    round=0,
+    images=64,
+    seconds=1.0,
+    cpu_seconds=1.9,
+    idle_seconds=2.0,
+    idle_cpu_seconds=0.001,
+)
 
 
 @pytest.mark.parametrize(
@@ -203,12 +213,7 @@ SLICE = TimedSlice(images=64, seconds=1.0, cpu_seconds=1.9, idle_seconds=2.0, id
 def test_a_worker_uses_its_threads_only_in_its_slices(changed: dict[str, float], reason: str) -> None:
     check_cpu_use([SLICE], allowed=2)
     with pytest.raises(Refused, match=reason):
-        check_cpu_use([replace(SLICE, **changed)], allowed=2)
-
-
-def test_a_slice_is_read_as_it_was_recorded() -> None:
-    for timed in (SLICE, replace(SLICE, calls=[0.25, 0.75])):
-        assert TimedSlice.from_record(timed.record()) == timed
+        check_cpu_use([structs.replace(SLICE, **changed)], allowed=2)
 
 
 def checked(network: Network, what: str = "train") -> ReferenceCheck:
@@ -281,9 +286,10 @@ def test_the_bound_is_the_slower_of_operations_and_bytes_layer_by_layer() -> Non
 
 
 def test_a_roof_is_the_best_of_its_sizes() -> None:
-    raw = {"products": [[1, 10.0, 1.0], [2, 30.0, 2.0]], "copies": []}
+    products, more = [(1.0, 10.0, 1.0), (2.0, 30.0, 2.0)], [(1.0, 10.0, 0.5), (2.0, 30.0, 2.0)]
+    raw = Roofline(cell="cell", launch=1, framework="f", threads=1, precision="float32", products=products, copies=[])
     assert roofline.roof(raw) == Roof(15.0, None)
-    assert roofline.roof(raw | {"convolutions": [[1, 10.0, 0.5], [2, 30.0, 2.0]]}) == Roof(20.0, None)
+    assert roofline.roof(structs.replace(raw, convolutions=more)) == Roof(20.0, None)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -323,7 +329,7 @@ def test_a_network_that_does_not_fit_is_refused_before_it_starts(
 ) -> None:
     monkeypatch.setattr("benchmarks.runtime.machine.available_memory", lambda: 1 << 20)
     code, _ = time_it("honest")
-    assert code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are free" in capsys.readouterr().err
+    assert code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are available" in capsys.readouterr().err
 
 
 def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,8 +351,8 @@ def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_pat
     folder = Folder(tmp_path)
     folder.write_run({"kind": "speed", "jobs": jobs})
     for cell, which, number in product(cells, range(1, 4), range(9)):
-        slice_ = {"launch": which, "round": number, "pictures": 1, "seconds": cells[cell] * (1 + number % 2)}
-        folder.append(cell, "slice", **slice_)
+        seconds = cells[cell] * (1 + number % 2)
+        folder.record(TimedSlice(cell=cell, launch=which, round=number, images=1, seconds=seconds))
     (group,) = speed_cells.comparisons(folder)
     ratio, control = group.ratio(jobs[1]), group.control_ratio
     assert ratio and ratio.value == pytest.approx(1.0) and control and control.value == pytest.approx(1 / 1.21)

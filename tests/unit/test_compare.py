@@ -24,6 +24,14 @@ TRAINING = {
     "net": "lenet", "mode": "", "batch_size": 256, "threads": 2, "precision": "float32", "device": "cpu",
     "dataset": "fashion-mnist", "spec_sha256": "a" * 64, "macs": 416520,
 }  # fmt: skip
+STARTED = {
+    "params": 61706, "buffers": 0, "import_seconds": 1.0, "import_memory": 1, "build_seconds": 1.0, "load_seconds": 1.0,
+}  # fmt: skip
+LAUNCHED = {**STARTED, "units": 1, "first_step_seconds": 1.0}
+EVALUATED = {
+    "first_step_seconds": 1.0, "train_accuracy": 0.8, "test_loss": 1.0, "evaluation_seconds": 1.0,
+    "harness_seconds": 0.1,
+}  # fmt: skip
 DATA = {"fashion-mnist": {"sha256": {"images": "1"}, "published": True}}
 
 main = exit_code_of(command)
@@ -64,7 +72,7 @@ def speed_run(
         for cell, seconds in true.items():
             name = cell.split(".")[1] if "." in cell else "numpy"
             settings = {"versions": {name: "1.0"}, "settings": {"layout": "NCHW"}}
-            lines.append({"cell": cell, "event": "launch", "launch": launch, **settings, "import_seconds": 1.0})
+            lines.append({"cell": cell, "event": "launch", "launch": launch, **settings, **LAUNCHED})
             own = seconds * machine * np.exp(stream.normal(0, tau))
             hit = np.where(burst | (stream.random(rounds) < 0.05), 1.5, 1.0)
             for number, factor in enumerate(hit * np.exp(stream.exponential(0.01, rounds))):
@@ -92,12 +100,13 @@ def training_run(
         name, number = job["framework"], job["seed"]
         seconds = SECONDS[name] * (slower if name == "mxnet" else 1) * np.exp(stream.normal(0, 0.002))
         lines.append({"cell": job["cell"], "event": "start", "versions": {name: "1.0"}, "settings": {},
-                      "departures": [], "params": 61706, "buffers": 0})  # fmt: skip
+                      "departures": [], "pid": 1, **STARTED})  # fmt: skip
         for epoch in range(1, 7):
             timed = [[8000, 8000 * seconds * np.exp(stream.exponential(0.005))] for _ in range(7)]
             loss = 2.3 / epoch + 0.01 * number
             lines.append({"cell": job["cell"], "event": "epoch", "epoch": epoch, "launch": 100 + number,
-                          "slices": timed, "train_loss": loss, "test_accuracy": 0.8 + 0.01 * number})  # fmt: skip
+                          "slices": timed, "train_loss": loss, "test_accuracy": 0.8 + 0.01 * number,
+                          **EVALUATED})  # fmt: skip
         lines.append({"cell": job["cell"], "event": "end", "status": "ok", "reason": None, "peak": {}})
     return _written(path, run, lines, change)
 
@@ -174,7 +183,7 @@ def test_a_launch_of_a_single_worker_is_left_out(tmp_path: Path) -> None:
         lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
 
     run = samples.read(speed_run(tmp_path / "a", 0, change=stop))
-    worker, control = paired(run.works[0].rounds, run.calibration)
+    worker, control = paired(run.series[0].rounds, run.control_workload)
     assert len(worker) == len(control) == 4
     assert list(map(len, worker)) == list(map(len, control))
 
@@ -190,7 +199,7 @@ def test_a_control_that_missed_a_launch_is_not_used() -> None:
 def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
     """If only the A/A control is 4 % slower in B, an unchanged framework is faster than both by half of that."""
     a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
-    for launch in b.twins[0].rounds.values():
+    for launch in b.controls[0].rounds.values():
         launch |= {number: 1.04 * seconds for number, seconds in launch.items()}
     ratio = {row.framework: row for row in compare(a, b, 0.05)}["mxnet"].baseline
     assert ratio and ratio.value == pytest.approx(1.04**0.5, rel=1e-6)
@@ -268,13 +277,13 @@ def _params(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 def _certificate(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["event"] == "start":
-            line["certificate"] = {"verdict": "differs" if ".mxnet." in line["cell"] else "ok"}
+            line["certificate"] = {"certificate": "0", "verdict": "differs" if ".mxnet." in line["cell"] else "ok"}
 
 
 def _certified(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["event"] == "start":
-            line["certificate"] = {"verdict": "ok"}
+            line["certificate"] = {"certificate": "0", "verdict": "ok"}
 
 
 def _departure(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from itertools import chain, pairwise
 
 import pytest
 
+from benchmarks.records.events import TimedSlice
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison
 from benchmarks.runtime.interleaving import interleaved, rotated
 from benchmarks.timing.samples import CALIBRATION
@@ -31,7 +32,7 @@ def group() -> SpeedComparison:
         )
         for (_, before), (n, cell) in pairwise([(0, ""), *order]):
             seconds = 0.9 if cell == before else 1.0
-            measured[cell].add({"event": "slice", "launch": launch, "round": n, "pictures": 1, "seconds": seconds})
+            measured[cell].add(TimedSlice(cell=cell, launch=launch, round=n, images=1, seconds=seconds))
     return SpeedComparison([CELLS["a"]], CELLS["a"], CELLS["b"], measured)
 
 
