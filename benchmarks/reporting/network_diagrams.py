@@ -58,7 +58,7 @@ def svg(network: Network) -> str:
         subtitles=subtitles,
         width=width,
         height=top + body.height + MARGIN,
-        legend=_legend(width - MARGIN),
+        kinds=[*KINDS, OTHER],
         margin=MARGIN,
         line=LINE,
         body=Part(width / 2, top, body),
@@ -70,31 +70,16 @@ def text_width(text: str, bold: bool = False) -> float:
     return len(text) * (6.7 if bold else 6.1)
 
 
-def _legend(right: float) -> list[tuple[str, float]]:
-    """The kinds of boxes, each with the left end of its entry."""
-    entries = []
-    for kind in (OTHER, *reversed(KINDS)):
-        right -= text_width(kind) + 18
-        entries.append((kind, right))
-        right -= 14
-    return entries
-
-
 # --- what stands in one box -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A layer with the layers folded into its box; `count` equal ones in a row, up to the one named `last`."""
+class _Step(NamedTuple):
+    """A layer with the layers folded into its box; `repeats` equal ones in a row, up to the one named `last`."""
 
     node: Node
-    folded: tuple[Node, ...]
-    count: int = 1
+    folded: tuple[Node, ...] = ()
+    repeats: int = 1
     last: str = ""
-
-    @property
-    def output(self) -> str:
-        return shape_text(self.node.output)
 
     @property
     def folded_text(self) -> str:
@@ -124,14 +109,11 @@ def _steps(nodes: Sequence[Node]) -> list[_Step]:
     steps: list[_Step] = []
     for node in nodes:
         if steps and isinstance(node.layer, FOLDED) and not isinstance(steps[-1].node.layer, spec.Auxiliary):
-            steps[-1] = _Step(steps[-1].node, (*steps[-1].folded, node))
+            steps[-1] = steps[-1]._replace(folded=(*steps[-1].folded, node))
         else:
-            steps.append(_Step(node, ()))
-    return [_merged(list(equal)) for _, equal in groupby(steps, lambda step: step.identity)]
-
-
-def _merged(steps: list[_Step]) -> _Step:
-    return _Step(steps[0].node, steps[0].folded, len(steps), steps[-1].node.path)
+            steps.append(_Step(node))
+    equal_steps = [list(equal) for _, equal in groupby(steps, lambda step: step.identity)]
+    return [equal[0]._replace(repeats=len(equal), last=equal[-1].node.path) for equal in equal_steps]
 
 
 # --- pieces: each has its axis, on which data flow down, in the middle -----------------------------------------------
@@ -196,17 +178,17 @@ def _block(step: _Step, prefix: str) -> Piece:
     if isinstance(layer, spec.Auxiliary):
         return _auxiliary(name, branches[0], f"loss {TIMES} {layer.weight:g} in training")
     operation = "+" if isinstance(layer, spec.Residual) else "join"
-    join = _pill(" · ".join(text for text in (operation, step.folded_text, step.output) if text))
-    if step.count > 1:
+    join = _pill(" · ".join(text for text in (operation, step.folded_text, shape_text(step.node.output)) if text))
+    if step.repeats > 1:
         name = f"{name} to {step.last.removeprefix(prefix)}"
-    repeats = f"{TIMES} {step.count}" if step.count > 1 else ""
+    repeats = f"{TIMES} {step.repeats}" if step.repeats > 1 else ""
     if isinstance(layer, spec.Residual):
         return _frame(name, repeats, branches, _first_on_axis(branches), join)
     return _frame(name if layer.name else "", repeats, branches, _centered(branches), join)
 
 
 def _box_width(step: _Step, prefix: str) -> float:
-    head = text_width(step.node.path.removeprefix(prefix), bold=True) + 14 + text_width(step.output)
+    head = text_width(step.node.path.removeprefix(prefix), bold=True) + 14 + text_width(shape_text(step.node.output))
     return max(head, *map(text_width, step.lines)) + 20
 
 
@@ -217,7 +199,7 @@ def _box(step: _Step, prefix: str, width: float) -> Piece:
     shapes: list[Shape] = [
         Rect(left, 0, width, height, f"box {kind}", 5),
         Text(left + 10, 18, step.node.path.removeprefix(prefix), "name"),
-        Text(left + width - 10, 18, step.output, "quiet", "end"),
+        Text(-left - 10, 18, shape_text(step.node.output), "quiet", "end"),
         *(Text(left + 10, 18 + LINE * row, text) for row, text in enumerate(step.lines, 1)),
     ]
     return Piece(width, height, tuple(shapes))
