@@ -5,7 +5,8 @@ Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2013.
 
 from __future__ import annotations
 
-from frameworks.spec import Conv, Dense, Dropout, Flatten, LocalResponseNorm, MaxPool, Network, ReLU
+from frameworks.networks.alexnet import response_norm
+from frameworks.spec import Conv, Dense, Dropout, Flatten, MaxPool, Network, ReLU
 
 
 def zfnet(classes: int = 1000, channels: int = 3) -> Network:
@@ -27,11 +28,11 @@ def _zfnet(name: str, maps: tuple[int, int, int], classes: int, channels: int) -
             Conv("C1", 96, 7, 2, padding=1, out=(96, 110, 110)),
             ReLU(),
             MaxPool("P1", 3, 2, padding=1, out=(96, 55, 55)),
-            _norm("N1"),
+            response_norm("N1"),
             Conv("C2", 256, 5, 2, out=(256, 26, 26)),
             ReLU(),
             MaxPool("P2", 3, 2, padding=1, out=(256, 13, 13)),
-            _norm("N2"),
+            response_norm("N2"),
             Conv("C3", c3, 3, padding=1, out=(c3, 13, 13)),
             ReLU(),
             Conv("C4", c4, 3, padding=1, out=(c4, 13, 13)),
@@ -54,7 +55,3 @@ def _zfnet(name: str, maps: tuple[int, int, int], classes: int, channels: int) -
         ),
         source="Zeiler and Fergus 2013, figure 3",
     )
-
-
-def _norm(name: str) -> LocalResponseNorm:
-    return LocalResponseNorm(name, 5, alpha=5e-4, beta=0.75, k=2.0)
