@@ -1,6 +1,6 @@
-"""The statistics of a report. Speeds are compared as ratios, on a logarithmic scale, and within rounds.
+"""The statistics of a report. Speeds are compared as ratios, on a logarithmic scale, within rounds.
 
-Which method covers the truth how often, on a machine with noise like ours, is measured in docs/statistics.md.
+docs/statistics.md reports how often each interval covers the true value in simulations with realistic noise.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from scipy import stats
 
-Launches: TypeAlias = Sequence[Sequence[float]]  # seconds a picture: launch, then round
+Launches: TypeAlias = Sequence[Sequence[float]]  # seconds per image, by launch and round
 Verdict: TypeAlias = Literal["faster", "slower", "same"]
 
 
 class Estimate(NamedTuple):
-    """A figure and its 95 % interval; no interval, None, where one sample is all there is."""
+    """A value and its 95 % interval, which is None for a single sample."""
 
     value: float
     low: float | None = None
@@ -28,7 +28,8 @@ class Estimate(NamedTuple):
 def geometric_mean(samples: Sequence[float], confidence: float = 0.95) -> Estimate | None:
     """Geometric mean of positive samples with Student's t interval of the mean logarithm; None for no samples.
 
-    Fleming and Wallace 1986 on why ratios are averaged so; the interval is `scipy.stats.ttest_1samp`'s.
+    Fleming and Wallace 1986 explain why ratios are averaged in this way. The interval is that of
+    `scipy.stats.ttest_1samp`.
     """
     if not samples:
         return None
@@ -42,7 +43,7 @@ def geometric_mean(samples: Sequence[float], confidence: float = 0.95) -> Estima
 
 
 def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | None:
-    """How many times faster `mine` is than `theirs`, samples paired by position: what drifts cancels within a pair."""
+    """How many times faster `mine` is than `theirs`; samples are paired by position, so drift cancels within a pair."""
     return geometric_mean([a / b for a, b in zip(mine, theirs, strict=True)])
 
 
@@ -50,18 +51,18 @@ def paired_ratio(mine: Sequence[float], theirs: Sequence[float]) -> Estimate | N
 
 
 def location(mine: Sequence[float], *theirs: Sequence[float]) -> float:
-    """The log of how many times faster `mine` is in one launch: the median over its rounds.
+    """The logarithm of how many times faster `mine` is in one launch: the median over its rounds.
 
-    mine, theirs: seconds a picture, paired by round. What loads a machine comes in bursts: where slices are short, one
-    hits both of a round alike and cancels, and the few rounds in which it begins or ends are the median's to ignore
-    (docs/slices.md). ValueError for no rounds, or seconds that are not above 0.
-    Of several `theirs`, workers of one program, the mean of the medians: where noise is alike on all, two leave
-    about two thirds of the variance. The median against their mean in each round would be biased, for noise is
-    skewed: only the difference of two workers is symmetric (tests/test_statistics.py).
+    mine, theirs: seconds per image, paired by round. Load from other programs comes in bursts. With short slices, a
+    burst affects both workers of a round alike and cancels; the median ignores the few rounds in which it begins or
+    ends (docs/slices.md). With several `theirs`, which run the same program, the result is the mean of the medians: two
+    of them reduce the variance to about two thirds. The median against their mean in each round would be biased,
+    because noise is skewed and only the difference of two workers is symmetric (tests/unit/test_statistics.py).
+    ValueError for no rounds, or for seconds that are not more than 0.
     """
     seconds = np.array([mine, *theirs])  # workers x rounds
     if not seconds.size or seconds.min() <= 0:
-        raise ValueError("a launch has at least one round, and seconds a picture are above 0")
+        raise ValueError("a launch has at least one round, and seconds per image are more than 0")
     logs = np.log(seconds)
     return float(np.median(logs[1:] - logs[0], axis=1).mean())
 
@@ -69,60 +70,60 @@ def location(mine: Sequence[float], *theirs: Sequence[float]) -> float:
 def launches_ratio(mine: Launches, *theirs: Launches, confidence: float = 0.95) -> Estimate | None:
     """How many times faster `mine` is than `theirs`; None for no launches, no interval for a single one.
 
-    mine, theirs: seconds a picture, launches x rounds, paired by launch and by round; several as in `location`. Two
-    levels of chance, as in Kalibera and Jones 2013: a launch has its own memory layout, and a round its own noise. The
-    interval is Student's t of the launches' locations, whose variance contains both levels, whatever their shares are.
-    Resampling launches cannot leave the range of a few: of three, it misses the truth a quarter of the time, and
-    resampling their rounds too mends that only where launches hardly differ (docs/statistics.md).
+    mine, theirs: seconds per image, launches x rounds, paired by launch and round; several `theirs` as in `location`.
+    There are two levels of variation (Kalibera and Jones 2013): a launch has its memory layout, and a round its noise.
+    The interval is Student's t of the locations of the launches, whose variance contains both levels. A bootstrap of
+    launches cannot leave the range of a few values: with three, it misses the true value a quarter of the time, and
+    resampling the rounds as well helps only if launches hardly differ (docs/statistics.md).
     """
     return geometric_mean([math.exp(location(*launch)) for launch in zip(mine, *theirs, strict=True)], confidence)
 
 
 def runs_ratio(after: Sequence[Launches], before: Sequence[Launches], confidence: float = 0.95) -> Estimate | None:
-    """How many times faster something is in one run than in another, each run measured against its own yardstick.
+    """How many times faster something is in one run than in another, relative to a control workload in each run.
 
-    after, before: mine and the yardsticks of each run, as in `launches_ratio`. The runs were not interleaved; what they
-    have in common is the yardstick, and what moves it and `mine` alike cancels. The interval is Welch's 1947, over
-    launches. None where a run has no launch; no interval where one of them has a single one.
+    after, before: of each run, the workload and its control workloads, as in `launches_ratio`. The runs were not
+    interleaved, but both contain the control workload, so whatever affects it and the workload alike cancels. The
+    interval is that of Welch 1947, over launches. None if a run has no launch; no interval if a run has only one.
     """
-    found = [np.array([location(*launch) for launch in zip(*run, strict=True)]) for run in (after, before)]
-    if not all(map(len, found)):
+    locations = [np.array([location(*launch) for launch in zip(*run, strict=True)]) for run in (after, before)]
+    if not all(map(len, locations)):
         return None
-    centre = float(found[0].mean() - found[1].mean())
-    if min(map(len, found)) == 1:
-        return Estimate(math.exp(centre))
-    parts = [(float(logs.var(ddof=1)) / len(logs), len(logs) - 1) for logs in found]
+    center = float(locations[0].mean() - locations[1].mean())
+    if min(map(len, locations)) == 1:
+        return Estimate(math.exp(center))
+    parts = [(float(logs.var(ddof=1)) / len(logs), len(logs) - 1) for logs in locations]
     variance = sum(part for part, _ in parts)
     freedom = variance**2 / sum(part**2 / free for part, free in parts) if variance else 1.0
     half = math.sqrt(variance) * float(stats.t.ppf((1 + confidence) / 2, freedom))
-    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+    return Estimate(math.exp(center), math.exp(center - half), math.exp(center + half))
 
 
-# --- what can be seen -------------------------------------------------------------------------------------------------
+# --- detectable differences -------------------------------------------------------------------------------------------
 
 
 class NoiseFloor(NamedTuple):
-    """What a ratio of 1 looks like here, from low to high; `visible` is the smallest difference that can be seen."""
+    """The range of ratios that equal programs show here; `visible` is the smallest detectable difference."""
 
     low: float = 1.0
     high: float = 1.0
-    visible: float | None = None  # 0.013: differences under 1.3 % are not
+    visible: float | None = None  # 0.013: differences of less than 1.3 % are not detectable
 
 
-def noise_floor(*twins: Estimate) -> NoiseFloor:
-    """The floor that A/A measurements give: as far from 1 as any twin's ratio was, on either side.
+def noise_floor(*controls: Estimate) -> NoiseFloor:
+    """The noise floor of A/A controls: on both sides of 1, the largest distance of a control's ratio from 1.
 
-    A ratio must clear it with its whole interval, so what can be seen is what the farthest end of a twin's interval is
-    from 1. Asking that the two intervals be disjoint (Georges, Buytaert and Eeckhout 2007) would count the noise twice,
-    and miss up to half of the true differences that this rule calls (docs/statistics.md).
+    The whole interval of a ratio must lie beyond the floor, so the smallest detectable difference is the distance of
+    the farthest end of a control's interval from 1. Disjoint intervals (Georges, Buytaert and Eeckhout 2007) would
+    count the noise twice and miss up to half of the true differences that this rule detects (docs/statistics.md).
     """
-    high = math.exp(max((abs(math.log(twin.value)) for twin in twins), default=0.0))
-    ends = [abs(math.log(end)) for twin in twins for end in twin[1:] if end is not None]
+    high = math.exp(max((abs(math.log(control.value)) for control in controls), default=0.0))
+    ends = [abs(math.log(end)) for control in controls for end in control[1:] if end is not None]
     return NoiseFloor(1 / high, high, math.expm1(max(ends)) if ends else None)
 
 
 def verdict(ratio: Estimate, floor: NoiseFloor) -> Verdict | None:
-    """`faster` or `slower` where the ratio's whole interval is beyond the floor, else `same`; None without interval."""
+    """`faster` or `slower` if the whole interval of the ratio is beyond the floor, else `same`; None if it has none."""
     if ratio.low is None or ratio.high is None:
         return None
     if ratio.low > floor.high:
@@ -131,12 +132,12 @@ def verdict(ratio: Estimate, floor: NoiseFloor) -> Verdict | None:
 
 
 def warm_up(seconds: Sequence[float]) -> int | None:
-    """How many slices at the start are warm-up; None where nothing settles within the first half.
+    """The number of warm-up slices at the start; None if there is no steady state within the first half.
 
-    seconds: a picture, slice by slice, of one launch. MSER, White 1997: leave out as many as make the standard error of
-    the mean of the others smallest; at the end of the first half the rule has found no steady state. Averaging five
-    first (MSER-5 of White, Cobb and Spratt 2000) leaves out more where the noise of slices is independent, and is late
-    where warm-up is short. Below eight slices there is too little to tell: 0.
+    seconds: per image, slice by slice, of one launch. MSER, White 1997: discard the number of slices that minimizes the
+    standard error of the mean of the others. Averaging groups of five first (MSER-5 of White, Cobb and Spratt 2000)
+    discards more if the noise of slices is independent, and is late if the warm-up is short. With fewer than eight
+    slices the result is 0.
     """
     count = len(seconds)
     if count < 8:
@@ -144,15 +145,15 @@ def warm_up(seconds: Sequence[float]) -> int | None:
     reversed_ = np.subtract(seconds, seconds[-1])[::-1]
     left = np.arange(1, count + 1)
     variances = np.cumsum(reversed_**2) / left - (np.cumsum(reversed_) / left) ** 2
-    errors = (variances / left)[::-1][: count // 2 + 1]  # by how many are left out
+    errors = (variances / left)[::-1][: count // 2 + 1]  # by the number of discarded slices
     best = int(np.argmin(errors))
     return best if best < count // 2 else None
 
 
 def break_even(mine: tuple[float, float], theirs: tuple[float, float]) -> float | None:
-    """After how many epochs `mine` has caught up with `theirs`: 0 where it is ahead from the start, None for never.
+    """The number of epochs after which `mine` has caught up with `theirs`: 0 if it starts ahead, None for never.
 
-    mine, theirs: (seconds before the first epoch, seconds an epoch), both of costs that grow as a straight line.
+    mine, theirs: (seconds before the first epoch, seconds per epoch).
     """
     late, gain = mine[0] - theirs[0], theirs[1] - mine[1]
     if late <= 0:
@@ -160,17 +161,17 @@ def break_even(mine: tuple[float, float], theirs: tuple[float, float]) -> float 
     return late / gain if gain > 0 else None
 
 
-def quantile(samples: Sequence[float], share: float, confidence: float = 0.95) -> Estimate | None:
-    """A quantile, such as the latency that 99 % stay below, with an interval that assumes no distribution.
+def quantile(samples: Sequence[float], fraction: float, confidence: float = 0.95) -> Estimate | None:
+    """A quantile, such as the latency that 99 % of the calls stay below, with a distribution-free interval.
 
-    `numpy.quantile` with its median-unbiased rule (Hyndman and Fan 1996, definition 8); the interval is between two
-    order statistics (Conover 1999), `scipy.stats.quantile_test`'s, and absent where no sample lies far enough out:
-    at 95 % confidence the median needs 6 samples, the 95 % quantile 72, the 99 % quantile 368.
+    `numpy.quantile` with the median-unbiased rule (Hyndman and Fan 1996, definition 8). The interval lies between two
+    order statistics (Conover 1999; `scipy.stats.quantile_test`) and needs enough samples: at 95 % confidence 6 for the
+    median, 72 for the 95 % quantile, 368 for the 99 % quantile.
     """
     if not samples:
         return None
-    value = float(np.quantile(samples, share, method="median_unbiased"))
-    interval = stats.quantile_test(samples, q=value, p=share).confidence_interval(confidence)
+    value = float(np.quantile(samples, fraction, method="median_unbiased"))
+    interval = stats.quantile_test(samples, q=value, p=fraction).confidence_interval(confidence)
     if not np.isfinite([interval.low, interval.high]).all():
         return Estimate(value)
     return Estimate(value, float(interval.low), float(interval.high))
@@ -180,37 +181,40 @@ def quantile(samples: Sequence[float], share: float, confidence: float = 0.95) -
 
 
 class Equivalence(NamedTuple):
-    """Do two means agree within a margin? `p` is the test's, `difference` has the 90 % interval that decides it."""
+    """Whether two means agree within a margin: `p` of the test, and the `difference` with its 90 % interval."""
 
     difference: Estimate
     margin: float
     p: float | None
-    spread: float | None  # standard deviation of the pairs' differences; one pair has none
+    spread: float | None  # standard deviation of the differences; None for one pair
 
     @property
     def equivalent(self) -> bool:
-        """At the level of 5 %: the 90 % interval lies within the margin."""
+        """At the 5 % level: the 90 % interval lies within the margin."""
         return self.p is not None and self.p < 0.05
 
     @property
     def pairs(self) -> int | None:
-        """How many it would take for a power of 80 %, were there no difference; None where the spread is not known."""
+        """Pairs needed for a power of 80 % if there is no difference; None if the spread is unknown."""
         return None if self.spread is None else pairs_needed(self.spread, self.margin)
 
 
 def equivalence(mine: Sequence[float], theirs: Sequence[float], margin: float) -> Equivalence:
     """Two one-sided t tests (TOST, Schuirmann 1987) of `mine - theirs`, paired by position, such as accuracies by seed.
 
-    margin: what difference would matter, in the samples' unit. ValueError for no pairs or a margin that is not above 0.
+    margin: the smallest difference that matters, in the unit of the samples. ValueError for no pairs, or for a margin
+    that is not more than 0.
     """
     gaps = np.subtract(mine, theirs)
     if not len(gaps) or margin <= 0:
-        raise ValueError(f"{len(gaps)} pairs and a margin of {margin}: at least one pair, and a margin above 0")
+        raise ValueError(
+            f"{len(gaps)} pairs and a margin of {margin}: at least one pair is needed, and a margin of more than 0"
+        )
     mean = float(gaps.mean())
     if len(gaps) == 1:
         return Equivalence(Estimate(mean), margin, None, None)
     spread = float(gaps.std(ddof=1))
-    if spread <= 1e-12 * margin:  # rounding of equal differences; a t statistic would be one zero over another
+    if spread <= 1e-12 * margin:  # rounding of equal differences; the t statistic would be 0 / 0
         return Equivalence(Estimate(mean, mean, mean), margin, 0.0 if abs(mean) < margin else 1.0, 0.0)
     above = stats.ttest_1samp(gaps, -margin, alternative="greater")
     below = stats.ttest_1samp(gaps, margin, alternative="less")
@@ -224,22 +228,21 @@ def equivalence(mine: Sequence[float], theirs: Sequence[float], margin: float) -
 
 
 def pairs_needed(spread: float, margin: float, power: float = 0.8) -> int:
-    """How many pairs `equivalence` takes to find means equal that are, with this probability.
+    """The number of pairs for which `equivalence` finds equal means equal with this probability.
 
-    spread: standard deviation of the pairs' differences. Each one-sided test has a noncentral t distribution; the
-    chance that both reject is at least the sum of theirs less 1, and that is close (Phillips 1990). Simulated in
-    docs/statistics.md.
+    spread: standard deviation of the differences. Each one-sided test has a noncentral t distribution; the probability
+    that both reject is at least the sum of the two minus 1, which is a close bound (Phillips 1990). docs/statistics.md
+    has a simulation.
     """
-
     if spread == 0:
         return 2
 
-    def reached(pairs: int) -> bool:
+    def sufficient(pairs: int) -> bool:
         freedom = pairs - 1
-        one = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, margin / spread * math.sqrt(pairs))
-        return bool(2 * one - 1 >= power)
+        one_sided = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, margin / spread * math.sqrt(pairs))
+        return bool(2 * one_sided - 1 >= power)
 
     most = 2
-    while not reached(most):
+    while not sufficient(most):
         most *= 2
-    return bisect_left(range(most + 1), True, lo=2, key=reached)
+    return bisect_left(range(most + 1), True, lo=2, key=sufficient)
