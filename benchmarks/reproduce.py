@@ -109,7 +109,8 @@ def command(
     if not (recipe or resume):
         return _list(as_json)
     announce(f"Estimating the run time of {recipe or resume}.", quiet)
-    from benchmarks.articles import experiment_run
+    from benchmarks.articles import forecast as forecasts
+    from benchmarks.articles.experiment_requests import experiment_request, resumed_experiment
     from benchmarks.articles.reproduction_text import summary
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
@@ -117,9 +118,9 @@ def command(
 
     when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
     progress = ProgressDisplay(quiet)
-    request = experiment_run.resumed(resume, given) if resume else experiment_run.requested(str(recipe), given)
-    seconds = experiment_run.forecast(request, progress, resume)
-    click.echo(experiment_run.forecast_in_words(request, seconds), err=as_json and not forecast)
+    request = resumed_experiment(resume, given) if resume else experiment_request(str(recipe), given)
+    seconds = forecasts.forecast(request, progress, resume)
+    click.echo(forecasts.forecast_text(request, seconds), err=as_json and not forecast)
     if forecast:
         return ExitCode.OK
     folder = execute(request, progress, out, resume, command_line())
@@ -134,7 +135,7 @@ def command(
 
 
 def _list(as_json: bool) -> ExitCode:
-    from benchmarks.articles.experiment_run import Listed, listing
+    from benchmarks.articles.experiment_requests import Listed, listing
     from benchmarks.reporting.tables import table
 
     rows = listing()

@@ -87,7 +87,7 @@ def command(
     announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
     from rich.console import Console
 
-    from benchmarks.articles.experiment_run import resumed_request
+    from benchmarks.articles.experiment_requests import resumed_request
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
     from benchmarks.runtime.plugins import from_file

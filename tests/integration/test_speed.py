@@ -329,7 +329,9 @@ def test_a_network_that_does_not_fit_is_refused_before_it_starts(
 ) -> None:
     monkeypatch.setattr("benchmarks.runtime.machine.available_memory", lambda: 1 << 20)
     code, _ = time_it("honest")
-    assert code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are available" in capsys.readouterr().err
+    assert (
+        code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are available" in capsys.readouterr().err
+    )
 
 
 def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:

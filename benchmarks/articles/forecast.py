@@ -1,4 +1,4 @@
-"""Requests for the articles' experiments, and an estimate of how long each takes on this machine."""
+"""An estimate of how long an experiment takes on this machine, from a few steps of each of its jobs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.number_formats import counted, duration
 from benchmarks.runtime.environments import Environment, parse_frameworks
-from benchmarks.runtime.errors import BadInput, WorkerFailed
+from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.training import epoch_slices
 from benchmarks.training.jobs import Job
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -26,8 +23,6 @@ from benchmarks.training.runner import environments
 from benchmarks.training.trainer import CellTrainer
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
-
-# --- how long it will take --------------------------------------------------------------------------------------------
 
 PROBE = 12  # steps of a trial epoch, which takes no more than about three seconds
 
@@ -80,59 +75,7 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     return CellCost(opened + (first.first_step_seconds or 0.0), epoch + second.harness_seconds)
 
 
-def resumed_request(folder: Path, pythons: Mapping[str, str], timeout: float) -> TrainingRequest:
-    """The request of a run that is to go on, with other interpreters and another timeout. Raises BadInput."""
-    saved = RunFolder.open(folder).training_run.request
-    saved = msgspec.structs.replace(saved, pythons={**saved.pythons, **pythons}, timeout=timeout)
-    recipe = EXPERIMENTS[saved.experiment].variants[saved.variant].recipe if saved.experiment else None
-    return TrainingRequest.from_info(saved, recipe)
-
-
-# --- requests ---------------------------------------------------------------------------------------------------------
-
-
-class Listed(NamedTuple):
-    """An experiment and variant as the list shows it."""
-
-    recipe: str
-    variant: str
-    networks: str  # separated by commas
-    dataset: str
-    epochs: int
-    published_figures: int
-
-
-def listing() -> list[Listed]:
-    """Every experiment in every variant."""
-    return [
-        Listed(name, variant, ",".join(one.nets), one.recipe.dataset, one.recipe.epochs, len(one.published))
-        for name, of_name in EXPERIMENTS.items()
-        for variant, one in of_name.variants.items()
-    ]
-
-
-def requested(recipe: str, given: Mapping[str, Any]) -> TrainingRequest:
-    """The request for an experiment, with the options that are not None in place. Raises BadInput."""
-    experiment = EXPERIMENTS.get(recipe)
-    if not experiment:
-        raise BadInput(f"--recipe {recipe}: no such recipe; there are {', '.join(EXPERIMENTS)}")
-    variant = given["variant"]
-    if variant not in experiment.variants:
-        raise BadInput(f"--variant {variant}: {recipe} has {', '.join(experiment.variants)}")
-    options = {name: value for name, value in given.items() if value is not None}
-    chosen = experiment.variants[variant]
-    return TrainingRequest(net=chosen.nets, experiment=recipe, experiment_recipe=chosen.recipe, **options)
-
-
-def resumed(folder: Path, given: Mapping[str, Any]) -> TrainingRequest:
-    """The request of an experiment's run that was stopped, with new interpreters and time-out. Raises BadInput."""
-    request = resumed_request(folder, given["pythons"], given["timeout"])
-    if not request.experiment:
-        raise BadInput(f"--resume {folder}: not the run of an experiment; continue it with `onespec run --resume`")
-    return request
-
-
-def forecast_in_words(request: TrainingRequest, seconds: Mapping[str, float]) -> str:
+def forecast_text(request: TrainingRequest, seconds: Mapping[str, float]) -> str:
     """The run time by network and framework, and in all."""
     parts = ", ".join(f"{name} {duration(one)}" for name, one in seconds.items() if one)
     seeds = counted(len(request.seeds), "seed")
