@@ -322,7 +322,7 @@ def test_without_a_recipe_it_lists_them(capsys: pytest.CaptureFixture[str]) -> N
         (["--recipe", "d2l-lenet", "--target", "80"], "--target 80"),
         (["--recipe", "d2l-lenet", "--fw", "pytorch"], "torch"),
         (["--recipe", "d2l-lenet", "--train-size", "2001", *SMALL], "2000"),
-        (["--recipe", "vgg-cifar", *SMALL], "the recipe of vgg_cifar is not for fashion-mnist-mini"),
+        (["--recipe", "vgg-cifar", *SMALL], "the recipe of vgg_cifar does not fit fashion-mnist-mini"),
         (["--resume", "nowhere"], "nowhere"),
         (["--write", "nowhere"], "nowhere"),
     ],
