@@ -42,7 +42,7 @@ def command(baseline: Path, candidate: Path, limit: float, form: str, as_json: b
     """Compare two saved runs, row by row: A is the baseline run, B is the candidate run.
 
     A and B are folders of runs, or a report.csv. The runs are not interleaved, so each speed is first divided by that
-    of a control workload of its own run; docs/statistics.md explains the verdicts.
+    of a control workload in the same run; docs/statistics.md explains the verdicts.
 
     Exit code: 0 if nothing is slower beyond the limit, 1 if a row is, 4 if a row computes something else, 5 if a row
     could not be measured or compared. If several apply, the order is 4, 1, 5.

@@ -89,7 +89,7 @@ def _print(locations: dict[str, str], as_json: bool) -> None:
                 "classes": len(DATASETS[name].class_names),
                 "download_megabytes": DATASETS[name].megabytes,
                 "location": location or None,
-                "licence": DATASETS[name].licence,
+                "license": DATASETS[name].license,
                 "citation": DATASETS[name].citation,
             }
             for name, location in locations.items()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="Weights from `onespec run --save` or `onespec import-weights`.",
 )
 @options.frameworks
-@options.dataset("Predict its test images", heading=options.WHAT, show_default="the one of the training")
+@options.dataset("Predict its test images", heading=options.WHAT, show_default="that of the training")
 @options.option(
     "--images",
     type=options.FOLDER,
@@ -97,7 +97,7 @@ def command(
     predict the same labels. grid.png needs Pillow.
     """
     if dataset and images:
-        raise BadInput("--dataset and --images: give one of the two")
+        raise BadInput("--dataset and --images: give only one")
     if grid < 1 or threads < 1 or not timeout > 0:
         raise BadInput("--grid, --threads and --timeout: more than 0")
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)

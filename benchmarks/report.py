@@ -26,7 +26,7 @@ from benchmarks.runtime.errors import BadInput
     type=options.FILE,
     metavar="FILE",
     heading=options.RESULTS,
-    help="Page whose generated table becomes this one.",
+    help="Replace the generated table in this page.",
 )
 @options.as_json
 @options.quiet

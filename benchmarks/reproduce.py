@@ -152,7 +152,7 @@ def _write(folder: Path, margin: float, target: float | None, quiet: bool) -> Ex
     from benchmarks.cli.progress import ProgressDisplay
 
     if not folder.is_dir():
-        raise BadInput(f"--write {folder}: no such folder; name the one that holds the runs")
+        raise BadInput(f"--write {folder}: no such folder; name the folder of the runs")
     path = folder / "REPRODUCTION.md"
     path.write_text(page(folder, margin, target, ProgressDisplay(quiet).message), encoding="utf-8")
     click.echo(path)

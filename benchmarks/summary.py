@@ -85,7 +85,7 @@ def command(
     No framework is imported or needed.
     """
     if (net is None) == (not audit):
-        raise BadInput("--net NAME or --audit: give one of the two")
+        raise BadInput("--net NAME or --audit: give exactly one")
     if draw:
         if net is None or net == "all":
             raise BadInput(f"--draw {draw}: a drawing shows one network; name it with --net")

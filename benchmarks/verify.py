@@ -95,7 +95,7 @@ from benchmarks.runtime.errors import BadInput
     type=options.FILE,
     metavar="FILE",
     heading=options.RESULTS,
-    help="Page whose table of certificates becomes this one.",
+    help="Replace the table of certificates in this page.",
 )
 @options.as_json
 @options.quiet
@@ -118,7 +118,7 @@ def command(
     its step and, if known, the likely cause.
     """
     if len(seeds) > 1 and out:
-        raise BadInput("--out holds one certificate; give one --seed")
+        raise BadInput("--out takes the certificate of a single --seed")
     if not read:
         announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
     from benchmarks.reporting.certificate_pages import summary

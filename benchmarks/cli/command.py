@@ -1,6 +1,6 @@
 """How every command parses its options, reports errors and ends.
 
-The one place that turns an exception into one line on standard error and an exit code (`benchmarks.cli.exit_codes`).
+This module alone turns exceptions into one line on standard error and an exit code (`benchmarks.cli.exit_codes`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Command(OneLineErrors):
 
 
 class CommandGroup(Command, click.Group):
-    """A command with sub-commands, which does something without one too."""
+    """A command that works with and without a sub-command."""
 
 
 def command_line() -> list[str]:
@@ -113,11 +113,9 @@ def announce(line: str, quiet: bool) -> None:
 
 @contextlib.contextmanager
 def _reported(context: click.Context) -> Iterator[None]:
-    """End the command with one line and an exit code on every error that has a one-line explanation."""
+    """Turn an error that has a one-line explanation into that line and an exit code."""
     try:
         yield
-    except click.exceptions.NoArgsIsHelpError:
-        raise
     except click.UsageError as error:
         click.echo(_one_line(error, context), err=True)
         context.exit(ExitCode.BAD_INPUT)
@@ -144,4 +142,4 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
         if isinstance(error, click.MissingParameter):
             return f"{name} is missing; {where} --help explains it"
         return f"{name}: {' '.join(error.message.split()).rstrip('.')}"
-    return f"{' '.join(error.format_message().split()).rstrip('.')}; {where} --help lists what there is"
+    return f"{' '.join(error.format_message().split()).rstrip('.')}; see {where} --help"

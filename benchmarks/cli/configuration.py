@@ -1,4 +1,4 @@
-"""Defaults of the user's own: `onespec.toml`, or `[tool.onespec]` of `pyproject.toml`, in the working directory.
+"""The user's defaults: `onespec.toml`, or `[tool.onespec]` of `pyproject.toml`, in the working directory.
 
     [run]
     fw = "torch,keras"
@@ -27,10 +27,10 @@ def defaults(command: click.Command) -> dict[str, Any]:
     source, tables = _configuration()
     for name in tables:
         if name not in COMMANDS:
-            raise BadInput(f"{source}: [{name}]: no such command; there are {', '.join(COMMANDS)}")
+            raise BadInput(f"{source}: [{name}]: no such command; choose from {', '.join(COMMANDS)}")
     given = tables.get(command.name or "", {})
     if not isinstance(given, dict):
-        raise BadInput(f"{source}: {command.name} is no table; write [{command.name}] above its options")
+        raise BadInput(f"{source}: {command.name} is not a table; write [{command.name}] above its options")
     names = {
         option.removeprefix("--"): parameter.name
         for parameter in command.params
@@ -39,7 +39,7 @@ def defaults(command: click.Command) -> dict[str, Any]:
     }
     for key in given:
         if key not in names:
-            raise BadInput(f"{source}: [{command.name}] {key}: no such option; there are {', '.join(names)}")
+            raise BadInput(f"{source}: [{command.name}] {key}: no such option; choose from {', '.join(names)}")
     return {str(names[key]): value for key, value in given.items()}
 
 

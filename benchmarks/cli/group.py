@@ -60,9 +60,17 @@ def _print_version(context: click.Context, parameter: click.Parameter, wanted: b
         context.exit()
 
 
-@click.group(cls=Onespec, name="onespec", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Onespec,
+    name="onespec",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
-def onespec() -> None:
+@click.pass_context
+def onespec(context: click.Context) -> None:
     """Build one network in several frameworks, verify that they compute the same, and measure them."""
+    if not context.invoked_subcommand:
+        click.echo(context.get_help())

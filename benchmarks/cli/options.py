@@ -28,7 +28,7 @@ def command(name: str, *, examples: tuple[str, ...] = (), **settings: Any) -> Ca
 
 
 def command_group(name: str, *, examples: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], CommandGroup]:
-    """Declare a command of `onespec` that has sub-commands, and does something without one too."""
+    """Declare a command of `onespec` that works with and without a sub-command."""
     settings = {"help_option_names": ["-h", "--help"]}
     return click.group(
         name, cls=CommandGroup, examples=examples, context_settings=settings, invoke_without_command=True

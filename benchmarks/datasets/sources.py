@@ -39,7 +39,7 @@ class Published:
     counts: tuple[int, int]  # training images, test images
     format: str  # of the files: "idx", "cifar" or "npy"; see `registry.decode`
     sha256: dict[str, str]  # of the unpacked content of each file, training files first, images before labels
-    licence: str
+    license: str
     citation: str
     archive: str = ""  # the file that contains all others, if they are published as one
     md5: dict[str, str] = field(default_factory=dict)  # of each file on the mirrors
@@ -79,7 +79,7 @@ DATASETS: dict[str, Published] = {
             "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
-        licence=_ZALANDO,
+        license=_ZALANDO,
         citation=_XIAO,
         md5={
             "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -109,7 +109,7 @@ DATASETS: dict[str, Published] = {
             "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
-        licence="CC BY-SA 3.0, copyright Y. LeCun and C. Cortes",
+        license="CC BY-SA 3.0, copyright Y. LeCun and C. Cortes",
         citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning, Proc. IEEE 86 (1998)",
         md5={
             "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -139,7 +139,7 @@ DATASETS: dict[str, Published] = {
             "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
             "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
         },
-        licence="none stated by the authors",
+        license="none stated by the authors",
         citation="A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009)",
         archive="cifar-10-binary.tar.gz",
         md5={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
@@ -160,7 +160,7 @@ DATASETS: dict[str, Published] = {
             "test_images.npy": "cb5719d9ffc923809fd38f66441cf50abd9570f82681246dfa4ecf4c19c21cdc",
             "test_labels.npy": "ac23f384185b5591ca616babf81d829add86cadc0011d55cafed1ec2d98e08e8",
         },
-        licence=_ZALANDO,
+        license=_ZALANDO,
         citation=_XIAO,
         archive="fashion_mnist_mini.npz",
         installed=Path(__file__).parent,

@@ -204,7 +204,7 @@ def test_dark_on_light_is_inverted(bench: Bench, untrained: Path, tmp_path: Path
         (["--threads", "0"], "--threads"),
         (["--out", "{tmp}/file"], "--out"),
         (["--python", "torch"], "--python torch"),
-        (["--images", "a", "--dataset", "mnist"], "give one of the two"),
+        (["--images", "a", "--dataset", "mnist"], "give only one"),
         ([], "--weights"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -61,6 +61,7 @@ def parsed(*arguments: str) -> dict[str, Any]:
 
 def test_help_says_first_what_to_do_first_and_lists_every_command() -> None:
     text = CliRunner().invoke(onespec, ["--help"], prog_name="onespec").stdout
+    assert CliRunner().invoke(onespec, [], prog_name="onespec").stdout == text
     assert text.index("onespec run --net lenet --fw all --quick") < text.index("Options:")
     for name, entry in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(entry.summary)}$", text, re.MULTILINE)
@@ -123,7 +124,7 @@ def test_a_shell_completes_commands_and_options() -> None:
         (["--batch-size", "many"], "--batch-size: 'many' is not a valid integer"),
         (["--seed", "4-2"], "--seed 4-2: not a whole number of 0 or more; write numbers separated by commas, such as"),
         (["--python", "torch"], "--python torch: write FRAMEWORK=/path/to/python"),
-        (["stray"], "Got unexpected extra argument (stray); onespec run --help"),
+        (["stray"], "Got unexpected extra argument (stray); see onespec run --help"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_code_2(arguments: list[str], line: str) -> None:
@@ -218,9 +219,9 @@ def test_options_win_over_a_file_that_wins_over_the_project(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[run]\nbatch = 3\n", "onespec.toml: [run] batch: no such option; there are net, seed, batch-size,"),
-        ("[ruin]\n", "onespec.toml: [ruin]: no such command; there are run, "),
-        ("run = 3\n", "onespec.toml: run is no table; write [run] above its options"),
+        ("[run]\nbatch = 3\n", "onespec.toml: [run] batch: no such option; choose from net, seed, batch-size,"),
+        ("[ruin]\n", "onespec.toml: [ruin]: no such command; choose from run, "),
+        ("run = 3\n", "onespec.toml: run is not a table; write [run] above its options"),
         ("[run\n", "onespec.toml: cannot be read: "),
         ("[run]\nseed = [-1]\n", "--seed -1: not a whole number"),
     ],

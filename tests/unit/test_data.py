@@ -88,7 +88,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Published:
         counts=(6, 3),
         format="idx",
         sha256=digests(TINY),
-        licence="none",
+        license="none",
         citation="none",
         md5=digests(PACKED, "md5"),
         mirrors=("http://tiny.invalid/",),
@@ -139,7 +139,7 @@ def test_registry_is_whole(name: str) -> None:
     assert all(len(checksum) == 32 for checksum in about.md5.values())
     assert set(about.md5) in ({f"{file}.gz" for file in about.sha256}, {about.archive}, set())
     assert all(mirror.endswith("/") for mirror in about.mirrors)
-    assert len(set(about.class_names)) == 10 and about.licence and about.citation
+    assert len(set(about.class_names)) == 10 and about.license and about.citation
     assert about.mirrors or about.installed, "there is no way to get it"
 
 
