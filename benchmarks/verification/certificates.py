@@ -47,11 +47,20 @@ def code_sha256(module: str) -> str:
     Comments and docstrings do not count: see `code_identity`.
     """
     folder = Path(frameworks.__file__).parent
-    own = Path(module) if module.endswith(".py") else folder / f"{module.rpartition('.')[2]}.py"
-    shared = [
-        path for name in SHARED for path in sorted(folder.glob(f"{name}.py")) or sorted(folder.glob(f"{name}/*.py"))
-    ]
-    return files_sha256([own, *shared])
+    shared = [path for name in SHARED for path in _sources(folder, name)]
+    return files_sha256([*_adapter_sources(folder, module), *shared])
+
+
+def _adapter_sources(folder: Path, module: str) -> list[Path]:
+    if not module.endswith(".py"):
+        return _sources(folder, module.removeprefix("frameworks.").partition(".")[0])
+    path = Path(module)
+    return _sources(folder, path.parent.name) if path.parent.parent == folder else [path]
+
+
+def _sources(folder: Path, name: str) -> list[Path]:
+    """The files of a module or package in `folder`."""
+    return sorted(folder.glob(f"{name}.py")) or sorted(folder.glob(f"{name}/*.py"))
 
 
 def version(versions: Mapping[str, str]) -> str:

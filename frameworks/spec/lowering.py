@@ -33,6 +33,7 @@ from frameworks.spec import (
     MaxPool,
     Node,
     Normalize,
+    Pool,
     Resize,
     Scale,
     Shape,
@@ -95,6 +96,12 @@ def lower(nodes: Sequence[Node], pads: Callable[[Node], bool]) -> tuple[Node, ..
 def symmetric(padding: Sides) -> bool:
     """Whether a padding has the same size at the top and the bottom, and at the left and the right."""
     return all(before == after for before, after in padding)
+
+
+def leading(layer: Conv | Pool) -> tuple[int, int]:
+    """(vertical, horizontal) of a padding that is the same on both sides."""
+    (top, _), (left, _) = sides(layer.padding)
+    return top, left
 
 
 def _lower(node: Node, pads: Callable[[Node], bool]) -> Iterator[Node]:

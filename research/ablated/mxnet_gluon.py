@@ -7,7 +7,7 @@ from typing import Any
 from mxnet.gluon import HybridBlock
 
 from frameworks.adapter import Setting
-from frameworks.mxnet_gluon import Graph, MXNetGluon, update_by_arithmetic
+from frameworks.mxnet_gluon.adapter import Graph, MXNetGluon, update_by_arithmetic
 from frameworks.spec import Network
 from frameworks.training import Training
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from frameworks import pytorch
 from frameworks.adapter import Setting
-from frameworks.pytorch import PyTorch
+from frameworks.pytorch import PyTorch, adapter
 from frameworks.spec import Network, Node, Pool
 from frameworks.training import Training
 
@@ -15,7 +14,7 @@ class Contiguous(PyTorch):
     """Channels first in memory, PyTorch's own layout."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
-        pytorch.LAYOUT = torch.contiguous_format
+        adapter.LAYOUT = torch.contiguous_format
         super().__init__(network, training, setting)
 
 

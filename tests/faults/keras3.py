@@ -8,10 +8,12 @@ import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
-from frameworks import keras3, spec
+from frameworks import spec
 from frameworks.adapter import Setting, Trained
 from frameworks.arrays import Array, Weights
-from frameworks.keras3 import LAYERS, Keras3
+from frameworks.keras3 import Keras3
+from frameworks.keras3 import layers as keras3
+from frameworks.keras3.layers import LAYERS
 from frameworks.spec import Network, Node, lowering, pair
 from frameworks.training import Training
 

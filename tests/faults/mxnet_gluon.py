@@ -13,11 +13,15 @@ from mxnet import autograd
 from mxnet.gluon import HybridBlock, nn
 from mxnet.ndarray import NDArray
 
-from frameworks import mxnet_gluon, spec
+from frameworks import spec
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
-from frameworks.mxnet_gluon import FLOAT64, LAYERS, Function, Loss, MXNetGluon, leading, update_by_arithmetic
+from frameworks.mxnet_gluon import MXNetGluon
+from frameworks.mxnet_gluon import layers as mxnet_gluon
+from frameworks.mxnet_gluon.adapter import Loss, update_by_arithmetic
+from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Function
 from frameworks.spec import Network, Node, lowering, pair
+from frameworks.spec.lowering import leading
 from frameworks.training import Training
 
 # --- layers -----------------------------------------------------------------------------------------------------------

@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frameworks import pytorch, spec
+from frameworks import spec
 from frameworks.adapter import Setting, Split, Trained
 from frameworks.arrays import Array, Weights
-from frameworks.pytorch import LAYERS, Function, PyTorch, leading
+from frameworks.pytorch import PyTorch
+from frameworks.pytorch import layers as pytorch
+from frameworks.pytorch.layers import LAYERS, Function
 from frameworks.spec import Network, Node, lowering, pair
+from frameworks.spec.lowering import leading
 from frameworks.training import Training
 
 # --- layers -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from torch import nn
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights, initial
 from frameworks.networks import NETWORKS
-from frameworks.pytorch import ROLES, PyTorch
+from frameworks.pytorch.adapter import ROLES, PyTorch
 from frameworks.spec import Network
 from frameworks.training import Training
 from tests.third_parties.torchvision_nets import COUNTERS, model

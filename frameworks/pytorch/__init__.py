@@ -1,0 +1,20 @@
+"""PyTorch. How it differs from the spec, and how the adapter handles it:
+
+batch norm     the running variance takes the batch's unbiased variance: declared as a departure.
+optimizers     are the fused ones, but for SGD on a CPU, where array by array is faster. They lack the learning rate
+               inside the velocity and epsilon inside the bias correction, and SGD lacks decoupled decay: a group's
+               options and gradients are set so that its step equals the spec's.
+weight decay   acts on all parameters of a group: weights are one group, the others another.
+memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
+TF32           is switched off: float32 means float32.
+layout         shapes are canonical; in memory channels are last, as PyTorch's tutorial on memory formats advises.
+
+Mode "" is eager, as PyTorch's tutorials teach. In mode "compile" the forward pass with its loss, what autograd makes of
+it, and the forward pass of evaluation are each one graph of torch.compile for every size of batch.
+"""
+
+from __future__ import annotations
+
+from frameworks.pytorch.adapter import PyTorch
+
+__all__ = ["PyTorch"]
