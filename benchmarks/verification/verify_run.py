@@ -226,6 +226,7 @@ def start_targets(
     """A running worker for each framework, and a line for each framework that is not available."""
     targets, skipped = [], []
     for requested in parse_frameworks(request.frameworks):
+        progress(f"{requested.label}: starting the worker")
         try:
             place = environment(requested, request.pythons, device="cpu", progress=progress)
             info = FRAMEWORKS[requested.name]
