@@ -28,7 +28,7 @@ import pandas as pd
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import DATASETS, Dataset
 from benchmarks.datasets.registry import dataset as load_dataset
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
@@ -258,7 +258,7 @@ def read_report(folder: str | Path) -> pd.DataFrame:
 
     Raises BadInput if the folder holds no run, or one that this version cannot read.
     """
-    return _table(Folder.open(Path(folder), option="folder"))
+    return _table(RunFolder.open(Path(folder), option="folder"))
 
 
 def predict(
@@ -288,9 +288,9 @@ def predict(
     return prediction.logits(checkpoint, images, place, requested, threads=threads, device=device, timeout=timeout)
 
 
-def _table(folder: Folder) -> pd.DataFrame:
+def _table(folder: RunFolder) -> pd.DataFrame:
     """The table of any kind of run, with the path of its folder in `attrs`."""
-    report = speed_report if folder.run.get("kind") == "speed" else run_report
+    report = speed_report if folder.info.kind == "speed" else run_report
     frame = report.frame(folder)
     frame.attrs["folder"] = str(folder.path)
     return frame

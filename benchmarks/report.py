@@ -54,11 +54,11 @@ def _certificate(folder: Path, readme: Path | None, as_json: bool) -> str:
 
 
 def _run(path: Path, readme: Path | None, as_json: bool) -> str:
-    from benchmarks.records.store import Folder
+    from benchmarks.records.store import RunFolder
     from benchmarks.reporting import run_report, speed_report
 
-    folder = Folder.open(path, option="FOLDER")
-    if folder.run.get("kind") == "speed":
+    folder = RunFolder.open(path, option="FOLDER")
+    if folder.info.kind == "speed":
         if readme:
             raise BadInput(f"--readme {readme}: a README shows training runs and certificates, not speed runs")
         cells = speed_report.write(folder)

@@ -50,7 +50,7 @@ TIMING = "How long"
 )
 @options.option(
     "--batch-size",
-    "batch_sizes",
+    "batches",
     type=options.Numbers(),
     metavar="N,...",
     show_default="the recipe's",

@@ -30,7 +30,8 @@ from scipy import stats
 
 from benchmarks.cli import options
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records.store import Folder
+from benchmarks.records.events import End
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime import checkout
@@ -121,9 +122,9 @@ def result(request: SpeedRequest, out: Path) -> dict[str, Any]:
     }
 
 
-def _reasons(folder: Folder) -> str:
+def _reasons(folder: RunFolder) -> str:
     """Why cells of a run ended early."""
-    reasons = [line["reason"] for line in folder.lines() if line["event"] == "end" and line["reason"]]
+    reasons = [event.reason for event in folder.events() if isinstance(event, End) and event.reason]
     return "; ".join(reasons) or "fewer than two launches"
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from benchmarks.cli import options
 from benchmarks.reporting import markers
@@ -60,7 +59,7 @@ one_framework = options.option(
 
 def machine() -> str:
     """This machine in one line."""
-    return machine_text(msgspec.to_builtins(Machine.here()))
+    return machine_text(Machine.here())
 
 
 def publish(text: str, page: Path | None, marker: str) -> None:

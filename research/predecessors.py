@@ -16,20 +16,20 @@ import click
 import numpy as np
 
 from benchmarks.cli import options
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting.speed_cells import SpeedComparison, comparisons
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime.interleaving import interleaved, rotated
 from benchmarks.timing.rounds import steady
-from benchmarks.timing.samples import CALIBRATION
+from benchmarks.timing.samples import CONTROL_WORKLOAD
 from research import command
 
 
 def by_predecessor(group: SpeedComparison) -> dict[tuple[str, str], list[float]]:
     """By worker and predecessor: log seconds of the slices, relative to the median of the worker in that launch."""
     jobs = [*group.jobs, *([group.control] if group.control else [])]
-    names = {job["cell"]: job["framework"] + (" (A/A control)" if job["twin"] else "") for job in jobs}
-    names[CALIBRATION] = "control workload"
+    names = {job.cell: job.framework + (" (A/A control)" if job.control else "") for job in jobs}
+    names[CONTROL_WORKLOAD] = "control workload"
     relative = defaultdict(list)
     for number, launch in enumerate(sorted(group.of(group.baseline).rounds)):
         logs = {}
@@ -62,7 +62,7 @@ def rows(relative: dict[tuple[str, str], list[float]]) -> list[Row]:
 def main(runs: tuple[Path, ...]) -> None:
     """Show the effect of the predecessor on the slices of speed runs. RUNS: folders written by `onespec speed`."""
     for path in runs:
-        for group in comparisons(Folder.open(path, option="RUNS")):
+        for group in comparisons(RunFolder.open(path, option="RUNS")):
             click.echo(f"{path}: {group.title}\n")
             click.echo(
                 markdown(("worker", "after", "slices", "takes longer by, %"), rows(by_predecessor(group))) + "\n"

@@ -24,7 +24,7 @@ from scipy import stats
 
 from benchmarks.cli import options
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
@@ -67,7 +67,7 @@ class SliceLengths(Measurement[WorkloadRunner]):
         cells: Sequence[TimedJob],
         files: WorkloadFiles,
         environments: Mapping[str, Environment | str],
-        folder: Folder,
+        folder: RunFolder,
         *,
         count: int,
         seconds: float,
@@ -185,7 +185,7 @@ def timed(
             cells.all if len(frameworks) == 1 else cells.frameworks,
             WorkloadFiles(cells.baseline, data[cells.baseline.job.dataset], Path(scratch) / "work"),
             available,
-            Folder.create(Path(scratch), "slices"),
+            RunFolder.create(Path(scratch), "slices"),
             count=count,
             seconds=seconds,
             loaded=loaded,

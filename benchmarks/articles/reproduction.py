@@ -6,22 +6,24 @@ Verdicts: `within`, `outside`, `not comparable` with the reason; `VERDICTS` expl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scipy import stats
 
 from benchmarks.articles.experiments import EXPERIMENTS, TIMES, Experiment, Figure
 from benchmarks.datasets.registry import DATASETS
-from benchmarks.records.store import Folder, History
+from benchmarks.records.events import Epoch
+from benchmarks.records.runs import JobInfo, RecipeInfo, TrainingRun
+from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.number_formats import counted
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.statistics import Equivalence, equivalence
-from benchmarks.training.jobs import recipe_fields
+from benchmarks.training.jobs import describe_recipe
 
 MARGIN = 0.5  # differences of accuracy below this do not matter; percentage points
 POINT = 0.01  # a percentage point
@@ -36,6 +38,8 @@ VERDICTS = """\
 Published spreads leave out runs that collapsed (test accuracy below 0.15). The means leave them out too; their number
 is stated."""
 
+RECIPE_FIELDS = RecipeInfo.__struct_fields__
+
 Values = dict[int, float]  # by seed
 VariantKey = tuple[str, str]  # the name of an experiment, and its variant
 
@@ -48,56 +52,52 @@ class FigureVerdict(NamedTuple):
 # --- measured values --------------------------------------------------------------------------------------------------
 
 
-def measured(folder: Folder, figure: Figure, target: float | None = None) -> dict[str, Values]:
+def measured(folder: RunFolder, figure: Figure, target: float | None = None) -> dict[str, Values]:
     """The measured values of a published figure, by framework and seed, from finished trial runs only.
 
     target: the test accuracy whose time a figure in seconds is.
     """
-    histories = folder.histories()
+    records = folder.records()
     values: dict[str, Values] = {}
-    for job in folder.run["jobs"]:
-        if job["net"] != figure.net:
+    for job in folder.training_run.jobs:
+        if job.net != figure.net:
             continue
-        by_seed = values.setdefault(job["framework"], {})
-        history = histories.get(job["cell"], History())
-        value = _value(history, figure, target) if history.finished else None
+        by_seed = values.setdefault(job.framework, {})
+        record = records.get(job.cell, CellRecord())
+        value = _value(record.epochs, figure, target) if record.finished else None
         if value is not None and isfinite(value):
-            by_seed[job["seed"]] = value
+            by_seed[job.seed] = value
     return values
 
 
-def final_accuracies(folder: Folder, net: str) -> dict[str, Values]:
+def final_accuracies(folder: RunFolder, net: str) -> dict[str, Values]:
     """The test accuracy after the last epoch, by framework and seed."""
     return measured(folder, Figure(net, "test_accuracy", None, ""))
 
 
-def seconds_to_target(folder: Folder, net: str, target: float) -> dict[str, Values]:
+def seconds_to_target(folder: RunFolder, net: str, target: float) -> dict[str, Values]:
     """The training time until a test accuracy was reached, by framework and seed."""
     return measured(folder, Figure(net, "seconds", None, ""), target)
 
 
-def _value(history: History, figure: Figure, target: float | None) -> float | None:
+def _value(epochs: Sequence[Epoch], figure: Figure, target: float | None) -> float | None:
     if figure.metric == "seconds":
-        return reached(history, target) if target else None
-    number = figure.epoch or len(history.epochs)
-    epoch = next((epoch for epoch in history.epochs if epoch["epoch"] == number), None)
+        return reached(epochs, target) if target else None
+    number = figure.epoch or len(epochs)
+    epoch = next((epoch for epoch in epochs if epoch.epoch == number), None)
     if epoch is None:
         return None
     if figure.metric == "epoch_seconds":
-        return _training_seconds(epoch) + float(epoch["evaluation_seconds"])
-    return float(epoch[figure.metric])
+        return epoch.training_seconds + epoch.evaluation_seconds
+    return float(getattr(epoch, figure.metric))
 
 
-def _training_seconds(epoch: Mapping[str, Any]) -> float:
-    return float((epoch["first_step_seconds"] or 0) + sum(seconds for _, seconds in epoch["slices"]))
-
-
-def reached(history: History, target: float) -> float | None:
+def reached(epochs: Sequence[Epoch], target: float) -> float | None:
     """Seconds of training, without evaluation, to the end of the first epoch with this test accuracy; None: never."""
     seconds = 0.0
-    for epoch in history.epochs:
-        seconds += _training_seconds(epoch)
-        if epoch["test_accuracy"] >= target:
+    for epoch in epochs:
+        seconds += epoch.training_seconds
+        if epoch.test_accuracy >= target:
             return seconds
     return None
 
@@ -105,29 +105,29 @@ def reached(history: History, target: float) -> float | None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def obstacle(run: Mapping[str, Any], experiment: Experiment, net: str) -> str | None:
+def obstacle(run: TrainingRun, experiment: Experiment, net: str) -> str | None:
     """Why the figures of a run are not comparable with the published ones, or None."""
-    recipe, job = experiment.recipe, next(job for job in run["jobs"] if job["net"] == net)
+    recipe, job = experiment.recipe, next(job for job in run.jobs if job.net == net)
     reasons = []
     if changed := _changed_fields(job, experiment):
         reasons.append(f"different recipe: {', '.join(changed)}")
     if not _full_size(job, experiment):
-        epochs = f"{job['epochs']} of {counted(recipe.epochs, 'epoch')}"
-        reasons.append(f"smaller scale: {epochs}, {job['train_size']:,} + {job['test_size']:,} images")
-    if not run["data"][job["dataset"]]["published"]:
+        epochs = f"{job.epochs} of {counted(recipe.epochs, 'epoch')}"
+        reasons.append(f"smaller scale: {epochs}, {job.train_size:,} + {job.test_size:,} images")
+    if not run.data[job.dataset].published:
         reasons.append("data files differ from the published ones")
     return "; ".join(reasons) or None
 
 
-def _changed_fields(job: Mapping[str, Any], experiment: Experiment) -> list[str]:
+def _changed_fields(job: JobInfo, experiment: Experiment) -> list[str]:
     """The fields in which a job differs from the experiment's recipe, except its length."""
-    expected = recipe_fields(experiment.recipe)
-    return [name for name in expected if job.get(name) != expected[name]]
+    expected = describe_recipe(experiment.recipe)
+    return [name for name in RECIPE_FIELDS if getattr(job, name) != getattr(expected, name)]
 
 
-def _full_size(job: Mapping[str, Any], experiment: Experiment) -> bool:
+def _full_size(job: JobInfo, experiment: Experiment) -> bool:
     """Whether a job has all epochs and all images."""
-    sizes = job["epochs"], job["train_size"], job["test_size"]
+    sizes = job.epochs, job.train_size, job.test_size
     return sizes == (experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts)
 
 
@@ -179,23 +179,23 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def figure_verdicts(
-    folder: Folder, experiment: Experiment, figure: Figure
+    folder: RunFolder, experiment: Experiment, figure: Figure
 ) -> tuple[dict[str, list[float]], dict[str, FigureVerdict]]:
     """The measured values and the verdicts of a published figure, by framework."""
     by_framework = measured(folder, figure, experiment.target)
-    reason = obstacle(folder.run, experiment, figure.net)
+    reason = obstacle(folder.training_run, experiment, figure.net)
     values = {name: list(by_framework.get(name, {}).values()) for name in frameworks_of(folder)}
     return values, {name: verdict(figure, own, reason) for name, own in values.items()}
 
 
-def frameworks_of(folder: Folder) -> list[str]:
+def frameworks_of(folder: RunFolder) -> list[str]:
     """The labels of the frameworks, in the order of the request."""
-    return list(dict.fromkeys(job["framework"] for job in folder.run["jobs"]))
+    return list(dict.fromkeys(job.framework for job in folder.training_run.jobs))
 
 
-def networks_of(folder: Folder) -> list[str]:
+def networks_of(folder: RunFolder) -> list[str]:
     """The names of the networks, in the order of the request."""
-    return list(dict.fromkeys(job["net"] for job in folder.run["jobs"]))
+    return list(dict.fromkeys(job.net for job in folder.training_run.jobs))
 
 
 # --- frameworks and experiments compared ------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class PairedAccuracies:
     result: Equivalence
 
 
-def paired_accuracies(folder: Folder, margin: float) -> list[PairedAccuracies]:
+def paired_accuracies(folder: RunFolder, margin: float) -> list[PairedAccuracies]:
     """Every pair of frameworks with a common seed. margin: in percentage points."""
     pairs = []
     for net in networks_of(folder):
@@ -234,7 +234,7 @@ class Effect:
     changes: list[float]
 
 
-def effects(folder: Folder, plain: Folder) -> list[Effect]:
+def effects(folder: RunFolder, plain: RunFolder) -> list[Effect]:
     """The effect of the one difference between an experiment and the plain one, by network and framework."""
     rows = []
     for net in networks_of(folder):
@@ -254,14 +254,16 @@ def _published_accuracy(experiment: Experiment, net: str) -> float | None:
     return values[0] if values else None
 
 
-def unintended_differences(folder: Folder, plain: Folder) -> list[str]:
+def unintended_differences(folder: RunFolder, plain: RunFolder) -> list[str]:
     """The fields in which two runs differ beyond the one difference between their experiments."""
-    recipes = [recipe_fields(experiment_of(run).recipe) for run in (folder, plain)]
-    intended = {name for name in recipes[0] if recipes[0][name] != recipes[1][name]}
-    same = ("epochs", "train_size", "test_size", *recipes[0].keys() - intended)
-    jobs = [{job["net"]: job for job in run.run["jobs"]} for run in (folder, plain)]
-    common = jobs[0].keys() & jobs[1].keys()
-    return sorted({name for net in common for name in same if jobs[0][net].get(name) != jobs[1][net].get(name)})
+    own, other = (describe_recipe(experiment_of(run).recipe) for run in (folder, plain))
+    unchanged = [name for name in RECIPE_FIELDS if getattr(own, name) == getattr(other, name)]
+    own_jobs, other_jobs = ({job.net: job for job in run.training_run.jobs} for run in (folder, plain))
+    return sorted(
+        name
+        for name in ("epochs", "train_size", "test_size", *unchanged)
+        if any(getattr(own_jobs[net], name) != getattr(other_jobs[net], name) for net in own_jobs.keys() & other_jobs)
+    )
 
 
 # --- runs of experiments ----------------------------------------------------------------------------------------------
@@ -276,37 +278,38 @@ def variants() -> list[tuple[VariantKey, Experiment]]:
     ]
 
 
-def experiment_of(folder: Folder) -> Experiment:
+def experiment_of(folder: RunFolder) -> Experiment:
     """The experiment that a run is of."""
-    request = folder.run["request"]
-    return EXPERIMENTS[request["experiment"]].variants[request["variant"]]
+    request = folder.training_run.request
+    return EXPERIMENTS[request.experiment].variants[request.variant]
 
 
-def fullest(results: Path, note: Callable[[str], None] = lambda line: None) -> dict[VariantKey, Folder]:
+def fullest(results: Path, note: Callable[[str], None] = lambda line: None) -> dict[VariantKey, RunFolder]:
     """The run of each experiment and variant in a folder; the fullest of several, then the last.
 
     Folders that cannot be read, or are of no experiment, are skipped; `note` is called for the first kind.
     """
     known = dict(variants())
-    runs: dict[VariantKey, Folder] = {}
+    runs: dict[VariantKey, RunFolder] = {}
     for path in sorted(results.glob("*/run.json")):
         try:
-            folder = Folder.open(path.parent)
-            request = folder.run.get("request", {})
+            folder = RunFolder.open(path.parent)
+            info = folder.info
         except BadInput as error:
             note(f"skipped: {error}")
             continue
-        key = request.get("experiment"), request.get("variant")
+        if not isinstance(info, TrainingRun):
+            continue
+        key = info.request.experiment, info.request.variant
         if key in known and (key not in runs or _fullness(folder) >= _fullness(runs[key])):
             runs[key] = folder
     return runs
 
 
-def _fullness(folder: Folder) -> tuple[bool, int]:
+def _fullness(folder: RunFolder) -> tuple[bool, int]:
     """Sort key of the runs of one experiment: the published recipe in full size first, then the most trial runs."""
     experiment = experiment_of(folder)
-    finished = sum(history.finished for history in folder.histories().values())
-    as_published = all(
-        _full_size(job, experiment) and not _changed_fields(job, experiment) for job in folder.run["jobs"]
-    )
+    finished = sum(record.finished for record in folder.records().values())
+    jobs = folder.training_run.jobs
+    as_published = all(_full_size(job, experiment) and not _changed_fields(job, experiment) for job in jobs)
     return as_published, finished

@@ -28,7 +28,7 @@ from benchmarks.articles.reproduction import (
     unintended_differences,
     variants,
 )
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report
 from benchmarks.reporting.number_formats import counted, spread
 from benchmarks.reporting.tables import Row, markdown, table
@@ -59,7 +59,7 @@ compared with the specs in [audit.md](audit.md)."""
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
-def summary(folder: Folder, margin: float, target: float | None) -> str:
+def summary(folder: RunFolder, margin: float, target: float | None) -> str:
     """The results of a run as plain text. margin: in percentage points; target: an accuracy whose time is shown."""
     experiment = experiment_of(folder)
     parts = [table(*comparison(folder, experiment)) if experiment.published else NOTHING_PUBLISHED]
@@ -72,7 +72,7 @@ def summary(folder: Folder, margin: float, target: float | None) -> str:
     return "\n\n".join(parts)
 
 
-def comparison(folder: Folder | None, experiment: Experiment) -> tuple[Row, list[Row]]:
+def comparison(folder: RunFolder | None, experiment: Experiment) -> tuple[Row, list[Row]]:
     """Published beside measured figures: head and rows. Without a run, the published figures."""
     head: Row = ("network", "figure", "published", "source")
     rows: list[Row] = []
@@ -84,7 +84,7 @@ def comparison(folder: Folder | None, experiment: Experiment) -> tuple[Row, list
     return head, rows
 
 
-def _measured(folder: Folder, experiment: Experiment, figure: Figure) -> Row:
+def _measured(folder: RunFolder, experiment: Experiment, figure: Figure) -> Row:
     """The measured values of each framework, and the verdict."""
     values, verdicts = figure_verdicts(folder, experiment, figure)
     digits = 1 if figure.metric in TIMES else 4
@@ -122,7 +122,7 @@ def _verdict_text(verdict: FigureVerdict) -> str:
     return verdict.kind + separator + verdict.reason
 
 
-def accuracies(folder: Folder, target: float | None) -> tuple[Row, list[Row]]:
+def accuracies(folder: RunFolder, target: float | None) -> tuple[Row, list[Row]]:
     """The final test accuracy by network and framework, and the time to a target."""
     head: Row = ("network", "framework", "seeds", "test accuracy", "95 % interval", "each seed")
     if target:
@@ -159,7 +159,7 @@ def _interval(values: Sequence[float], form: str) -> str:
     return "" if ends is None else f"{ends[0]:{form}} to {ends[1]:{form}}"
 
 
-def equivalences(folder: Folder, margin: float) -> list[str]:
+def equivalences(folder: RunFolder, margin: float) -> list[str]:
     """Whether the framework changes the accuracy: a line per pair of frameworks. margin: in percentage points."""
     return [_equivalence(pair, margin) for pair in paired_accuracies(folder, margin)]
 
@@ -183,7 +183,7 @@ def _equivalence(pair: PairedAccuracies, margin: float) -> str:
     return f"{difference} ({low:+.2f} to {high:+.2f} with 90 % confidence, p = {result.p:.2g}): {answer}"
 
 
-def effect_of(folder: Folder, plain: Folder, name: str, form: Form) -> list[str]:
+def effect_of(folder: RunFolder, plain: RunFolder, name: str, form: Form) -> list[str]:
     """The effect of an experiment's difference as a table with a heading, or why it cannot be shown."""
     differences = unintended_differences(folder, plain)
     if differences:
@@ -191,7 +191,7 @@ def effect_of(folder: Folder, plain: Folder, name: str, form: Form) -> list[str]
     return [f"Compared with {name}, in points of test accuracy:", form(*effect_table(folder, plain))]
 
 
-def effect_table(folder: Folder, plain: Folder) -> tuple[Row, list[Row]]:
+def effect_table(folder: RunFolder, plain: RunFolder) -> tuple[Row, list[Row]]:
     """The effect by network and framework, published and measured, with the mean's 95 % interval."""
     rows: list[Row] = [
         (
@@ -219,7 +219,7 @@ def page(
     return "\n\n".join([INTRODUCTION, markdown(*overview(runs)), *sections]) + "\n"
 
 
-def overview(runs: Mapping[VariantKey, Folder]) -> tuple[Row, list[Row]]:
+def overview(runs: Mapping[VariantKey, RunFolder]) -> tuple[Row, list[Row]]:
     """A row per experiment and variant: the size of the run, and how many verdicts of each kind it has."""
     rows: list[Row] = []
     for key, experiment in variants():
@@ -238,21 +238,21 @@ def _title(key: VariantKey) -> str:
     return name if len(EXPERIMENTS[name].variants) == 1 else f"{name}, {variant}"
 
 
-def _size(folder: Folder | None) -> str:
+def _size(folder: RunFolder | None) -> str:
     """The epochs, images and seeds of a run."""
     if folder is None:
         return "not run"
     epochs = experiment_of(folder).recipe.epochs
-    jobs = folder.run["jobs"]
-    images = f"{jobs[0]['train_size']:,} + {jobs[0]['test_size']:,} images"
-    seeds = counted(len({job["seed"] for job in jobs}), "seed")
-    return f"{jobs[0]['epochs']} of {counted(epochs, 'epoch')}, {images}, {seeds}"
+    jobs = folder.training_run.jobs
+    images = f"{jobs[0].train_size:,} + {jobs[0].test_size:,} images"
+    seeds = counted(len({job.seed for job in jobs}), "seed")
+    return f"{jobs[0].epochs} of {counted(epochs, 'epoch')}, {images}, {seeds}"
 
 
 def _section(
     key: VariantKey,
     experiment: Experiment,
-    runs: Mapping[VariantKey, Folder],
+    runs: Mapping[VariantKey, RunFolder],
     margin: float,
     target: float | None,
 ) -> str:
@@ -267,11 +267,11 @@ def _section(
     plain = runs.get((experiment.plain, "as-written")) if experiment.plain else None
     if plain and experiment.plain:
         parts += effect_of(folder, plain, experiment.plain, markdown)
-    reasons = dict.fromkeys(obstacle(folder.run, experiment, net) for net in experiment.nets)
+    reasons = dict.fromkeys(obstacle(folder.training_run, experiment, net) for net in experiment.nets)
     notes = [
         *(f"**{reason}**" for reason in reasons if reason),
         *equivalences(folder, margin),
         *(line.removesuffix(".") for line in run_report.augmentation_notes(folder)),
-        f"`{folder.path.name}`: {run_report.run_text(folder.run)}",
+        f"`{folder.path.name}`: {run_report.run_text(folder.training_run)}",
     ]
     return "\n\n".join([*parts, "\n".join(f"- {note}." for note in notes)])

@@ -7,9 +7,11 @@ is still read: unknown fields are ignored, and a new field has a default.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Certified(msgspec.Struct, frozen=True):
@@ -115,11 +117,11 @@ class TimedSlice(Event, frozen=True, kw_only=True):
     event: ClassVar[str] = "slice"
     launch: int
     round: int  # from 0
-    images: int = msgspec.field(name="pictures")
+    images: Count
     seconds: float
-    cpu_seconds: float | None = None  # of all threads of the worker
-    idle_seconds: float | None = None  # since the worker's previous slice
-    idle_cpu_seconds: float | None = None
+    cpu_seconds: float  # of all threads of the worker
+    idle_seconds: float  # since the worker's previous answer
+    idle_cpu_seconds: float
     calls: list[float] | None = None  # seconds of each call of `predict`, at batch size 1
 
     @property
@@ -132,7 +134,7 @@ class EvaluationTime(Event, frozen=True, kw_only=True):
 
     event: ClassVar[str] = "evaluation"
     launch: int
-    images: int = msgspec.field(name="pictures")
+    images: Count
     seconds: float
 
 
@@ -163,7 +165,7 @@ def to_json(event: AnyEvent) -> dict[str, Any]:
 
 
 def from_json(line: dict[str, Any]) -> AnyEvent:
-    """The inverse of `to_json`. Raises ValueError for an unknown event or a wrong type."""
+    """The inverse of `to_json`. Raises ValueError for an unknown event, msgspec.ValidationError for a wrong type."""
     kind = KINDS.get(line.get("event", ""))
     if kind is None:
         raise ValueError(f"unknown event {line.get('event')!r}")

@@ -51,17 +51,17 @@ class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: str
     batch_size: int
-    lr: float = msgspec.field(name="rate")
+    lr: float
     initial: str  # scheme of the initial weights
     shuffle: bool
     permutation: int | None = None  # seed of the permutation of the pixels
     optimizer: str  # in words
     label_smoothing: float | None = None
     decay_all: bool | None = None
-    lr_schedule: str | None = msgspec.field(name="schedule", default=None)
-    augmentations: list[str] | None = msgspec.field(name="changes", default=None)
-    test_in_training_mode: bool | None = msgspec.field(name="tested_in_training_mode", default=None)
-    fixed_batches: bool | None = msgspec.field(name="batches_stay", default=None)
+    lr_schedule: str | None = None
+    augmentations: list[str] | None = None
+    test_in_training_mode: bool | None = None
+    fixed_batches: bool | None = None
 
 
 class JobInfo(RecipeInfo, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
     data: dict[str, DataInfo]
     jobs: list[JobInfo]
-    cpu_load: float | None = msgspec.field(name="others", default=None)  # fraction of the cores' time, other programs
+    cpu_load: float | None = None  # fraction of the cores' time, other programs
     wall_seconds: float | None = None
 
 
@@ -105,7 +105,7 @@ class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     net: list[str]
     frameworks: str
     what: list[str]
-    batch_sizes: list[int] = msgspec.field(name="batches", default_factory=list)
+    batch_sizes: list[int] = []
     threads: list[int]
     precision: list[str]
     budget: float  # seconds of each comparison
@@ -140,7 +140,7 @@ class SpeedJobInfo(msgspec.Struct, frozen=True, kw_only=True):
     params: int
     version: str | None = None
     baseline: bool = False
-    control: bool = msgspec.field(name="twin", default=False)  # the A/A control: a second worker of the baseline
+    control: bool = False  # the A/A control: a second worker of the baseline
     costs: list[tuple[str, float, float, float]] = []  # layer, operations, bytes, least operations; of one image
 
 
@@ -169,7 +169,7 @@ class SpeedRun(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}  # variables that all workers got
     commit: str | None = None
     data: dict[str, DataInfo]
-    control_workload: ControlWorkload = msgspec.field(name="calibration")
+    control_workload: ControlWorkload
     jobs: list[SpeedJobInfo]
 
 
@@ -185,7 +185,10 @@ def to_json(run: AnyRun) -> dict[str, Any]:
 
 
 def from_json(fields: dict[str, Any]) -> AnyRun:
-    """The inverse of `to_json`; a record without a kind is a training run. Raises ValueError."""
+    """The inverse of `to_json`; a record without a kind is a training run.
+
+    Raises ValueError for another kind, msgspec.ValidationError for a wrong type.
+    """
     kind = KINDS.get(fields.get("kind", TrainingRun.kind))
     if kind is None:
         raise ValueError(f"a run of kind {fields['kind']!r}, not {' or '.join(KINDS)}")

@@ -14,16 +14,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.records import events, runs
+import msgspec
+
+from benchmarks.records import events, runs, upgrade
 from benchmarks.records.atomic import write_text
 from benchmarks.records.events import AnyEvent, End, Epoch, Start
 from benchmarks.records.runs import AnyRun, SpeedRun, TrainingRun
 from benchmarks.runtime.errors import BadInput
 
-SCHEMA = 1
+SCHEMA = 2  # 1 is read, too: see `upgrade`
 
 T = TypeVar("T")
 
@@ -67,7 +70,7 @@ class RunFolder:
     @property
     def info(self) -> AnyRun:
         """`run.json`, read anew at each access."""
-        return self._convert(lambda: runs.from_json(self.run))
+        return self._convert(lambda: runs.from_json(self._run()))
 
     @property
     def training_run(self) -> TrainingRun:
@@ -87,7 +90,7 @@ class RunFolder:
 
     def write_info(self, info: AnyRun) -> None:
         """Write `run.json`."""
-        self.write_run(runs.to_json(info))
+        self.write("run.json", json.dumps({"schema": SCHEMA, **runs.to_json(info)}, indent=1) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run; no reader ever sees half of it."""
@@ -106,8 +109,18 @@ class RunFolder:
 
     def events(self) -> Iterator[AnyEvent]:
         """The recorded events. A last line without an end is left out: its work had not finished."""
-        for number, line in enumerate(self.lines(), 1):
-            yield self._convert(lambda line=line: events.from_json(line), f"cells.jsonl, line {number}")  # type: ignore[misc]
+        if not self.cells.exists():
+            return
+        old = self._schema() < SCHEMA
+        for number, line in enumerate(self.cells.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                if not line.endswith("\n"):
+                    return
+                raise BadInput(f"{self.cells}, line {number}: not JSON") from None
+            event = upgrade.event(record) if old else record
+            yield self._convert(partial(events.from_json, event), f"cells.jsonl, line {number}")
 
     def records(self) -> dict[str, CellRecord]:
         """What is recorded of each cell of a training run, in the order in which they were started."""
@@ -123,59 +136,30 @@ class RunFolder:
             if length < self.cells.stat().st_size:
                 os.truncate(self.cells, length)  # rewrites nothing: a crash at this moment loses no event
 
+    def _run(self) -> dict[str, Any]:
+        """`run.json` with the keys of this schema."""
+        path = self.path / "run.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path}: cannot be read: {error}") from None
+        if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
+            schema = record.get("schema") if isinstance(record, dict) else None
+            raise BadInput(f"{path}: schema {schema}; this version reads 1 and {SCHEMA}")
+        return upgrade.run(record) if record["schema"] == 1 else record
+
+    def _schema(self) -> int:
+        """The schema of the folder; without run.json, that of this version."""
+        path = self.path / "run.json"
+        return int(json.loads(path.read_text(encoding="utf-8")).get("schema", SCHEMA)) if path.exists() else SCHEMA
+
     def _convert(self, read: Callable[[], T], where: str = "run.json") -> T:
         try:
             return read()
-        except ValueError as error:
-            if isinstance(error, BadInput):
-                raise
+        except BadInput:
+            raise
+        except (ValueError, msgspec.ValidationError) as error:
             raise BadInput(f"{self.path / where}: not a record of onespec: {error}") from None
-
-    # --- untyped access, until the last reader is typed ---
-
-    @property
-    def run(self) -> dict[str, Any]:
-        try:
-            run: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{self.path / 'run.json'}: not whole: {error}") from None
-        if run.get("schema") != SCHEMA:
-            raise BadInput(f"{self.path}: written with schema {run.get('schema')}, this version reads {SCHEMA}")
-        return run
-
-    def write_run(self, run: dict[str, Any]) -> None:
-        self.write("run.json", json.dumps({"schema": SCHEMA, **run}, indent=1) + "\n")
-
-    def append(self, cell: str, event: str, **facts: Any) -> None:
-        """A line more, which outlives a machine that stops."""
-        self.append_quickly(cell, event, **facts)
-        with self.cells.open("a", encoding="utf-8") as file:
-            os.fsync(file.fileno())
-
-    def append_quickly(self, cell: str, event: str, **facts: Any) -> None:
-        """A line more, which outlives this process: without the milliseconds in which the disk takes it."""
-        line = json.dumps({"cell": cell, "event": event, **facts})
-        with self.cells.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """What has been appended. A last line cut off in the writing is left out: its work was not finished."""
-        if not self.cells.exists():
-            return
-        text = self.cells.read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(keepends=True), 1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                if line.endswith("\n"):
-                    raise BadInput(f"{self.cells}, line {number}: not JSON") from None
-
-    def histories(self) -> dict[str, History]:
-        """What is known of each cell, in the order in which they were begun."""
-        cells: dict[str, History] = {}
-        for line in self.lines():
-            cells.setdefault(line["cell"], History()).add(line)
-        return cells
 
 
 @dataclass
@@ -199,27 +183,3 @@ class CellRecord:
     @property
     def finished(self) -> bool:
         return self.end is not None and self.end.status == "ok"
-
-
-Folder = RunFolder
-
-
-@dataclass
-class History:
-    """All that was recorded of one cell: the last start and end, and every finished epoch once."""
-
-    start: dict[str, Any] | None = None
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    end: dict[str, Any] | None = None
-
-    def add(self, line: dict[str, Any]) -> None:
-        if line["event"] == "epoch":
-            self.epochs = [epoch for epoch in self.epochs if epoch["epoch"] < line["epoch"]] + [line]
-        elif line["event"] == "start":
-            self.start, self.end = line, None
-        else:
-            self.end = line
-
-    @property
-    def finished(self) -> bool:
-        return self.end is not None and self.end["status"] == "ok"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.records.runs import SpeedRun
 from benchmarks.reporting.number_formats import count
 from benchmarks.timing.samples import SavedRun, TimedSeries
 
@@ -22,7 +23,7 @@ MAY_DIFFER = {
     "seed",
     "weights_sha256",
     "baseline",
-    "twin",
+    "control",
 }
 
 # How far two loss curves of one computation may diverge, relative to their first loss. Rounding is amplified from step
@@ -43,22 +44,26 @@ def incomparable(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeri
             return
     if a.kind != b.kind:
         yield f"records of benchmarks.{a.kind} and benchmarks.{b.kind}"
+    infos = [run.info for run in (a, b) if run.info]
     for name in ("processor", "cores", "gpu", "governor"):
-        yield from _difference(f"machine: {name}", *(run.facts["machine"].get(name) for run in (a, b)))
-    for name in sorted({**a.facts.get("environment", {}), **b.facts.get("environment", {})}):
-        yield from _difference(name, *(run.facts.get("environment", {}).get(name) for run in (a, b)))
-    for name in sorted((before.job.keys() | after.job.keys()) - MAY_DIFFER):
-        yield from _difference(name.replace("_sha256", ""), before.job.get(name), after.job.get(name))
-    digests = [run.facts.get("data", {}).get(before.job.get("dataset"), {}).get("sha256") for run in (a, b)]
-    if None not in digests:
-        yield from _difference("data files", *(files and sorted(files.items()) for files in digests))
+        yield from _difference(f"machine: {name}", *(getattr(info.machine, name) for info in infos))
+    environments = [info.environment if isinstance(info, SpeedRun) else {} for info in infos]
+    for name in sorted({name for environment in environments for name in environment}):
+        yield from _difference(name, *(environment.get(name) for environment in environments))
+    names = {name for work in (before, after) if work.job for name in work.job.__struct_fields__}
+    for name in sorted(names - MAY_DIFFER):
+        values = [getattr(work.job, name, None) for work in (before, after)]
+        yield from _difference(name.replace("_sha256", ""), *values)
+    data = [info.data.get(before.key.dataset or "") for info in infos]
+    yield from _difference("data files", *(sorted(files.sha256.items()) for files in data if files))
 
 
 def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[str]:
     """The reasons why the two are not the same computation, although the spec is the same."""
+    macs = [getattr(work.job, "macs", None) for work in (before, after)]
     for name, old, new in (
         ("parameters", before.params, after.params),
-        ("multiply-adds", before.job.get("macs"), after.job.get("macs")),
+        ("multiply-adds", macs[0], macs[1]),
         ("certificate", before.certificate, after.certificate),
         ("departures", before.departures, after.departures),
     ):
@@ -67,7 +72,7 @@ def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[s
     for name, work in (("A", before), ("B", after)):
         if work.reason and work.reason.startswith(WRONG_RESULTS):
             yield f"{name}: {work.reason}"
-    tolerance = CURVE_TOLERANCE.get(before.job.get("precision", ""), LOW_PRECISION_TOLERANCE)
+    tolerance = CURVE_TOLERANCE.get(before.key.precision or "", LOW_PRECISION_TOLERANCE)
     for seed in sorted(before.losses.keys() & after.losses.keys()):
         losses = [np.array(work.losses[seed]) for work in (before, after)]
         epochs = min(map(len, losses))
@@ -81,7 +86,7 @@ def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[s
             )
 
 
-def _difference(name: str, old: Any, new: Any) -> Iterator[str]:
+def _difference(name: str, old: object = None, new: object = None) -> Iterator[str]:
     if old != new:
         texts = [short_value(value) for value in (old, new)]
         yield f"{name} {texts[0]} in A, {texts[1]} in B" if texts[0] != texts[1] else f"{name} differs"

@@ -78,8 +78,8 @@ def notes(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float) -
 
 
 def _run_note(title: str, run: SavedRun) -> str:
-    commit = run.facts.get("commit")
-    parts = (run.path.name, f"commit {short(commit)}" if commit else "", day(run.facts.get("began", "")))
+    commit, began = (run.info.commit, run.info.began) if run.info else (None, "")
+    parts = (run.path.name, f"commit {short(commit)}" if commit else "", day(began))
     return f"{title}: {', '.join(filter(None, parts))}."
 
 

@@ -6,9 +6,11 @@ Every function returns an empty string for a value that was not measured: None, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
+
+from benchmarks.runtime.machine import Machine
 
 
 def number(value: Any, form: str) -> str:
@@ -110,18 +112,15 @@ def day(timestamp: str) -> str:
     return timestamp[:10]
 
 
-def machine_text(machine: Mapping[str, Any]) -> str:
-    """A machine in one line: processor, cores, memory, GPU, system and frequency governor.
-
-    machine: that of run.json; what an older record lacks is left out.
-    """
-    parts = [f"{machine['processor']}, {machine['cores']} cores"]
-    if "memory_gib" in machine:
-        parts.append(f"{machine['memory_gib']} GiB")
-    if "gpu" in machine:
-        parts.append(machine["gpu"] or "no GPU")
-    if machine.get("system"):
-        parts.append(machine["system"])
-    if machine.get("governor"):
-        parts.append(f"governor {machine['governor']}")
+def machine_text(machine: Machine) -> str:
+    """A machine in one line: processor, cores, memory, GPU, system and, where it is known, frequency governor."""
+    parts = [
+        machine.processor,
+        f"{machine.cores} cores",
+        f"{machine.memory_gib} GiB",
+        machine.gpu or "no GPU",
+        machine.system,
+    ]
+    if machine.governor:
+        parts.append(f"governor {machine.governor}")
     return ", ".join(parts)

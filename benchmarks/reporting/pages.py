@@ -7,10 +7,12 @@ as well as HTML. The template is `page.html.j2`; every text passes its autoescap
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import pandas as pd
 
+from benchmarks.records.runs import TrainingRun
 from benchmarks.reporting.charts import Chart, Curve, Style, finite, line_chart
 from benchmarks.reporting.number_formats import day, number
 from benchmarks.reporting.templates import render, stylesheet
@@ -84,11 +86,11 @@ class Failure(NamedTuple):
 
 
 def html(
-    run: dict[str, Any], cells: pd.DataFrame, curves: pd.DataFrame, formatted: pd.DataFrame, notes: Sequence[str]
+    run: TrainingRun, cells: pd.DataFrame, curves: pd.DataFrame, formatted: pd.DataFrame, notes: Sequence[str]
 ) -> str:
     """The page of a run, as text.
 
-    run: the content of run.json. cells: a row per trial run, columns `run_report.COLUMNS`. curves: a row per trial run
+    run: `run.json`. cells: a row per trial run, columns `run_report.COLUMNS`. curves: a row per trial run
     and epoch, raw numbers; empty where no epoch was finished. formatted: `run_report.formatted(cells)`. notes: the
     Markdown items under the table.
     """
@@ -99,8 +101,8 @@ def html(
         "page.html.j2",
         stylesheet=stylesheet(),
         title=f"{names} in {listed([style.name for style in styles.values()])}",
-        began=run["began"],
-        date=day(run["began"]),
+        began=run.began,
+        date=day(run.began),
         results=[_result(net, rows, formatted, styles) for net, rows in nets.items()],
         few=len(nets) <= FEW,
         columns=_columns(formatted),
@@ -239,17 +241,17 @@ def _failures(cells: pd.DataFrame, styles: dict[str, Style]) -> list[Failure]:
     ]
 
 
-def _facts(run: dict[str, Any], cells: pd.DataFrame, styles: dict[str, Style]) -> dict[str, str]:
+def _facts(run: TrainingRun, cells: pd.DataFrame, styles: dict[str, Style]) -> dict[str, str]:
     """Command, machine, versions, commit and hashes."""
-    facts = {"command": " ".join(run["command"]), "began": run["began"], "commit": run["commit"]}
-    facts |= {name.replace("_gib", ", GiB"): value for name, value in run["machine"].items()}
+    facts: dict[str, object] = {"command": " ".join(run.command), "began": run.began, "commit": run.commit}
+    facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(run.machine).items()}
     for _, cell in cells.iterrows():
         settings = (cell["mode"], cell["precision"], cell["device"])
         facts[styles[cell["framework"]].full] = ", ".join(filter(None, settings))
-    for job in run["jobs"]:
-        facts[f"{job['net']}: SHA-256 of the network"] = job["spec_sha256"]
-        weights = job.get("weights_sha256", "not started")
-        facts[f"{job['net']}, seed {job['seed']}: SHA-256 of the initial weights"] = weights
-    for name, data in run["data"].items():
-        facts |= {f"{name}: SHA-256 of {file}": digest for file, digest in data["sha256"].items()}
+    for job in run.jobs:
+        facts[f"{job.net}: SHA-256 of the network"] = job.spec_sha256
+        weights = job.weights_sha256 or "not started"
+        facts[f"{job.net}, seed {job.seed}: SHA-256 of the initial weights"] = weights
+    for name, data in run.data.items():
+        facts |= {f"{name}: SHA-256 of {file}": digest for file, digest in data.sha256.items()}
     return {name: str(value or "none") for name, value in facts.items()}

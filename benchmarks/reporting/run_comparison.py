@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from benchmarks.records.runs import SpeedRun
 from benchmarks.reporting.comparability import different_computation, incomparable, short_value
 from benchmarks.reporting.number_formats import counted, percent_text, ratio
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired
-from benchmarks.timing.samples import KEY, SavedRun, TimedSeries
+from benchmarks.timing.samples import SavedRun, TimedSeries
 from benchmarks.timing.statistics import (
     Estimate,
     NoiseFloor,
@@ -103,7 +105,7 @@ def _matched(a: SavedRun, b: SavedRun) -> Iterator[tuple[TimedSeries | None, Tim
 
 def _similar(work: TimedSeries) -> tuple[Any, ...]:
     """Equal for workloads that differ only in versions or settings."""
-    return work.job["net"], re.sub(r"==[^:]*", "", work.job["framework"]), work.job["what"]
+    return work.key.net, re.sub(r"==[^:]*", "", work.key.framework), work.key.what
 
 
 def _row(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float) -> ComparedRow:
@@ -137,13 +139,13 @@ def _single_row(before: TimedSeries | None, after: TimedSeries | None) -> Compar
 
 def _names(work: TimedSeries) -> dict[str, Any]:
     """Network, framework (a label, which includes the mode) and task, with batch size and threads."""
-    job = work.job
-    task = [job["what"]]
-    if job.get("batch_size"):
-        task.append(f"batch size {job['batch_size']}")
-    if job.get("threads"):
-        task.append(counted(job["threads"], "thread"))
-    return {"net": job["net"], "framework": job["framework"], "what": ", ".join(task)}
+    key = work.key
+    task = [key.what]
+    if key.batch_size:
+        task.append(f"batch size {key.batch_size}")
+    if key.threads:
+        task.append(counted(key.threads, "thread"))
+    return {"net": key.net, "framework": key.framework, "what": ", ".join(task)}
 
 
 def _changed_settings(before: TimedSeries, after: TimedSeries) -> str:
@@ -183,8 +185,8 @@ class CommonBaseline:
 
 def common_baseline(a: SavedRun, b: SavedRun, work: TimedSeries) -> CommonBaseline | None:
     """The baseline of the workloads that were interleaved with this one: the chosen one, or else the first."""
-    interleaved = [other for other in a.series if _setting(other) == _setting(work)]
-    before = next((other for other in interleaved if other.job.get("baseline")), interleaved[0])
+    interleaved = [other for other in a.series if other.key.interleaved == work.key.interleaved]
+    before = next((other for other in interleaved if getattr(other.job, "baseline", False)), interleaved[0])
     after = next((other for other in b.series if other.key == before.key), None)
     if after is None:
         return None
@@ -200,11 +202,6 @@ def _control_rounds(run: SavedRun, base: TimedSeries) -> Rounds:
     return next((control.rounds for control in run.controls if control.key == base.key), {})
 
 
-def _setting(work: TimedSeries) -> tuple[Any, ...]:
-    """Equal for workloads that were interleaved: everything but the framework."""
-    return tuple(part for name, part in zip(KEY, work.key) if name not in ("framework", "mode"))
-
-
 def speed_ratio(
     before: Rounds, after: Rounds, controls_before: Sequence[Rounds], controls_after: Sequence[Rounds]
 ) -> Estimate | None:
@@ -216,8 +213,7 @@ def _speed_result(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSer
     """Verdict, reason and ratios of two workloads that can be compared."""
     base = common_baseline(a, b, before)
     floor = base.floor if base else NoiseFloor()
-    same_workload = a.facts.get("calibration") == b.facts.get("calibration")
-    controls = ([a.control_workload], [b.control_workload]) if same_workload else ([{}], [{}])
+    controls = ([a.control_workload], [b.control_workload]) if _same_control_workload(a, b) else ([{}], [{}])
     ratios = {CONTROL_WORKLOAD: speed_ratio(before.rounds, after.rounds, *controls)}
     if base and base.before is not before and base.before.versions == base.after.versions:
         change = speed_ratio(base.before.rounds, base.after.rounds, *controls)
@@ -240,6 +236,12 @@ def _speed_result(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSer
         "absolute": absolute,
         "visible": floor.visible,
     }
+
+
+def _same_control_workload(a: SavedRun, b: SavedRun) -> bool:
+    """Whether two speed runs have the same control workload, whatever its cell is called."""
+    workloads = [run.info.control_workload if isinstance(run.info, SpeedRun) else None for run in (a, b)]
+    return len({workload and msgspec.structs.replace(workload, cell="") for workload in workloads}) == 1
 
 
 def _joint_verdict(ratios: dict[str, Estimate], floor: NoiseFloor, limit: float) -> tuple[str, str]:

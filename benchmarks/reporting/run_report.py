@@ -6,14 +6,16 @@ the markers of a README.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
 
-from benchmarks.records.store import Folder, History
+from benchmarks.records.events import End, Epoch
+from benchmarks.records.runs import JobInfo, TrainingRun
+from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import (
@@ -67,106 +69,113 @@ COLUMNS = (
     "certificate",
 )
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
-UNFINISHED: dict[str, Any] = {"status": "unfinished", "reason": "stopped; --resume continues the run"}
+UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
 
 BUSY = 0.05  # fraction of CPU time that other programs may use before the report mentions it
 WIDE = 150  # columns of a terminal that holds the whole table
 NARROW = 105  # below this, the peak memory is left out too
 
 
-def write(folder: Folder) -> pd.DataFrame:
+def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables and page into its folder; returns the table of trial runs."""
     cells, curves = frame(folder), curve_frame(folder)
     folder.write("report.csv", cells.to_csv(index=False))
     folder.write("curves.csv", curves.to_csv(index=False))
     folder.write("report.md", markdown(folder, cells))
-    folder.write("report.html", pages.html(folder.run, cells, curves, formatted(cells), notes(folder)))
+    folder.write("report.html", pages.html(folder.training_run, cells, curves, formatted(cells), notes(folder)))
     return cells
 
 
 # --- tables of numbers ------------------------------------------------------------------------------------------------
 
 
-def frame(folder: Folder) -> pd.DataFrame:
+def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per trial run, columns `COLUMNS`; None where a value was not measured."""
-    jobs, histories = folder.run["jobs"], folder.histories()
-    rows = [_row(job, histories, jobs) for job in jobs]
+    jobs, records = folder.training_run.jobs, folder.records()
+    rows = [_row(job, records, jobs) for job in jobs]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
 
-def curve_frame(folder: Folder) -> pd.DataFrame:
+def curve_frame(folder: RunFolder) -> pd.DataFrame:
     """One row per trial run and epoch."""
     rows = [
         {
-            **{name: job[name] for name in ("net", "framework", "seed")},
-            **{name: epoch[name] for name in EPOCH_COLUMNS},
-            "examples_per_second": _speed(epoch),
-            "evaluation_seconds": epoch["evaluation_seconds"],
+            **{name: getattr(job, name) for name in ("net", "framework", "seed")},
+            **{name: getattr(epoch, name) for name in EPOCH_COLUMNS},
+            "examples_per_second": epoch.examples_per_second,
+            "evaluation_seconds": epoch.evaluation_seconds,
         }
-        for job, history in jobs_with_histories(folder)
-        for epoch in history.epochs
+        for job, record in jobs_with_records(folder)
+        for epoch in record.epochs
     ]
     return pd.DataFrame(rows)
 
 
-def jobs_with_histories(folder: Folder) -> list[tuple[dict[str, Any], History]]:
-    """Every job of a run with its recorded history, empty where it has not started."""
-    histories = folder.histories()
-    return [(job, histories.get(job["cell"], History())) for job in folder.run["jobs"]]
+def jobs_with_records(folder: RunFolder) -> list[tuple[JobInfo, CellRecord]]:
+    """Every job of a run with what is recorded of it, which is empty if it has not started."""
+    records = folder.records()
+    return [(job, records.get(job.cell, CellRecord())) for job in folder.training_run.jobs]
 
 
-def _row(job: dict[str, Any], histories: dict[str, History], jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    history = histories.get(job["cell"], History())
-    start, end = history.start or {}, history.end or UNFINISHED
-    first_job = next(other for other in jobs if (other["net"], other["seed"]) == (job["net"], job["seed"]))
-    first = histories.get(first_job["cell"], History())
-    speeds = [speed for speed in map(_speed, history.epochs) if speed]
+def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo]) -> dict[str, object]:
+    """The values of `COLUMNS`; a column that is missing has not been measured."""
+    record = records.get(job.cell, CellRecord())
+    end = record.end or UNFINISHED
+    first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
+    first = records.get(first_job.cell, CellRecord())
+    speeds = [epoch.examples_per_second for epoch in record.epochs]
     return {
-        **{name: job[name] for name in COLUMNS if name in job},
-        "version": next(iter(start.get("versions", {}).values()), job.get("version")),
-        "mode": start.get("settings", {}).get("mode", job["mode"]),
-        "status": end["status"],
-        "reason": end["reason"],
-        "params": start.get("params"),
-        "buffers": start.get("buffers"),
-        **_results(history),
-        **_columns_of("examples_per_second", geometric_mean(speeds)),
-        **_columns_of("relative_speed", _relative_speed(history, first)),
-        "build_seconds": start.get("build_seconds"),
-        "import_seconds": start.get("import_seconds"),
-        "load_seconds": start.get("load_seconds"),
-        "import_memory_mib": _mebibytes(start.get("import_memory")),
-        **certificates.columns(start.get("certificate")),
-        "peak_memory_mib": _mebibytes(end.get("peak", {}).get("device" if job["device"] == "cuda" else "resident")),
+        **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
+        "status": end.status,
+        "reason": end.reason,
+        **_start(record),
+        **_results(record.epochs),
+        **_columns_of("examples_per_second", geometric_mean([speed for speed in speeds if speed])),
+        **_columns_of("relative_speed", _relative_speed(record, first)),
+        **certificates.columns(record.start.certificate if record.start else None),
+        "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
     }
 
 
-def _results(history: History) -> dict[str, Any]:
-    """Losses and accuracies after the last epoch, and the seconds of all epochs together."""
-    if not history.epochs:
+def _start(record: CellRecord) -> dict[str, object]:
+    """What is known once the worker has built the network."""
+    start = record.start
+    if start is None:
         return {}
-    last = history.epochs[-1]
     return {
-        **{name: last[name] for name in ("train_loss", "train_accuracy", "test_accuracy")},
-        "first_step_seconds": history.epochs[0]["first_step_seconds"],
-        "train_seconds": sum(seconds for epoch in history.epochs for _, seconds in epoch["slices"]),
-        "evaluation_seconds": sum(epoch["evaluation_seconds"] for epoch in history.epochs),
+        "version": next(iter(start.versions.values())),
+        "mode": start.settings.get("mode", ""),
+        "params": start.params,
+        "buffers": start.buffers,
+        "build_seconds": start.build_seconds,
+        "import_seconds": start.import_seconds,
+        "load_seconds": start.load_seconds,
+        "import_memory_mib": _mebibytes(start.import_memory),
     }
 
 
-def _speed(epoch: dict[str, Any]) -> float | None:
-    """Examples per second over the slices of an epoch; the first step of a run is in no slice."""
-    seconds = sum(slice_[1] for slice_ in epoch["slices"])
-    return float(sum(slice_[0] for slice_ in epoch["slices"]) / seconds) if seconds else None
+def _results(epochs: Sequence[Epoch]) -> dict[str, object]:
+    """Losses and accuracies after the last epoch, and the seconds of all epochs together."""
+    if not epochs:
+        return {}
+    last = epochs[-1]
+    return {
+        "train_loss": last.train_loss,
+        "train_accuracy": last.train_accuracy,
+        "test_accuracy": last.test_accuracy,
+        "first_step_seconds": epochs[0].first_step_seconds,
+        "train_seconds": sum(epoch.slice_seconds for epoch in epochs),
+        "evaluation_seconds": sum(epoch.evaluation_seconds for epoch in epochs),
+    }
 
 
-def _relative_speed(history: History, first: History) -> Estimate | None:
+def _relative_speed(record: CellRecord, first: CellRecord) -> Estimate | None:
     """Speed over that of the first framework, paired by round; only rounds that both ran in the same launch count."""
-    if history is first:
-        return Estimate(1.0) if history.epochs else None
-    speeds = {(epoch["launch"], epoch["epoch"]): _speed(epoch) for epoch in first.epochs}
-    pairs = [(_speed(epoch), speeds.get((epoch["launch"], epoch["epoch"]))) for epoch in history.epochs]
+    if record is first:
+        return Estimate(1.0) if record.epochs else None
+    speeds = {(epoch.launch, epoch.epoch): epoch.examples_per_second for epoch in first.epochs}
+    pairs = [(epoch.examples_per_second, speeds.get((epoch.launch, epoch.epoch))) for epoch in record.epochs]
     complete = [(own, other) for own, other in pairs if own and other]
     return paired_ratio([own for own, _ in complete], [other for _, other in complete])
 
@@ -222,7 +231,7 @@ def table(cells: pd.DataFrame, width: int) -> Table:
     return tables.terminal(tuple(text.columns), _rows(text), wrapped="status")
 
 
-def markdown(folder: Folder, cells: pd.DataFrame) -> str:
+def markdown(folder: RunFolder, cells: pd.DataFrame) -> str:
     """The table and the notes under it, for a README."""
     text = formatted(cells)
     return "\n".join([tables.markdown(tuple(text.columns), _rows(text)), "", *notes(folder)]) + "\n"
@@ -235,19 +244,19 @@ def _rows(text: pd.DataFrame) -> list[tables.Row]:
 # --- notes under the table --------------------------------------------------------------------------------------------
 
 
-def notes(folder: Folder) -> list[str]:
+def notes(folder: RunFolder) -> list[str]:
     """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
-    run = folder.run
-    unpublished = sorted(name for name, data in run["data"].items() if not data["published"])
+    run = folder.training_run
+    unpublished = sorted(name for name, data in run.data.items() if not data.published)
     lines = [
-        *_recipes(run["jobs"]),
+        *_recipes(run.jobs),
         *(f"{name}: the files differ from the published ones." for name in unpublished),
         f"{run_text(run)}.",
         "One run per trial. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
     ]
-    load = run.get("others") or 0
+    load = run.cpu_load or 0.0
     if load >= BUSY:
         lines.append(f"Other programs used {percent(load, 0)} of CPU time: the speeds are those of a busy machine.")
     overhead = _harness_overhead(folder)
@@ -256,32 +265,32 @@ def notes(folder: Folder) -> list[str]:
     return [f"- {line}" for line in lines]
 
 
-def _recipes(jobs: list[dict[str, Any]]) -> list[str]:
+def _recipes(jobs: Sequence[JobInfo]) -> list[str]:
     """One line per recipe, with the networks that it trains."""
     nets: dict[str, list[str]] = {}
     for job in jobs:
         recipe = (
-            f"{job['dataset']} ({job['train_size']:,} + {job['test_size']:,} images), batch size {job['batch_size']}, "
-            f"{job['optimizer']}, lr {job['rate']:g}, {counted(job['epochs'], 'epoch')}"
+            f"{job.dataset} ({job.train_size:,} + {job.test_size:,} images), batch size {job.batch_size}, "
+            f"{job.optimizer}, lr {job.lr:g}, {counted(job.epochs, 'epoch')}"
         )
-        nets.setdefault(recipe, []).append(job["net"])
+        nets.setdefault(recipe, []).append(job.net)
     return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
 
 
-def augmentation_notes(folder: Folder) -> list[str]:
+def augmentation_notes(folder: RunFolder) -> list[str]:
     """The augmentations of each network and the speed at which the harness draws them."""
     augmentations: dict[str, str] = {}
     images: dict[str, int] = {}
     seconds: dict[str, float] = {}
-    for job, history in jobs_with_histories(folder):
-        if not job.get("changes"):
+    for job, record in jobs_with_records(folder):
+        if not job.augmentations:
             continue
-        net = job["net"]
-        augmentations[net] = ", ".join(job["changes"])
-        for epoch in history.epochs:
-            if epoch.get("augment_seconds"):
-                images[net] = images.get(net, 0) + job["train_size"]
-                seconds[net] = seconds.get(net, 0.0) + epoch["augment_seconds"]
+        net = job.net
+        augmentations[net] = ", ".join(job.augmentations)
+        for epoch in record.epochs:
+            if epoch.augment_seconds:
+                images[net] = images.get(net, 0) + job.train_size
+                seconds[net] = seconds.get(net, 0.0) + epoch.augment_seconds
     return [
         f"{net}: {augmentations[net]}, drawn anew for each epoch by the harness, identical for all frameworks and "
         f"outside the timed slices, at {count(images[net] / seconds[net])} images/s."
@@ -289,28 +298,23 @@ def augmentation_notes(folder: Folder) -> list[str]:
     ]
 
 
-def _harness_overhead(folder: Folder) -> float | None:
+def _harness_overhead(folder: RunFolder) -> float | None:
     """The fraction of the epochs' time during which no worker trained or predicted."""
-    epochs = [epoch for _, history in jobs_with_histories(folder) for epoch in history.epochs]
+    epochs = [epoch for _, record in jobs_with_records(folder) for epoch in record.epochs]
     if not epochs:
         return None
-    overhead = sum(epoch["harness_seconds"] for epoch in epochs)
-    work = sum(
-        sum(seconds for _, seconds in epoch["slices"])
-        + (epoch["first_step_seconds"] or 0)
-        + epoch["evaluation_seconds"]
-        for epoch in epochs
-    )
-    return float(overhead / (overhead + work))
+    overhead = sum(epoch.harness_seconds for epoch in epochs)
+    work = sum(epoch.training_seconds + epoch.evaluation_seconds for epoch in epochs)
+    return overhead / (overhead + work)
 
 
-def run_text(run: dict[str, Any]) -> str:
+def run_text(run: TrainingRun) -> str:
     """The machine, the setting and the date of a run in one line."""
-    job = run["jobs"][0]
-    setting = f"{counted(job['threads'], 'thread')}, {job['precision']} on {job['device']}"
-    return "; ".join([machine_text(run["machine"]), setting, day(run["began"])])
+    job = run.jobs[0]
+    setting = f"{counted(job.threads, 'thread')}, {job.precision} on {job.device}"
+    return "; ".join([machine_text(run.machine), setting, day(run.began)])
 
 
-def into_readme(path: Path, folder: Folder) -> None:
+def into_readme(path: Path, folder: RunFolder) -> None:
     """Put the run's table between the markers of a README. Raises BadInput if it has none."""
-    put(path, "results", f"`{' '.join(folder.run['command'])}` gives:\n\n{markdown(folder, frame(folder))}")
+    put(path, "results", f"`{' '.join(folder.training_run.command)}` gives:\n\n{markdown(folder, frame(folder))}")

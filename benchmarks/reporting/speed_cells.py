@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.records.events import AnyEvent, End, EvaluationTime, Launch, Roofline, TimedSlice
-from benchmarks.records.store import Folder
+from benchmarks.records.runs import SpeedJobInfo
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting.number_formats import counted
-from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline
 from benchmarks.timing.roofline import LayerCost, Roof
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired, speed, steady
@@ -37,7 +37,7 @@ class CellMeasurements:
     end: End = UNFINISHED
 
     def add(self, event: AnyEvent) -> None:
-        """Add an event of the cell."""
+        """Take the next event of the cell."""
         match event:
             case Launch():
                 self.launches.append(event)
@@ -53,13 +53,13 @@ class CellMeasurements:
     @property
     def timed_slices(self) -> list[TimedSlice]:
         """The slices of all launches."""
-        return [timed for rounds in self.slices.values() for timed in rounds.values()]
+        return [slice_ for rounds in self.slices.values() for slice_ in rounds.values()]
 
     @cached_property
     def rounds(self) -> Rounds:
         """Seconds per image, by launch and round."""
         return {
-            launch: {number: timed.seconds_per_image for number, timed in rounds.items()}
+            launch: {number: slice_.seconds_per_image for number, slice_ in rounds.items()}
             for launch, rounds in self.slices.items()
         }
 
@@ -90,14 +90,14 @@ class TrainingTime(NamedTuple):
 class SpeedComparison:
     """Jobs that were interleaved, and their measurements. control: the A/A control, a second worker of the baseline."""
 
-    jobs: list[dict[str, Any]]
-    baseline: dict[str, Any]
-    control: dict[str, Any] | None
+    jobs: list[SpeedJobInfo]
+    baseline: SpeedJobInfo
+    control: SpeedJobInfo | None
     measured: dict[str, CellMeasurements]  # by cell
 
-    def of(self, job: dict[str, Any]) -> CellMeasurements:
+    def of(self, job: SpeedJobInfo) -> CellMeasurements:
         """The measurements of a job, empty where it has none."""
-        return self.measured.get(job["cell"]) or CellMeasurements()
+        return self.measured.get(job.cell) or CellMeasurements()
 
     @property
     def baseline_rounds(self) -> list[Rounds]:
@@ -105,7 +105,7 @@ class SpeedComparison:
         control = self.of(self.control).rounds if self.control else {}
         return baseline_workers(self.of(self.baseline).rounds, control)
 
-    def ratio(self, job: dict[str, Any]) -> Estimate | None:
+    def ratio(self, job: SpeedJobInfo) -> Estimate | None:
         """How many times faster than the baseline, from the rounds in which both are steady; None if there are none."""
         if job is self.baseline:
             return Estimate(1.0)
@@ -124,23 +124,23 @@ class SpeedComparison:
         ratio = self.control_ratio
         return noise_floor(ratio) if ratio and ratio.low is not None else None
 
-    def roof(self, job: dict[str, Any]) -> Roof | None:
+    def roof(self, job: SpeedJobInfo) -> Roof | None:
         """The roofline of a job's framework at its precision and threads, whichever cell it was measured with."""
         for cell in self.measured.values():
             raw = cell.roofline
-            if raw and all(getattr(raw, name) == job[name] for name in ("framework", "threads", "precision")):
+            if raw and (raw.framework, raw.threads, raw.precision) == (job.framework, job.threads, job.precision):
                 return roofline.roof(raw)
         return None
 
-    def training_time(self, job: dict[str, Any]) -> TrainingTime | None:
+    def training_time(self, job: SpeedJobInfo) -> TrainingTime | None:
         """Seconds before the first epoch and per epoch; None where one of them was not measured."""
         cell = self.of(job)
         start = [cell.typical(f"{name}_seconds") for name in ("import", "build", "load", "first_step")]
         if cell.speed is None or None in start:
             return None
-        return TrainingTime(sum(seconds for seconds in start if seconds), job["train_size"] / cell.speed.value)
+        return TrainingTime(sum(seconds for seconds in start if seconds), job.train_size / cell.speed.value)
 
-    def break_even_epochs(self, job: dict[str, Any], other: dict[str, Any]) -> float | None:
+    def break_even_epochs(self, job: SpeedJobInfo, other: SpeedJobInfo) -> float | None:
         """Epochs after which a job has caught up with another; 0 if it is ahead from the start; None for never."""
         times = self.training_time(job), self.training_time(other)
         return break_even(times[0], times[1]) if times[0] and times[1] else None
@@ -149,22 +149,22 @@ class SpeedComparison:
     def title(self) -> str:
         job = self.jobs[0]
         parts = (
-            job["net"],
-            WORKLOADS[job["what"]],
-            f"batch size {job['batch_size']}",
-            counted(job["threads"], "thread"),
-            job["precision"],
-            job["device"],
+            job.net,
+            WORKLOADS[job.what],
+            f"batch size {job.batch_size}",
+            counted(job.threads, "thread"),
+            job.precision,
+            job.device,
         )
         return ", ".join(parts)
 
 
-def layer_costs(job: dict[str, Any]) -> list[LayerCost]:
+def layer_costs(job: SpeedJobInfo) -> list[LayerCost]:
     """The operations and bytes of each layer, from the spec."""
-    return [LayerCost(*cost) for cost in job["costs"]]
+    return [LayerCost(*cost) for cost in job.costs]
 
 
-def read(folder: Folder) -> dict[str, CellMeasurements]:
+def read(folder: RunFolder) -> dict[str, CellMeasurements]:
     """The measurements of each cell, in the order in which the cells started."""
     cells: dict[str, CellMeasurements] = {}
     for event in folder.events():
@@ -172,19 +172,16 @@ def read(folder: Folder) -> dict[str, CellMeasurements]:
     return cells
 
 
-def comparisons(folder: Folder) -> list[SpeedComparison]:
+def comparisons(folder: RunFolder) -> list[SpeedComparison]:
     """The comparisons of a speed run. Raises BadInput for a run of another kind."""
-    run = folder.run
-    if run.get("kind") != "speed":
-        raise BadInput(f"{folder.path}: not a speed run; name a folder that benchmarks.speed has written")
-    measured = read(folder)
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for job in run["jobs"]:
-        groups.setdefault(tuple(job[name] for name in GROUPED_BY), []).append(job)
+    jobs, measured = folder.speed_run.jobs, read(folder)
+    groups: dict[tuple[object, ...], list[SpeedJobInfo]] = {}
+    for job in jobs:
+        groups.setdefault(tuple(getattr(job, name) for name in GROUPED_BY), []).append(job)
     return [_comparison(jobs, measured) for jobs in groups.values()]
 
 
-def _comparison(jobs: list[dict[str, Any]], measured: dict[str, CellMeasurements]) -> SpeedComparison:
-    baseline = next(job for job in jobs if job["baseline"])
-    control = next((job for job in jobs if job["twin"]), None)
-    return SpeedComparison([job for job in jobs if not job["twin"]], baseline, control, measured)
+def _comparison(jobs: list[SpeedJobInfo], measured: dict[str, CellMeasurements]) -> SpeedComparison:
+    baseline = next(job for job in jobs if job.baseline)
+    control = next((job for job in jobs if job.control), None)
+    return SpeedComparison([job for job in jobs if not job.control], baseline, control, measured)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
-from benchmarks.records.store import Folder
+from benchmarks.records.runs import SpeedJobInfo
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
 from benchmarks.reporting.tables import Row, markdown, table
@@ -72,7 +72,7 @@ COLUMNS = (
 )
 
 
-def write(folder: Folder) -> pd.DataFrame:
+def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables into its folder; returns the table of cells."""
     cells = frame(folder)
     folder.write("report.csv", cells.to_csv(index=False))
@@ -80,13 +80,13 @@ def write(folder: Folder) -> pd.DataFrame:
     return cells
 
 
-def text(folder: Folder, form: Callable[[Row, Sequence[Row]], str] = table) -> str:
+def text(folder: RunFolder, form: Callable[[Row, Sequence[Row]], str] = table) -> str:
     """The whole report as text. form: `tables.table` or `tables.markdown`."""
     rows = [(comparison, comparison_rows(comparison)) for comparison in comparisons(folder)]
-    return speed_text.report(folder.run, rows, form)
+    return speed_text.report(folder.speed_run, rows, form)
 
 
-def frame(folder: Folder) -> pd.DataFrame:
+def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell without A/A controls and control workload, columns `COLUMNS`; None where not measured."""
     rows = [row for comparison in comparisons(folder) for row in comparison_rows(comparison)]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
@@ -98,15 +98,15 @@ def comparison_rows(comparison: SpeedComparison) -> list[dict[str, Any]]:
     return [_row(comparison, job) for job in comparison.jobs]
 
 
-def _row(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, Any]:
+def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> dict[str, Any]:
     cell, floor = comparison.of(job), comparison.floor
     last = cell.launches[-1] if cell.launches else None
     relative = comparison.ratio(job) if cell.slices else None
     speed = cell.speed
     return {
-        **{name: job[name] for name in COLUMNS if name in job},
-        "version": next(iter(last.versions.values())) if last else job.get("version"),
-        "mode": last.settings.get("mode", job["mode"]) if last else job["mode"],
+        **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
+        "version": next(iter(last.versions.values())) if last else job.version,
+        "mode": last.settings.get("mode", job.mode) if last else job.mode,
         "status": cell.end.status,
         "reason": cell.end.reason,
         "launches": len(cell.slices),
@@ -118,7 +118,7 @@ def _row(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, Any]:
         **{f"{name}_seconds": cell.typical(f"{name}_seconds") for name in ("import", "build", "load")},
         "first_step_seconds": cell.typical("first_step_seconds"),
         "warm_up_slices": float(np.median(cell.warm_ups)) if cell.slices else None,
-        "step_seconds": job["batch_size"] / speed.value if speed else None,
+        "step_seconds": job.batch_size / speed.value if speed else None,
         "evaluation_seconds": _evaluation(job, cell),
         "break_even_epochs": _break_even(comparison, job),
         **_latency(cell),
@@ -126,7 +126,7 @@ def _row(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, Any]:
         **_roofline(comparison, job),
         "busy_threads": sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
         "idle_fraction": sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
-        **certificates.columns(msgspec.to_builtins(last.certificate) if last else None),
+        **certificates.columns(last.certificate if last else None),
     }
 
 
@@ -135,22 +135,22 @@ def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _verdict(comparison: SpeedComparison, job: dict[str, Any], relative: Estimate | None) -> str | None:
+def _verdict(comparison: SpeedComparison, job: SpeedJobInfo, relative: Estimate | None) -> str | None:
     if job is comparison.baseline:
         return "baseline"
     floor = comparison.floor
     return verdict(relative, floor) if relative and floor else None
 
 
-def _evaluation(job: dict[str, Any], cell: CellMeasurements) -> float | None:
+def _evaluation(job: SpeedJobInfo, cell: CellMeasurements) -> float | None:
     """Seconds to predict all test images, extrapolated from those that were predicted."""
     record = cell.evaluation
-    return float(record.seconds / record.images * job["test_size"]) if record else None
+    return record.seconds / record.images * job.test_size if record else None
 
 
-def _break_even(comparison: SpeedComparison, job: dict[str, Any]) -> float | None:
+def _break_even(comparison: SpeedComparison, job: SpeedJobInfo) -> float | None:
     """Epochs after which a job has caught up with the baseline, start and compilation included."""
-    if job is comparison.baseline or job["what"] != "train":
+    if job is comparison.baseline or job.what != "train":
         return None
     return comparison.break_even_epochs(job, comparison.baseline)
 
@@ -166,11 +166,11 @@ def _latency(cell: CellMeasurements) -> dict[str, float | None]:
     return columns
 
 
-def _memory(job: dict[str, Any], cell: CellMeasurements) -> dict[str, float | None]:
+def _memory(job: SpeedJobInfo, cell: CellMeasurements) -> dict[str, float | None]:
     """The median of the launches' peaks; on a CPU also without the memory that the import of the framework takes."""
-    peak = cell.end.peak.get("device" if job["device"] == "cuda" else "resident")
+    peak = cell.end.peak.get("device" if job.device == "cuda" else "resident")
     imported = cell.typical("import_memory")
-    net = peak - imported if peak and imported and job["device"] == "cpu" else peak
+    net = peak - imported if peak and imported and job.device == "cpu" else peak
     return {
         "peak_memory_mib": peak / 2**20 if peak else None,
         "import_memory_mib": imported / 2**20 if imported else None,
@@ -178,7 +178,7 @@ def _memory(job: dict[str, Any], cell: CellMeasurements) -> dict[str, float | No
     }
 
 
-def _roofline(comparison: SpeedComparison, job: dict[str, Any]) -> dict[str, float | None]:
+def _roofline(comparison: SpeedComparison, job: SpeedJobInfo) -> dict[str, float | None]:
     roof, speed = comparison.roof(job), comparison.of(job).speed
     if roof is None:
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from benchmarks.records.runs import SpeedRun
 from benchmarks.reporting.number_formats import (
     count,
     day,
@@ -61,7 +62,7 @@ NOTES = (
 )
 
 
-def report(run: dict[str, Any], comparisons: Sequence[tuple[SpeedComparison, Rows]], form: Form) -> str:
+def report(run: SpeedRun, comparisons: Sequence[tuple[SpeedComparison, Rows]], form: Form) -> str:
     """The report of a run. comparisons: each with its rows; form: `tables.table` or `tables.markdown`."""
     parts = []
     for comparison, rows in comparisons:
@@ -74,7 +75,7 @@ def report(run: dict[str, Any], comparisons: Sequence[tuple[SpeedComparison, Row
         lines = [*_crossings(comparison), *_roofs(rows)]
         if lines:
             parts.append("\n".join(f"- {line}" for line in lines))
-        if run["request"].get("layers"):
+        if run.request.layers:
             parts.append(form(*_layers(comparison)))
     settings = form(*_settings([comparison for comparison, _ in comparisons]))
     notes = "\n".join(f"- {note}" for note in _notes(run))
@@ -87,7 +88,7 @@ def detectable_difference(comparison: SpeedComparison) -> str:
     if floor is None or control_ratio is None:
         return "Minimum detectable difference unavailable: fewer than two launches of the A/A control."
     return (
-        f"A/A control: {comparison.baseline['framework']} relative to itself is {ratio(control_ratio)}. On this "
+        f"A/A control: {comparison.baseline.framework} relative to itself is {ratio(control_ratio)}. On this "
         f"machine, in this run, differences under {percent(floor.high - 1)} cannot be detected, and differences under "
         f"{percent(floor.visible)} cannot be detected in a row whose interval is as wide as that of the control."
     )
@@ -143,16 +144,16 @@ def _crossings(comparison: SpeedComparison) -> Iterator[str]:
     base_time = comparison.training_time(base)
     for job in comparison.jobs:
         time = comparison.training_time(job)
-        if job is base or job["what"] != "train" or not time or not base_time:
+        if job is base or job.what != "train" or not time or not base_time:
             continue
         late, early = (job, base) if time.start > base_time.start else (base, job)
         epochs = comparison.break_even_epochs(late, early)
-        start = f"{early['framework']} starts faster"
+        start = f"{early.framework} starts faster"
         if epochs is None:
-            yield f"{start}, and {late['framework']} never catches up."
+            yield f"{start}, and {late.framework} never catches up."
         else:
-            after = f"{epochs:,.1f} epochs of {count(job['train_size'])} images"
-            yield f"{start}; {late['framework']} catches up after {after}."
+            after = f"{epochs:,.1f} epochs of {count(job.train_size)} images"
+            yield f"{start}; {late.framework} catches up after {after}."
 
 
 def _roofs(rows: Rows) -> Iterator[str]:
@@ -168,7 +169,7 @@ def _roofs(rows: Rows) -> Iterator[str]:
 
 def _layers(comparison: SpeedComparison) -> tuple[Row, list[Row]]:
     """The fraction of the roofline bound that each layer takes, per framework."""
-    roofs = {job["framework"]: comparison.roof(job) for job in comparison.jobs}
+    roofs = {job.framework: comparison.roof(job) for job in comparison.jobs}
     measured = {name: roof for name, roof in roofs.items() if roof}
     costs = layer_costs(comparison.baseline)
     head = ("layer", "Mflop", "KiB", "flop/byte", *(f"fraction, {name}" for name in measured))
@@ -192,22 +193,21 @@ def _settings(comparisons: Sequence[SpeedComparison]) -> tuple[Row, list[Row]]:
     for comparison in comparisons:
         for job in comparison.jobs:
             launches = comparison.of(job).launches
-            if launches and job["framework"] not in settings:
+            if launches and job.framework not in settings:
                 cores = dict.fromkeys(" ".join(map(str, launch.cores)) or "any" for launch in launches)
                 last = launches[-1]
-                settings[job["framework"]] = {**last.versions, **last.settings, "cores": "; ".join(cores)}
+                settings[job.framework] = {**last.versions, **last.settings, "cores": "; ".join(cores)}
     names = dict.fromkeys(name for of_framework in settings.values() for name in of_framework)
     body = [(name, *(of_framework.get(name, "") for of_framework in settings.values())) for name in names]
     return ("setting", *settings), body
 
 
-def _notes(run: dict[str, Any]) -> list[str]:
-    load = run["load"]
-    environment = ", ".join(f"{name}={value}" for name, value in run["environment"].items())
+def _notes(run: SpeedRun) -> list[str]:
+    start, end = (number(run.load.get(moment), ".2f") or "not measured" for moment in ("start", "end"))
+    environment = ", ".join(f"{name}={value}" for name, value in run.environment.items())
     return [
-        f"{machine_text(run['machine'])}; {day(run['began'])}.",
-        f"Load average of the machine over a minute: {number(load['start'], '.2f')} at the start, "
-        f"{number(load['end'], '.2f') or 'not measured'} at the end.",
+        f"{machine_text(run.machine)}; {day(run.began)}.",
+        f"Load average of the machine over a minute: {start} at the start, {end} at the end.",
         f"Environment variables of the workers: {environment or 'those of the system'}.",
         *NOTES,
     ]

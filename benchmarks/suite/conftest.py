@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError
 from benchmarks.timing.launches import RUNNERS, TimedJob, Workload, WorkloadFiles, WorkloadRunner
@@ -58,7 +58,7 @@ def runner(
     timed = TimedJob(job, what)
     files = WorkloadFiles(timed, data[MINI], tmp_path / "work")
     passes = 3 if what == "train" else 1
-    runner = RUNNERS[what](timed, files, 1, Folder(tmp_path), 600.0, True)
+    runner = RUNNERS[what](timed, files, 1, RunFolder(tmp_path), 600.0, True)
     try:
         units = SLICE[what] / (passes * max(1, job.network.macs) * runner.images_of_a_unit)
         runner.open(python, FRAMEWORKS[asked.name], max(1, round(units)))

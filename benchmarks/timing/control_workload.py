@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.datasets.registry import Dataset, Split
 from benchmarks.records.runs import ControlWorkload
 from benchmarks.timing.launches import TimedJob, WorkloadFiles
-from benchmarks.timing.samples import CALIBRATION
+from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.training.jobs import Job
 from frameworks.networks import NETWORKS
 from frameworks.registry import FrameworkInfo
@@ -30,7 +30,7 @@ def control_workload(like: Job, scratch: Path) -> tuple[TimedJob, WorkloadFiles]
     split = Split(scratch / "noise_images.npy", scratch / "noise_labels.npy", IMAGES)
     job = replace(
         like,
-        name=CALIBRATION,
+        name=CONTROL_WORKLOAD,
         network=NETWORKS["lenet"](),
         framework="numpy",
         mode="",
@@ -46,14 +46,14 @@ def control_workload(like: Job, scratch: Path) -> tuple[TimedJob, WorkloadFiles]
     data = Dataset("noise", (1, 28, 28), 10, (), split, split, {}, True, "")
     np.save(split.images, stream.integers(0, 256, (IMAGES, 1, 28, 28), dtype=np.uint8))
     np.save(split.labels, stream.integers(0, 10, IMAGES))
-    timed = TimedJob(job, "train", name=CALIBRATION)
-    return timed, WorkloadFiles(timed, data, scratch / CALIBRATION, checked=False)
+    timed = TimedJob(job, "train", name=CONTROL_WORKLOAD)
+    return timed, WorkloadFiles(timed, data, scratch / CONTROL_WORKLOAD, checked=False)
 
 
 def description() -> ControlWorkload:
     """The control workload as `run.json` records it."""
     return ControlWorkload(
-        cell=CALIBRATION,
+        cell=CONTROL_WORKLOAD,
         net="lenet",
         what="train",
         framework="numpy",

@@ -1,7 +1,13 @@
 """One launch of one cell: a fresh worker that is started, checked against the reference, and timed slice by slice.
 
-Launches are the unit of randomness: a process keeps its memory layout for life. `benchmarks.records.events` describes
-what is recorded of a launch.
+Launches are the unit of randomness: a process keeps its memory layout for life. The record of a launch consists of
+
+    launch      when the worker is ready: the time to get there, and the settings as the framework reports them
+    slice       each slice: raw images and seconds; rounds count from 0 in every launch
+    evaluation  once, after the rounds of the first launch: raw images and seconds of predicting
+    roofline    once per framework, after the first launch: see `benchmarks.timing.roofline`
+
+and after all launches one `end`, with the status, the reason and the peak memory of each launch.
 """
 
 from __future__ import annotations
@@ -165,27 +171,14 @@ class WorkloadRunner(ABC):
 
     def slice(self, number: int) -> None:
         """Run the slice of a round, timed by the worker, and record it."""
-        answer = self._play(self.units, number)
-        timed = TimedSlice(
-            cell=self.timed.cell,
-            launch=self.launch,
-            round=number,
-            images=self.units * self.images_of_a_unit,
-            seconds=answer.seconds,
-            cpu_seconds=answer.cpu_seconds,
-            idle_seconds=answer.idle_seconds,
-            idle_cpu_seconds=answer.idle_cpu_seconds,
-            calls=self._latencies(answer),
-        )
+        timed = self._play(self.units, number)
         self.slices.append(timed)
         self.folder.record(timed, durable=False)
 
     def evaluate(self) -> None:
         """Time an evaluation and record it. It belongs after all rounds, because it raises the peak memory."""
         if evaluation := self._evaluation():
-            seconds, images = evaluation
-            event = EvaluationTime(cell=self.timed.cell, launch=self.launch, images=images, seconds=seconds)
-            self.folder.record(event)
+            self.folder.record(evaluation)
 
     def finish(self) -> dict[str, int]:
         """Peak bytes of this launch. `Refused` if the worker used too many threads, or worked between its slices."""
@@ -212,7 +205,7 @@ class WorkloadRunner(ABC):
         """Put the data of the slices on the device; returns seconds."""
 
     @abstractmethod
-    def _play(self, units: int, number: int = 0) -> Slice | Calls:
+    def _play(self, units: int, number: int = 0) -> TimedSlice:
         """Run a slice of this many steps or calls; `number` is the round."""
 
     @abstractmethod
@@ -229,15 +222,25 @@ class WorkloadRunner(ABC):
     def _most_units(self) -> int:
         """The largest number of units of a slice."""
 
-    def _evaluation(self) -> tuple[float, int] | None:
-        """Seconds of an evaluation and its images; None if evaluations are not timed."""
-        return None
-
-    def _latencies(self, answer: Slice | Calls) -> list[float] | None:
-        """Seconds of each call, if a call takes a single image."""
+    def _evaluation(self) -> EvaluationTime | None:
+        """An evaluation, if the workload has one."""
         return None
 
     # --- shared -------------------------------------------------------------------------------------------------------
+
+    def _timed(self, answer: Slice | Calls, units: int, number: int, calls: list[float] | None = None) -> TimedSlice:
+        """The event of a slice. calls: seconds of each call, if a call takes a single image."""
+        return TimedSlice(
+            cell=self.timed.cell,
+            launch=self.launch,
+            round=number,
+            images=units * self.images_of_a_unit,
+            seconds=answer.seconds,
+            cpu_seconds=answer.cpu_seconds,
+            idle_seconds=answer.idle_seconds,
+            idle_cpu_seconds=answer.idle_cpu_seconds,
+            calls=calls,
+        )
 
     def _build(self, network: Network) -> tuple[Built, float]:
         """Build a network with the initial weights; also returns seconds."""
@@ -270,14 +273,14 @@ class TrainingRunner(WorkloadRunner):
     def _load_all(self) -> float:
         return self._load("train", self.timed.job.train_size)
 
-    def _play(self, units: int, number: int = 0) -> Slice:
+    def _play(self, units: int, number: int = 0) -> TimedSlice:
         start = number * units % (self._most_units - units + 1) * self.images_of_a_unit
         trained = self._train(self.files.order, start, units, self.images_of_a_unit, LR, number)
         if len(trained.losses) != units:
             raise Refused(f"results differ from the reference: {len(trained.losses)} losses of {units} steps")
         if not np.isfinite(trained.losses).all():
             raise WorkerFailed(f"diverged: the loss is {trained.losses[-1]} in a slice with a learning rate of {LR:g}")
-        return trained
+        return self._timed(trained, units, number)
 
     def _check(self, check: ReferenceCheck) -> None:
         self.running.set_weights(self.files.weights)
@@ -296,7 +299,7 @@ class TrainingRunner(WorkloadRunner):
     def _most_units(self) -> int:
         return self.files.images // self.images_of_a_unit
 
-    def _evaluation(self) -> tuple[float, int]:
+    def _evaluation(self) -> EvaluationTime:
         """Seconds of predicting the test images, or of a few calls if that is less; timed at the second time."""
         job = self.timed.job
         count = min(job.test_size, 4 * images_of_a_call(replace(job, batch_size=EVALUATION_BATCH)))
@@ -304,18 +307,19 @@ class TrainingRunner(WorkloadRunner):
         batch_size = min(EVALUATION_BATCH, count)
         self.running.evaluate("test", batch_size)  # compiles, if the framework does
         evaluation = self.running.evaluate("test", batch_size)
-        return evaluation.seconds, count
+        return EvaluationTime(cell=self.timed.cell, launch=self.launch, images=count, seconds=evaluation.seconds)
 
 
 class InferenceRunner(WorkloadRunner):
     def _load_all(self) -> float:
         return self._load("test", self.images_of_a_unit)
 
-    def _play(self, units: int, number: int = 0) -> Calls:
-        return self.running.infer("test", self.timed.job.batch_size, units)
-
-    def _latencies(self, answer: Slice | Calls) -> list[float] | None:
-        return answer.calls if isinstance(answer, Calls) and self.timed.job.batch_size == 1 else None
+    def _play(self, units: int, number: int = 0) -> TimedSlice:
+        batch_size = self.timed.job.batch_size
+        calls: Calls = self.running.infer("test", batch_size, units)
+        # The time of a call is a latency only if the call takes a single image.
+        latencies = calls.calls if batch_size == 1 else None
+        return self._timed(calls, units, number, latencies)
 
     def _check(self, check: ReferenceCheck) -> None:
         self._load("test", check.batch_size)

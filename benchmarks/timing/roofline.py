@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypedDict
 
 import numpy as np
 
@@ -41,8 +40,9 @@ from frameworks.spec import (
 from frameworks.training import Training
 
 
-class RawRoofline(TypedDict):
-    """The raw figures of `benchmarks.records.events.Roofline`."""
+@dataclass(frozen=True)
+class RawRoofline:
+    """Measured times: (n, operations, seconds) of each product and convolution, (bytes, seconds) of each copy."""
 
     products: list[tuple[float, float, float]]
     convolutions: list[tuple[float, float, float]]
@@ -67,21 +67,18 @@ class Roof:
 
 
 def measure(client: Commands, setting: Setting) -> RawRoofline:
-    """Raw: `products` and `convolutions` (n, operations, seconds), and `copies` (bytes, seconds), for each size."""
-    raw = RawRoofline(products=[], convolutions=[], copies=[])
+    """Time the products, convolutions and copies of each size."""
+    raw = RawRoofline([], [], [])
     for side in SIDES[setting.device]:
         n = side * side
-        for kind, network, count in (
-            (raw["products"], _products(side), n),
-            (raw["convolutions"], _convolutions(side), 1),
-        ):
-            kind.append((n, 2.0 * network.macs * count, _seconds(client, network, count, setting)))
+        for times, network, count in ((raw.products, _products(side), n), (raw.convolutions, _convolutions(side), 1)):
+            times.append((n, 2.0 * network.macs * count, _seconds(client, network, count, setting)))
     itemsize = np.dtype(setting.precision).itemsize
     for mebi in MEBI_VALUES[setting.device]:
         few, many = (_seconds(client, _copies(mebi, passes), 1, setting) for passes in COPIES)
         moved = 2.0 * (COPIES[1] - COPIES[0]) * (mebi << 20) * itemsize
         if many - few > DISTINCT * many:
-            raw["copies"].append((moved, many - few))
+            raw.copies.append((moved, many - few))
     return raw
 
 
@@ -111,10 +108,10 @@ def _seconds(client: Commands, network: Network, count: int, setting: Setting) -
     return float(min(client.infer("test", count, 1 + CALLS).calls[1:]))
 
 
-def roof(raw: Roofline) -> Roof:
+def roof(measured: Roofline) -> Roof:
     """The best of all sizes, and of dense layers and convolutions; old records have no convolutions."""
-    bandwidths = [moved / seconds for moved, seconds in raw.copies]
-    products = [*raw.products, *raw.convolutions]
+    bandwidths = [moved / seconds for moved, seconds in measured.copies]
+    products = [*measured.products, *measured.convolutions]
     return Roof(max(operations / seconds for _, operations, seconds in products), max(bandwidths, default=None))
 
 

@@ -1,7 +1,7 @@
-"""Saved runs as samples: the records of training runs and speed runs, read into one structure.
+"""Saved runs as samples: training runs, speed runs and bare report.csv files, read into one structure.
 
-A `SavedRun` has a `TimedSeries` for each workload that was timed. An epoch of a training run is a round, and its seeds
-are launches of one series.
+A `SavedRun` has a `TimedSeries` for each workload that was timed: its seconds per image, by launch and round. An epoch
+of a training run is a round, and its seeds are launches of the same workload.
 """
 
 from __future__ import annotations
@@ -9,155 +9,175 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 
 from benchmarks.records.events import AnyEvent, End, Epoch, Launch, Start, TimedSlice
+from benchmarks.records.runs import AnyRun, JobInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.rounds import Rounds
 
-CALIBRATION = "calibration"  # the cell of the control workload, which every launch of a speed run repeats
+CONTROL_WORKLOAD = "control-workload"  # the cell of the control workload, which every launch of a speed run repeats
 
-# Two jobs of a speed run that agree in these are a baseline and its A/A control.
-KEY = ("net", "framework", "mode", "what", "batch_size", "threads", "precision", "device", "dataset")
+
+class SeriesKey(NamedTuple):
+    """What makes two workloads of two runs the same. A bare report.csv lacks some of it."""
+
+    net: str
+    framework: str  # its label
+    mode: str | None
+    what: str  # train or infer
+    batch_size: int | None
+    threads: int | None
+    precision: str | None
+    device: str | None
+    dataset: str | None
+
+    @property
+    def interleaved(self) -> tuple[object, ...]:
+        """Equal for workloads that were interleaved: everything but the framework."""
+        return self.net, self.what, self.batch_size, self.threads, self.precision, self.device, self.dataset
 
 
 @dataclass
 class TimedSeries:
-    """All samples of one workload: a network in a framework, training or inference, with all seeds."""
+    """A workload: a network in a framework, training or inference, all seeds together."""
 
-    job: dict[str, Any]  # as in run.json, of the first seed
+    key: SeriesKey
+    job: JobInfo | SpeedJobInfo | None = None  # of the first seed; None in a bare report.csv
     status: str = "unfinished"
-    reason: str | None = None
+    reason: str | None = "stopped"
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     departures: list[str] | None = None
     certificate: str | None = None  # its verdict
     params: int | None = None
     rounds: Rounds = field(default_factory=dict)
-    losses: dict[int, list[float]] = field(default_factory=dict)  # training loss of each epoch, by seed
-    accuracies: dict[int, float] = field(default_factory=dict)  # on the test images after the last epoch, by seed
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return tuple(self.job.get(name) for name in KEY)
+    losses: dict[int, list[float]] = field(default_factory=dict)  # by seed: the training loss of each epoch
+    accuracies: dict[int, float] = field(default_factory=dict)  # by seed: on the test images, after the last epoch
+    ends: dict[str, End | None] = field(default_factory=dict)  # by cell; None: not ended
 
     @property
     def name(self) -> str:
-        return f"{self.job['net']}.{self.job['framework']}"
+        """Network and framework."""
+        return f"{self.key.net}.{self.key.framework}"
 
     def add(self, event: AnyEvent, seed: int) -> None:
-        """Add an event; events without samples are ignored."""
+        """Take the next event of one of the workload's cells."""
         match event:
             case Start() | Launch():
                 self.versions, self.settings, self.departures = event.versions, event.settings, event.departures
                 self.certificate = event.certificate.verdict if event.certificate else self.certificate
                 self.params = event.params
+                self.ends[event.cell] = None
             case TimedSlice():
-                _add_slice(self.rounds, event)
+                self.rounds.setdefault(event.launch, {})[event.round] = event.seconds_per_image
             case Epoch():
-                if event.images:  # the first epoch of a very short run consists of its first step
-                    seconds = event.slice_seconds / event.images
-                    self.rounds.setdefault(event.launch, {})[event.epoch] = seconds
-                losses = self.losses.setdefault(seed, [])
-                losses[event.epoch - 1 :] = [event.train_loss]
+                if event.images:  # a very short epoch can be a single step, which no slice has
+                    self.rounds.setdefault(event.launch, {})[event.epoch] = event.slice_seconds / event.images
+                self.losses.setdefault(seed, [])[event.epoch - 1 :] = [event.train_loss]
                 self.accuracies[seed] = event.test_accuracy
+            case End():
+                self.ends[event.cell] = event
+
+    def settle(self) -> None:
+        """Set the status: that of the first cell that did not end well, or else ok."""
+        for end in self.ends.values():
+            self.status, self.reason = (end.status, end.reason) if end else ("unfinished", "stopped")
+            if self.status != "ok":
+                break
 
 
 @dataclass
 class SavedRun:
-    """A saved run. kind: run, speed, or report (a report.csv without the records that it was made from)."""
+    """A saved run. info: its run.json; None for a report.csv without the records that it was made from."""
 
     path: Path
-    kind: str
-    facts: dict[str, Any]  # run.json
-    series: list[TimedSeries]
-    controls: list[TimedSeries] = field(default_factory=list)  # A/A controls, with the key of their baseline
+    info: AnyRun | None
+    series: list[TimedSeries] = field(default_factory=list)
+    controls: list[TimedSeries] = field(default_factory=list)  # the A/A controls, with the keys of their baselines
     control_workload: Rounds = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """run, speed or report."""
+        return self.info.kind if self.info else "report"
 
 
 def read(path: Path) -> SavedRun:
-    """Read a run from its folder or its report.csv. BadInput if it is neither, or incomplete."""
+    """A run from its folder or from its report.csv. Raises BadInput."""
     if path.is_dir():
-        return _read_folder(RunFolder.open(path, option="compare"))
+        return _folder(path)
     if not path.is_file():
-        raise BadInput(f"{path}: no such folder; name the folder of a training run or a speed run")
-    if (path.parent / "run.json").exists():
-        return _read_folder(RunFolder(path.parent))
-    return _read_report(path)
+        raise BadInput(f"{path}: no such folder; name the folder of a run")
+    return _folder(path.parent) if (path.parent / "run.json").exists() else _report(path)
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 
-def _read_folder(folder: RunFolder) -> SavedRun:
+def _folder(path: Path) -> SavedRun:
+    folder = RunFolder.open(path, option="compare")
+    info = folder.info
+    run = SavedRun(path, info)
+    cells = dict(_cells(run, info))
+    workload = info.control_workload.cell if isinstance(info, SpeedRun) else None
     if folder.cells.exists() and not folder.cells.read_bytes().endswith(b"\n"):
         raise BadInput(f"{folder.cells}: the last line is incomplete; continue the run with --resume, or run it again")
-    try:
-        facts = folder.run
-        run = SavedRun(folder.path, facts.get("kind", "run"), facts, [])
-        if run.kind not in ("run", "speed"):
-            raise BadInput(f"{folder.path}: a record of kind {run.kind}; allowed are run and speed")
-        cells = dict(_series_by_cell(run))
-        last: dict[str, AnyEvent] = {}
-        for event in folder.events():
-            if event.cell != CALIBRATION:
-                series, seed = cells[event.cell]
-                series.add(event, seed)
-            elif isinstance(event, TimedSlice):
-                _add_slice(run.control_workload, event)
-            if isinstance(event, (Start, Launch, End)):
-                last[event.cell] = event
-        for series in (*run.series, *run.controls):
-            statuses = [_status(last.get(cell)) for cell, (of_cell, _) in cells.items() if of_cell is series]
-            # Of several seeds, the first that did not end well counts.
-            series.status, series.reason = next((each for each in statuses if each[0] != "ok"), statuses[0])
-    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise BadInput(f"{folder.path}: not a complete record: {type(error).__name__} {error}; run it again") from None
+    for event in folder.events():
+        if event.cell in cells:
+            series, seed = cells[event.cell]
+            series.add(event, seed)
+        elif event.cell != workload:
+            raise BadInput(f"{folder.cells}: cell {event.cell} is not a job of run.json")
+        elif isinstance(event, TimedSlice):
+            run.control_workload.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+    for series in (*run.series, *run.controls):
+        series.settle()
     return run
 
 
-def _add_slice(rounds: Rounds, event: TimedSlice) -> None:
-    rounds.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+def _cells(run: SavedRun, info: AnyRun) -> Iterator[tuple[str, tuple[TimedSeries, int]]]:
+    """The series and the seed of each cell; the seeds of a workload share a series."""
+    known: dict[SeriesKey, TimedSeries] = {}
+    for job in info.jobs:
+        series = TimedSeries(_key(job), job, params=getattr(job, "params", None))
+        if isinstance(job, SpeedJobInfo) and job.control:
+            run.controls.append(series)
+        elif series.key in known:
+            series = known[series.key]
+        else:
+            known[series.key] = series
+            run.series.append(series)
+        series.ends[job.cell] = None
+        yield job.cell, (series, job.seed if isinstance(job, JobInfo) else 0)
 
 
-def _series_by_cell(run: SavedRun) -> Iterator[tuple[str, tuple[TimedSeries, int]]]:
-    """The series and the seed of each cell. In a speed run the second series with the same key is an A/A control."""
-    known: dict[tuple[Any, ...], TimedSeries] = {}
-    for job in run.facts["jobs"]:
-        if job["cell"] == CALIBRATION:
-            continue
-        new = TimedSeries({"what": "train", "mode": "", **job}, params=job.get("params"))
-        series = known.setdefault(new.key, new)
-        if series is new:
-            run.series.append(new)
-        elif run.kind == "speed":
-            run.controls.append(new)
-            series = new
-        yield job["cell"], (series, job.get("seed", 0))
+def _key(job: JobInfo | SpeedJobInfo) -> SeriesKey:
+    what = job.what if isinstance(job, SpeedJobInfo) else "train"
+    setting = (job.batch_size, job.threads, job.precision, job.device, job.dataset)
+    return SeriesKey(job.net, job.framework, job.mode, what, *setting)
 
 
-def _status(event: AnyEvent | None) -> tuple[str, str | None]:
-    """The status and the reason of a cell, from its last start or end."""
-    return (event.status, event.reason) if isinstance(event, End) else ("unfinished", "stopped")
-
-
-def _read_report(path: Path) -> SavedRun:
+def _report(path: Path) -> SavedRun:
     """A table without its records: no machine, no threads, no samples."""
-    by_key: dict[tuple[Any, ...], TimedSeries] = {}
+    run = SavedRun(path, None)
+    known: dict[SeriesKey, TimedSeries] = {}
     try:
         table = pd.read_csv(path)
-        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-            job = {"what": "train", **{name: row[name] for name in KEY if name in row}}
+        table = table.astype(object).where(table.notna(), None)
+        for row in table.to_dict("records"):
+            names = ("mode", "what", "batch_size", "threads", "precision", "device", "dataset")
+            mode, what, *setting = (row.get(name) for name in names)
+            key = SeriesKey(row["net"], row["framework"], mode, what or "train", *setting)
             params = None if row["params"] is None else int(row["params"])
-            new = TimedSeries(job, row["status"], row["reason"], params=params)
-            series = by_key.setdefault(new.key, new)
+            series = known.setdefault(key, TimedSeries(key, None, row["status"], row["reason"], params=params))
             series.versions = {str(row["framework"]).partition("==")[0]: str(row["version"])}
             if row.get("test_accuracy") is not None:
                 series.accuracies[int(row.get("seed") or 0)] = float(row["test_accuracy"])
-    except (KeyError, ValueError, OSError) as error:  # the errors of pandas are ValueErrors
-        reason = f"{path}: not the report.csv of a run: {type(error).__name__} {error}"
-        raise BadInput(reason.splitlines()[0]) from None
-    return SavedRun(path, "report", {}, list(by_key.values()))
+    except (KeyError, ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise BadInput(f"{path}: not the report.csv of a run: {type(error).__name__} {error}".splitlines()[0]) from None
+    run.series = list(known.values())
+    return run

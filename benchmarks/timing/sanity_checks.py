@@ -160,13 +160,12 @@ IDLE = 0.1
 
 def busy_threads(slices: Sequence[TimedSlice]) -> float:
     """The mean number of threads at work during the slices."""
-    return sum(each.cpu_seconds or 0.0 for each in slices) / sum(each.seconds for each in slices)
+    return sum(each.cpu_seconds for each in slices) / sum(each.seconds for each in slices)
 
 
 def idle_use(slices: Sequence[TimedSlice]) -> float:
     """The fraction of a core that was used between the slices, while other workers ran theirs."""
-    idle_seconds = sum(each.idle_seconds or 0.0 for each in slices)
-    return sum(each.idle_cpu_seconds or 0.0 for each in slices) / idle_seconds if idle_seconds else 0.0
+    return sum(each.idle_cpu_seconds for each in slices) / sum(each.idle_seconds for each in slices)
 
 
 def check_cpu_use(slices: Sequence[TimedSlice], allowed: int) -> None:

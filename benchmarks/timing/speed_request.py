@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import get_args, get_type_hints
 
@@ -31,7 +31,7 @@ class SpeedRequest:
     net: Sequence[str] = ("lenet",)
     frameworks: str = "all"
     what: Sequence[str] = WORKLOADS
-    batch_sizes: Sequence[int] = ()  # none: the recipe's
+    batch_sizes: Sequence[int] = ()  # batch sizes; none: the recipe's
     threads: Sequence[int] = (TrainingRequest().threads,)
     precision: Sequence[str] = ("float32",)
     budget: float = 60.0  # seconds of each comparison
@@ -66,6 +66,12 @@ class SpeedRequest:
             raise BadInput(f"--baseline {self.baseline}: not among the frameworks of --fw: {', '.join(labels)}")
 
     @property
+    def info(self) -> SpeedRequestInfo:
+        """The request as `run.json` records it."""
+        options = {item.name: getattr(self, item.name) for item in fields(self)}
+        return msgspec.convert(options, SpeedRequestInfo)
+
+    @property
     def labels(self) -> str:
         """The frameworks as in `--fw`, with every mode if all are requested."""
         labels = []
@@ -73,11 +79,6 @@ class SpeedRequest:
             modes = ("", *FRAMEWORKS[asked.name].modes) if self.modes == "all" else (asked.mode,)
             labels += [replace(asked, mode=mode).label for mode in modes]
         return ",".join(labels)
-
-    @property
-    def info(self) -> SpeedRequestInfo:
-        """The request as `run.json` records it."""
-        return msgspec.convert(self, SpeedRequestInfo, from_attributes=True)
 
 
 def _check_modes(request: SpeedRequest) -> None:

@@ -38,7 +38,7 @@ from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
 from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
-from benchmarks.timing.samples import CALIBRATION
+from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
 from benchmarks.training.runner import environments
@@ -76,12 +76,12 @@ def execute(
             load={"start": os.getloadavg()[0], "end": None},
             environment=worker_client.settings(request.steady),
             commit=checkout.commit(),
-            data={name: DataInfo(dict(each.sha256), each.published) for name, each in data.items()},
+            data={name: DataInfo(each.sha256, each.published, each.source) for name, each in data.items()},
             control_workload=control_workload.description(),
-            jobs=[_job_info(timed, cells) for cells in compared for timed in cells.all],
+            jobs=[_description(timed, cells) for cells in compared for timed in cells.all],
         )
         folder.write_info(info)
-        SpeedRunner(request, folder, available, data, progress).time_all(compared)
+        SpeedRun(request, folder, available, data, progress).time_all(compared)
         folder.write_info(msgspec.structs.replace(info, load={**info.load, "end": os.getloadavg()[0]}))
     except BadInput:
         folder.discard()
@@ -92,7 +92,7 @@ def execute(
     return folder
 
 
-class SpeedRunner:
+class SpeedRun:
     """The state that the comparisons of a run share. environments: by label, or why the framework is unavailable."""
 
     def __init__(
@@ -153,7 +153,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
     check_budget: raise BadInput if the budget is too small for the fewest launches and rounds.
     """
 
-    def __init__(self, run: SpeedRunner, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
+    def __init__(self, run: SpeedRun, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
         self.run, self.cells, self.check_budget = run, cells, check_budget
         self.budget = LaunchBudget(run.request.budget)
         like = cells.frameworks[0]
@@ -180,7 +180,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ready |= zip(map(id, side_by_side), pool.map(lambda runner: self._make_ready(runner, False), side_by_side))
         runners = [runner for runner in runners if ready[id(runner)]]
-        if all(runner.timed.cell == CALIBRATION for runner in runners):
+        if all(runner.timed.cell == CONTROL_WORKLOAD for runner in runners):
             return []
         self.budget.workers_ready(_opening_side_by_side(runners), round_seconds(runners))
         if launch == 0 and self.check_budget:
@@ -194,8 +194,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         cell = worker.timed.cell
         if not self.run.attempt(cell, partial(worker.slice, number)):
             return False
-        timed = worker.slices[-1]
-        self.rounds[cell].setdefault(worker.launch, {})[number] = timed.seconds_per_image
+        self.rounds[cell].setdefault(worker.launch, {})[number] = worker.slices[-1].seconds_per_image
         return True
 
     def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
@@ -237,7 +236,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
                 self.run.end(timed.cell, "refused", reason)
             else:
                 self.run.end(timed.cell, "ok", None)
-        self.run.over.discard(CALIBRATION)
+        self.run.over.discard(CONTROL_WORKLOAD)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -252,7 +251,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         return self.run.attempt(runner.timed.cell, partial(self._open, runner, alone))
 
     def _open(self, runner: WorkloadRunner, alone: bool) -> None:
-        if runner.timed.cell == CALIBRATION:
+        if runner.timed.cell == CONTROL_WORKLOAD:
             runner.open(Path(sys.executable), control_workload.REFERENCE, units=1, alone=alone)
             return
         label = runner.timed.job.framework
@@ -282,13 +281,16 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         self.run.roofs[key] = None
 
         def measure_roof() -> None:
+            raw = roofline.measure(worker.running, job.setting)
             event = Roofline(
                 cell=worker.timed.cell,
                 launch=worker.launch,
                 framework=job.framework,
                 threads=job.threads,
                 precision=job.precision,
-                **roofline.measure(worker.running, job.setting),
+                products=raw.products,
+                convolutions=raw.convolutions,
+                copies=raw.copies,
             )
             self.run.folder.record(event)
             self.run.roofs[key] = roofline.roof(event)
@@ -321,7 +323,7 @@ def _costs(timed: TimedJob) -> list[roofline.LayerCost]:
     return roofline.costs(job.network, timed.what, job.batch_size, np.dtype(job.precision).itemsize)
 
 
-def _job_info(timed: TimedJob, cells: ComparedCells) -> SpeedJobInfo:
+def _description(timed: TimedJob, cells: ComparedCells) -> SpeedJobInfo:
     """A cell as `run.json` records it."""
     job = timed.job
     return SpeedJobInfo(

@@ -130,12 +130,6 @@ def describe_recipe(recipe: Job | Recipe) -> RecipeInfo:
     )
 
 
-def recipe_fields(recipe: Job | Recipe) -> dict[str, object]:
-    """`describe_recipe` by the keys of `run.json`."""
-    fields: dict[str, object] = msgspec.to_builtins(describe_recipe(recipe))
-    return fields
-
-
 def describe_optimizer(optimizer: Optimizer) -> str:
     """An optimizer in words: its name, and every value that is not its default."""
     default = type(optimizer)()

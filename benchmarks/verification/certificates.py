@@ -183,12 +183,12 @@ def covering(trial_sha256: str, setting: Setting, adapter: str, versions: Mappin
     return Certified(**verdict) if verdict else None
 
 
-def columns(found: Mapping[str, str] | None) -> dict[str, str | None]:
-    """What `find` has given, as columns of a report: have the frameworks been proved to compute this network alike?"""
-    if found is None:
+def columns(certificate: Certified | None) -> dict[str, str | None]:
+    """A certificate as columns of a report: whether it certifies the network, and its digest."""
+    if certificate is None:
         return {"certified": "not certified", "certificate": None}
-    proved = found["verdict"] in ("ok", "explained")
-    return {"certified": "certified" if proved else "not certified", "certificate": found["certificate"]}
+    certified = certificate.verdict in ("ok", "explained")
+    return {"certified": "certified" if certified else "not certified", "certificate": certificate.certificate}
 
 
 @cache

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.articles import reproduction, reproduction_text
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.datasets.registry import DATASETS
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.reporting.certificate_pages import page, summary
-from benchmarks.reporting.run_report import frame, jobs_with_histories, markdown
+from benchmarks.reporting.run_report import frame, jobs_with_records, markdown
 from benchmarks.verification import certificates
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
@@ -38,16 +38,16 @@ def generated_part(document: str, name: str) -> str:
 
 
 @cache
-def run_in(document: str) -> Folder | None:
+def run_in(document: str) -> RunFolder | None:
     """The committed training run whose report stands in a document, word for word."""
-    folders = [Folder(path.parent) for path in sorted(RESULTS.glob("*/run.json"))]
-    runs = [folder for folder in folders if folder.run.get("kind") != "speed"]
+    folders = [RunFolder(path.parent) for path in sorted(RESULTS.glob("*/run.json"))]
+    runs = [folder for folder in folders if folder.info.kind != "speed"]
     part = generated_part(document, "results")
     return next((run for run in runs if markdown(run, frame(run)).strip() in part), None)
 
 
 @cache
-def experiments() -> dict[tuple[str, str], Folder]:
+def experiments() -> dict[tuple[str, str], RunFolder]:
     """The committed run of each experiment and variant."""
     return reproduction.fullest(RESULTS)
 
@@ -86,9 +86,9 @@ def test_few_runs_have_generated_files() -> None:
 def test_the_loss_of_every_network_fell(name: str, framework: str) -> None:
     run = run_in("docs/networks.md")
     assert run
-    jobs = jobs_with_histories(run)
-    history = next(history for job, history in jobs if (job["net"], job["framework"]) == (name, framework))
-    losses = [epoch["train_loss"] for epoch in history.epochs]
+    jobs = jobs_with_records(run)
+    record = next(record for job, record in jobs if (job.net, job.framework) == (name, framework))
+    losses = [epoch.train_loss for epoch in record.epochs]
     assert len(losses) >= 2 and losses[-1] < losses[0]
 
 
@@ -97,19 +97,19 @@ def test_an_experiment_was_run_in_full(name: str, seeds: int) -> None:
     """All epochs, all images, and this many seeds in every framework."""
     experiment, folder = EXPERIMENTS[name], experiments()[name, "as-written"]
     sizes = experiment.recipe.epochs, *DATASETS[experiment.recipe.dataset].counts
-    assert {(job["epochs"], job["train_size"], job["test_size"]) for job in folder.run["jobs"]} == {sizes}
-    finished = [(job["net"], job["framework"]) for job, history in jobs_with_histories(folder) if history.finished]
+    assert {(job.epochs, job.train_size, job.test_size) for job in folder.training_run.jobs} == {sizes}
+    finished = [(job.net, job.framework) for job, record in jobs_with_records(folder) if record.finished]
     assert Counter(finished) == {(net, framework): seeds for net in experiment.nets for framework in FRAMEWORKS}
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_the_loss_of_every_experiment_fell(name: str, variant: str) -> None:
     """In every framework, from the first epoch to the last; after a single epoch, below that of ten equal classes."""
-    runs = jobs_with_histories(experiments()[name, variant])
-    assert {job["framework"] for job, _ in runs} == set(FRAMEWORKS)
-    for job, history in runs:
-        losses = [epoch["train_loss"] for epoch in history.epochs]
-        assert history.finished and losses[-1] < (losses[0] if len(losses) > 1 else math.log(10)), job["cell"]
+    runs = jobs_with_records(experiments()[name, variant])
+    assert {job.framework for job, _ in runs} == set(FRAMEWORKS)
+    for job, record in runs:
+        losses = [epoch.train_loss for epoch in record.epochs]
+        assert record.finished and losses[-1] < (losses[0] if len(losses) > 1 else math.log(10)), job.cell
 
 
 # --- verification -----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from benchmarks.articles.experiments import EXPERIMENTS, Figure
 from benchmarks.articles.reproduction import fullest, measured, next_run, obstacle, reached, verdict
@@ -29,16 +30,19 @@ from benchmarks.articles.reproduction_text import (
 )
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
-from benchmarks.records.store import CellRecord, Folder
+from benchmarks.records.events import Epoch
+from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
+from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
 from benchmarks.reproduce import command
 from benchmarks.runtime.environments import FrameworkRequest, environment
-from benchmarks.training.jobs import Job, order, recipe_fields
+from benchmarks.training.jobs import Job, order
 from benchmarks.training.lr_schedules import Step
 from benchmarks.training.plan import TrainingRequest, plan
 from benchmarks.training.runner import side_by_side
 from benchmarks.training.trainer import CellTrainer
+from tests import records
 from tests.command_line import exit_code_of
 from tests.conftest import Bench, heed_interrupts
 
@@ -93,40 +97,25 @@ def test_the_interval_of_the_next_run_holds_it() -> None:
 # --- what is read from a run ------------------------------------------------------------------------------------------
 
 
-def job(framework: str, seed: int, **other: Any) -> dict[str, Any]:
-    """A cell of d2l-lenet as `run.json` keeps it."""
-    known = {
-        "cell": f"lenet.{framework}.{seed}", "net": "lenet", "framework": framework, "seed": seed,
-        "epochs": 10, "train_size": 60_000, "test_size": 10_000, "threads": 1, "precision": "float32",
-        "device": "cpu", "mode": "",
-    }  # fmt: skip
-    return {**known, **recipe_fields(EXPERIMENTS["d2l-lenet"].recipe), **other}
-
-
-def made(path: Path, jobs: list[dict[str, Any]], accuracies: list[float | None], published: bool = True) -> Folder:
+def made(path: Path, jobs: list[JobInfo], accuracies: list[float | None], published: bool = True) -> RunFolder:
     """A run's folder: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
     path.mkdir(parents=True)
-    folder = Folder(path)
-    machine = {"processor": "a processor", "cores": 2, "memory_gib": 8.0, "system": "Linux", "gpu": None}
-    folder.write_run(
-        {
-            "began": "2026-01-01T00:00:00", "command": ["python"], "machine": machine, "commit": None,
-            "request": {"experiment": "d2l-lenet", "variant": "as-written", "net": ["lenet"]},
-            "data": {"fashion-mnist": {"sha256": {}, "published": published, "source": "here"}}, "jobs": jobs,
-        }
-    )  # fmt: skip
+    folder = RunFolder(path)
+    run = records.training_run(jobs, data={"fashion-mnist": DataInfo({}, published, "here")})
+    folder.write_info(with_request(run, experiment="d2l-lenet"))
     for cell, accuracy in zip(jobs, accuracies):
-        for epoch in range(1, 11 if accuracy else 3):
-            folder.append(
-                cell["cell"], "epoch", epoch=epoch, launch=0, slices=[[100, 2.0]], evaluation_seconds=1.0,
-                first_step_seconds=0.5 if epoch == 1 else None, train_loss=1 / epoch, train_accuracy=0.5,
-                test_loss=1.0, test_accuracy=(accuracy or 0.5) * epoch / 10, harness_seconds=0.1,
-            )  # fmt: skip
-        status = ("ok", None) if accuracy else ("failed", "a reason")
-        folder.append(cell["cell"], "end", status=status[0], reason=status[1], peak={})
+        for number in range(1, 11 if accuracy else 3):
+            folder.record(records.epoch(cell.cell, number, test_accuracy=(accuracy or 0.5) * number / 10))
+        folder.record(records.end(cell.cell, *(("ok", None) if accuracy else ("failed", "a reason"))))
     return folder
 
 
+def with_request(run: TrainingRun, **changes: Any) -> TrainingRun:
+    """The record of a run with some options of the request changed."""
+    return replace_fields(run, request=replace_fields(run.request, **changes))
+
+
+job = records.training_job
 JOBS = [job(framework, seed) for seed in range(3) for framework in ("torch", "mxnet")]
 
 
@@ -147,14 +136,14 @@ def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> 
 def test_time_to_a_target_is_of_training_alone(tmp_path: Path, target: float, seconds: float | None) -> None:
     """Epochs of 2 s, the first step's 0.5 s in the first; evaluation does not count. Accuracy is 0.08 an epoch."""
     folder = made(tmp_path / "a", JOBS[:1], [0.80])
-    assert reached(folder.histories()["lenet.torch.0"], target) == seconds
+    assert reached(folder.records()["lenet.torch.0"].epochs, target) == seconds
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
         ({}, None),
-        ({"rate": 0.5}, "different recipe: rate"),
+        ({"lr": 0.5}, "different recipe: lr"),
         ({"optimizer": "Adam", "batch_size": 8}, "different recipe: batch_size, optimizer"),
         ({"epochs": 3}, "smaller scale: 3 of 10 epochs, 60,000 + 10,000 images"),
         ({"train_size": 600}, "smaller scale: 10 of 10 epochs, 600 + 10,000 images"),
@@ -167,7 +156,7 @@ def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, publ
     expected = (
         "; ".join(filter(None, [said, None if published else "data files differ from the published ones"])) or None
     )
-    assert obstacle(folder.run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
+    assert obstacle(folder.training_run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
 
 
 @pytest.mark.parametrize(
@@ -186,12 +175,13 @@ def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None
     assert ("seeds would show it" in line) == said.startswith("not shown")
 
 
-def of(experiment: str, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def of(experiment: str, jobs: list[JobInfo]) -> list[JobInfo]:
     """The same cells, of another experiment's networks."""
-    return [{**one, "net": net, "cell": f"{net}.{one['cell']}"} for net in EXPERIMENTS[experiment].nets for one in jobs]
+    nets = EXPERIMENTS[experiment].nets
+    return [replace_fields(one, net=net, cell=f"{net}.{one.cell}") for net in nets for one in jobs]
 
 
-def permuted_and_plain(path: Path) -> tuple[Folder, Folder]:
+def permuted_and_plain(path: Path) -> tuple[RunFolder, RunFolder]:
     """The dense net and the convolutional one, with the pixels permuted and plain, torch and mxnet in turn."""
     accuracies = {
         "fc-vs-cnn-permuted": [0.87, 0.85, 0.88, 0.86, 0.89, 0.84, 0.80, 0.80, 0.81, 0.80, 0.82, 0.80],
@@ -200,9 +190,8 @@ def permuted_and_plain(path: Path) -> tuple[Folder, Folder]:
     folders = []
     for name, values in accuracies.items():
         folder = made(path / name, of(name, JOBS), values)
-        run = {key: value for key, value in folder.run.items() if key != "schema"}
-        folder.write_run({**run, "request": {**run["request"], "experiment": name}})
-        folders.append(Folder.open(path / name))
+        folder.write_info(with_request(folder.training_run, experiment=name))
+        folders.append(RunFolder.open(path / name))
     return folders[0], folders[1]
 
 
@@ -240,7 +229,7 @@ def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
 
 def test_a_run_of_another_recipe_is_not_the_fullest(tmp_path: Path) -> None:
     made(tmp_path / "1-right", JOBS[:1], [0.8])
-    made(tmp_path / "2-otherwise", [job("torch", seed, rate=0.1) for seed in range(3)], [0.7] * 3)
+    made(tmp_path / "2-otherwise", [job("torch", seed, lr=0.1) for seed in range(3)], [0.7] * 3)
     assert fullest(tmp_path)["d2l-lenet", "as-written"].path.name == "1-right"
 
 
@@ -265,9 +254,8 @@ def test_time_to_a_target_counts_who_reached_it(tmp_path: Path) -> None:
 def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
     """`--target` is a figure of its own: 0.5 is reached after 12.5 s, the published 0.94 after 20.5 s."""
     folder = made(tmp_path / "a", of("speedrun", [job("torch", 0)]), [0.95])
-    run = {key: value for key, value in folder.run.items() if key != "schema"}
-    folder.write_run({**run, "request": {**run["request"], "experiment": "speedrun"}})
-    published, ours, *_ = summary(Folder.open(folder.path), 0.5, 0.5).split("\n\n")
+    folder.write_info(with_request(folder.training_run, experiment="speedrun"))
+    published, ours, *_ = summary(RunFolder.open(folder.path), 0.5, 0.5).split("\n\n")
     assert "seconds to 0.94" in published and "20.5" in published and "12.5" not in published
     assert "seconds to 0.5" in ours and "12.5" in ours
 
@@ -275,9 +263,9 @@ def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
 def test_the_effect_needs_two_runs_that_are_alike_otherwise(tmp_path: Path) -> None:
     permuted, plain = permuted_and_plain(tmp_path)
     assert effect_of(permuted, plain, "fc-vs-cnn", table)[0] == "Compared with fc-vs-cnn, in points of test accuracy:"
-    run = {key: value for key, value in plain.run.items() if key != "schema"}
-    plain.write_run({**run, "jobs": [{**one, "epochs": 3} for one in run["jobs"]]})
-    assert effect_of(permuted, Folder.open(plain.path), "fc-vs-cnn", table) == [
+    run = plain.training_run
+    plain.write_info(replace_fields(run, jobs=[replace_fields(one, epochs=3) for one in run.jobs]))
+    assert effect_of(permuted, RunFolder.open(plain.path), "fc-vs-cnn", table) == [
         "Not compared with fc-vs-cnn: the two runs differ in epochs."
     ]
 
@@ -294,9 +282,7 @@ def test_a_partial_run_is_marked(tmp_path: Path) -> None:
 
 def test_a_run_that_is_no_experiment_is_passed_over(tmp_path: Path) -> None:
     folder = made(tmp_path / "a", JOBS[:1], [0.8])
-    run = folder.run
-    run["request"] = {"net": ["lenet"]}
-    folder.write_run({name: value for name, value in run.items() if name != "schema"})
+    folder.write_info(with_request(folder.training_run, experiment=""))
     assert "`a`" not in page(tmp_path)
 
 
@@ -391,7 +377,8 @@ def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], 
     """Bit for bit, and so is a second run of the same: the same seed and the same threads."""
     process = start(tmp_path, *PERMUTED)
     for _ in range(2_400):
-        found = [line for folder in tmp_path.glob("*") for line in Folder(folder).lines() if line["event"] == "epoch"]
+        events = [event for folder in tmp_path.glob("*/run.json") for event in RunFolder(folder.parent).events()]
+        found = [event for event in events if isinstance(event, Epoch)]
         if len(found) >= 3:
             break
         time.sleep(0.05)
@@ -429,7 +416,7 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, CellRecord]]:
         for one in jobs:
             bench.python(one.framework)
             found[one.framework] = environment(FrameworkRequest(one.framework), {}, device="cpu", progress=print)
-        folder = Folder.create(tmp_path, "cells")
+        folder = RunFolder.create(tmp_path, "cells")
         scratch = folder.path / "scratch"
         scratch.mkdir()
         made = [CellTrainer(one, data[one.dataset], folder, scratch, CellRecord()) for one in jobs]
@@ -463,13 +450,11 @@ def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, CellRecor
 
 def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
     """100 pictures in each of two epochs, 0.5 and 1.5 s; the other framework finds them drawn."""
-    jobs = [job(framework, 0, changes=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
+    jobs = [job(framework, 0, augmentations=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
     folder = made(tmp_path / "a", jobs, [None, None])
-    epoch = dict(launch=0, slices=[[100, 1.0]], evaluation_seconds=1.0, first_step_seconds=None, train_loss=1.0,
-                 train_accuracy=0.5, test_loss=1.0, test_accuracy=0.5, harness_seconds=0.1)  # fmt: skip
     for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
         for number, seconds in enumerate(drawn, 3):
-            folder.append(cell["cell"], "epoch", epoch=number, augment_seconds=seconds, **epoch)
+            folder.record(records.epoch(cell.cell, number, augment_seconds=seconds))
     (line,) = augmentation_notes(folder)
     assert line.startswith("lenet: Crop(padding=4), drawn anew for each epoch") and line.endswith("at 100 images/s.")
     assert augmentation_notes(made(tmp_path / "b", JOBS[:1], [0.8])) == []
@@ -478,7 +463,7 @@ def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs used 43 % of"), (0.01, ""), (None, "")])
 def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | None, said: str) -> None:
     folder = made(tmp_path / "a", JOBS[:1], [0.8])
-    folder.write_run({**{key: value for key, value in folder.run.items() if key != "schema"}, "others": share})
+    folder.write_info(replace_fields(folder.training_run, cpu_load=share))
     lines = [line for line in notes(folder) if "Other programs" in line]
     assert len(lines) == bool(said) and all(said in line for line in lines)
 

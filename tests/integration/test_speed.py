@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from msgspec import structs
 
 from benchmarks.cli.options import Duration
-from benchmarks.records.events import Roofline, TimedSlice
-from benchmarks.records.store import Folder
+from benchmarks.records.store import RunFolder
 from benchmarks.report import command as report_command
 from benchmarks.reporting import speed_cells, speed_report
 from benchmarks.runtime import affinity
@@ -28,6 +26,7 @@ from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.speed import command
 from benchmarks.timing import budget, launches, roofline, speed_run
 from benchmarks.timing.roofline import Roof
+from benchmarks.timing.rounds import TimedSlice
 from benchmarks.timing.sanity_checks import ReferenceCheck, check_cpu_use, completion
 from benchmarks.timing.speed_request import SpeedRequest
 from frameworks import worker
@@ -37,7 +36,7 @@ from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from frameworks.spec import BatchNorm, Dense, Dropout, Flatten, Network, ReLU
 from frameworks.training import SGD, Training
 from frameworks.worker import Worker
-from tests import fake_adapter
+from tests import fake_adapter, records
 from tests.command_line import exit_code_of
 
 main, report = exit_code_of(command), exit_code_of(report_command)
@@ -100,14 +99,17 @@ def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
 
 def ends(folder: Path) -> dict[str, tuple[str, str | None]]:
     """Status and reason of each cell, by framework."""
-    lines = Folder(folder).lines()
-    return {line["cell"].split(".", 1)[1]: (line["status"], line["reason"]) for line in lines if line["event"] == "end"}
+    return {
+        line["cell"].split(".", 1)[1]: (line["status"], line["reason"])
+        for line in records.lines(folder)
+        if line["event"] == "end"
+    }
 
 
 def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], tmp_path: Path) -> None:
     code, folder = time_it("honest", "--layers", what="train,infer")
     assert code == 0
-    lines = list(Folder(folder).lines())
+    lines = records.lines(folder)
     table = pd.read_csv(folder / "report.csv")
     assert tuple(table.columns) == speed_report.COLUMNS and table.status.tolist() == ["ok", "ok"]
     for row in table.to_dict("records"):
@@ -127,7 +129,9 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
         for n in {line["launch"] for line in slices}:
             rounds = [line["round"] for line in slices if line["launch"] == n]
             assert rounds == list(range(len(rounds)))
-            played = {line.get("round") for line in lines if (line["cell"], line.get("launch")) == ("calibration", n)}
+            played = {
+                line.get("round") for line in lines if (line["cell"], line.get("launch")) == ("control-workload", n)
+            }
             assert set(rounds) <= played, "the control workload has the same rounds"
     text = (folder / "report.md").read_text()
     assert "differences under" in text and "F1" in text
@@ -138,8 +142,8 @@ def test_every_call_at_batch_one_is_a_latency(time_it: Callable[..., Any]) -> No
     _, folder = time_it("honest", what="infer", **{"batch-size": "1"})
     row = pd.read_csv(folder / "report.csv").iloc[0]
     assert 0 < row.latency_median_ms <= row.latency_95_ms <= row.latency_99_ms
-    slices = [each for each in Folder(folder).lines() if each["event"] == "slice" and each["cell"] == row.cell]
-    assert all(len(each["calls"]) == each["pictures"] for each in slices)
+    slices = [each for each in records.lines(folder) if each["event"] == "slice" and each["cell"] == row.cell]
+    assert all(len(each["calls"]) == each["images"] for each in slices)
 
 
 def test_the_report_can_be_written_again(time_it: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,16 +198,7 @@ def test_work_is_complete_when_the_weights_can_be_read() -> None:
         completion(returned=0.1, settled=1.1, idle=0.1)
 
 
-SLICE = TimedSlice(
-    cell="cell",
-    launch=1,
-    round=0,
-    images=64,
-    seconds=1.0,
-    cpu_seconds=1.9,
-    idle_seconds=2.0,
-    idle_cpu_seconds=0.001,
-)
+SLICE = TimedSlice(images=64, seconds=1.0, cpu_seconds=1.9, idle_seconds=2.0, idle_cpu_seconds=0.001)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +208,12 @@ SLICE = TimedSlice(
 def test_a_worker_uses_its_threads_only_in_its_slices(changed: dict[str, float], reason: str) -> None:
     check_cpu_use([SLICE], allowed=2)
     with pytest.raises(Refused, match=reason):
-        check_cpu_use([structs.replace(SLICE, **changed)], allowed=2)
+        check_cpu_use([replace(SLICE, **changed)], allowed=2)
+
+
+def test_a_slice_is_read_as_it_was_recorded() -> None:
+    for timed in (SLICE, replace(SLICE, calls=[0.25, 0.75])):
+        assert TimedSlice.from_record(timed.record()) == timed
 
 
 def checked(network: Network, what: str = "train") -> ReferenceCheck:
@@ -286,10 +286,9 @@ def test_the_bound_is_the_slower_of_operations_and_bytes_layer_by_layer() -> Non
 
 
 def test_a_roof_is_the_best_of_its_sizes() -> None:
-    products, more = [(1.0, 10.0, 1.0), (2.0, 30.0, 2.0)], [(1.0, 10.0, 0.5), (2.0, 30.0, 2.0)]
-    raw = Roofline(cell="cell", launch=1, framework="f", threads=1, precision="float32", products=products, copies=[])
+    raw = {"products": [[1, 10.0, 1.0], [2, 30.0, 2.0]], "copies": []}
     assert roofline.roof(raw) == Roof(15.0, None)
-    assert roofline.roof(structs.replace(raw, convolutions=more)) == Roof(20.0, None)
+    assert roofline.roof(raw | {"convolutions": [[1, 10.0, 0.5], [2, 30.0, 2.0]]}) == Roof(20.0, None)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------
@@ -347,20 +346,18 @@ def test_a_budget_has_a_unit(text: str, value: float) -> None:
 
 def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_path: Path) -> None:
     """The baseline takes 1.0 s per image, its A/A control 1.21 s; 1.1 s is as fast as the two are."""
-    kind = {"net": "n", "what": "train", "batch_size": 1, "threads": 1, "precision": "float32"}
-    cells = {"base": 1.0, "mine": 1.1, "twin": 1.21}
-    jobs = [{"cell": cell, "baseline": cell == "base", "twin": cell == "twin", **kind} for cell in cells]
-    folder = Folder(tmp_path)
-    folder.write_run({"kind": "speed", "jobs": jobs})
+    cells = {"base": 1.0, "mine": 1.1, "control": 1.21}
+    jobs = [records.speed_job(cell=cell, baseline=cell == "base", control=cell == "control") for cell in cells]
+    folder = RunFolder(tmp_path)
+    folder.write_info(records.speed_run(jobs))
     for cell, which, number in product(cells, range(1, 4), range(9)):
-        seconds = cells[cell] * (1 + number % 2)
-        folder.record(TimedSlice(cell=cell, launch=which, round=number, images=1, seconds=seconds))
+        folder.record(records.timed_slice(cell, which, number, cells[cell] * (1 + number % 2)), durable=False)
     (group,) = speed_cells.comparisons(folder)
     ratio, control = group.ratio(jobs[1]), group.control_ratio
     assert ratio and ratio.value == pytest.approx(1.0) and control and control.value == pytest.approx(1 / 1.21)
 
 
 def test_the_tables_of_a_training_run_are_not_a_speed_runs(tmp_path: Path) -> None:
-    Folder(tmp_path).write_run({"jobs": []})
+    RunFolder(tmp_path).write_info(records.training_run([]))
     with pytest.raises(BadInput, match="not a speed run"):
-        speed_report.frame(Folder.open(tmp_path, "FOLDER"))
+        speed_report.frame(RunFolder.open(tmp_path, "FOLDER"))

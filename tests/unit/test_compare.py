@@ -13,26 +13,14 @@ import numpy as np
 import pytest
 
 from benchmarks.compare import command
+from benchmarks.records import events, runs
 from benchmarks.reporting.run_comparison import beyond, compare
 from benchmarks.timing import samples
 from benchmarks.timing.rounds import baseline_workers, paired
+from tests import records
 from tests.command_line import exit_code_of
 
-MACHINE = {"processor": "One", "cores": 2, "memory_gib": 8.0, "system": "Linux 6", "python": "3.11", "gpu": None}
-SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # per image
-TRAINING = {
-    "net": "lenet", "mode": "", "batch_size": 256, "threads": 2, "precision": "float32", "device": "cpu",
-    "dataset": "fashion-mnist", "spec_sha256": "a" * 64, "macs": 416520,
-}  # fmt: skip
-STARTED = {
-    "params": 61706, "buffers": 0, "import_seconds": 1.0, "import_memory": 1, "build_seconds": 1.0, "load_seconds": 1.0,
-}  # fmt: skip
-LAUNCHED = {**STARTED, "units": 1, "first_step_seconds": 1.0}
-EVALUATED = {
-    "first_step_seconds": 1.0, "train_accuracy": 0.8, "test_loss": 1.0, "evaluation_seconds": 1.0,
-    "harness_seconds": 0.1,
-}  # fmt: skip
-DATA = {"fashion-mnist": {"sha256": {"images": "1"}, "published": True}}
+SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
 
 main = exit_code_of(command)
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], None]
@@ -54,31 +42,22 @@ def speed_run(
     programs, mostly all slices of a round. change: edits run.json and the lines before they are written.
     """
     stream = np.random.default_rng(seed)
-    jobs = [
-        {"cell": f"lenet.{name}", "framework": name, "what": "train", "baseline": name == "torch", **TRAINING}
-        for name in SECONDS
-    ]
-    jobs.append({**jobs[0], "cell": "lenet.torch.twin", "baseline": False, "twin": True})
-    run = {
-        "schema": 1, "kind": "speed", "began": "2026-11-21T00:00:00+00:00", "command": [], "request": {},
-        "machine": dict(MACHINE), "commit": "c" * 40, "data": json.loads(json.dumps(DATA)),
-        "calibration": {"net": "lenet"}, "jobs": jobs,
-    }  # fmt: skip
-    true = {job["cell"]: SECONDS[job["framework"]] * (slower or {}).get(job["framework"], 1) for job in jobs}
-    true["calibration"] = 5e-5
+    jobs = [records.speed_job(name, baseline=name == "torch") for name in SECONDS]
+    jobs.append(records.speed_job("torch", cell="lenet.torch.control", control=True))
+    run = runs.to_json(records.speed_run(jobs))
+    true = {job.cell: SECONDS[job.framework] * (slower or {}).get(job.framework, 1) for job in jobs}
+    true["control-workload"] = 5e-5
     lines: list[dict[str, Any]] = []
     for launch in range(1, launches + 1):
         burst = stream.random(rounds) < 0.2
         for cell, seconds in true.items():
-            name = cell.split(".")[1] if "." in cell else "numpy"
-            settings = {"versions": {name: "1.0"}, "settings": {"layout": "NCHW"}}
-            lines.append({"cell": cell, "event": "launch", "launch": launch, **settings, **LAUNCHED})
+            lines.append(events.to_json(records.launch(cell, launch)))
             own = seconds * machine * np.exp(stream.normal(0, tau))
             hit = np.where(burst | (stream.random(rounds) < 0.05), 1.5, 1.0)
             for number, factor in enumerate(hit * np.exp(stream.exponential(0.01, rounds))):
-                timed = {"pictures": 2000, "seconds": 2000 * own * factor, "cpu_seconds": 0.1}
-                lines.append({"cell": cell, "event": "slice", "launch": launch, "round": number, **timed})
-    lines += [{"cell": job["cell"], "event": "end", "status": "ok", "reason": None, "peak": {}} for job in jobs]
+                timed = records.timed_slice(cell, launch, number, float(2000 * own * factor), images=2000)
+                lines.append(events.to_json(timed))
+    lines += [events.to_json(records.end(job.cell)) for job in jobs]
     return _written(path, run, lines, change)
 
 
@@ -88,26 +67,18 @@ def training_run(
 ) -> Path:
     """A folder as benchmarks.run writes it: two frameworks, each seed a launch. slower: factor of mxnet's seconds."""
     stream = np.random.default_rng(seed)
-    jobs = [
-        {"cell": f"lenet.{name}.{number}", "framework": name, "seed": number, "epochs": 6, **TRAINING}
-        for number in seeds
-        for name in ("torch", "mxnet")
-    ]
-    run = {"schema": 1, "began": "2026-11-21T00:00:00+00:00", "command": [], "request": {}, "machine": MACHINE,
-           "commit": None, "data": DATA, "jobs": jobs}  # fmt: skip
+    jobs = [records.training_job(name, number, epochs=6) for number in seeds for name in ("torch", "mxnet")]
+    run = runs.to_json(records.training_run(jobs))
     lines: list[dict[str, Any]] = []
     for job in jobs:
-        name, number = job["framework"], job["seed"]
+        name, number = job.framework, job.seed
         seconds = SECONDS[name] * (slower if name == "mxnet" else 1) * np.exp(stream.normal(0, 0.002))
-        lines.append({"cell": job["cell"], "event": "start", "versions": {name: "1.0"}, "settings": {},
-                      "departures": [], "pid": 1, **STARTED})  # fmt: skip
+        lines.append(events.to_json(records.start(job.cell)))
         for epoch in range(1, 7):
-            timed = [[8000, 8000 * seconds * np.exp(stream.exponential(0.005))] for _ in range(7)]
-            loss = 2.3 / epoch + 0.01 * number
-            lines.append({"cell": job["cell"], "event": "epoch", "epoch": epoch, "launch": 100 + number,
-                          "slices": timed, "train_loss": loss, "test_accuracy": 0.8 + 0.01 * number,
-                          **EVALUATED})  # fmt: skip
-        lines.append({"cell": job["cell"], "event": "end", "status": "ok", "reason": None, "peak": {}})
+            slices = [(8000, float(8000 * seconds * np.exp(stream.exponential(0.005)))) for _ in range(7)]
+            figures = {"train_loss": 2.3 / epoch + 0.01 * number, "test_accuracy": 0.8 + 0.01 * number}
+            lines.append(events.to_json(records.epoch(job.cell, epoch, launch=100 + number, slices=slices, **figures)))
+        lines.append(events.to_json(records.end(job.cell)))
     return _written(path, run, lines, change)
 
 
@@ -115,7 +86,7 @@ def _written(path: Path, run: dict[str, Any], lines: list[dict[str, Any]], chang
     if change:
         change(run, lines)
     path.mkdir()
-    (path / "run.json").write_text(json.dumps(run))
+    (path / "run.json").write_text(json.dumps({"schema": 2, **run}))
     (path / "cells.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -180,12 +151,12 @@ def test_seeds_are_launches_and_the_baseline_is_the_control(tmp_path: Path) -> N
 
 def test_a_launch_of_a_single_worker_is_left_out(tmp_path: Path) -> None:
     def stop(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-        lines[:] = [line for line in lines if not (line["cell"] == "calibration" and line.get("launch") == 5)]
+        lines[:] = [line for line in lines if not (line["cell"] == "control-workload" and line.get("launch") == 5)]
 
     run = samples.read(speed_run(tmp_path / "a", 0, change=stop))
-    worker, control = paired(run.series[0].rounds, run.control_workload)
-    assert len(worker) == len(control) == 4
-    assert list(map(len, worker)) == list(map(len, control))
+    mine, theirs = paired(run.series[0].rounds, run.control_workload)
+    assert len(mine) == len(theirs) == 4
+    assert [len(one) for one in mine] == [len(one) for one in theirs]
 
 
 def test_a_control_that_missed_a_launch_is_not_used() -> None:
@@ -277,13 +248,13 @@ def _params(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
 def _certificate(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["event"] == "start":
-            line["certificate"] = {"certificate": "0", "verdict": "differs" if ".mxnet." in line["cell"] else "ok"}
+            line["certificate"] = {"certificate": "d" * 64, "verdict": "differs" if ".mxnet." in line["cell"] else "ok"}
 
 
 def _certified(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["event"] == "start":
-            line["certificate"] = {"certificate": "0", "verdict": "ok"}
+            line["certificate"] = {"certificate": "d" * 64, "verdict": "ok"}
 
 
 def _departure(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
@@ -394,7 +365,7 @@ def test_a_baseline_that_has_changed_is_not_a_control(tmp_path: Path) -> None:
 
 def test_a_different_control_workload_is_not_used(tmp_path: Path) -> None:
     def larger(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-        run["calibration"] = {"net": "alexnet"}
+        run["control_workload"]["net"] = "alexnet"
 
     by_framework = verdicts(speed_run(tmp_path / "a", 0), speed_run(tmp_path / "b", 1, change=larger))
     assert by_framework == {"torch": "not measured", "mxnet": "same", "keras": "same"}
@@ -508,9 +479,9 @@ def _no_seconds(path: Path) -> None:
     (path / "cells.jsonl").write_text(text.replace('"seconds"', '"minutes"'))
 
 
-def _no_pictures(path: Path) -> None:
+def _no_images(path: Path) -> None:
     text = (path / "cells.jsonl").read_text()
-    (path / "cells.jsonl").write_text(text.replace('"pictures": 2000', '"pictures": 0'))
+    (path / "cells.jsonl").write_text(text.replace('"images": 2000', '"images": 0'))
 
 
 def _unknown_cell(path: Path) -> None:
@@ -522,7 +493,7 @@ def _unknown_cell(path: Path) -> None:
     "spoil",
     [
         *(_no_run, _half_a_run, _other_schema, _other_kind, _no_jobs, _a_list),
-        *(_half_a_line, _half_a_line_within, _no_seconds, _no_pictures, _unknown_cell),
+        *(_half_a_line, _half_a_line_within, _no_seconds, _no_images, _unknown_cell),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1])

@@ -12,11 +12,14 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
+from benchmarks.records.runs import DataInfo
 from benchmarks.reporting import charts, run_report
 from benchmarks.reporting.pages import html
 from benchmarks.reporting.templates import printable
 from benchmarks.timing.statistics import paired_ratio
+from tests.records import MACHINE, training_job, training_run
 
 FIGURES = ("test_accuracy", "train_loss", "examples_per_second")
 HOSTILE = "</td><script>alert('1')</script> & \"so\" \x1b[31mred\x1b[0m \x00 \ud800 \N{SNOWMAN}"
@@ -42,11 +45,14 @@ def epochs(net: str, framework: str, seed: int = 0, **figures: Sequence[float | 
 def render(rows: list[dict[str, Any]], curves: list[dict[str, Any]], **run: Any) -> str:
     cells = pd.DataFrame(rows, columns=list(run_report.COLUMNS)).astype(object)
     cells = cells.where(cells.notna(), None)
-    jobs = [{**row, "spec_sha256": "5bec", "weights_sha256": "3e16"} for row in rows]
-    known = {"began": "2026-11-21T23:15:01+00:00", "command": ["run", "this"], "commit": None, "jobs": jobs}
-    machine = {"processor": "a processor", "memory_gib": 8, "gpu": None}
-    data = {"images": {"sha256": {"train.npy": "da7a"}}}
-    whole = {**known, "machine": machine, "data": data, **run}
+    jobs = [
+        training_job(row["framework"], row["seed"], row["net"], spec_sha256="5bec", weights_sha256="3e16")
+        for row in rows
+    ]
+    known = {"began": "2026-11-21T23:15:01+00:00", "command": ["run", "this"]}
+    machine = replace(MACHINE, processor="a processor", memory_gib=8.0)
+    data = {"images": DataInfo({"train.npy": "da7a"}, True)}
+    whole = training_run(jobs, **{**known, "machine": machine, "data": data, **run})
     return html(whole, cells, pd.DataFrame(curves), run_report.formatted(cells), ["- a note", HOSTILE])
 
 

@@ -6,15 +6,15 @@ from itertools import chain, pairwise
 
 import pytest
 
-from benchmarks.records.events import TimedSlice
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison
 from benchmarks.runtime.interleaving import interleaved, rotated
-from benchmarks.timing.samples import CALIBRATION
+from benchmarks.timing.samples import CONTROL_WORKLOAD
 from research.predecessors import by_predecessor, rows
+from tests import records
 
 CELLS = {
-    "a": {"cell": "a", "framework": "torch", "twin": False},
-    "b": {"cell": "b", "framework": "torch", "twin": True},
+    "a": records.speed_job(cell="a"),
+    "b": records.speed_job(cell="b", control=True),
 }
 NAMES = {"torch", "torch (A/A control)", "control workload"}
 ROUNDS = 24
@@ -23,7 +23,7 @@ ROUNDS = 24
 @pytest.fixture
 def group() -> SpeedComparison:
     """Two launches of a baseline, its A/A control and the control workload; after itself, each takes a tenth less."""
-    measured = {name: CellMeasurements() for name in (*CELLS, CALIBRATION)}
+    measured = {name: CellMeasurements() for name in (*CELLS, CONTROL_WORKLOAD)}
     for number, launch in enumerate((3, 7)):
         order = list(
             chain.from_iterable(
@@ -32,7 +32,7 @@ def group() -> SpeedComparison:
         )
         for (_, before), (n, cell) in pairwise([(0, ""), *order]):
             seconds = 0.9 if cell == before else 1.0
-            measured[cell].add(TimedSlice(cell=cell, launch=launch, round=n, images=1, seconds=seconds))
+            measured[cell].add(records.timed_slice(cell, launch, n, seconds))
     return SpeedComparison([CELLS["a"]], CELLS["a"], CELLS["b"], measured)
 
 

@@ -10,8 +10,9 @@ from benchmarks.articles.experiments import EXPERIMENTS, Experiment, Figure
 from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.datasets.registry import Dataset, Split
 from benchmarks.datasets.sources import DATASETS
+from benchmarks.records.runs import RecipeInfo
 from benchmarks.runtime.networks import network
-from benchmarks.training.jobs import recipe_fields
+from benchmarks.training.jobs import describe_recipe
 from benchmarks.training.lr_schedules import Constant, OneCycle, Step
 from benchmarks.training.plan import TrainingRequest, fit
 from benchmarks.training.recipes import RECIPES, ZERO_TO_ONE, Recipe
@@ -184,9 +185,11 @@ def test_a_printed_figure_stands_for_an_interval(figure: Figure, printed: float,
     assert figure.range_of(printed) == pytest.approx(expected)
 
 
-def test_the_permuted_experiment_differs_only_in_the_permutation() -> None:
-    plain, other = (recipe_fields(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
-    assert {name for name in plain if plain[name] != other[name]} == {"permutation"}
+def test_the_permuted_twin_differs_in_the_permutation_alone() -> None:
+    plain, other = (describe_recipe(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
+    assert {name for name in RecipeInfo.__struct_fields__ if getattr(plain, name) != getattr(other, name)} == {
+        "permutation"
+    }
 
 
 @pytest.mark.parametrize("net", NETWORKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.cli.progress import epoch_summary
 from benchmarks.reporting.number_formats import (
@@ -20,6 +21,7 @@ from benchmarks.reporting.number_formats import (
 )
 from benchmarks.reporting.tables import markdown, table
 from benchmarks.timing.statistics import Estimate
+from tests.records import MACHINE, epoch
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,8 @@ def test_a_duration_has_the_unit_that_people_use(seconds: float, text: str) -> N
 
 
 def test_a_machine_in_one_line() -> None:
-    machine = {"processor": "One", "cores": 2, "memory_gib": 8.0, "gpu": None, "system": "Linux 6"}
-    assert machine_text(machine) == "One, 2 cores, 8.0 GiB, no GPU, Linux 6"
-    assert machine_text({**machine, "governor": "performance"}).endswith(", governor performance")
+    assert machine_text(MACHINE) == "One, 2 cores, 8.0 GiB, no GPU, Linux 6"
+    assert machine_text(replace(MACHINE, governor="performance")).endswith(", governor performance")
 
 
 def test_columns_of_numbers_are_aligned_to_the_right() -> None:
@@ -84,5 +85,5 @@ def test_markdown_keeps_indentation_and_escapes_bars() -> None:
 
 
 def test_an_epoch_in_one_line() -> None:
-    record = {"slices": [[8, 16.0], [8, 16.0]], "train_loss": 2.5, "test_accuracy": 0.125}
-    assert epoch_summary(record) == "loss 2.5000, test accuracy 0.1250, 0.5 examples/s"
+    event = epoch("lenet.torch.0", 1, slices=[(8, 16.0), (8, 16.0)], train_loss=2.5, test_accuracy=0.125)
+    assert epoch_summary(event) == "loss 2.5000, test accuracy 0.1250, 0.5 examples/s"
