@@ -119,8 +119,7 @@ class RunFolder:
                 if not line.endswith("\n"):
                     return
                 raise BadInput(f"{self.cells}, line {number}: not JSON") from None
-            event = upgrade.event(record) if old else record
-            yield self._convert(partial(events.from_json, event), f"cells.jsonl, line {number}")
+            yield self._convert(partial(_event, record, old), f"cells.jsonl, line {number}")
 
     def records(self) -> dict[str, CellRecord]:
         """What is recorded of each cell of a training run, in the order in which they were started."""
@@ -183,3 +182,10 @@ class CellRecord:
     @property
     def finished(self) -> bool:
         return self.end is not None and self.end.status == "ok"
+
+
+def _event(record: object, old: bool) -> AnyEvent:
+    """A line of `cells.jsonl`; old: of schema 1. Raises ValueError."""
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return events.from_json(upgrade.event(record) if old else record)

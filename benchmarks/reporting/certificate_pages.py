@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
+
 from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
 from benchmarks.reporting.tables import Row, markdown
+from benchmarks.runtime.machine import Machine
 from benchmarks.verification.cases import STAGES
 
 Finding: TypeAlias = Mapping[str, Any]  # an entry of a certificate's `findings`
@@ -78,9 +81,10 @@ def summary(certificate: Mapping[str, Any]) -> str:
         )
         for net in nets
     ]
+    machine = msgspec.convert(certificate["machine"], Machine)
     setting = (
         f"{_images(findings)}; seed {certificate['seed']}, and in float32 as many seeds as stated. "
-        f"{', '.join(_distinct(findings, 'version'))}; {machine_text(certificate['machine'])}; "
+        f"{', '.join(_distinct(findings, 'version'))}; {machine_text(machine)}; "
         f"{day(certificate['began'])}. Certificate {certificate['sha256'][:12]}."
     )
     introduction = (

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,6 @@ from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.speed import command
 from benchmarks.timing import budget, launches, roofline, speed_run
 from benchmarks.timing.roofline import Roof
-from benchmarks.timing.rounds import TimedSlice
 from benchmarks.timing.sanity_checks import ReferenceCheck, check_cpu_use, completion
 from benchmarks.timing.speed_request import SpeedRequest
 from frameworks import worker
@@ -198,7 +198,7 @@ def test_work_is_complete_when_the_weights_can_be_read() -> None:
         completion(returned=0.1, settled=1.1, idle=0.1)
 
 
-SLICE = TimedSlice(images=64, seconds=1.0, cpu_seconds=1.9, idle_seconds=2.0, idle_cpu_seconds=0.001)
+SLICE = records.timed_slice("a", 1, 0, 1.0, images=64, cpu_seconds=1.9, idle_seconds=2.0, idle_cpu_seconds=0.001)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +208,7 @@ SLICE = TimedSlice(images=64, seconds=1.0, cpu_seconds=1.9, idle_seconds=2.0, id
 def test_a_worker_uses_its_threads_only_in_its_slices(changed: dict[str, float], reason: str) -> None:
     check_cpu_use([SLICE], allowed=2)
     with pytest.raises(Refused, match=reason):
-        check_cpu_use([replace(SLICE, **changed)], allowed=2)
-
-
-def test_a_slice_is_read_as_it_was_recorded() -> None:
-    for timed in (SLICE, replace(SLICE, calls=[0.25, 0.75])):
-        assert TimedSlice.from_record(timed.record()) == timed
+        check_cpu_use([msgspec.structs.replace(SLICE, **changed)], allowed=2)
 
 
 def checked(network: Network, what: str = "train") -> ReferenceCheck:
