@@ -61,7 +61,7 @@ def location(worker: Sequence[float], *baseline: Sequence[float]) -> float:
     """
     seconds = np.array([worker, *baseline])  # workers x rounds
     if not seconds.size or seconds.min() <= 0:
-        raise ValueError("a launch needs at least one round, and seconds per image above 0")
+        raise ValueError("a launch needs at least one round, and seconds per image of more than 0")
     logs = np.log(seconds)
     return float(np.median(logs[1:] - logs[0], axis=1).mean())
 
@@ -206,7 +206,9 @@ def equivalence(values: Sequence[float], other: Sequence[float], margin: float) 
     """
     gaps = np.subtract(values, other)
     if not len(gaps) or margin <= 0:
-        raise ValueError(f"{len(gaps)} pairs and a margin of {margin}: need at least one pair and a margin above 0")
+        raise ValueError(
+            f"{len(gaps)} pairs and a margin of {margin}: need at least one pair and a margin of more than 0"
+        )
     mean = float(gaps.mean())
     if len(gaps) == 1:
         return Equivalence(Estimate(mean), margin, None, None)
