@@ -2,6 +2,7 @@
 
 OnespecError
 ├── SpecError           a network that cannot be built                          frameworks.spec
+├── WeightFileError     a file of weights that is not of this network           frameworks.errors
 ├── Unavailable         a framework, device or mode that is not available here  frameworks.errors
 ├── BadInput            an option or file that cannot be used                   benchmarks.runtime.errors
 ├── DataError           a data set that is missing or damaged                   benchmarks.runtime.errors
@@ -16,6 +17,10 @@ class OnespecError(Exception):
     """The base of every error that onespec raises on purpose; the message is one line."""
 
     exit_code = 1  # of a command that ends with it
+
+
+class WeightFileError(OnespecError, ValueError):
+    """A framework's file of weights does not hold the arrays of this network."""
 
 
 class Unavailable(OnespecError):

@@ -13,13 +13,12 @@ Others' files: a state_dict by torchvision's names (.pth, .pt, read as weights a
 
 from __future__ import annotations
 
+import importlib
 import json
-import re
 import subprocess
 import tempfile
 import zipfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +29,13 @@ import numpy as np
 import frameworks
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
-from frameworks.arrays import Array, Weights
-from frameworks.errors import Unavailable
+from frameworks.arrays import Weights
+from frameworks.errors import Unavailable, WeightFileError
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
-    Auxiliary,
-    BatchNorm,
-    Concat,
-    Conv,
-    Dense,
-    Flatten,
     Layer,
     Network,
-    Node,
     Normalize,
-    Residual,
     Scale,
     Select,
     SpecError,
@@ -152,13 +143,9 @@ PIXELS: dict[str, tuple[Layer, ...]] = {
     "caffe": (Select("bgr", (2, 1, 0)), Normalize("normalize", mean=(103.939, 116.779, 123.68))),
 }
 
-_READERS = {ending: (one.name, script) for one in FRAMEWORKS.values() for ending, script in one.reads.items()}
+_FORMATS = {ending: (info, each) for info in FRAMEWORKS.values() for ending, each in info.weight_files.items()}
 
 SCRIPTS = Path(frameworks.__file__).parent / "weight_files"
-
-_COUNTERS = "num_batches_tracked"
-_ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # of batch normalisation, in a state_dict
-_HEADS = re.compile(r"aux\d*\.|AuxLogits\.")  # of torchvision's GoogLeNet and Inception: no part of an evaluation
 
 
 def read(path: Path, network: Network, pythons: Mapping[str, str], progress: Callable[[str], None]) -> Weights:
@@ -168,8 +155,12 @@ def read(path: Path, network: Network, pythons: Mapping[str, str], progress: Cal
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
-    found = _foreign(path, pythons, progress)
-    weights = _of_h5(path, network, found) if path.suffix == ".h5" else _of_state_dict(network, found)
+    arrays = _foreign(path, pythons, progress)
+    names = _FORMATS[path.suffix][1].names if path.suffix in _FORMATS else "state_dict_names"
+    try:
+        weights = importlib.import_module(f"frameworks.weight_files.{names}").canonical(network, arrays)
+    except WeightFileError as error:
+        raise BadInput(f"{path}: {error}") from None
     _check(network, weights, str(path))
     return weights
 
@@ -180,17 +171,17 @@ def _foreign(path: Path, pythons: Mapping[str, str], progress: Callable[[str], N
         return _arrays(path, "file")
     if path.suffix == ".safetensors":
         return _safetensors(path)
-    if path.suffix not in _READERS:
-        raise BadInput(f"{path}: of no kind that is read: {', '.join([*_READERS, '.safetensors', '.npz'])}")
-    framework, script = _READERS[path.suffix]
-    python = environment(FrameworkRequest(framework), pythons, device="cpu", progress=progress).python
+    if path.suffix not in _FORMATS:
+        raise BadInput(f"{path}: of no kind that is read: {', '.join([*_FORMATS, '.safetensors', '.npz'])}")
+    info, weight_format = _FORMATS[path.suffix]
+    python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
     with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
         made = Path(scratch) / "arrays.npz"
-        command = [str(python), "-I", str(SCRIPTS / script), str(path.absolute()), str(made)]
+        command = [str(python), "-I", str(SCRIPTS / weight_format.reader), str(path.absolute()), str(made)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BadInput(f"{path}: {FRAMEWORKS[framework].title} cannot read it as weights alone: {said}")
+            raise BadInput(f"{path}: {info.title} cannot read it as weights alone: {said}")
         return _arrays(made, "file")
 
 
@@ -204,66 +195,3 @@ def _safetensors(path: Path) -> Weights:
         return dict(load_file(path))
     except (SafetensorError, OSError, TypeError) as error:
         raise BadInput(f"{path}: cannot be read as safetensors: {error}") from None
-
-
-def _of_state_dict(network: Network, found: Weights) -> Weights:
-    """A state_dict whose modules bear the names that our layers bear, as torchvision's do."""
-    names = {_torch_name(parameter.name, parameter.role): parameter.name for parameter in network.parameters}
-    heads = any(isinstance(node.layer, Auxiliary) for _, node in network.walk())
-    return {
-        names.get(name, name): array
-        for name, array in found.items()
-        if not name.endswith(_COUNTERS) and (heads or not _HEADS.match(name))
-    }
-
-
-def _torch_name(name: str, role: str) -> str:
-    return name.removesuffix(role) + _ATTRIBUTES.get(role, role)
-
-
-_KERAS = {Conv: "conv2d", Dense: "dense", BatchNorm: "batch_normalization"}
-
-
-def _of_h5(path: Path, network: Network, found: Weights) -> Weights:
-    """Keras's arrays, `layers/conv2d_3/vars/0`: layers of a kind are counted in the order in which they were made."""
-    nodes = [node for _, node in network.walk()]
-    if branched := next((node.path for node in nodes if isinstance(node.layer, (Concat, Residual))), None):
-        raise BadInput(f"{path}: {network.name} branches at {branched}; Keras's file has no names to tell branches by")
-    theirs: dict[str, dict[int, list[Array]]] = defaultdict(lambda: defaultdict(list))
-    for name in sorted(found, key=_numbers):
-        if parts := re.fullmatch(r"layers/([a-z0-9_]+?)(?:_(\d+))?/vars/\d+", name):
-            theirs[parts[1]][int(parts[2] or 0)].append(found[name])
-    weights: Weights = {}
-    flattened: tuple[int, ...] | None = None
-    for node in nodes:
-        if isinstance(node.layer, Flatten):
-            flattened = node.input
-        if not node.parameters:
-            continue
-        kind = _KERAS.get(type(node.layer), node.layer.kind)
-        if not theirs[kind]:
-            raise BadInput(f"{path}: has fewer {kind} layers than {network.name}: none for {node.path}")
-        arrays = theirs[kind].pop(min(theirs[kind]))
-        weights |= _canonical(node, arrays, flattened)
-        flattened = None if isinstance(node.layer, Dense) else flattened
-    if left := [kind for kind, layers in theirs.items() if layers]:
-        raise BadInput(f"{path}: has more layers than {network.name}: {', '.join(left)}")
-    return weights
-
-
-def _canonical(node: Node, arrays: list[Array], flattened: tuple[int, ...] | None) -> Weights:
-    """A layer's arrays in canonical layout. flattened: C x H x W of what a dense layer takes flat, in Keras H, W, C."""
-    kernel, *others = arrays
-    if isinstance(node.layer, Conv):
-        kernel = kernel.transpose(3, 2, 0, 1)  # height, width, in, out
-    elif isinstance(node.layer, Dense):
-        if flattened and len(flattened) == 3 and len(kernel) == np.prod(flattened):
-            channels, *size = flattened
-            kernel = kernel.reshape(*size, channels, -1).transpose(2, 0, 1, 3).reshape(len(kernel), -1)
-        kernel = kernel.T
-    return {p.name: np.ascontiguousarray(array) for p, array in zip(node.parameters, [kernel, *others])}
-
-
-def _numbers(name: str) -> list[tuple[int, str]]:
-    """For sorting: numbers in a name as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,6 +1,8 @@
-"""Scripts that turn a framework's own file of weights into an `.npz`, run by an interpreter that has the framework.
+"""Files of weights in a framework's own format.
 
-    python state_dict.py weights.pth arrays.npz
+Each format has two modules, which `frameworks/registry.py` names by the ending of the file:
 
-The arrays keep the names and layouts of the file. `frameworks/registry.py` names the endings that each reads.
+- a script that an interpreter with the framework runs, `python state_dict.py weights.pth arrays.npz`, which copies the
+  arrays into an `.npz` under the names and in the layouts of the file;
+- a module whose `canonical(network, arrays)` gives them the network's names and layouts.
 """
