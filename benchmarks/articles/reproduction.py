@@ -53,7 +53,7 @@ class FigureVerdict(NamedTuple):
 
 
 def measured(folder: RunFolder, figure: Figure, target: float | None = None) -> dict[str, Values]:
-    """The measured values of a published figure, by framework and seed, from finished trial runs only.
+    """The measured values of a published figure, by framework and seed, from finished cells only.
 
     target: the test accuracy whose time a figure in seconds is.
     """
@@ -138,7 +138,7 @@ def verdict(figure: Figure, values: Sequence[float], reason_against: str | None)
     if figure.metric in TIMES:
         return FigureVerdict("not comparable", "different machine")
     if not values:
-        return FigureVerdict("not comparable", "no trial run finished")
+        return FigureVerdict("not comparable", "no run finished")
     if figure.low is not None and figure.high is not None:
         return _verdict_on_spread(figure, figure.low, figure.high, values)
     if len(values) < 2 or figure.value is None:
@@ -307,7 +307,7 @@ def fullest(results: Path, note: Callable[[str], None] = lambda line: None) -> d
 
 
 def _fullness(folder: RunFolder) -> tuple[bool, int]:
-    """Sort key of the runs of one experiment: the published recipe in full size first, then the most trial runs."""
+    """Sort key of the runs of one experiment: the published recipe in full size first, then the most cells."""
     experiment = experiment_of(folder)
     finished = sum(record.finished for record in folder.records().values())
     jobs = folder.training_run.jobs

@@ -39,7 +39,7 @@ class Style(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A figure of one trial run, epoch by epoch; None where it is not finite. At least one value is finite."""
+    """A figure of one cell, epoch by epoch; None where it is not finite. At least one value is finite."""
 
     style: Style
     seed: Any

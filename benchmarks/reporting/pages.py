@@ -90,7 +90,7 @@ def html(
 ) -> str:
     """The page of a run, as text.
 
-    run: `run.json`. cells: a row per trial run, columns `run_report.COLUMNS`. curves: a row per trial run
+    run: `run.json`. cells: a row per cell, columns `run_report.COLUMNS`. curves: a row per cell
     and epoch, raw numbers; empty where no epoch was finished. formatted: `run_report.formatted(cells)`. notes: the
     Markdown items under the table.
     """
@@ -134,7 +134,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def _result(net: str, cells: pd.DataFrame, formatted: pd.DataFrame, styles: dict[str, Style]) -> Result:
-    """Which framework is faster, how accurate they are, how many trial runs did not finish."""
+    """Which framework is faster, how accurate they are, how many cells did not finish."""
     first = cells["framework"].iloc[0]
     ok = cells[cells["status"] == "ok"]
     paired = ok["seed"].isin(ok.loc[ok["framework"] == first, "seed"]) & ok["relative_speed_low"].notna()
@@ -229,7 +229,7 @@ def _figures(net: str, curves: pd.DataFrame, styles: dict[str, Style]) -> list[F
 
 
 def _failures(cells: pd.DataFrame, styles: dict[str, Style]) -> list[Failure]:
-    """The trial runs that did not finish, with the reasons."""
+    """The cells that did not finish, with the reasons."""
     failed = cells[cells["status"] != "ok"]
     return [
         Failure(

@@ -77,7 +77,7 @@ NARROW = 105  # below this, the peak memory is left out too
 
 
 def write(folder: RunFolder) -> pd.DataFrame:
-    """Write a run's tables and page into its folder; returns the table of trial runs."""
+    """Write a run's tables and page into its folder; returns the table of cells."""
     cells, curves = frame(folder), curve_frame(folder)
     folder.write("report.csv", cells.to_csv(index=False))
     folder.write("curves.csv", curves.to_csv(index=False))
@@ -90,7 +90,7 @@ def write(folder: RunFolder) -> pd.DataFrame:
 
 
 def frame(folder: RunFolder) -> pd.DataFrame:
-    """One row per trial run, columns `COLUMNS`; None where a value was not measured."""
+    """One row per cell, columns `COLUMNS`; None where a value was not measured."""
     jobs, records = folder.training_run.jobs, folder.records()
     rows = [_row(job, records, jobs) for job in jobs]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
@@ -98,7 +98,7 @@ def frame(folder: RunFolder) -> pd.DataFrame:
 
 
 def curve_frame(folder: RunFolder) -> pd.DataFrame:
-    """One row per trial run and epoch."""
+    """One row per cell and epoch."""
     rows = [
         {
             **{name: getattr(job, name) for name in ("net", "framework", "seed")},
@@ -211,7 +211,7 @@ def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
         "first step (s)": number(row["first_step_seconds"], ".2f"),
         "training (s)": number(row["train_seconds"], ".1f"),
         "peak (MiB)": mebibytes(row["peak_memory_mib"]),
-        "verification": row["certified"],
+        "verification": row["certified"] or "",
         "status": row["status"] + (f": {row['reason']}" if row["reason"] else ""),
     }
 
@@ -252,7 +252,7 @@ def notes(folder: RunFolder) -> list[str]:
         *_recipes(run.jobs),
         *(f"{name}: the files differ from the published ones." for name in unpublished),
         f"{run_text(run)}.",
-        "One run per trial. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
+        "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
     ]

@@ -73,7 +73,7 @@ EPOCH = Figure("lenet_relu", "epoch_seconds", 3.0, "article 004", epoch=1)
         (SINGLE, [0.800, 0.801, 0.802], None, ("outside", "0.7960 to 0.8060")),
         (CUT_OFF, [0.648, 0.649, 0.6495], None, ("within", "0.6450 to 0.6526")),  # 0.64 may have been 0.6499
         (SINGLE, [0.81], None, ("not comparable", "one run of each has no spread")),
-        (SINGLE, [], None, ("not comparable", "no trial run finished")),
+        (SINGLE, [], None, ("not comparable", "no run finished")),
         (SINGLE, [0.80, 0.82], "not the published bytes", ("not comparable", "not the published bytes")),
         (SECONDS, [9.0, 9.1], None, ("not comparable", "different machine")),
         (EPOCH, [3.0, 3.1], None, ("not comparable", "different machine")),
@@ -83,8 +83,8 @@ def test_verdict(figure: Figure, values: list[float], why_not: str | None, expec
     assert verdict(figure, values, why_not) == expected
 
 
-def test_the_interval_of_the_next_run_holds_it() -> None:
-    """Of 4,000 draws 95 % with a standard deviation of 0.35 %: four of them are allowed."""
+def test_the_prediction_interval_covers_the_next_run() -> None:
+    """95 % of 4,000 draws, whose standard deviation is 0.35 %: four of them are allowed."""
     stream = np.random.default_rng(0)
     inside = 0
     for _ in range(4000):
@@ -98,7 +98,7 @@ def test_the_interval_of_the_next_run_holds_it() -> None:
 
 
 def made(path: Path, jobs: list[JobInfo], accuracies: list[float | None], published: bool = True) -> RunFolder:
-    """A run's folder: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
+    """The folder of a run: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
     path.mkdir(parents=True)
     folder = RunFolder(path)
     run = records.training_run(jobs, data={"fashion-mnist": DataInfo({}, published, "here")})
@@ -119,7 +119,7 @@ job = records.training_job
 JOBS = [job(framework, seed) for seed in range(3) for framework in ("torch", "mxnet")]
 
 
-def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> None:
+def test_measured_values_are_of_finished_cells_and_the_epoch_of_the_figure(tmp_path: Path) -> None:
     folder = made(tmp_path / "a", JOBS, [0.80, 0.81, 0.82, None, 0.84, 0.85])
     last = Figure("lenet", "test_accuracy", 0.8, "")
     found = measured(folder, last)
@@ -133,8 +133,8 @@ def test_measured_takes_finished_cells_and_the_figures_epoch(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("target", "seconds"), [(0.07, 2.5), (0.4, 10.5), (0.8, 20.5), (0.81, None)])
-def test_time_to_a_target_is_of_training_alone(tmp_path: Path, target: float, seconds: float | None) -> None:
-    """Epochs of 2 s, the first step's 0.5 s in the first; evaluation does not count. Accuracy is 0.08 an epoch."""
+def test_time_to_a_target_is_training_time(tmp_path: Path, target: float, seconds: float | None) -> None:
+    """Epochs take 2 s, the first step 0.5 s more; evaluation does not count. Accuracy rises by 0.08 per epoch."""
     folder = made(tmp_path / "a", JOBS[:1], [0.80])
     assert reached(folder.records()["lenet.torch.0"].epochs, target) == seconds
 
@@ -169,20 +169,20 @@ def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, publ
         ([0.800, 0.800, 0.812, 0.812, 0.790, 0.790], "+0.00 points, for each of 3 seeds"),
     ],
 )
-def test_equivalence_pairs_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
+def test_equivalence_is_paired_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
     (line,) = equivalences(made(tmp_path / "a", JOBS, accuracies), 0.5)
     assert line.startswith("lenet, torch minus mxnet: ") and said in line
     assert ("seeds would show it" in line) == said.startswith("not shown")
 
 
 def of(experiment: str, jobs: list[JobInfo]) -> list[JobInfo]:
-    """The same cells, of another experiment's networks."""
+    """The same cells with the networks of another experiment."""
     nets = EXPERIMENTS[experiment].nets
     return [replace_fields(one, net=net, cell=f"{net}.{one.cell}") for net in nets for one in jobs]
 
 
 def permuted_and_plain(path: Path) -> tuple[RunFolder, RunFolder]:
-    """The dense net and the convolutional one, with the pixels permuted and plain, torch and mxnet in turn."""
+    """The dense and the convolutional network, with permuted and with plain pixels, in torch and mxnet."""
     accuracies = {
         "fc-vs-cnn-permuted": [0.87, 0.85, 0.88, 0.86, 0.89, 0.84, 0.80, 0.80, 0.81, 0.80, 0.82, 0.80],
         "fc-vs-cnn": [0.87, 0.87, 0.87, 0.87, 0.87, 0.87, 0.95, 0.96, 0.95, 0.96, 0.95, None],
@@ -196,7 +196,7 @@ def permuted_and_plain(path: Path) -> tuple[RunFolder, RunFolder]:
 
 
 def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
-    """In points; the interval by hand: mean -+ 4.303 s / sqrt(3). One seed of the last has no partner."""
+    """In points; the interval is mean -+ 4.303 s / sqrt(3). One seed of the last row has no partner."""
     head, rows = effect_table(*permuted_and_plain(tmp_path))
     assert head[:4] == ("network", "framework", "published", "measured")
     assert rows == [
@@ -207,14 +207,14 @@ def test_the_effect_is_paired_by_seed(tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_has_the_effect_where_both_were_run(tmp_path: Path) -> None:
+def test_the_page_has_the_effect_if_both_experiments_were_run(tmp_path: Path) -> None:
     permuted_and_plain(tmp_path)
     section = page(tmp_path).partition("## fc-vs-cnn-permuted\n")[2].partition("\n## ")[0]
     assert "Compared with fc-vs-cnn, in points of test accuracy:" in section and "-16.48 to -11.52" in section
 
 
 def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
-    """Those that were not run as well; of two runs the fuller one is shown."""
+    """Also experiments without a run; the fuller one of two runs is shown."""
     made(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
     made(tmp_path / "2-whole", JOBS, [0.80, 0.81, 0.82, 0.80, 0.81, 0.80])
     made(tmp_path / "3-part", [job("torch", seed, epochs=2) for seed in range(9)], [0.7222] * 9)
@@ -227,13 +227,13 @@ def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
     assert text.count("article 004, MXNet") == 40
 
 
-def test_a_run_of_another_recipe_is_not_the_fullest(tmp_path: Path) -> None:
+def test_a_run_with_a_different_recipe_is_not_the_fullest(tmp_path: Path) -> None:
     made(tmp_path / "1-right", JOBS[:1], [0.8])
     made(tmp_path / "2-otherwise", [job("torch", seed, lr=0.1) for seed in range(3)], [0.7] * 3)
     assert fullest(tmp_path)["d2l-lenet", "as-written"].path.name == "1-right"
 
 
-def test_folders_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+def test_unreadable_folders_are_skipped(tmp_path: Path) -> None:
     made(tmp_path / "right", JOBS[:1], [0.8])
     for name, text in (("schema", '{"schema": 0}'), ("empty", ""), ("old", None)):
         (tmp_path / name).mkdir()
@@ -244,15 +244,15 @@ def test_folders_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     assert len(said) == 2 and all(line.startswith("skipped: ") for line in said)
 
 
-def test_time_to_a_target_counts_who_reached_it(tmp_path: Path) -> None:
-    """Epochs of 2 s; a tenth of the final accuracy is gained in each, so 0.45 is there after 5 of 0.9, 9 of 0.5."""
+def test_time_to_a_target_states_how_many_runs_reached_it(tmp_path: Path) -> None:
+    """Each epoch takes 2 s and adds a tenth of the final accuracy: 0.9 reaches 0.45 after 5 epochs, 0.5 after 9."""
     folder = made(tmp_path / "a", [job("torch", seed) for seed in range(3)], [0.9, 0.5, 0.3])
     said = [accuracies(folder, target)[1][0][-1] for target in (0.45, 0.2, 0.95)]
     assert said == ["14.5 (2 of 3 reached it)", "9.8", "not reached"]
 
 
 def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
-    """`--target` is a figure of its own: 0.5 is reached after 12.5 s, the published 0.94 after 20.5 s."""
+    """`--target` is an additional figure: 0.5 is reached after 12.5 s, the published 0.94 after 20.5 s."""
     folder = made(tmp_path / "a", of("speedrun", [job("torch", 0)]), [0.95])
     folder.write_info(with_request(folder.training_run, experiment="speedrun"))
     published, ours, *_ = summary(RunFolder.open(folder.path), 0.5, 0.5).split("\n\n")
@@ -260,7 +260,7 @@ def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
     assert "seconds to 0.5" in ours and "12.5" in ours
 
 
-def test_the_effect_needs_two_runs_that_are_alike_otherwise(tmp_path: Path) -> None:
+def test_the_effect_needs_two_runs_that_differ_in_nothing_else(tmp_path: Path) -> None:
     permuted, plain = permuted_and_plain(tmp_path)
     assert effect_of(permuted, plain, "fc-vs-cnn", table)[0] == "Compared with fc-vs-cnn, in points of test accuracy:"
     run = plain.training_run
@@ -280,7 +280,7 @@ def test_a_partial_run_is_marked(tmp_path: Path) -> None:
     assert "within the" not in section and "outside" not in section
 
 
-def test_a_run_that_is_no_experiment_is_passed_over(tmp_path: Path) -> None:
+def test_a_run_of_no_experiment_is_skipped(tmp_path: Path) -> None:
     folder = made(tmp_path / "a", JOBS[:1], [0.8])
     folder.write_info(with_request(folder.training_run, experiment=""))
     assert "`a`" not in page(tmp_path)
@@ -289,7 +289,7 @@ def test_a_run_that_is_no_experiment_is_passed_over(tmp_path: Path) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_recipe_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_recipe_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in EXPERIMENTS) and "as-meant" in text
@@ -339,7 +339,7 @@ def curves(out: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def done(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Two networks, two frameworks, two seeds; the pixels permuted."""
+    """Two networks, two frameworks, two seeds, with permuted pixels."""
     for framework in ("torch", "mxnet"):
         bench.python(framework)
     out = tmp_path_factory.mktemp("results")
@@ -349,12 +349,12 @@ def done(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return out, stdout
 
 
-def test_it_says_how_long_before_it_starts(done: tuple[Path, str]) -> None:
+def test_the_run_time_is_estimated_first(done: tuple[Path, str]) -> None:
     first = done[1].splitlines()[0]
     assert first.startswith("fc-vs-cnn-permuted, 2 seeds: about ") and "cnn mxnet" in first
 
 
-def test_it_puts_published_beside_ours(done: tuple[Path, str]) -> None:
+def test_published_and_measured_figures_are_compared(done: tuple[Path, str]) -> None:
     assert "0.8348" in done[1] and "not comparable: different recipe: dataset; at a smaller scale" in done[1]
     assert "mlp, torch minus mxnet: " in done[1] and "seconds to 0.01" in done[1]
 
@@ -373,8 +373,8 @@ def test_the_page_of_the_run_can_be_written(done: tuple[Path, str], capsys: pyte
     assert "different recipe: dataset" in text and text.count("**Not run.**") == text.count("\n## ") - 1
 
 
-def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], tmp_path: Path) -> None:
-    """Bit for bit, and so is a second run of the same: the same seed and the same threads."""
+def test_an_interrupted_and_resumed_run_has_the_same_numbers(done: tuple[Path, str], tmp_path: Path) -> None:
+    """Bit for bit, as two runs with the same seed and threads are."""
     process = start(tmp_path, *PERMUTED)
     for _ in range(2_400):
         events = [event for folder in tmp_path.glob("*/run.json") for event in RunFolder(folder.parent).events()]
@@ -392,7 +392,7 @@ def test_stopped_and_resumed_ends_with_the_same_numbers(done: tuple[Path, str], 
     pd.testing.assert_frame_equal(curves(tmp_path), curves(done[0]), check_exact=True)
 
 
-def test_forecast_runs_nothing(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_forecast_writes_nothing(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench.python("torch")
     assert main(["--recipe", "d2l-lenet", "--fw", "torch", *SMALL, "--out", str(tmp_path / "out"), "--forecast"]) == 0
     assert "d2l-lenet, 1 seed: about " in capsys.readouterr().out and not (tmp_path / "out").exists()
@@ -403,7 +403,7 @@ def test_forecast_runs_nothing(bench: Bench, tmp_path: Path, capsys: pytest.Capt
 
 @pytest.fixture
 def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, CellRecord]]:
-    """Trains a network on small pictures in two frameworks; what was recorded of it."""
+    """Trains a network on small images in two frameworks; returns the records."""
 
     def train(net: str = "lenet_cifar", optimizer: str = "adam", **other: Any) -> dict[str, CellRecord]:
         request = TrainingRequest(
@@ -433,23 +433,23 @@ def losses(histories: dict[str, CellRecord]) -> np.ndarray:
     return np.array([[epoch.train_loss for epoch in history.epochs] for history in histories.values()])
 
 
-def test_changed_pictures_are_the_same_for_both(cells: Callable[..., dict[str, CellRecord]]) -> None:
-    """Nine steps in float32, a hundred times their rounding; unchanged pictures give losses that are farther away."""
+def test_augmented_images_are_the_same_for_both_frameworks(cells: Callable[..., dict[str, CellRecord]]) -> None:
+    """Within a hundred times the rounding of nine float32 steps; images without augmentation give other losses."""
     changed, plain = cells(augmentations=(Crop(3), Flip())), cells()
     torch, mxnet = losses(changed)
     assert abs(torch - mxnet).max() < 1e-4 < 1e-3 < abs(losses(plain)[0] - torch).max()
 
 
-def test_drawing_is_a_figure_of_its_own(cells: Callable[..., dict[str, CellRecord]]) -> None:
-    """Drawn once an epoch, by whoever comes first; loaded by both."""
+def test_the_time_of_augmentation_is_recorded_separately(cells: Callable[..., dict[str, CellRecord]]) -> None:
+    """Images are augmented once per epoch, for the first cell that needs them; both cells load them."""
     torch, mxnet = cells(augmentations=(Crop(3),)).values()
     for one, other in zip(torch.epochs, mxnet.epochs):
         assert (one.augment_seconds is None) != (other.augment_seconds is None)
         assert one.reload_seconds > 0 and other.reload_seconds > 0
 
 
-def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
-    """100 pictures in each of two epochs, 0.5 and 1.5 s; the other framework finds them drawn."""
+def test_a_report_states_the_speed_of_augmentation(tmp_path: Path) -> None:
+    """100 images in each of two epochs, 0.5 and 1.5 s; the other framework uses the same images."""
     jobs = [job(framework, 0, augmentations=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
     folder = made(tmp_path / "a", jobs, [None, None])
     for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
@@ -461,28 +461,28 @@ def test_a_report_says_how_fast_pictures_were_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs used 43 % of"), (0.01, ""), (None, "")])
-def test_a_report_says_when_others_were_at_work(tmp_path: Path, share: float | None, said: str) -> None:
+def test_a_report_states_the_cpu_load_of_other_programs(tmp_path: Path, share: float | None, said: str) -> None:
     folder = made(tmp_path / "a", JOBS[:1], [0.8])
     folder.write_info(replace_fields(folder.training_run, cpu_load=share))
     lines = [line for line in notes(folder) if "Other programs" in line]
     assert len(lines) == bool(said) and all(said in line for line in lines)
 
 
-def test_unchanged_pictures_have_no_such_figure(cells: Callable[..., dict[str, CellRecord]]) -> None:
+def test_without_augmentation_no_such_time_is_recorded(cells: Callable[..., dict[str, CellRecord]]) -> None:
     epochs = [epoch for record in cells().values() for epoch in record.epochs]
     assert all(epoch.augment_seconds is None and not epoch.reload_seconds for epoch in epochs)
 
 
-def test_a_schedule_stops_the_training(cells: Callable[..., dict[str, CellRecord]]) -> None:
-    """A rate that all but vanishes after the first epoch: what follows is its loss on the same pictures again."""
+def test_a_schedule_changes_the_learning_rate(cells: Callable[..., dict[str, CellRecord]]) -> None:
+    """The learning rate nearly vanishes after the first epoch, so the loss stays the same afterwards."""
     for history in cells(lr_schedule=Step(1, 1e-9)).values():
         _, second, third = (epoch.test_loss for epoch in history.epochs)
         assert abs(second - third) < 1e-5
         assert abs(history.epochs[0].test_loss - second) < 1e-5
 
 
-def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
-    """And come in another order; the short one is the last. Without, pictures are shuffled one by one."""
+def test_fixed_batches_have_the_same_images_in_every_epoch() -> None:
+    """Their order changes, and the short one is last. Without fixed batches, single images are shuffled."""
     groups, _ = plan(
         TrainingRequest(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050),
         ProgressDisplay(quiet=True),
@@ -496,8 +496,8 @@ def test_batches_that_stay_have_the_same_pictures_in_every_epoch() -> None:
         assert (first[-1] == second[-1] == frozenset(range(1000, 1050))) == stay
 
 
-def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, CellRecord]]) -> None:
-    """It moves what is tested and nothing of what is trained."""
+def test_dropout_is_active_in_testing_if_the_recipe_says_so(cells: Callable[..., dict[str, CellRecord]]) -> None:
+    """It changes the test loss and not the training loss."""
     plain, slip = (cells("rosetta", test_in_training_mode=wrong) for wrong in (False, True))
     for framework in plain:
         one, other = plain[framework].epochs, slip[framework].epochs
@@ -506,10 +506,10 @@ def test_dropout_at_work_in_testing(cells: Callable[..., dict[str, CellRecord]])
 
 
 @pytest.mark.parametrize("permutation", [0, 1])
-def test_a_dense_net_does_not_mind_a_permutation_of_its_weights(
+def test_a_dense_network_learns_as_well_with_permuted_pixels(
     cells: Callable[..., dict[str, CellRecord]], permutation: int
 ) -> None:
-    """Both splits are permuted alike: it learns as well as without."""
+    """Both splits have the same permutation."""
     plain, other = (cells("mlp", permutation=seed) for seed in (None, permutation))
     assert (losses(plain) != losses(other)).all()
     assert abs(losses(plain)[:, -1] - losses(other)[:, -1]).max() < 0.25
