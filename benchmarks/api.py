@@ -148,7 +148,9 @@ def run(
         pythons=pythons or {},
         adapters=tuple(adapters),
     )
-    return _table(runner.execute(request, ProgressDisplay(quiet), Path(out), command=("run(...)",)))
+    return _table(
+        runner.execute(request, ProgressDisplay(quiet), Path(out), command=("run(...)",), write_report=run_report.write)
+    )
 
 
 def verify(

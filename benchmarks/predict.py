@@ -102,8 +102,9 @@ def command(
         raise BadInput("--grid, --threads and --timeout: more than 0")
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.reporting import prediction_report
     from benchmarks.runtime.environments import parse_frameworks
-    from benchmarks.training import checkpoints, prediction, prediction_report
+    from benchmarks.training import checkpoints, prediction
 
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
     progress = ProgressDisplay(quiet)

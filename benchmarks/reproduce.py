@@ -123,7 +123,7 @@ def command(
     click.echo(forecasts.forecast_text(request, seconds), err=as_json and not forecast)
     if forecast:
         return ExitCode.OK
-    folder = execute(request, progress, out, resume, command_line())
+    folder = execute(request, progress, out, resume, command_line(), write_report=run_report.write)
     cells = run_report.frame(folder)
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))

@@ -100,7 +100,7 @@ def command(
     else:
         given = {name: value for name, value in recipe.items() if value is not None}
         request = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
-    folder = execute(request, ProgressDisplay(quiet), out, resume, command_line())
+    folder = execute(request, ProgressDisplay(quiet), out, resume, command_line(), write_report=run_report.write)
     cells = run_report.frame(folder)
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))

@@ -29,7 +29,6 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.cli import options
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records.events import End
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_cells, speed_report
@@ -37,6 +36,7 @@ from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.progress import Progress
 from benchmarks.timing import speed_run
 from benchmarks.timing.rounds import paired
 from benchmarks.timing.speed_request import SpeedRequest
@@ -102,7 +102,7 @@ def _load(seed: int) -> None:
 
 def result(request: SpeedRequest, out: Path) -> dict[str, Any]:
     """One run: the ratio of the last framework or, if there is only one, of its A/A control, and the verdict on it."""
-    folder = speed_run.execute(request, ProgressDisplay(quiet=True), out, write_report=speed_report.write)
+    folder = speed_run.execute(request, Progress(), out, write_report=speed_report.write)
     group = speed_cells.comparisons(folder)[0]
     alone = len(group.jobs) == 1
     last = group.control if alone and group.control else group.jobs[-1]

@@ -23,11 +23,11 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.cli import options
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
+from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner
 from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
@@ -177,7 +177,7 @@ def timed(
         device="cpu",
         pythons={name: path for name, path in pythons.items() if name in frameworks},
     )
-    progress = ProgressDisplay(quiet=True)
+    progress = Progress()
     (cells,), data = comparisons(request, progress)
     available = environments(request.labels, request.pythons, "cpu", progress)
     with tempfile.TemporaryDirectory(prefix="onespec-slices-") as scratch:

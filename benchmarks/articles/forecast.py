@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.number_formats import counted, duration
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.progress import Progress
 from benchmarks.training import epoch_slices
 from benchmarks.training.jobs import Job
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -34,7 +34,7 @@ class CellCost(NamedTuple):
     epoch: float
 
 
-def forecast(request: TrainingRequest, progress: ProgressDisplay, resume: Path | None = None) -> dict[str, float]:
+def forecast(request: TrainingRequest, progress: Progress, resume: Path | None = None) -> dict[str, float]:
     """Estimated seconds by network and framework, from a few steps of each on this machine. Writes nothing."""
     groups, data = plan(request, progress.message)
     places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)

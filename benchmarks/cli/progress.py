@@ -11,6 +11,7 @@ from rich.table import Column
 
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
+from benchmarks.runtime import progress
 
 
 def epoch_summary(epoch: Epoch) -> str:
@@ -20,7 +21,7 @@ def epoch_summary(epoch: Epoch) -> str:
     return f"{text}, {examples_per_second(speed)} examples/s" if speed else text
 
 
-class ProgressDisplay:
+class ProgressDisplay(progress.Progress):
     """Progress of the cells that run side by side.
 
     Use it as a context manager while they run; `message` works at any time.

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError
+from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob, Workload, WorkloadFiles, WorkloadRunner
 from benchmarks.training.plan import MINI, TrainingRequest, plan, too_large
 from frameworks.errors import Unavailable
@@ -47,7 +47,7 @@ def runner(
         wanted = TrainingRequest(
             net=(net,), frameworks=framework, dataset=MINI, threads=threads, device="cpu", pythons=own_pythons
         )
-        groups, data = plan(wanted, ProgressDisplay(quiet=True).message)
+        groups, data = plan(wanted, Progress().message)
         python = environment(asked, own_pythons, device="cpu", progress=print).python
     except (BadInput, DataError, Unavailable) as error:
         pytest.skip(f"{net} in {framework}: {error}")

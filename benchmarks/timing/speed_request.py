@@ -9,12 +9,12 @@ from typing import get_args, get_type_hints
 
 import msgspec
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import register
+from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from frameworks.adapter import Setting
@@ -110,7 +110,7 @@ class ComparedCells:
         return (*self.frameworks, self.control)
 
 
-def comparisons(request: SpeedRequest, progress: ProgressDisplay) -> tuple[list[ComparedCells], dict[str, Dataset]]:
+def comparisons(request: SpeedRequest, progress: Progress) -> tuple[list[ComparedCells], dict[str, Dataset]]:
     """The comparisons of a run and the data sets that they need, by name. BadInput for what cannot be timed."""
     training_request = TrainingRequest(
         net=request.net,

@@ -23,7 +23,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Roofline
 from benchmarks.records.runs import DataInfo, SpeedJobInfo
@@ -34,6 +33,7 @@ from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.runtime.machine import Machine
+from benchmarks.runtime.progress import Progress
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
@@ -52,7 +52,7 @@ NARROW, ENOUGH = 0.01, 5
 
 def execute(
     request: SpeedRequest,
-    progress: ProgressDisplay,
+    progress: Progress,
     out: Path,
     command: Sequence[str] = ("speed(...)",),
     *,
@@ -101,7 +101,7 @@ class SpeedRun:
         folder: RunFolder,
         environments: Mapping[str, Environment | str],
         data: Mapping[str, Dataset],
-        progress: ProgressDisplay,
+        progress: Progress,
     ) -> None:
         self.request, self.folder, self.environments, self.data, self.progress = (
             request,

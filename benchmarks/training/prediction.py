@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
+from benchmarks.runtime.progress import Progress
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.training.checkpoints import Checkpoint
 from frameworks.adapter import Setting
@@ -52,7 +52,7 @@ def choose(
     *,
     test_size: int | None,
     invert: bool,
-    progress: ProgressDisplay,
+    progress: Progress,
 ) -> ImageSet:
     """The images of `--images`, or the test images of `--dataset` or of the training data set. Raises BadInput."""
     if folder:
@@ -63,7 +63,7 @@ def choose(
     return from_dataset(dataset_name or str(trained_on), test_size, checkpoint, progress)
 
 
-def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress: ProgressDisplay) -> ImageSet:
+def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress: Progress) -> ImageSet:
     """The first test images of a data set, with pixels permuted as in training. Raises BadInput."""
     data = dataset(name, progress.message)
     network = checkpoint.network
@@ -136,7 +136,7 @@ def predict(
     images: Array,
     frameworks: str,
     pythons: Mapping[str, str],
-    progress: ProgressDisplay,
+    progress: Progress,
     *,
     threads: int,
     device: Device,

@@ -9,23 +9,22 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
-from benchmarks.reporting import run_report
 from benchmarks.runtime import checkout, cpu_load
 from benchmarks.runtime.environments import Environment, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.plugins import register
+from benchmarks.runtime.progress import Progress
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.trainer import CellTrainer
@@ -34,7 +33,7 @@ from frameworks.registry import FRAMEWORKS
 
 
 def environments(
-    frameworks: str, pythons: Mapping[str, str], device: str, progress: ProgressDisplay
+    frameworks: str, pythons: Mapping[str, str], device: str, progress: Progress
 ) -> dict[str, Environment | str]:
     """Each framework's environment by its label, or the reason why there is none. Raises BadInput."""
     result: dict[str, Environment | str] = {}
@@ -50,14 +49,17 @@ def environments(
 
 def execute(
     request: TrainingRequest,
-    progress: ProgressDisplay,
+    progress: Progress,
     out: Path,
     resume: Path | None = None,
     command: Sequence[str] = ("run(...)",),
+    *,
+    write_report: Callable[[RunFolder], object],
 ) -> RunFolder:
     """Train all cells of a request and write the report, also when the run is stopped.
 
     out: where the run's folder is created. resume: the folder of a run to go on with instead. command: recorded.
+    write_report: called with the folder at the end, also when the run is stopped.
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.
     """
     register(request.adapters)
@@ -92,7 +94,7 @@ def execute(
         seconds = (info.wall_seconds or 0.0) + time.monotonic() - began
         folder.write_info(msgspec.structs.replace(info, cpu_load=load, wall_seconds=seconds))
     finally:
-        run_report.write(folder)
+        write_report(folder)
     return folder
 
 
@@ -109,7 +111,7 @@ def _run_group(
     folder: RunFolder,
     places: Mapping[str, Environment | str],
     request: TrainingRequest,
-    progress: ProgressDisplay,
+    progress: Progress,
 ) -> None:
     """Train the cells of a network and a seed side by side."""
     records = folder.records()
@@ -129,7 +131,7 @@ def _run_group(
 
 
 def side_by_side(
-    cells: Sequence[CellTrainer], places: Mapping[str, Environment | str], timeout: float, progress: ProgressDisplay
+    cells: Sequence[CellTrainer], places: Mapping[str, Environment | str], timeout: float, progress: Progress
 ) -> None:
     """Open the cells, interleave them epoch by epoch, finish them. A cell that fails does not stop the others."""
     launch = time.time_ns()
@@ -154,7 +156,7 @@ def side_by_side(
 
 
 @contextlib.contextmanager
-def _failure_recorded(cell: CellTrainer, progress: ProgressDisplay) -> Iterator[None]:
+def _failure_recorded(cell: CellTrainer, progress: Progress) -> Iterator[None]:
     """Record an error that ends a cell, and go on."""
     try:
         yield

@@ -20,15 +20,6 @@ HARNESS_DEPENDENCIES = {"benchmarks", "click", "jinja2", "msgspec", "pandas", "p
 PACKAGES = sorted(path.parent.name for path in BENCHMARKS.glob("*/__init__.py") if path.parent.name != "suite")
 COMMANDS = {path.stem for path in BENCHMARKS.glob("*.py")} - {"__init__"}
 
-# Imports that point upwards and would make a cycle: (importing package, imported package). None may be added.
-EXCEPTIONS = {
-    ("timing", "cli"),  # cli.progress
-    ("training", "cli"),  # cli.progress
-    ("training", "reporting"),  # runner writes the report of a run, prediction_report makes a table
-    ("verification", "reporting"),  # verify_run writes the pages of a certificate
-}
-
-
 def modules(*folders: Path) -> list[Path]:
     """All modules in these folders, except the pytest-benchmark suite."""
     return sorted(path for folder in folders for path in folder.rglob("*.py") if "suite" not in path.parts)
@@ -75,9 +66,7 @@ def cycle(imports: set[tuple[str, str]]) -> list[str]:
 
 
 def test_packages_do_not_import_each_other_in_a_cycle() -> None:
-    imports = package_imports()
-    assert imports >= EXCEPTIONS, "an exception that no import needs"
-    assert cycle(imports - EXCEPTIONS) == []
+    assert cycle(package_imports()) == []
 
 
 @pytest.mark.parametrize("path", modules(*(BENCHMARKS / package for package in PACKAGES)), ids=str)

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.api import run
 from benchmarks.datasets.registry import dataset
 from benchmarks.predict import command
+from benchmarks.reporting.prediction_report import agreement, confusion, draw_grid, predictions_frame, text
 from benchmarks.training import checkpoints
 from benchmarks.training.prediction import ImageSet
-from benchmarks.training.prediction_report import agreement, confusion, draw_grid, predictions_frame, text
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS

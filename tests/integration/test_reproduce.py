@@ -28,7 +28,6 @@ from benchmarks.articles.reproduction_text import (
     page,
     summary,
 )
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.records.events import Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
@@ -37,6 +36,7 @@ from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
 from benchmarks.reproduce import command
 from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.progress import Progress
 from benchmarks.training.jobs import Job, order
 from benchmarks.training.lr_schedules import Step
 from benchmarks.training.plan import TrainingRequest, plan
@@ -420,7 +420,7 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, CellRecord]]:
         scratch = folder.path / "scratch"
         scratch.mkdir()
         made = [CellTrainer(one, data[one.dataset], folder, scratch, CellRecord()) for one in jobs]
-        side_by_side(made, found, 600, ProgressDisplay(quiet=True))
+        side_by_side(made, found, 600, Progress())
         histories = folder.records()
         assert all(history.finished for history in histories.values()), histories
         return histories
@@ -485,7 +485,7 @@ def test_fixed_batches_have_the_same_images_in_every_epoch() -> None:
     """Their order changes, and the short one is last. Without fixed batches, single images are shuffled."""
     groups, _ = plan(
         TrainingRequest(net=("lenet",), dataset="fashion-mnist-mini", batch_size=100, train_size=1050),
-        ProgressDisplay(quiet=True),
+        Progress(),
     )
     job = groups[0][0]
     for stay in (True, False):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.reporting.tables import table
+from benchmarks.runtime.progress import Progress
 from benchmarks.training.prediction import NEEDS_PILLOW, ImageSet
 from frameworks.arrays import Array
 
@@ -95,7 +95,7 @@ def write(
     *,
     grid_size: int,
     wrong_only: bool,
-    progress: ProgressDisplay,
+    progress: Progress,
 ) -> None:
     """Write predictions.csv, confusion.csv (of the first framework, with labels) and grid.png."""
     values = next(iter(logits.values()))
