@@ -46,8 +46,8 @@ def command(folder: Path, readme: Path | None, as_json: bool, quiet: bool) -> Ex
 
 
 def _certificate(folder: Path, readme: Path | None, as_json: bool) -> str:
-    from benchmarks.verification import certificates
-    from benchmarks.verification.verify_run import rewrite_pages
+    from benchmarks.records import certificates
+    from benchmarks.reporting.certificate_pages import rewrite_pages
 
     table = rewrite_pages(folder, readme)
     return certificates.text(certificates.read(folder)) if as_json else table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,10 +120,10 @@ def command(
         raise BadInput("--out takes the certificate of a single --seed")
     if not read:
         announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
-    from benchmarks.reporting.certificate_pages import summary
+    from benchmarks.records import certificates
+    from benchmarks.reporting.certificate_pages import brief, rewrite_pages, summary, verification_text, write_pages
     from benchmarks.reporting.markers import put
-    from benchmarks.verification import certificates
-    from benchmarks.verification.verify_run import VerifyRequest, execute, rewrite_pages
+    from benchmarks.verification.verify_run import VerifyRequest, execute
 
     if read:
         table = rewrite_pages(read, readme)
@@ -132,17 +131,27 @@ def command(
         return ExitCode.OK
     when_stopped("stopped; with --out, verified networks are saved: continue with --resume")
     requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
-    verifications = [execute(request, lambda line: _progress(line, quiet), command_line()) for request in requests]
+    verifications = [
+        execute(
+            request,
+            lambda line: _progress(line, quiet),
+            command_line(),
+            on_finding=lambda one: _progress(f"{one.net} {one.framework} {one.precision}: {brief(one)}", quiet),
+            write_pages=write_pages,
+        )
+        for request in requests
+    ]
     whole = [verification.certificate for verification in verifications]
     if as_json:
-        click.echo(certificates.text(whole[0]) if len(whole) == 1 else json.dumps(whole, indent=1))
+        texts = [certificates.text(certificate) for certificate in whole]
+        click.echo(texts[0] if len(texts) == 1 else f"[\n{','.join(texts)}]")
     else:
         for verification in verifications:
-            click.echo(str(verification))
+            click.echo(verification_text(verification))
     if readme:
         put(readme, "certificates", summary(whole[-1]))
     named = given["frameworks"] != "all" or adapters
-    failed = any(each.differences or not each.findings or (each.skipped and named) for each in verifications)
+    failed = any(not each.same or (each.skipped and named) for each in verifications)
     return ExitCode.FAILED if failed else ExitCode.OK
 
 

@@ -22,7 +22,7 @@ from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
-from benchmarks.verification.case_runner import Finding, verify_cases
+from benchmarks.verification.case_runner import NetworkVerdict, verify_cases
 from benchmarks.verification.cases import BATCH, Case, small
 from benchmarks.verification.verify_run import PRECISIONS, VerifyRequest, start_targets
 from research import command
@@ -31,12 +31,12 @@ NETS = ("mlp", "cnn", "lenet", "lenet_relu", "lenet_cifar", "lenet_bn", "lenet5"
 STEPS = 12  # of the sequence of losses: more seeds reveal more than more steps
 
 
-def passed(finding: Finding) -> bool:
+def passed(finding: NetworkVerdict) -> bool:
     """Whether a finding does not prevent a certificate."""
     return finding.verdict in ("ok", "explained")
 
 
-def table(by_network: Mapping[str, Sequence[Finding]]) -> str:
+def table(by_network: Mapping[str, Sequence[NetworkVerdict]]) -> str:
     """By network: the certificates, those refused, the float32 findings at several seeds, the largest errors."""
     rows = []
     for net, findings in by_network.items():
@@ -71,7 +71,7 @@ def main(count: int, first: int, out: Path | None) -> ExitCode:
         )
         for number in range(count)
     }
-    by_network: dict[str, list[Finding]] = defaultdict(list)
+    by_network: dict[str, list[NetworkVerdict]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
         targets, missing = start_targets(VerifyRequest(), logs, stack, command.progress)

@@ -39,7 +39,7 @@ class Job:
     precision: str
     threads: int  # of the worker
     dataset: str
-    trial_sha256: str = ""  # identity of the network that a certificate verifies
+    case_sha256: str = ""  # identity of the network that a certificate verifies
     mode: str = ""
     lr_schedule: Schedule = CONSTANT
     augmentations: tuple[Augmentation, ...] = ()

@@ -16,7 +16,7 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from benchmarks.training.jobs import Job
 from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
-from benchmarks.verification.certificates import trial_sha256
+from benchmarks.verification.certificates import case_sha256
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Resize, SpecError, times
 
@@ -173,7 +173,7 @@ def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: Trainin
         precision=request.precision,
         threads=request.threads,
         dataset=recipe.dataset,
-        trial_sha256=trial_sha256(name),
+        case_sha256=case_sha256(name),
         lr_schedule=recipe.lr_schedule,
         augmentations=recipe.augmentations,
         permutation=recipe.permutation,

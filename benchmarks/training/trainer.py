@@ -66,7 +66,7 @@ class CellTrainer:
                 versions=started.versions,
                 settings=built.settings,
                 departures=built.departures,
-                certificate=certificates.covering(job.trial_sha256, job.setting, started.file, started.versions),
+                certificate=certificates.covering(job.case_sha256, job.setting, started.file, started.versions),
                 params=built.params,
                 buffers=built.buffers,
                 cores=cores,

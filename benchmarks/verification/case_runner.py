@@ -46,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Finding:
+class NetworkVerdict:
     """One framework in one precision on one network: the verdict of each stage, or the reason why there is none."""
 
     net: str
@@ -59,7 +59,7 @@ class Finding:
     cause: str | None = None  # likely cause of the first difference
     seeds: int = 1
 
-    def merged(self, later: Finding) -> Finding:
+    def merged(self, later: NetworkVerdict) -> NetworkVerdict:
         """This finding combined with that of a later seed: a stage that agrees at the later seed agrees."""
         if self.failed or later.failed:
             return self if self.failed else later
@@ -107,7 +107,7 @@ def verify_cases(
     threads: int,
     workers: int,
     native: bool = False,
-) -> Iterator[list[Finding]]:
+) -> Iterator[list[NetworkVerdict]]:
     """Yield the findings of all targets, network by network and precision by precision, in the order of `cases`.
 
     cases: functions that create a case when it is needed, because all cases together have gigabytes of weights.
@@ -145,7 +145,7 @@ def verify_cases(
             shutil.rmtree(prepared.pop(name).files)
 
 
-def _any_differs(findings: Sequence[Finding]) -> bool:
+def _any_differs(findings: Sequence[NetworkVerdict]) -> bool:
     return any(finding.first for finding in findings)
 
 
@@ -184,7 +184,7 @@ class _CaseRunner:
 
     def findings(
         self, name: str, prepared: _PreparedCase, precision: str, waiting: Sequence[Future[_Answer]]
-    ) -> list[Finding]:
+    ) -> list[NetworkVerdict]:
         """Wait for all targets and judge them together."""
         answers = {target.label: answer.result() for target, answer in zip(self.targets, waiting)}
         errors = {label: answer.errors for label, answer in answers.items() if not answer.failed}
@@ -192,7 +192,7 @@ class _CaseRunner:
         findings = []
         for target in self.targets:
             answer = answers[target.label]
-            finding = Finding(
+            finding = NetworkVerdict(
                 net=name,
                 case=prepared.case,
                 precision=precision,

@@ -1,42 +1,39 @@
-"""Certificates as records: what a verification leaves, where it is kept, and how a run finds the one that covers it.
+"""Certificates: which code they cover, how a verification becomes a record, and how a run looks one up.
 
-A certificate speaks of a network's layers, a framework's version, a precision and the very code of the adapter. It is
-kept in the user's cache, each under its own digest; one that speaks of other code is never found.
+A certificate covers a network's layers, a framework's version, a precision and the code of the adapter. Its findings
+are stored in the user's cache, each under the digest of what it covers, so a changed adapter has none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import msgspec
 
 import frameworks
+from benchmarks.records.atomic import write_text
+from benchmarks.records.certificates import Certificate, Finding, Place, StageVerdict, read
 from benchmarks.records.events import Certified
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
-from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
-from benchmarks.verification.case_runner import Finding
-from benchmarks.verification.cases import Place, small
+from benchmarks.verification import cases
+from benchmarks.verification.case_runner import NetworkVerdict
+from benchmarks.verification.cases import small
 from benchmarks.verification.code_identity import files_sha256
 from frameworks.adapter import Setting
 
-Certificate: TypeAlias = dict[str, Any]
-
-SCHEMA = 1
-CLASSES = 10  # of the network that is put to the frameworks
+CLASSES = 10  # of the verified networks
 SHARED = ("adapter", "spec", "training", "arrays")  # modules that decide what an adapter computes
 
 
-def trial_sha256(name: str) -> str:
-    """The digest of the network that a certificate of this name is about: ten classes, a small input."""
+def case_sha256(name: str) -> str:
+    """The identity of the network that is verified under this name: ten classes, a small input."""
     return small(network(name, classes=CLASSES)).sha256
 
 
@@ -64,123 +61,82 @@ def _sources(folder: Path, name: str) -> list[Path]:
 
 
 def version(versions: Mapping[str, str]) -> str:
-    """The framework's own of the versions that a worker tells, with its name."""
+    """The framework and its version, from the versions that a worker reports."""
     return " ".join(next(iter(versions.items())))
 
 
-def certificate(
-    findings: Sequence[dict[str, Any]], command: Sequence[str], semantics: str, seed: int, batch: int, steps: int | None
-) -> Certificate:
-    """All that was found, as it is kept; `sha256` is the digest of the rest. steps: None for the networks' own."""
-    whole = {
-        "schema": SCHEMA,
-        "command": list(command),
-        "began": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "semantics": semantics,
-        "seed": seed,
-        "batch": batch,
-        "steps": steps,
-        "machine": msgspec.to_builtins(Machine.here()),
-        "commit": checkout.commit(),
-        "findings": list(findings),
-    }
-    return {"sha256": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest(), **whole}
-
-
-def finding(finding: Finding) -> dict[str, Any]:
-    """What was found of one network in one framework and precision, as it is kept."""
-    network = finding.case.network
-    return {
-        "net": finding.net,
-        "input": list(network.input),
-        "pictures": [finding.case.batch_size, len(finding.case.images)],  # of a step, in all
-        "trial_sha256": finding.case.spec.sha256,
-        "framework": finding.target.label,
-        "commit": checkout.commit(),
-        "version": version(finding.target.versions),
-        "versions": finding.target.versions,
-        "mode": finding.target.mode,
-        "code_sha256": code_sha256(finding.target.module),
-        "precision": finding.precision,
-        "seeds": finding.seeds,
-        "device": "cpu",
-        "settings": dict(finding.settings),
-        "verdict": finding.verdict,
-        "reason": finding.failed,
-        "cause": finding.cause,
-        "stages": [
-            {
-                "stage": verdict.stage,
-                "verdict": verdict.verdict,
-                "error": verdict.error,
-                "place": _place(verdict.place) if verdict.place else None,
-                "said": verdict.note,
-                "later": verdict.later,
-            }
-            for verdict in finding.verdicts
+def finding(verdict: NetworkVerdict) -> Finding:
+    """A verdict on a network as a record."""
+    target, case = verdict.target, verdict.case
+    return Finding(
+        net=verdict.net,
+        input=list(case.network.input),
+        images=(case.batch_size, len(case.images)),
+        case_sha256=case.spec.sha256,
+        framework=target.label,
+        version=version(target.versions),
+        versions=dict(target.versions),
+        mode=target.mode,
+        code_sha256=code_sha256(target.module),
+        precision=verdict.precision,
+        seeds=verdict.seeds,
+        device="cpu",
+        settings=dict(verdict.settings),
+        verdict=verdict.verdict,
+        reason=verdict.failed,
+        cause=verdict.cause,
+        stages=[
+            StageVerdict(
+                stage=stage.stage,
+                verdict=stage.verdict,
+                error=float(stage.error),
+                place=_place(stage.place) if stage.place else None,
+                note=stage.note,
+                later=stage.later,
+            )
+            for stage in verdict.verdicts
         ],
-    }
+        commit=checkout.commit(),
+    )
 
 
-def _place(place: Place) -> dict[str, Any]:
-    return {"stage": place.stage, "case": place.training, "step": place.step, "tensor": place.tensor}
+def _place(place: cases.Place) -> Place:
+    return Place(place.stage, place.training, place.step, place.tensor)
 
 
-def text(whole: Certificate) -> str:
-    """A certificate as a file: a line a finding."""
-    lines = ",\n".join(json.dumps(one) for one in whole["findings"])
-    rest = json.dumps({name: value for name, value in whole.items() if name != "findings"}, indent=1)
-    return f'{rest[:-2]},\n "findings": [\n{lines}\n ]\n}}\n'
+# --- stored and looked up ---------------------------------------------------------------------------------------------
+
+SHIPPED = Path(__file__).parents[2] / "results" / "certificate"  # in a checkout
 
 
-def read(folder: Path) -> Certificate:
-    """The certificate in a folder. BadInput where there is none, or another schema's."""
-    try:
-        whole: Certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise BadInput(f"{folder}: no certificate.json that can be read: {error}") from None
-    if whole.get("schema") != SCHEMA:
-        raise BadInput(f"{folder}: written with schema {whole.get('schema')}, this version reads {SCHEMA}")
-    return whole
-
-
-# --- kept and found ---------------------------------------------------------------------------------------------------
-
-SHIPPED = Path(__file__).parents[2] / "results" / "certificate" / "certificate.json"  # in a checkout
-
-
-def key(trial_sha256: str, code_sha256: str, version: str, mode: str, precision: str, device: str) -> str:
+def key(case_sha256: str, code_sha256: str, version: str, mode: str, precision: str, device: str) -> str:
     """What a finding is about, as the name of its file."""
-    return hashlib.sha256("\n".join((trial_sha256, code_sha256, version, mode, precision, device)).encode()).hexdigest()
+    return hashlib.sha256("\n".join((case_sha256, code_sha256, version, mode, precision, device)).encode()).hexdigest()
 
 
-def keep(whole: Certificate) -> None:
-    """Put each finding where runs look for it."""
+def keep(certificate: Certificate) -> None:
+    """Store each finding in the user's cache, where runs look it up."""
     folder = cache_folder() / "certificates"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, brief in _briefs(whole):
-        aside = folder / f"{name}.part"
-        aside.write_text(json.dumps(brief), encoding="utf-8")
-        aside.replace(folder / f"{name}.json")
+    for name, certified in _by_key(certificate):
+        write_text(folder / f"{name}.json", json.dumps(msgspec.to_builtins(certified)))
 
 
-def find(name: str) -> dict[str, str] | None:
-    """The verdict kept under a key and the digest of the certificate that it is from; the user's own before ours."""
+def find(name: str) -> Certified | None:
+    """The verdict that is stored under a key: in the user's cache, or else in this checkout."""
     path = cache_folder() / "certificates" / f"{name}.json"
     if path.exists():
-        brief: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        return brief
+        return msgspec.json.decode(path.read_bytes(), type=Certified)
     return _shipped().get(name)
 
 
-def covering(trial_sha256: str, setting: Setting, adapter: str, versions: Mapping[str, str]) -> Certified | None:
+def covering(case_sha256: str, setting: Setting, adapter: str, versions: Mapping[str, str]) -> Certified | None:
     """The certificate that covers a network in a framework as it is installed here, or None.
 
     adapter: the module or file of the adapter. versions: of packages, the framework's own first.
     """
-    about = trial_sha256, code_sha256(adapter), version(versions), setting.mode, setting.precision, setting.device
-    verdict = find(key(*about))
-    return Certified(**verdict) if verdict else None
+    about = case_sha256, code_sha256(adapter), version(versions), setting.mode, setting.precision, setting.device
+    return find(key(*about))
 
 
 def columns(certificate: Certified | None) -> dict[str, str | None]:
@@ -192,11 +148,16 @@ def columns(certificate: Certified | None) -> dict[str, str | None]:
 
 
 @cache
-def _shipped() -> dict[str, dict[str, str]]:
-    return dict(_briefs(json.loads(SHIPPED.read_text(encoding="utf-8")))) if SHIPPED.exists() else {}
+def _shipped() -> dict[str, Certified]:
+    """The findings of the checkout's certificate by key; none if there is no certificate that can be read."""
+    try:
+        return dict(_by_key(read(SHIPPED)))
+    except BadInput:
+        return {}
 
 
-def _briefs(whole: Certificate) -> Iterator[tuple[str, dict[str, str]]]:
-    for one in whole["findings"]:
-        names = (one[name] for name in ("trial_sha256", "code_sha256", "version", "mode", "precision", "device"))
-        yield key(*names), {"certificate": whole["sha256"], "verdict": one["verdict"]}
+def _by_key(certificate: Certificate) -> Iterator[tuple[str, Certified]]:
+    digest = certificate.sha256
+    for one in certificate.findings:
+        name = key(one.case_sha256, one.code_sha256, one.version, one.mode, one.precision, one.device)
+        yield name, Certified(digest, one.verdict)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from benchmarks.reporting.certificate_pages import HEAD, brief, difference, page, row, summary
-from benchmarks.reporting.markers import put
-from benchmarks.reporting.tables import table
+from benchmarks.records.certificates import Certificate, Finding, now, read, write
+from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.worker_client import WorkerClient
@@ -95,29 +95,43 @@ class VerifyRequest:
 class Verification:
     """The outcome of `execute`."""
 
-    certificate: certificates.Certificate
+    certificate: Certificate
     skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
-    native_differences: str = ""  # with semantics="native": a table of the defaults that differ from the spec
+    native_differences: tuple[DefaultDifference, ...] = ()  # with semantics="native"
 
     @property
-    def findings(self) -> list[dict[str, Any]]:
+    def findings(self) -> list[Finding]:
         """One per network, framework and precision."""
-        return list(self.certificate["findings"])
+        return self.certificate.findings
 
     @property
-    def differences(self) -> list[str]:
-        """Lines that describe every difference; empty if all frameworks compute the same function."""
-        return [line for finding in self.findings for line in difference(finding)]
-
-    def __str__(self) -> str:
-        lines = [table(HEAD, list(map(row, self.findings))), *self.differences, *self.skipped]
-        return "\n".join([*lines, self.native_differences] if self.native_differences else lines)
+    def same(self) -> bool:
+        """Whether every framework computes the same function on every network that was verified."""
+        return bool(self.findings) and all(finding.certified for finding in self.findings)
 
 
-def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] = ("verify(...)",)) -> Verification:
+class DefaultDifference(NamedTuple):
+    """A default of a framework that differs from the spec."""
+
+    framework: str
+    setting: str
+    aligned: str
+    native: str
+
+
+def execute(
+    request: VerifyRequest,
+    progress: Progress,
+    command: Sequence[str] = ("verify(...)",),
+    *,
+    on_finding: Callable[[Finding], object] = lambda finding: None,
+    write_pages: Callable[[Certificate, Path], object] = lambda certificate, folder: None,
+) -> Verification:
     """Verify the networks and store the findings where later runs look for them.
 
-    Writes `request.out` after each network, so an interrupted verification can be continued. BadInput.
+    progress: called with a line while workers start. on_finding: called with each finding. write_pages: called with
+    the certificate and `request.out`, after each network; certificate.json is written there too, so an interrupted
+    verification can be continued. Raises BadInput.
     """
     register(request.adapters)
     networks = request.networks()
@@ -127,7 +141,7 @@ def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] =
             request.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--out {request.out}: {error.strerror}; name a folder that can be written") from None
-    findings: dict[str, list[dict[str, Any]]] = {name: [] for name in networks}
+    findings: dict[str, list[Finding]] = {name: [] for name in networks}
     native = request.semantics == "native"
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
@@ -152,72 +166,61 @@ def execute(request: VerifyRequest, progress: Progress, command: Sequence[str] =
             cases, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
             for finding in map(certificates.finding, verdicts):
-                progress(f"{finding['net']} {finding['framework']} {finding['precision']}: {brief(finding)}")
-                findings[finding["net"]].append(finding)
+                on_finding(finding)
+                findings[finding.net].append(finding)
             if request.out:
-                write(_certificate(request, findings, command), request.out)
-        differences = ledger(targets) if native else ""
+                _write(_certificate(request, findings, command), request.out, write_pages)
+        differences = tuple(ledger(targets)) if native else ()
     certificate = _certificate(request, findings, command)
     if request.out:
-        write(certificate, request.out)
+        _write(certificate, request.out, write_pages)
     if not native:
         certificates.keep(certificate)
     return Verification(certificate, tuple(skipped), differences)
 
 
-def _certificate(
-    request: VerifyRequest, findings: Mapping[str, list[dict[str, Any]]], command: Sequence[str]
-) -> certificates.Certificate:
+def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], command: Sequence[str]) -> Certificate:
     """All findings so far, in the order of the request."""
-    flat = [finding for of_network in findings.values() for finding in of_network]
-    return certificates.certificate(flat, command, request.semantics, request.seed, request.batch_size, request.steps)
+    return Certificate(
+        command=list(command),
+        began=now(),
+        semantics=request.semantics,
+        seed=request.seed,
+        batch_size=request.batch_size,
+        steps=request.steps,
+        machine=Machine.here(),
+        commit=checkout.commit(),
+        findings=[finding for of_network in findings.values() for finding in of_network],
+    )
+
+
+def _write(certificate: Certificate, folder: Path, write_pages: Callable[[Certificate, Path], object]) -> None:
+    write(certificate, folder)
+    write_pages(certificate, folder)
 
 
 def _covered(
     request: VerifyRequest, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[Finding]]:
     """By network, the findings in `request.out` that hold for this network, adapter code and framework version."""
     assert request.out is not None, "VerifyRequest checks this"
-    certificate = certificates.read(request.out)
-    for key, option, value in (
-        ("semantics", "semantics", request.semantics),
-        ("seed", "seed", request.seed),
-        ("batch", "batch-size", request.batch_size),
-        ("steps", "steps", request.steps),
-    ):
-        if certificate.get(key) != value:
-            raise BadInput(
-                f"--resume: the certificate in {request.out} was made with --{option} {certificate.get(key)}"
-            )
+    certificate = read(request.out)
+    for option in ("semantics", "seed", "batch_size", "steps"):
+        value = getattr(certificate, option)
+        if value != getattr(request, option):
+            name = option.replace("_", "-")
+            raise BadInput(f"--resume: the certificate in {request.out} was made with --{name} {value}")
     code = {
         (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in targets
     }
     wanted = {(*each, precision) for each in code for precision in precisions}
     covered = {}
     for name, net in networks.items():
-        findings = [finding for finding in certificate["findings"] if finding["net"] == name]
-        keys = ("framework", "version", "code_sha256", "precision")
-        present = {tuple(finding[key] for key in keys) for finding in findings}
-        valid = all(
-            finding["verdict"] in ("ok", "explained") and finding["trial_sha256"] == net.sha256 for finding in findings
-        )
+        findings = [finding for finding in certificate.findings if finding.net == name]
+        present = {(each.framework, each.version, each.code_sha256, each.precision) for each in findings}
+        valid = all(finding.certified and finding.case_sha256 == net.sha256 for finding in findings)
         covered[name] = findings if valid and present == wanted else []
     return covered
-
-
-def write(certificate: certificates.Certificate, folder: Path) -> None:
-    """certificate.json and certificate.md."""
-    (folder / "certificate.json").write_text(certificates.text(certificate), encoding="utf-8")
-    (folder / "certificate.md").write_text(page(certificate), encoding="utf-8")
-
-
-def rewrite_pages(folder: Path, readme: Path | None = None) -> str:
-    """Write certificate.md again from certificate.json, and the table of `readme`; the table is returned. BadInput."""
-    certificate = certificates.read(folder)
-    (folder / "certificate.md").write_text(page(certificate), encoding="utf-8")
-    if readme:
-        put(readme, "certificates", summary(certificate))
-    return summary(certificate)
 
 
 def start_targets(
@@ -248,13 +251,12 @@ def start_targets(
     return targets, skipped
 
 
-def ledger(targets: Sequence[Target]) -> str:
-    """The defaults of each framework that differ from the spec, as a table."""
-    rows = [
-        (each.label, line.what, line.aligned, line.native)
-        for each in targets
-        if each.native
-        for line in each.native.ledger()
+def ledger(targets: Sequence[Target]) -> list[DefaultDifference]:
+    """The defaults of each framework that differ from the spec."""
+    return [
+        DefaultDifference(target.label, line.what, line.aligned, line.native)
+        for target in targets
+        if target.native
+        for line in target.native.ledger()
         if line.native != line.aligned
     ]
-    return table(("framework", "setting", "aligned", "native"), rows)

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.articles import reproduction, reproduction_text
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.datasets.registry import DATASETS
+from benchmarks.records.certificates import read
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting.certificate_pages import page, summary
 from benchmarks.reporting.run_report import frame, jobs_with_records, markdown
@@ -68,7 +69,7 @@ def test_the_reproduction_page_is_up_to_date() -> None:
 
 def test_the_certificate_pages_are_up_to_date() -> None:
     """If not: onespec report results/certificate --readme README.md"""
-    certificate = certificates.read(CERTIFICATE)
+    certificate = read(CERTIFICATE)
     assert summary(certificate) in generated_part("README.md", "certificates")
     assert page(certificate) == (CERTIFICATE / "certificate.md").read_text(encoding="utf-8")
 
@@ -119,18 +120,16 @@ def test_the_loss_of_every_experiment_fell(name: str, variant: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
     findings = [
-        finding
-        for finding in certificates.read(CERTIFICATE)["findings"]
-        if (finding["net"], finding["framework"]) == (name, framework)
+        finding for finding in read(CERTIFICATE).findings if (finding.net, finding.framework) == (name, framework)
     ]
-    assert {finding["precision"] for finding in findings} == {"float64", "float32"}
-    assert {finding["verdict"] for finding in findings} <= {"ok", "explained"}
-    assert {finding["trial_sha256"] for finding in findings} == {certificates.trial_sha256(name)}
+    assert {finding.precision for finding in findings} == {"float64", "float32"}
+    assert {finding.verdict for finding in findings} <= {"ok", "explained"}
+    assert {finding.case_sha256 for finding in findings} == {certificates.case_sha256(name)}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_certificate_covers_the_current_code(framework: str) -> None:
     """If not: onespec verify --net all --out results/certificate --readme README.md"""
-    findings = certificates.read(CERTIFICATE)["findings"]
-    code = {finding["code_sha256"] for finding in findings if finding["framework"] == framework}
+    findings = read(CERTIFICATE).findings
+    code = {finding.code_sha256 for finding in findings if finding.framework == framework}
     assert code == {certificates.code_sha256(FRAMEWORKS[framework].module)}

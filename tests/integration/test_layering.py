@@ -20,6 +20,7 @@ HARNESS_DEPENDENCIES = {"benchmarks", "click", "jinja2", "msgspec", "pandas", "p
 PACKAGES = sorted(path.parent.name for path in BENCHMARKS.glob("*/__init__.py") if path.parent.name != "suite")
 COMMANDS = {path.stem for path in BENCHMARKS.glob("*.py")} - {"__init__"}
 
+
 def modules(*folders: Path) -> list[Path]:
     """All modules in these folders, except the pytest-benchmark suite."""
     return sorted(path for folder in folders for path in folder.rglob("*.py") if "suite" not in path.parts)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from benchmarks.records.certificates import read, write
+from benchmarks.records.events import Certified
 from benchmarks.verification import certificates
-from benchmarks.verification.case_runner import Finding, Target, verify_cases
+from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
 from benchmarks.verification.cases import (
     BATCH,
     STAGES,
@@ -153,7 +155,7 @@ def test_a_stage_that_agrees_at_a_later_seed_agrees() -> None:
     place = Place("loss", "", 0, "loss")
     first = [StageVerdict("loss", "differs", 1e-3, place), StageVerdict("curve", "differs", 1e-3, place)]
     later = [StageVerdict("loss", "ok", 1e-7, place), StageVerdict("curve", "differs", 2e-3, place)]
-    findings = [Finding("mlp", case("mlp"), "float32", target, {}, verdicts) for verdicts in (first, later)]
+    findings = [NetworkVerdict("mlp", case("mlp"), "float32", target, {}, verdicts) for verdicts in (first, later)]
     merged = findings[0].merged(findings[1])
     assert [verdict.verdict for verdict in merged.verdicts] == ["ok", "differs"]
     assert (merged.seeds, merged.verdict) == (2, "differs")
@@ -240,13 +242,13 @@ def test_the_command_writes_a_certificate_that_is_looked_up(
     )
     assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
-    certificate = json.loads((tmp_path / "out" / "certificate.json").read_text())
-    assert {finding["verdict"] for finding in certificate["findings"]} == {"ok"}
-    for finding in certificate["findings"]:
-        assert finding["trial_sha256"] == certificates.trial_sha256("mlp")
-        code = certificates.code_sha256(FRAMEWORKS[finding["framework"]].module)
-        subject = [finding["trial_sha256"], code, finding["version"], "", "float64", "cpu"]
-        verdict = {"certificate": certificate["sha256"], "verdict": "ok"}
+    certificate = read(tmp_path / "out")
+    assert {finding.verdict for finding in certificate.findings} == {"ok"}
+    for finding in certificate.findings:
+        assert finding.case_sha256 == certificates.case_sha256("mlp")
+        code = certificates.code_sha256(FRAMEWORKS[finding.framework].module)
+        subject = [finding.case_sha256, code, finding.version, "", "float64", "cpu"]
+        verdict = Certified(certificate.sha256, "ok")
         assert certificates.find(certificates.key(*subject)) == verdict
         for position in range(len(subject)):
             changed = [*subject[:position], "other", *subject[position + 1 :]]
@@ -261,19 +263,20 @@ def test_resume_keeps_only_valid_findings(
     out = tmp_path / "certificate"
     options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
     assert main(["--net", "mlp,cnn", *options]) == 0
-    certificate = certificates.read(out)
-    keys = ("net", "framework")
-    (changed,) = (each for each in certificate["findings"] if [each[key] for key in keys] == ["cnn", "mxnet"])
-    changed["verdict"] = "differs"
-    (out / "certificate.json").write_text(certificates.text(certificate))
+    certificate = read(out)
+    findings = [
+        replace(each, verdict="differs") if (each.net, each.framework) == ("cnn", "mxnet") else each
+        for each in certificate.findings
+    ]
+    write(replace(certificate, findings=findings), out)
     capsys.readouterr()
     assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
     progress = capsys.readouterr().err
     assert "already certified: mlp\n" in progress
     assert "cnn mxnet float64: ok" in progress and "mlp mxnet" not in progress
-    findings = certificates.read(out)["findings"]
-    assert [each["net"] for each in findings] == ["cnn"] * 3 + ["mlp"] * 3
-    assert {each["verdict"] for each in findings} == {"ok"}
+    findings = read(out).findings
+    assert [each.net for each in findings] == ["cnn"] * 3 + ["mlp"] * 3
+    assert {each.verdict for each in findings} == {"ok"}
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
     assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
