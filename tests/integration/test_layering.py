@@ -111,7 +111,9 @@ def test_an_adapter_imports_no_other_framework(name: str) -> None:
     engines = {"torch": {"torch", "torchvision"}, "mxnet": {"mxnet"}, "keras": {"keras", "tensorflow"}}
     foreign = set().union(*(packages for other, packages in engines.items() if other != name))
     others = {framework.module for framework in FRAMEWORKS.values() if framework.module != module}
-    imported = set(imported_names(ROOT / (module.replace(".", "/") + ".py")))
+    path = ROOT / module.replace(".", "/")
+    files = modules(path) if path.is_dir() else [path.with_suffix(".py")]
+    imported = {package for file in files for package in imported_names(file)}
     assert not {package.partition(".")[0] for package in imported} & foreign
     assert not imported & others
 
