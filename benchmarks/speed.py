@@ -50,7 +50,7 @@ TIMING = "How long"
 )
 @options.option(
     "--batch-size",
-    "batches",
+    "batch_sizes",
     type=options.Numbers(),
     metavar="N,...",
     show_default="the recipe's",
