@@ -54,11 +54,12 @@ def command(
     """
     announce(f"Importing {file}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.porting.weight_import import PIXELS, import_weights
     from benchmarks.runtime.networks import network
-    from benchmarks.training.checkpoints import PIXELS, read, save
+    from benchmarks.training.checkpoints import save
 
     spec = network(net, classes=classes)
-    weights = read(file, spec, pythons, ProgressDisplay(quiet).message)
+    weights = import_weights(file, spec, pythons, ProgressDisplay(quiet).message)
     spec = spec.after(*PIXELS[pixels], input=spec.input)
     try:
         save(out, spec, weights, {"framework": file.suffix, "source": file.name})

@@ -1,16 +1,25 @@
-"""Writing files so that no reader ever sees half of one."""
+"""Writing files so that no reader ever sees an incomplete one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file beside `path`, then rename it into place. Raises OSError; `path` is then unchanged."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file beside `path`, and rename it to `path` unless an error is raised."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text to a file. Raises OSError; `path` is then unchanged."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -22,7 +22,9 @@ def canonical(network: Network, arrays: Weights) -> Weights:
     """
     nodes = [node for _, node in network.walk()]
     if branched := next((node.path for node in nodes if isinstance(node.layer, (Concat, Residual))), None):
-        raise WeightFileError(f"{network.name} branches at {branched}; Keras's file has no names to tell branches by")
+        raise WeightFileError(
+            f"{network.name} has branches at {branched}, and a file of Keras does not name the branches"
+        )
     layers_of: dict[str, dict[int, list[Array]]] = defaultdict(lambda: defaultdict(list))
     for name in sorted(arrays, key=_numbers):
         if parts := re.fullmatch(r"layers/([a-z0-9_]+?)(?:_(\d+))?/vars/\d+", name):
@@ -36,11 +38,11 @@ def canonical(network: Network, arrays: Weights) -> Weights:
             continue
         kind = _KERAS.get(type(node.layer), node.layer.kind)
         if not layers_of[kind]:
-            raise WeightFileError(f"fewer {kind} layers than {network.name}: none for {node.path}")
+            raise WeightFileError(f"it has fewer {kind} layers than {network.name}: none for {node.path}")
         weights |= _in_layout(node, layers_of[kind].pop(min(layers_of[kind])), flattened)
         flattened = None if isinstance(node.layer, Dense) else flattened
     if left := [kind for kind, layers in layers_of.items() if layers]:
-        raise WeightFileError(f"more layers than {network.name}: {', '.join(left)}")
+        raise WeightFileError(f"it has more layers than {network.name}: {', '.join(left)}")
     return weights
 
 

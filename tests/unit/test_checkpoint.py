@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read again, and what is broken, other or foreign is refused or brought over."""
+"""Checkpoints can be saved and loaded; damaged files are refused; files of other programs are converted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks.checkpoint import command
+from benchmarks.porting.weight_import import PIXELS, import_weights
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
-from benchmarks.training.checkpoints import ABOUT, FORMAT, PIXELS, load, read, save
+from benchmarks.training.checkpoints import ABOUT, FORMAT, load, save
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU, Scale
@@ -40,83 +41,83 @@ SMALL = Network(
         Dense("fc2", 5),
     ],
 )
-ABOUT_IT = {"framework": "torch", "dataset": "mnist", "permutation": None}
+TRAINING = {"framework": "torch", "dataset": "mnist", "permutation": None}
 
 
 def weights(network: Network = SMALL) -> Weights:
-    """Values of which no two are alike."""
+    """Arrays of distinct values."""
     stream = np.random.default_rng(0)
     return {p.name: stream.uniform(0.5, 1.5, p.shape).astype(np.float32) for p in network.parameters}
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save(tmp_path / "small.npz", SMALL, weights(), ABOUT_IT)
+    save(tmp_path / "small.npz", SMALL, weights(), TRAINING)
     return tmp_path / "small.npz"
 
 
-# --- there and back ---------------------------------------------------------------------------------------------------
+# --- saving and loading -----------------------------------------------------------------------------------------------
 
 
-def test_there_and_back(saved: Path) -> None:
-    made = load(saved)
-    assert made.network.sha256 == SMALL.sha256 and made.about["framework"] == "torch"
-    assert made.weights.keys() == weights().keys()
+def test_loading_returns_what_was_saved(saved: Path) -> None:
+    checkpoint = load(saved)
+    assert checkpoint.network.sha256 == SMALL.sha256 and checkpoint.about["framework"] == "torch"
+    assert checkpoint.weights.keys() == weights().keys()
     for name, array in weights().items():
-        np.testing.assert_array_equal(made.weights[name], array)
-        assert made.weights[name].dtype == array.dtype
+        np.testing.assert_array_equal(checkpoint.weights[name], array)
+        assert checkpoint.weights[name].dtype == array.dtype
 
 
 @pytest.mark.parametrize("name", ["lenet", "lenet5", "vgg_cifar", "resnet9", "googlenet_fashion", "inception_v3_aux"])
-def test_every_kind_of_network_comes_back(tmp_path: Path, name: str) -> None:
+def test_every_kind_of_network_can_be_loaded(tmp_path: Path, name: str) -> None:
     network = NETWORKS[name]().after(Scale("pixels", factor=1 / 255), input=NETWORKS[name]().input)
     zeros = {p.name: np.zeros(p.shape, np.float32) for p in network.parameters}
     save(tmp_path / "a.npz", network, zeros, {})
     assert load(tmp_path / "a.npz").network.sha256 == network.sha256
 
 
-def test_nothing_half_written_is_left(saved: Path) -> None:
+def test_saving_leaves_no_temporary_file(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["small.npz"]
 
 
-# --- refused ----------------------------------------------------------------------------------------------------------
+# --- damaged files ----------------------------------------------------------------------------------------------------
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any], Weights], None]) -> None:
-    """The checkpoint with something else in it."""
+    """Change the content of a checkpoint."""
     with np.load(path) as file:
         arrays = dict(file)
     about = json.loads(arrays.pop(ABOUT).tobytes())
     change(about, arrays)
-    told = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez(path, **{ABOUT: told}, **arrays)  # type: ignore[arg-type]
+    content = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    np.savez(path, **{ABOUT: content}, **arrays)  # type: ignore[arg-type]
 
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any], Weights], Any], str]] = {
-    "an older format": (lambda about, _: about.update(format=FORMAT - 1), f"of format {FORMAT - 1}"),
+    "an older format": (lambda about, _: about.update(format=FORMAT - 1), f"format {FORMAT - 1}"),
     "a newer format": (lambda about, _: about.update(format=FORMAT + 1), f"this version reads {FORMAT}"),
-    "another hash": (lambda about, _: about.update(spec_sha256="0" * 64), "another version"),
-    "another network": (lambda about, _: about["network"]["layers"].pop(), "another than its hash says"),
-    "a layer that is none": (lambda about, _: about["network"]["layers"][0].update(kind="Spline"), "cannot be built"),
+    "another hash": (lambda about, _: about.update(spec_sha256="0" * 64), "does not match its hash"),
+    "another network": (lambda about, _: about["network"]["layers"].pop(), "does not match its hash"),
+    "an unknown layer": (lambda about, _: about["network"]["layers"][0].update(kind="Spline"), "cannot be built"),
     "no format": (lambda about, _: about.pop("format"), "cannot be read"),
-    "no hash": (lambda about, _: about.pop("spec_sha256"), "another version"),
-    "a network that is a word": (lambda about, _: about.update(network="lenet"), "cannot be built"),
-    "layers that are a word": (lambda about, _: about["network"].update(layers="abc"), "cannot be built"),
+    "no hash": (lambda about, _: about.pop("spec_sha256"), "does not match its hash"),
+    "a network that is a string": (lambda about, _: about.update(network="lenet"), "cannot be built"),
+    "layers that are a string": (lambda about, _: about["network"].update(layers="abc"), "cannot be built"),
     "no network": (lambda about, _: about.pop("network"), "cannot be built"),
-    "an array less": (lambda _, arrays: arrays.pop("fc1.bias"), "lacks fc1.bias"),
-    "an array more": (lambda _, arrays: arrays.update(fc9=np.zeros(1)), "has fc9"),
+    "a missing array": (lambda _, arrays: arrays.pop("fc1.bias"), "missing fc1.bias"),
+    "an unexpected array": (lambda _, arrays: arrays.update(fc9=np.zeros(1)), "unexpected fc9"),
     "another shape": (lambda _, arrays: arrays.update({"fc1.bias": np.zeros(8)}), "fc1.bias is float64 (8,)"),
-    "whole numbers": (lambda _, arrays: arrays.update({"fc1.bias": np.zeros(7, int)}), "fc1.bias is int64"),
+    "integers": (lambda _, arrays: arrays.update({"fc1.bias": np.zeros(7, int)}), "fc1.bias is int64"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_with_something_else_is_refused(saved: Path, change: str) -> None:
-    alter, said = CHANGES[change]
+def test_a_changed_file_is_refused(saved: Path, change: str) -> None:
+    alter, message = CHANGES[change]
     rewritten(saved, lambda about, arrays: (alter(about, arrays), None)[1])
     with pytest.raises(BadInput) as error:
         load(saved)
-    assert said in str(error.value) and str(saved) in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and str(saved) in str(error.value) and "\n" not in str(error.value)
 
 
 def cut(path: Path) -> None:
@@ -137,16 +138,16 @@ def no_json(path: Path) -> None:
     np.savez(path, **{ABOUT: np.frombuffer(b"{", np.uint8)})  # type: ignore[arg-type]
 
 
-def not_ours(path: Path) -> None:
+def without_about(path: Path) -> None:
     np.savez(path, a=np.zeros(3))
 
 
-def gone(path: Path) -> None:
+def missing(path: Path) -> None:
     path.unlink()
 
 
 class Trap:
-    """Unpickling it would be seen."""
+    """Prints a line if it is unpickled."""
 
     def __reduce__(self) -> Any:
         return (print, ("unpickled",))
@@ -160,40 +161,46 @@ def pickle_alone(path: Path) -> None:
     path.write_bytes(pickle.dumps(Trap()))
 
 
-BROKEN = [
-    (cut, "cut off"), (flip_a_bit, "broken"), (empty, "cut off"), (no_json, "cannot be read"),
-    (not_ours, "no checkpoint of ours"), (gone, "no such file"), (pickled, "allow_pickle"), (pickle_alone, "no .npz"),
-]  # fmt: skip
+DAMAGES = [
+    (cut, "incomplete"),
+    (flip_a_bit, "damaged"),
+    (empty, "incomplete"),
+    (no_json, "cannot be read"),
+    (without_about, "not a checkpoint of onespec"),
+    (missing, "no such file"),
+    (pickled, "allow_pickle"),
+    (pickle_alone, "not an .npz file"),
+]
 
 
-@pytest.mark.parametrize(("damage", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_broken_file_is_refused(
-    saved: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], said: str
+@pytest.mark.parametrize(("damage", "message"), DAMAGES, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_damaged_file_is_refused(
+    saved: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], message: str
 ) -> None:
     damage(saved)
     with pytest.raises(BadInput) as error:
         load(saved)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert "unpickled" not in capsys.readouterr().out
 
 
-def test_a_single_bit_is_noticed_or_changes_nothing(saved: Path) -> None:
-    """Anywhere in the file: in the arrays, and in the zip's directory, where a bit may say encrypted."""
-    content, whole, noticed = saved.read_bytes(), load(saved), 0
+def test_a_flipped_bit_is_detected_or_harmless(saved: Path) -> None:
+    """In the arrays and in the directory of the zip file, where a bit marks encryption."""
+    content, intact, detected = saved.read_bytes(), load(saved), 0
     for bit in np.random.default_rng(0).choice(8 * len(content), 400, replace=False).tolist():
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         saved.write_bytes(changed)
         try:
-            found = load(saved)
+            checkpoint = load(saved)
         except BadInput:
-            noticed += 1
+            detected += 1
         else:
-            assert all((found.weights[name] == array).all() for name, array in whole.weights.items())
-    assert noticed > 200
+            assert all((checkpoint.weights[name] == array).all() for name, array in intact.weights.items())
+    assert detected > 200
 
 
-# --- others' files ----------------------------------------------------------------------------------------------------
+# --- files of other programs ------------------------------------------------------------------------------------------
 
 TORCH_NAMES = {
     **{name: name for name in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc1.weight", "fc1.bias")},
@@ -209,7 +216,7 @@ def run(python: Path, program: str, *arguments: str) -> None:
 
 
 def state_dict(bench: Bench, path: Path, arrays: Weights, scratch: Path) -> None:
-    """Saved by PyTorch."""
+    """Save arrays as a state dict with PyTorch."""
     np.savez(scratch / "arrays.npz", **arrays)  # type: ignore[arg-type]
     program = (
         "import sys, numpy, torch\n"
@@ -227,44 +234,46 @@ def quiet(_: str) -> None:
 def test_a_state_dict(bench: Bench, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"small{suffix}"
     state_dict(bench, path, {TORCH_NAMES[name]: array for name, array in weights().items()}, tmp_path)
-    found = read(path, SMALL, {}, quiet)
+    imported = import_weights(path, SMALL, {}, quiet)
     for name, array in weights().items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(imported[name], array)
 
 
 def test_a_state_dict_of_another_network(bench: Bench, tmp_path: Path) -> None:
     named = {TORCH_NAMES[name]: array for name, array in weights().items() if name != "fc2.bias"}
     state_dict(bench, tmp_path / "a.pth", named, tmp_path)
-    with pytest.raises(BadInput, match=r"lacks fc2\.bias"):
-        read(tmp_path / "a.pth", SMALL, {}, quiet)
+    with pytest.raises(BadInput, match=r"missing fc2\.bias"):
+        import_weights(tmp_path / "a.pth", SMALL, {}, quiet)
 
 
-def test_a_pth_with_code_in_it_is_refused(bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_code_in_a_pth_file_is_not_run(bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bench.python("torch")
     (tmp_path / "trap.pth").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(BadInput, match="PyTorch cannot read it as weights alone"):
-        read(tmp_path / "trap.pth", SMALL, {}, quiet)
+    with pytest.raises(BadInput, match="PyTorch cannot read its weights"):
+        import_weights(tmp_path / "trap.pth", SMALL, {}, quiet)
     assert "unpickled" not in capfd.readouterr().out
 
 
-def test_an_npz_under_pytorchs_names(tmp_path: Path) -> None:
+def test_an_npz_file_with_the_names_of_pytorch(tmp_path: Path) -> None:
     named = {TORCH_NAMES[name]: array for name, array in weights().items()}
     np.savez(tmp_path / "a.npz", **named)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(read(tmp_path / "a.npz", SMALL, {}, quiet)["bn1.gamma"], weights()["bn1.gamma"])
+    np.testing.assert_array_equal(
+        import_weights(tmp_path / "a.npz", SMALL, {}, quiet)["bn1.gamma"], weights()["bn1.gamma"]
+    )
 
 
 def test_safetensors(tmp_path: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file({TORCH_NAMES[name]: array for name, array in weights().items()}, tmp_path / "a.safetensors")
-    found = read(tmp_path / "a.safetensors", SMALL, {}, quiet)
-    np.testing.assert_array_equal(found["fc1.weight"], weights()["fc1.weight"])
+    imported = import_weights(tmp_path / "a.safetensors", SMALL, {}, quiet)
+    np.testing.assert_array_equal(imported["fc1.weight"], weights()["fc1.weight"])
 
 
-def test_broken_safetensors(tmp_path: Path) -> None:
+def test_damaged_safetensors(tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     (tmp_path / "a.safetensors").write_bytes(b"\xff" * 40)
     with pytest.raises(BadInput, match="cannot be read as safetensors"):
-        read(tmp_path / "a.safetensors", SMALL, {}, quiet)
+        import_weights(tmp_path / "a.safetensors", SMALL, {}, quiet)
 
 
 KERAS = """
@@ -284,30 +293,30 @@ numpy.save(sys.argv[3], model(images, training=False).numpy())
 
 
 def logits(bench: Bench, network: Network, arrays: Weights, images: Array) -> Array:
-    """What our PyTorch gives."""
+    """The logits of the PyTorch adapter."""
     bench.build("torch", network, weights=arrays)
     bench.load("torch", "test", images, np.zeros(len(images), np.int64))
-    _, found = bench.arrays("torch", "predict", split="test", batch_size=8)
-    return np.asarray(found)
+    _, values = bench.arrays("torch", "predict", split="test", batch_size=8)
+    return np.asarray(values)
 
 
-def test_keras_weights_give_keras_logits(bench: Bench, tmp_path: Path) -> None:
-    """In float32, six layers: rounding of 1e-7 a layer, on logits that are their own scale."""
+def test_imported_keras_weights_give_the_logits_of_keras(bench: Bench, tmp_path: Path) -> None:
+    """In float32, rounding of 1e-7 per layer in six layers."""
     images = np.random.default_rng(0).integers(0, 3, (8, 3, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     paths = [str(tmp_path / name) for name in ("small.weights.h5", "images.npy", "logits.npy")]
     run(bench.python("keras"), KERAS, *paths)
-    found = read(tmp_path / "small.weights.h5", SMALL, {}, quiet)
+    imported = import_weights(tmp_path / "small.weights.h5", SMALL, {}, quiet)
     expected = np.load(tmp_path / "logits.npy")
-    np.testing.assert_allclose(logits(bench, SMALL, found, images), expected, rtol=1e-5)
+    np.testing.assert_allclose(logits(bench, SMALL, imported, images), expected, rtol=1e-5)
     fewer = Network("fewer", SMALL.input, [*SMALL.layers[:-2]])
     with pytest.raises(BadInput, match="more layers than fewer"):
-        read(tmp_path / "small.weights.h5", fewer, {}, quiet)
+        import_weights(tmp_path / "small.weights.h5", fewer, {}, quiet)
     more = Network("more", SMALL.input, [*SMALL.layers, Dense("fc3", 5)])
     with pytest.raises(BadInput, match="none for fc3"):
-        read(tmp_path / "small.weights.h5", more, {}, quiet)
-    with pytest.raises(BadInput, match="branches at"):
-        read(tmp_path / "small.weights.h5", NETWORKS["resnet18"](), {}, quiet)
+        import_weights(tmp_path / "small.weights.h5", more, {}, quiet)
+    with pytest.raises(BadInput, match="has branches at"):
+        import_weights(tmp_path / "small.weights.h5", NETWORKS["resnet18"](), {}, quiet)
 
 
 TORCHVISION = """
@@ -326,8 +335,8 @@ with torch.no_grad():
 """
 
 
-def test_torchvisions_resnet18_gives_torchvisions_logits(bench: Bench, tmp_path: Path) -> None:
-    """Through the command, its preprocessing included: float32, eighteen layers, rounding of 1e-6 of the largest."""
+def test_imported_torchvision_weights_give_the_logits_of_torchvision(bench: Bench, tmp_path: Path) -> None:
+    """Imported with the command, preprocessing included; float32 rounding of eighteen layers is 1e-6 of the largest."""
     python = bench.python("torchvision")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
@@ -335,38 +344,38 @@ def test_torchvisions_resnet18_gives_torchvisions_logits(bench: Bench, tmp_path:
     run(python, TORCHVISION, *paths)
     out = tmp_path / "resnet18.npz"
     assert main([paths[0], "--net", "resnet18", "--pixels", "imagenet", "--out", str(out)]) == 0
-    made = load(out)
+    checkpoint = load(out)
     expected = np.load(tmp_path / "logits.npy")
-    found = logits(bench, made.network.with_input((3, 64, 64)), made.weights, images)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    actual = logits(bench, checkpoint.network.with_input((3, 64, 64)), checkpoint.weights, images)
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["missing.pth", "--net", "lenet"], "no such file"),
         (["{small}", "--net", "lennet"], "Did you mean lenet?"),
         (["{small}", "--net", "lenet"], "not the arrays of lenet"),
-        (["{text}", "--net", "lenet"], "of no kind that is read"),
+        (["{text}", "--net", "lenet"], "unknown file type"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_and_status_2(
-    saved: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_bad_input_gives_one_line_and_exit_code_2(
+    saved: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (saved.parent / "a.txt").write_text("weights")
     given = [argument.format(small=saved, text=saved.parent / "a.txt") for argument in arguments]
     assert main([*given, "--pixels", "unit", "--out", str(saved.parent / "out.npz")]) == 2
     stderr = capsys.readouterr().err
-    assert said in stderr and len(stderr.splitlines()) == 1
+    assert message in stderr and len(stderr.splitlines()) == 1
     assert not (saved.parent / "out.npz").exists()
 
 
-def test_caffes_pixels_are_blue_first() -> None:
+def test_caffe_preprocessing_puts_blue_first() -> None:
     network = Network("one", (3, 2, 2), [*PIXELS["caffe"], Flatten(), Dense("fc", 2)])
     assert [node.layer.kind for node in network.nodes[:2]] == ["Select", "Normalize"]
 
 
-def test_initial_weights_are_a_checkpoint_too(tmp_path: Path) -> None:
+def test_initial_weights_can_be_saved(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "a.npz", SMALL, initial(SMALL, 0), {})
     assert load(tmp_path / "a.npz").weights["fc1.weight"].dtype == np.float64

@@ -1,0 +1,1 @@
+"""Importers of files that other programs have written."""
