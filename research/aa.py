@@ -36,12 +36,12 @@ from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import WorkerFailed
-from benchmarks.runtime.progress import Progress
 from benchmarks.timing import speed_run
 from benchmarks.timing.rounds import paired
 from benchmarks.timing.speed_request import SpeedRequest
 from benchmarks.timing.statistics import Launches, location, noise_floor, verdict
 from benchmarks.training.plan import MINI
+from benchmarks.training.progress import Progress
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from research import command
 

@@ -27,11 +27,11 @@ from benchmarks.records.store import RunFolder
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
-from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner
 from benchmarks.timing.speed_request import SpeedRequest, comparisons
 from benchmarks.timing.statistics import location
 from benchmarks.training.plan import MINI
+from benchmarks.training.progress import Progress
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS

@@ -15,10 +15,10 @@ from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.number_formats import counted, duration
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import WorkerFailed
-from benchmarks.runtime.progress import Progress
 from benchmarks.training import epoch_slices
 from benchmarks.training.jobs import Job
 from benchmarks.training.plan import TrainingRequest, plan, too_large
+from benchmarks.training.progress import Progress
 from benchmarks.training.runner import environments
 from benchmarks.training.trainer import CellTrainer
 from frameworks.errors import Unavailable

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
-from benchmarks.runtime import progress
+from benchmarks.training import progress
 
 
 def epoch_summary(epoch: Epoch) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reporting.tables import table
-from benchmarks.runtime.progress import Progress
 from benchmarks.training.prediction import NEEDS_PILLOW, ImageSet
+from benchmarks.training.progress import Progress
 from frameworks.arrays import Array
 
 PRINTED_CLASSES = 20  # a larger confusion matrix is only written to confusion.csv

@@ -11,9 +11,9 @@ import pytest
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.environments import environment, parse_frameworks, parse_pythons
 from benchmarks.runtime.errors import BadInput, DataError
-from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob, Workload, WorkloadFiles, WorkloadRunner
 from benchmarks.training.plan import MINI, TrainingRequest, plan, too_large
+from benchmarks.training.progress import Progress
 from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS

@@ -14,9 +14,9 @@ from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import register
-from benchmarks.runtime.progress import Progress
 from benchmarks.timing.launches import RUNNERS, TimedJob
 from benchmarks.training.plan import TrainingRequest, plan, too_large
+from benchmarks.training.progress import Progress
 from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
 

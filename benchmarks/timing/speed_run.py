@@ -33,7 +33,6 @@ from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.runtime.machine import Machine
-from benchmarks.runtime.progress import Progress
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
@@ -41,6 +40,7 @@ from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
 from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
+from benchmarks.training.progress import Progress
 from benchmarks.training.runner import environments
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS

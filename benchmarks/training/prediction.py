@@ -13,9 +13,9 @@ from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
-from benchmarks.runtime.progress import Progress
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.training.checkpoints import Checkpoint
+from benchmarks.training.progress import Progress
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable

@@ -24,9 +24,9 @@ from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.plugins import register
-from benchmarks.runtime.progress import Progress
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
+from benchmarks.training.progress import Progress
 from benchmarks.training.trainer import CellTrainer
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS

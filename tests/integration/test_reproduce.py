@@ -36,10 +36,10 @@ from benchmarks.reporting.run_report import augmentation_notes, notes
 from benchmarks.reporting.tables import table
 from benchmarks.reproduce import command
 from benchmarks.runtime.environments import FrameworkRequest, environment
-from benchmarks.runtime.progress import Progress
 from benchmarks.training.jobs import Job, order
 from benchmarks.training.lr_schedules import Step
 from benchmarks.training.plan import TrainingRequest, plan
+from benchmarks.training.progress import Progress
 from benchmarks.training.runner import side_by_side
 from benchmarks.training.trainer import CellTrainer
 from tests import records
