@@ -39,7 +39,7 @@ from research.command import progress
 
 
 @dataclass(frozen=True)
-class Case:
+class TimedCase:
     """How a network is timed and trained."""
 
     input: tuple[int, int, int]
@@ -51,9 +51,9 @@ class Case:
 
 
 CASES = {
-    "lenet": Case((1, 28, 28), 256, 4, 40, 0.9, Training(SGD())),
-    "vgg_small": Case((1, 224, 224), 64, 1, 8, 0.01, Training(SGD(momentum=0.9))),
-    "resnet18": Case((3, 32, 32), 128, 1, 16, 0.01, Training(SGD(momentum=0.9))),
+    "lenet": TimedCase((1, 28, 28), 256, 4, 40, 0.9, Training(SGD())),
+    "vgg_small": TimedCase((1, 224, 224), 64, 1, 8, 0.01, Training(SGD(momentum=0.9))),
+    "resnet18": TimedCase((3, 32, 32), 128, 1, 16, 0.01, Training(SGD(momentum=0.9))),
 }
 
 PREDICTED_BATCHES = 10  # of test images in a round, at most

@@ -25,8 +25,7 @@ import numpy as np
 
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Roofline
-from benchmarks.records.runs import DataInfo, SpeedJobInfo
-from benchmarks.records.runs import SpeedRun as SpeedRunInfo
+from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime import checkout, worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks
@@ -68,7 +67,7 @@ def execute(
     try:
         device = compared[0].baseline.job.device
         available = environments(request.labels, request.pythons, device, progress)
-        info = SpeedRunInfo(
+        info = SpeedRun(
             began=datetime.now().astimezone().isoformat(timespec="seconds"),
             command=list(command),
             request=request.info,
@@ -81,7 +80,7 @@ def execute(
             jobs=[_description(timed, cells) for cells in compared for timed in cells.all],
         )
         folder.write_info(info)
-        SpeedRun(request, folder, available, data, progress).time_all(compared)
+        SpeedRunner(request, folder, available, data, progress).time_all(compared)
         folder.write_info(msgspec.structs.replace(info, load={**info.load, "end": os.getloadavg()[0]}))
     except BadInput:
         folder.discard()
@@ -92,7 +91,7 @@ def execute(
     return folder
 
 
-class SpeedRun:
+class SpeedRunner:
     """The state that the comparisons of a run share. environments: by label, or why the framework is unavailable."""
 
     def __init__(
@@ -153,7 +152,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
     check_budget: raise BadInput if the budget is too small for the fewest launches and rounds.
     """
 
-    def __init__(self, run: SpeedRun, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
+    def __init__(self, run: SpeedRunner, cells: ComparedCells, scratch: Path, check_budget: bool) -> None:
         self.run, self.cells, self.check_budget = run, cells, check_budget
         self.budget = LaunchBudget(run.request.budget)
         like = cells.frameworks[0]

@@ -1,7 +1,7 @@
-"""Learning-rate schedules as arrays: a factor for every step of a run, by which the recipe's rate is multiplied.
+"""Learning-rate schedules as arrays: the factor of every step, by which the recipe's learning rate is multiplied.
 
-No framework's scheduler is used. In the formulas t counts steps from 0, n is the steps of an epoch, T those of the run;
-`//` rounds down.
+No framework's scheduler is used. In the formulas, t counts steps from 0, n is the number of steps of an epoch, T that
+of the run; `//` rounds down.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from frameworks.arrays import Array
 
 @dataclass(frozen=True)
 class Constant:
-    """1."""
+    """The factor is 1."""
 
     def factors(self, epochs: int, steps: int) -> Array:
-        """Float64, (epochs * steps,), `steps` of each epoch; so in every schedule."""
+        """The factor of each step: float64, (epochs * steps,). steps: of an epoch. The same in every schedule."""
         return np.ones(epochs * steps)
 
 
@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class MultiStep:
-    """factor ^ (how many of `at` are t // n or less): He et al. 2015, section 4.2; torch's MultiStepLR."""
+    """factor ^ (number of elements of `at` up to t // n): He et al. 2015, section 4.2; torch's MultiStepLR."""
 
     at: tuple[int, ...]  # epochs, counted from 0
     factor: float = 0.1
@@ -70,9 +70,9 @@ class Cosine:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Straight from `first` to 1, at t = peak T, and on to `last`: Smith and Topin 2018, with two lines."""
+    """Linear from `first` to 1, reached at t = peak T, then linear to `last`: Smith and Topin 2018."""
 
-    peak: float = 0.2  # a share of the run
+    peak: float = 0.2  # a fraction of the run
     first: float = 0.0
     last: float = 0.0
 
@@ -81,16 +81,16 @@ class OneCycle:
             raise ValueError(f"{self}: 0 < peak < 1, 0 <= first, last <= 1")
 
     def factors(self, epochs: int, steps: int) -> Array:
-        # At the middle of each step: else the first one of all would have no rate at all.
+        # At the middle of each step; otherwise the learning rate of the first step would be 0.
         place = (np.arange(epochs * steps) + 0.5) / (epochs * steps)
         return np.interp(place, (0, self.peak, 1), (self.first, 1, self.last))
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Another schedule, times first + (1 - first) (t + 1) / (n epochs) until that is 1: Goyal et al. 2017, section 2.2.
+    """Another schedule times min(1, first + (1 - first) (t + 1) / (n epochs)): Goyal et al. 2017, section 2.2.
 
-    The other schedule's epochs are counted from the run's start, as in that paper.
+    The epochs of the other schedule count from the start of the run, as in the paper.
     """
 
     epochs: int
@@ -102,8 +102,8 @@ class WarmUp:
             raise ValueError(f"{self}: at least 1 epoch, 0 <= first <= 1")
 
     def factors(self, epochs: int, steps: int) -> Array:
-        risen = np.minimum((np.arange(epochs * steps) + 1) / (self.epochs * steps), 1)
-        return (self.first + (1 - self.first) * risen) * self.then.factors(epochs, steps)
+        progress = np.minimum((np.arange(epochs * steps) + 1) / (self.epochs * steps), 1)
+        return (self.first + (1 - self.first) * progress) * self.then.factors(epochs, steps)
 
 
 Schedule: TypeAlias = "Constant | Step | MultiStep | Cosine | OneCycle | WarmUp"

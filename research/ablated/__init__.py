@@ -1,1 +1,1 @@
-"""Adapters that lack one of the choices of ours each. Every file is run by its framework's interpreter."""
+"""Adapters, each without one of its choices. Every file is run by its framework's interpreter."""

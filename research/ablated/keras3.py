@@ -1,4 +1,4 @@
-"""Keras's adapter, each time without one of its choices."""
+"""The Keras adapter without one of its choices at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frameworks.training import Training
 
 
 class OneAtATime(Keras3):
-    """No two operations side by side."""
+    """One operation at a time."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
@@ -21,7 +21,7 @@ class OneAtATime(Keras3):
 
 
 class StepByStep(Keras3):
-    """A graph for a step, as `Model.fit` has it, instead of one for a slice."""
+    """One graph per step, as in `Model.fit`, not per slice."""
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         for number, layer in enumerate(self.dropouts):

@@ -1,4 +1,4 @@
-"""MXNet Gluon's adapter, each time without one of its choices."""
+"""The MXNet Gluon adapter without one of its choices at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frameworks.training import Training
 
 
 class PlainGraph(Graph):
-    """`hybridize()` with nothing said of memory or shapes."""
+    """`hybridize()` without static memory or static shapes."""
 
     def __init__(self, block: type[HybridBlock], *arguments: Any, active: bool) -> None:
         super().__init__(block, *arguments, active=active)
@@ -22,13 +22,13 @@ class PlainGraph(Graph):
 
 
 class Unplanned(MXNetGluon):
-    """Memory asked for anew by every step."""
+    """Every step allocates its memory."""
 
     graph = PlainGraph
 
 
 class PlainOptimizer(MXNetGluon):
-    """The update written out, an operation for each term."""
+    """The update as separate operations, one per term."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)

@@ -1,4 +1,4 @@
-"""PyTorch's adapter, each time without one of its choices."""
+"""The PyTorch adapter without one of its choices at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from frameworks.training import Training
 
 
 class Contiguous(PyTorch):
-    """Channels first in memory, PyTorch's own layout."""
+    """Channels first in memory, PyTorch's default."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         adapter.LAYOUT = torch.contiguous_format
@@ -19,14 +19,14 @@ class Contiguous(PyTorch):
 
 
 class Fused(PyTorch):
-    """SGD in one pass over the memory, as Adam has it."""
+    """Fused SGD: one pass over memory."""
 
     def _fused(self) -> bool:
         return True
 
 
 class PaddedBefore(PyTorch):
-    """What a pooling layer could pad by itself is an operation of its own."""
+    """Padding as a separate operation, even where the pooling layer could pad."""
 
     @classmethod
     def pads(cls, node: Node) -> bool:

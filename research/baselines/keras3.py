@@ -59,14 +59,14 @@ def conv_bn(x: Any, width: int, kernel: int, stride: int = 1) -> Any:
 
 
 def resnet18() -> keras.Model:
-    pictures = keras.Input((32, 32, 3))
-    x = layers.ReLU()(conv_bn(pictures, 64, 7, 2))
+    images = keras.Input((32, 32, 3))
+    x = layers.ReLU()(conv_bn(images, 64, 7, 2))
     x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
     for width, stride in ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)):
         shortcut = x if stride == 1 else conv_bn(x, width, 1, stride)
         y = layers.ReLU()(conv_bn(x, width, 3, stride))
         x = layers.ReLU()(layers.Add()([conv_bn(y, width, 3), shortcut]))
-    return keras.Model(pictures, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(images, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
 
 
 MODELS = {"lenet": lenet, "vgg_small": vgg_small, "resnet18": resnet18}
@@ -116,5 +116,5 @@ class Bare(Loop):
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
         starts = range(0, len(images), batch_size)
-        found: Array = np.concatenate([self.infer(images[start : start + batch_size]).numpy() for start in starts])
-        return found
+        logits: Array = np.concatenate([self.infer(images[start : start + batch_size]).numpy() for start in starts])
+        return logits

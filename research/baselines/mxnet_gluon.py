@@ -51,7 +51,7 @@ class Bare(Loop):
         mx.random.seed(0)
         self.net = MODELS[network.name]()
         self.net.initialize(mx.init.Xavier())
-        self.net(mx.nd.zeros((1, *network.input)))  # shapes come with the first pictures
+        self.net(mx.nd.zeros((1, *network.input)))  # shapes are inferred from the first images
         trained = {name: array for name, array in self.net.collect_params().items() if array.grad_req != "null"}
         self.arrays = {name: (array.shape, True) for name, array in trained.items()}
         self.net.hybridize(static_alloc=True, static_shape=True)
@@ -92,6 +92,6 @@ class Bare(Loop):
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
         starts = range(0, len(images), batch_size)
-        logits = [self.net(images[start : start + batch_size].astype("float32") / 255) for start in starts]
-        found: Array = np.concatenate([part.asnumpy() for part in logits])
-        return found
+        parts = [self.net(images[start : start + batch_size].astype("float32") / 255) for start in starts]
+        logits: Array = np.concatenate([part.asnumpy() for part in parts])
+        return logits

@@ -134,8 +134,8 @@ class ChannelsLast(Bare):
     layout = torch.channels_last
 
 
-class Pictures(Dataset):  # type: ignore[misc, type-arg]
-    """One picture at a time, as `torchvision.datasets.FashionMNIST` gives them: a PIL image, then `ToTensor`."""
+class SampleDataset(Dataset):  # type: ignore[misc, type-arg]
+    """One sample at a time, as in `torchvision.datasets.FashionMNIST`: a PIL image, then `ToTensor`."""
 
     def __init__(self, images: Array, labels: Array) -> None:
         self.images, self.labels = images, labels
@@ -150,7 +150,7 @@ class Pictures(Dataset):  # type: ignore[misc, type-arg]
         return self.transform(Image.fromarray(self.images[index, 0])), int(self.labels[index])
 
 
-OPERATORS: list[torch.library.Library] = []  # what is declared lasts as long as the object
+OPERATORS: list[torch.library.Library] = []  # a declaration lasts as long as its object
 
 
 def to_tensor() -> Any:
@@ -166,16 +166,16 @@ def to_tensor() -> Any:
 
 
 class Article(Bare):
-    """Article 000's loop: the loader of its d2l package, four processes that turn one picture after the other.
+    """Article 000's loop: the data loader of its d2l package, with four processes that convert images one by one.
 
-    It draws its own order, and runs in the environment as it is: spinning threads, the system's allocator.
+    It draws its own order, and runs in the default environment: spinning threads, the system's allocator.
     """
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
-        self.pictures = {**getattr(self, "pictures", {}), split: Pictures(np.array(images), np.array(labels))}
+        self.samples = {**getattr(self, "samples", {}), split: SampleDataset(np.array(images), np.array(labels))}
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        chosen = torch.utils.data.Subset(self.pictures["train"], order.tolist())
+        chosen = torch.utils.data.Subset(self.samples["train"], order.tolist())
         self.net.train()
         losses, correct = [], 0
         for x, y in DataLoader(chosen, batch_size, shuffle=True, num_workers=4):
@@ -191,4 +191,4 @@ class Article(Bare):
     @torch.inference_mode()
     def predict(self, split: Split, batch_size: int) -> Array:
         self.net.eval()
-        return torch.cat([self.net(x) for x, _ in DataLoader(self.pictures[split], batch_size, num_workers=4)]).numpy()
+        return torch.cat([self.net(x) for x, _ in DataLoader(self.samples[split], batch_size, num_workers=4)]).numpy()

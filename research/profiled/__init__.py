@@ -1,4 +1,4 @@
-"""Adapters whose slices of training are profiled by their framework's own profiler, operation by operation.
+"""Adapters whose training slices are profiled by the framework's own profiler, operation by operation.
 
-Each leaves, in the file that `$ONESPEC_PROFILE` names, the seconds of each kind of operation in its last slice.
+Each writes the seconds of every operation in its last slice to the file that `$ONESPEC_PROFILE` names, as JSON.
 """

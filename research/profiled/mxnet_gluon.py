@@ -22,7 +22,7 @@ class Profiled(MXNetGluon):
         mx.profiler.set_state("run")
         trained = super().train(order, batch_size, lrs, seed)
         mx.profiler.set_state("stop")
-        found = json.loads(mx.profiler.dumps(reset=True, format="json"))
-        seconds = {name: each["Total"] / 1e3 for name, each in found["Time"]["operator"].items()}
+        stats = json.loads(mx.profiler.dumps(reset=True, format="json"))
+        seconds = {name: each["Total"] / 1e3 for name, each in stats["Time"]["operator"].items()}
         file.write_text(json.dumps(seconds), encoding="utf-8")
         return trained

@@ -1,4 +1,4 @@
-"""PyTorch under `torch.profiler`: an operation's own time, what it calls left out."""
+"""PyTorch under `torch.profiler`: the time of an operation without that of the operations it calls."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from frameworks.pytorch import PyTorch
 
 class Profiled(PyTorch):
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        with profile(activities=[ProfilerActivity.CPU]) as found:
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
             trained = super().train(order, batch_size, lrs, seed)
-        seconds = {each.key: each.self_cpu_time_total / 1e6 for each in found.key_averages()}
+        seconds = {each.key: each.self_cpu_time_total / 1e6 for each in profiled.key_averages()}
         Path(os.environ["ONESPEC_PROFILE"]).write_text(json.dumps(seconds), encoding="utf-8")
         return trained

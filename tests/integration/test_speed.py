@@ -17,8 +17,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 
 from benchmarks.cli.options import Duration
+from benchmarks.records.events import Roofline
 from benchmarks.records.store import RunFolder
 from benchmarks.report import command as report_command
 from benchmarks.reporting import speed_cells, speed_report
@@ -281,9 +283,13 @@ def test_the_bound_is_the_slower_of_operations_and_bytes_layer_by_layer() -> Non
 
 
 def test_a_roof_is_the_best_of_its_sizes() -> None:
-    raw = {"products": [[1, 10.0, 1.0], [2, 30.0, 2.0]], "copies": []}
-    assert roofline.roof(raw) == Roof(15.0, None)
-    assert roofline.roof(raw | {"convolutions": [[1, 10.0, 0.5], [2, 30.0, 2.0]]}) == Roof(20.0, None)
+    products = [(1.0, 10.0, 1.0), (2.0, 30.0, 2.0)]
+    measured = Roofline(
+        cell="cell", launch=1, framework="f", threads=1, precision="float32", products=products, copies=[]
+    )
+    assert roofline.roof(measured) == Roof(15.0, None)
+    convolutions = [(1.0, 10.0, 0.5), (2.0, 30.0, 2.0)]
+    assert roofline.roof(structs.replace(measured, convolutions=convolutions)) == Roof(20.0, None)
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Schedules against their formulas, written out by hand, and against PyTorch's own schedulers."""
+"""Schedules against their formulas, written out by hand, and against PyTorch's schedulers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY: list[Schedule] = [
 
 
 @pytest.mark.parametrize("schedule", EVERY, ids=repr)
-def test_a_factor_for_every_step(schedule: Schedule) -> None:
+def test_there_is_a_factor_for_every_step(schedule: Schedule) -> None:
     factors = schedule.factors(5, 7)
     assert factors.shape == (35,) and factors.dtype == np.float64
     assert (factors >= 0).all() and (factors <= 1).all() and factors.max() > 0.9
@@ -51,8 +51,8 @@ def test_four_epochs_of_two_steps(schedule: Schedule, expected: list[float]) -> 
     np.testing.assert_allclose(schedule.factors(4, 2), expected, rtol=1e-15)
 
 
-def test_cosine_halves_at_the_middle() -> None:
-    """cos(pi / 2) is 0 but for rounding; the first step has the whole rate."""
+def test_cosine_is_half_in_the_middle() -> None:
+    """cos(pi / 2) is 0 up to rounding; the first step has the full learning rate."""
     factors = Cosine().factors(4, 5)
     assert factors[0] == 1 and factors[10] == pytest.approx(0.5, abs=1e-15) and factors[-1] < 0.01
 
@@ -72,13 +72,13 @@ def test_cosine_halves_at_the_middle() -> None:
     ],
     ids=range(9),
 )
-def test_refused(wrong: Callable[[], Schedule]) -> None:
+def test_wrong_parameters_are_refused(wrong: Callable[[], Schedule]) -> None:
     with pytest.raises(ValueError, match="="):
         wrong()
 
 
-# By epoch, as PyTorch steps them: (ours, theirs with the optimiser as `o`).
-SAME = [
+# Stepped by epoch: (schedule, PyTorch's scheduler of the optimiser `o`).
+EQUAL = [
     (Step(2, 0.5), "StepLR(o, 2, 0.5)"),
     (MultiStep((1, 4), 0.1), "MultiStepLR(o, [1, 4], 0.1)"),
     (Cosine(), "CosineAnnealingLR(o, 6)"),
@@ -86,16 +86,16 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), SAME, ids=lambda value: value if isinstance(value, str) else "")
-def test_as_pytorch_has_it(bench: Bench, ours: Schedule, theirs: str) -> None:
-    """One step an epoch; PyTorch multiplies its way forward, so rounding adds up: a few units in the last place."""
+@pytest.mark.parametrize(("schedule", "scheduler"), EQUAL, ids=lambda value: value if isinstance(value, str) else "")
+def test_factors_are_those_of_pytorch(bench: Bench, schedule: Schedule, scheduler: str) -> None:
+    """One step per epoch. PyTorch multiplies step by step, so rounding accumulates: a few units in the last place."""
     program = (
         "import torch; from torch.optim.lr_scheduler import *\n"
         "o = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)\n"
-        f"s = {theirs}\n"
-        "found = []\n"
-        "for _ in range(6): found.append(o.param_groups[0]['lr']); o.step(); s.step()\n"
-        "print(found)"
+        f"s = {scheduler}\n"
+        "lrs = []\n"
+        "for _ in range(6): lrs.append(o.param_groups[0]['lr']); o.step(); s.step()\n"
+        "print(lrs)"
     )
     done = subprocess.run([bench.python("torch"), "-c", program], capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(ours.factors(6, 1), json.loads(done.stdout), rtol=1e-14)
+    np.testing.assert_allclose(schedule.factors(6, 1), json.loads(done.stdout), rtol=1e-14)

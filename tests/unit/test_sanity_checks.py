@@ -40,13 +40,18 @@ def check(rule: str) -> ReferenceCheck:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_frameworks_pass_although_batch_norm_amplifies_rounding(bench: Bench, framework: str, rule: str) -> None:
-    made, (weights, images, labels) = check(rule), given()
-    bench.build(framework, made.network, Training(RULES[rule][0]), weights=weights)
+    reference, (weights, images, labels) = check(rule), given()
+    bench.build(framework, reference.network, Training(RULES[rule][0]), weights=weights)
     bench.load(framework, "train", images, labels)
-    slice_ = {"order": bench.file(made.order), "start": 0, "stop": len(made.order), "batch_size": made.batch_size}
-    losses = bench.session(framework).request("train", lrs=[made.lr] * made.steps, seed=0, **slice_)["losses"]
-    made.compare(losses, "float32")
+    slice_ = {
+        "order": bench.file(reference.order),
+        "start": 0,
+        "stop": len(reference.order),
+        "batch_size": reference.batch_size,
+    }
+    losses = bench.session(framework).request("train", lrs=[reference.lr] * reference.steps, seed=0, **slice_)["losses"]
+    reference.compare(losses, "float32")
     with pytest.raises(
         Refused, match="the loss of step 2 is off"
     ):  # the first step is skipped, before rounding errors have grown
-        made.compare([losses[0], *losses[:-1]], "float32")
+        reference.compare([losses[0], *losses[:-1]], "float32")
