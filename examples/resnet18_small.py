@@ -1,6 +1,6 @@
-"""ResNet-18 on pictures of 32 x 32, as they are.
+"""ResNet-18 for images of 32 x 32, without resizing.
 
-python -m benchmarks.speed --net examples/resnet18_small.py:resnet18_small --dataset cifar10 --fw all
+onespec speed --net examples/resnet18_small.py:resnet18_small --dataset cifar10 --fw all
 """
 
 from __future__ import annotations

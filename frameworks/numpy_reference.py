@@ -7,7 +7,7 @@ differences and against cases computed by hand.
 Always float64, whatever precision is asked for: float32 is measured against it. Threads are those of NumPy's own BLAS,
 which reads them from the environment when it is imported.
 
-N pictures, C channels, H x W places, kh x kw a kernel; H' x W' the output's places. dx is the gradient by x.
+N images, C channels, H x W places, kh x kw a kernel; H' x W' the output's places. dx is the gradient by x.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def mixed(matrix: Array, x: Array) -> Array:
 def conv(layer: spec.Conv, x: Array, weight: Array, bias: Values = 0.0) -> Result:
     """y[n, o, p] = b[o] + sum over i, k of w[o, i, k] x[n, i, p's window at k], i over the maps of o's group.
 
-    One matrix product a group, over the windows of all pictures laid out as columns (Chellapilla et al. 2006). These
+    One matrix product a group, over the windows of all images laid out as columns (Chellapilla et al. 2006). These
     are laid out again on the way back, not kept: they are kh * kw times the input.
     """
     view = windows(pad(x, layer), layer)
@@ -276,7 +276,7 @@ LAYERS: dict[type[Layer], Callable[..., Result]] = {
 }
 
 
-# --- network, loss, optimisers ----------------------------------------------------------------------------------------
+# --- network, loss, optimizers ----------------------------------------------------------------------------------------
 
 
 class Pass:
@@ -298,7 +298,7 @@ class Pass:
         self.logits, self._back = self._chain(network.nodes, np.asarray(images, np.float64))
 
     def backward(self, labels: Array, smoothing: float) -> float:
-        """The loss, auxiliary classifiers' shares included; its gradients are then known, by `input` among them."""
+        """The loss with auxiliary classifiers; afterwards `gradients` holds its gradients, also by `input`."""
         loss, dy = cross_entropy(self.logits, labels, smoothing)
         for path, (logits, weight) in self.heads.items():
             own_loss, own_dy = cross_entropy(logits, labels, smoothing)
@@ -402,7 +402,7 @@ def update(weights: Weights, name: str, g: Array, training: Training, rate: floa
 
 
 def without_dropout(network: Network) -> Network:
-    """The same network, names and all, with every rate of dropout 0: masks are nobody's to share."""
+    """The same network, with the same names, and all dropout rates 0, because frameworks draw different masks."""
     return mapped(network, lambda layer: replace(layer, rate=0.0) if isinstance(layer, spec.Dropout) else layer)
 
 
@@ -424,7 +424,7 @@ class Reference(Adapter):
                 raise ValueError(f"the reference knows no departure {name!r}, only {UNBIASED_RUNNING_VARIANCE.name!r}")
         self.unbiased = bool(departures)
         self.arrays = {array.name: (array.shape, array.trainable) for array in network.parameters}
-        self.weights: Weights = {}  # the optimiser's own among them
+        self.weights: Weights = {}  # the optimizer's own among them
         self.steps = 0
         self.data: dict[str, tuple[Array, Array]] = {}
 

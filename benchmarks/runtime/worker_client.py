@@ -365,13 +365,3 @@ def _environment(threads: int, steady: bool, temporary: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     given = {**dict.fromkeys(names, str(threads)), "PYTHONUNBUFFERED": "1", "TMPDIR": temporary}
     return {**settings(steady), **inherited, **given}
-
-
-class Session(WorkerClient):
-    """The untyped form, until the last caller is typed."""
-
-    def receive(self) -> dict[str, Any]:
-        return msgspec.to_builtins(self.started)  # type: ignore[no-any-return]
-
-    def __enter__(self) -> Session:
-        return self

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import pytest
 
-from benchmarks.runtime.worker_client import Session
+from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import BATCH, TRAININGS, Case
 from benchmarks.verification.comparison import ReferenceEvidence, StageVerdict, relative_errors, stage_verdicts
 from benchmarks.verification.diagnosis import likely
@@ -41,7 +41,7 @@ SETTING = Setting(precision="float64")
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], ReferenceEvidence]:
-    """The truth on a network in one training."""
+    """The reference evidence of a network in one training."""
 
     @cache
     def compute(net: str, training: str) -> ReferenceEvidence:
@@ -53,19 +53,18 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Refe
 
 
 @pytest.fixture(scope="module")
-def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Fault], Session]]:
+def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Fault], WorkerClient]]:
     """A worker that has the framework's adapter with a fault in it."""
     with contextlib.ExitStack() as stack:
 
         @cache
-        def worker(framework: str) -> Session:
-            made = FRAMEWORKS[framework]
+        def worker(framework: str) -> WorkerClient:
+            info = FRAMEWORKS[framework]
             log = tmp_path_factory.mktemp("log") / framework
-            session = Session(bench.python(framework), made.module, made.adapter, threads=1, log=log, timeout=300)
-            stack.enter_context(session).receive()
-            return session
+            client = WorkerClient(bench.python(framework), info.module, info.adapter, threads=1, log=log, timeout=300)
+            return stack.enter_context(client)
 
-        def planted(fault: Fault) -> Session:
+        def planted(fault: Fault) -> WorkerClient:
             info = FRAMEWORKS[fault.framework]
             sound = fault.adapter == info.adapter
             module = info.module if sound else str(source(fault.framework))
@@ -83,9 +82,9 @@ class Answer:
 
 @pytest.fixture
 def examined(
-    plant: Callable[[Fault], Session], known: Callable[[str, str], ReferenceEvidence], tmp_path: Path
+    plant: Callable[[Fault], WorkerClient], known: Callable[[str, str], ReferenceEvidence], tmp_path: Path
 ) -> Callable[[Fault], Answer]:
-    """What the certificate says of an adapter with a fault in it."""
+    """The verdicts on an adapter with a fault, and the likely cause."""
 
     def examine(fault: Fault) -> Answer:
         right = known(fault.net, fault.case)
@@ -104,7 +103,7 @@ Examined: TypeAlias = Callable[[Fault], Answer]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=named)
-def test_a_planted_fault_is_found_where_it_is(fault: Fault, examined: Examined) -> None:
+def test_a_planted_fault_is_reported_at_its_place(fault: Fault, examined: Examined) -> None:
     found = examined(fault)
     first = next((verdict for verdict in found.verdicts if verdict.verdict == "differs"), None)
     assert first is not None and first.place is not None, "not caught"
@@ -128,5 +127,5 @@ SOUND = [Fault(name, info.adapter, net, "", "", None) for name, info in FRAMEWOR
 
 
 @pytest.mark.parametrize("sound", SOUND, ids=lambda sound: f"{sound.framework}: {sound.net}")
-def test_no_fault_is_found_where_there_is_none(sound: Fault, examined: Examined) -> None:
+def test_an_unmodified_adapter_has_no_difference(sound: Fault, examined: Examined) -> None:
     assert [verdict for verdict in examined(sound).verdicts if verdict.verdict == "differs"] == []

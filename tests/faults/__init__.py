@@ -105,7 +105,7 @@ FAULTS = (
     Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", None),
     Fault("torch", "DecayOnBiases", "dense", "optimisers", "fc.bias", "decay acts on biases"),
     Fault("torch", "Momentum", "dense", "optimisers", "fc.weight", "momentum 0.1 for 0.9"),
-    Fault("torch", "NoNesterov", "dense", "optimisers", "fc.weight", "Nesterov's form is left out", "nesterov"),
+    Fault("torch", "NoNesterov", "dense", "optimisers", "fc.weight", "Nesterov's form is not used", "nesterov"),
     Fault("torch", "GradientNotCleared", "dense", "optimisers", "fc.weight", "the gradient is not cleared"),
     Fault("torch", "LearningRateOneStepLate", "dense", "optimisers", "fc.weight", "one step late"),
     Fault("torch", "AdamEpsilon", "dense", "optimisers", "fc.weight", "epsilon 1e-08 for 0.0001", "adam"),
@@ -143,21 +143,21 @@ FAULTS = (
     Fault("mxnet", "CrossEntropyOnTheWrongAxis", "dense", "loss", "loss", "wrong axis"),
     Fault("mxnet", "AuxiliaryHeadForgotten", "auxiliary", "loss", "loss", "auxiliary classifiers are left out"),
     Fault("mxnet", "StatisticsHeldConstant", "norm", "gradients", "conv.bias", "held constant"),
-    Fault("mxnet", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "momentum holds the rate"),
-    Fault("mxnet", "GradientDividedAgain", "dense", "optimisers", "fc.weight", "is divided by the batch, 4"),
+    Fault(
+        "mxnet", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "the velocity contains the learning rate"
+    ),
+    Fault("mxnet", "GradientDividedAgain", "dense", "optimisers", "fc.weight", "is divided by the batch size, 4"),
     Fault("mxnet", "StepsCountedFromTwo", "dense", "optimisers", "fc.weight", "steps are counted from 2", "adam"),
     Fault("mxnet", "NotDecoupled", "dense", "optimisers", "fc.weight", "weight decay is L2", "adamw"),
     Fault("mxnet", "LabelsNotSmoothed", "dense", "loss", "loss", "labels are not smoothed", "sgd, smoothed labels"),
-    Fault(
-        "mxnet", "StaleStatistics", "norm", "running statistics", "norm.running_mean", "does not move: stale statistics"
-    ),
+    Fault("mxnet", "StaleStatistics", "norm", "running statistics", "norm.running_mean", "is not updated"),
     Fault(
         "mxnet",
         "DeviationForVariance",
         "norm",
         "running statistics",
         "norm.running_var",
-        "the deviation for the variance",
+        "the standard deviation for the variance",
     ),
     Fault("mxnet", "DropoutUnscaled", "dropout", "dropout", "drop", "not divided by 1 - rate"),
     Fault("keras", "CeilForFloor", "plain max", "evaluation", "largest", "rounded up, not down"),
@@ -173,7 +173,9 @@ FAULTS = (
     Fault("keras", "SoftmaxTwice", "dense", "loss", "loss", "softmax is applied twice"),
     Fault("keras", "AuxiliaryHeadInFull", "auxiliary", "loss", "loss", "count in full"),
     Fault("keras", "EpsilonInside", "dense", "optimisers", "fc.weight", "epsilon inside the bias correction", "adam"),
-    Fault("keras", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "momentum holds the rate"),
+    Fault(
+        "keras", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "the velocity contains the learning rate"
+    ),
     Fault("keras", "LearningRateOneStepLate", "dense", "optimisers", "fc.weight", "one step late"),
     Fault("keras", "DecayOnBiases", "dense", "optimisers", "fc.bias", "decay acts on biases"),
     Fault("keras", "MomentumInFloat32", "dense", "optimisers", "fc.weight", None),

@@ -277,8 +277,8 @@ def test_an_auxiliary_loss_is_left_out(known: Known) -> None:
 
 
 @pytest.mark.parametrize("training, change, words", [
-    ("momentum, decay", lambda w, rate: -rate * 0.01 * w, "decay acts on biases"),
-    ("adamw", lambda w, rate: -rate * 0.01 * w, "decay acts on biases"),
+    ("momentum, decay", lambda w, lr: -lr * 0.01 * w, "decay acts on biases"),
+    ("adamw", lambda w, lr: -lr * 0.01 * w, "decay acts on biases"),
 ])  # fmt: skip
 def test_decay_on_a_bias(known: Known, training: str, change: Callable[[Array, float], Array], words: str) -> None:
     right = known("dense", training)
@@ -290,8 +290,8 @@ def test_decay_on_a_bias(known: Known, training: str, change: Callable[[Array, f
 def test_nesterovs_form_at_the_first_step(known: Known) -> None:
     right = known("dense", "nesterov")
     place, before = Place("optimisers", "nesterov", 1, "fc.weight"), right.case.weights["fc.weight"]
-    found = before + (right.evidence[place] - before) / 1.9  # w -= rate g for w -= rate (g + 0.9 g)
-    assert cause(right, place, found) == "Nesterov's form is left out"
+    found = before + (right.evidence[place] - before) / 1.9  # w -= lr g for w -= lr (g + 0.9 g)
+    assert cause(right, place, found) == "Nesterov's form is not used"
 
 
 def test_running_statistics_by_hand(known: Known) -> None:
@@ -300,7 +300,7 @@ def test_running_statistics_by_hand(known: Known) -> None:
     before, after = right.case.weights["norm.running_var"], right.evidence[place]
     batch = (after - 0.9 * before) / 0.1
     assert cause(right, place, 0.9 * before + 0.1 * batch * 36 / 35) == "ratio 36/35: unbiased for biased variance"
-    assert cause(right, place, before) == "it does not move: stale statistics"
-    assert cause(right, place, 0.1 * before + 0.9 * batch).startswith("momentum 0.9 for 0.1: the share of the old")
+    assert cause(right, place, before) == "it is not updated"
+    assert cause(right, place, 0.1 * before + 0.9 * batch).startswith("momentum 0.9 for 0.1: the weights of the old")
     assert cause(right, place, 0.99 * before + 0.01 * batch) == "momentum 0.01 for 0.1"
     assert cause(right, place, 0.81 * before + 0.19 * batch) == "momentum 0.19 for 0.1"  # moved twice
