@@ -1,4 +1,4 @@
-"""What one training step is, the same for every framework: the loss, the optimisers and the numbers that they take.
+"""What one training step is, the same for every framework: the loss, the optimizers and the numbers that they take.
 
 The gradient g is that of the mean loss over the batch. Arithmetic is in the network's precision; the learning rate
 is given for every step, so a schedule is an array and no framework's scheduler is used.

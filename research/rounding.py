@@ -36,7 +36,7 @@ from research import command
 
 PLAIN = NETWORKS["resnet18"](classes=10).with_input((3, 32, 32))
 NETWORK = PLAIN.after(Scale("pixels"), input=PLAIN.input)
-# Training and learning rates by the name of the optimiser.
+# Training and learning rates by the name of the optimizer.
 OPTIMISERS = {"Adam": (Training(Adam()), (1e-4, 1e-3)), "momentum": (Training(SGD(momentum=0.9)), (1e-3, 1e-2))}
 BATCH_SIZES = (32, 128)
 THREADS = 2
@@ -73,7 +73,7 @@ def error_in_draws(results: Array, check: ReferenceCheck) -> float:
     return float(np.max(errors[beyond] / check.rounding[beyond], initial=0.0))
 
 
-HEAD = ("optimiser", "lr", "batch", "seed", "steps", "framework", "error, of the largest loss")
+HEAD = ("optimizer", "lr", "batch", "seed", "steps", "framework", "error, of the largest loss")
 
 
 @command.research_command("research.rounding")
@@ -98,7 +98,7 @@ def main(frameworks: str, seeds: tuple[int, ...], pythons: Mapping[str, str]) ->
             info = FRAMEWORKS[asked.name]
             client = WorkerClient(python, info.module, info.adapter, threads=THREADS, log=logs / f"{asked.name}.log")
             workers[asked.name] = stack.enter_context(client)
-        for (optimiser, (training, lrs)), batch_size, seed in product(OPTIMISERS.items(), BATCH_SIZES, seeds):
+        for (optimizer, (training, lrs)), batch_size, seed in product(OPTIMISERS.items(), BATCH_SIZES, seeds):
             for lr in lrs:
                 by_draws, images, labels = checks(training, batch_size, lr, seed)
                 check = by_draws[0]
@@ -106,7 +106,7 @@ def main(frameworks: str, seeds: tuple[int, ...], pythons: Mapping[str, str]) ->
                     results = losses(worker, training, check, images, labels, seed)
                     error = np.abs(results - check.expected).max() / np.abs(check.expected).max()
                     in_draws = (f"{error_in_draws(results, each):,.2g}" for each in by_draws)
-                    setting = (optimiser, f"{lr:g}", str(batch_size), str(seed), str(check.steps), name)
+                    setting = (optimizer, f"{lr:g}", str(batch_size), str(seed), str(check.steps), name)
                     rows.append((*setting, f"{error:.1e}", *in_draws))
                     command.progress(" ".join(rows[-1]))
     columns = (f"in {draws} draws of {roundings}" for draws, roundings in DRAWS)

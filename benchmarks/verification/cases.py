@@ -58,7 +58,7 @@ STAGES = (
     "training",
     "loss",
     "gradients",
-    "optimisers",  # the spelling in certificate.json
+    "optimizers",
     "running statistics",
     "dropout",
     "curve",

@@ -25,7 +25,7 @@ from frameworks.arrays import Array
 from frameworks.spec import BatchNorm, Dropout
 
 # Measured with correct frameworks: 1e-15 for gradients, 1e-14 after 200 steps. The rest is headroom for deep networks.
-LIMITS = {"parameters": 0.0, "optimisers": 1e-9, "running statistics": 1e-9, "curve": 1e-9}
+LIMITS = {"parameters": 0.0, "optimizers": 1e-9, "running statistics": 1e-9, "curve": 1e-9}
 LIMIT = 1e-10
 TIMES = 4.0
 ROUNDING = 64 * 2.0**-24  # float32 errors below this are not compared
@@ -63,7 +63,7 @@ class ReferenceEvidence:
 
 
 def _layer(place: Place) -> tuple[str, str, int, str]:
-    grouped = place.stage in ("gradients", "optimisers", "running statistics")
+    grouped = place.stage in ("gradients", "optimizers", "running statistics")
     return (*place[:3], place.tensor.rpartition(".")[0] if grouped and "." in place.tensor else place.tensor)
 
 

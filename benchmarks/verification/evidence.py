@@ -118,7 +118,7 @@ class EvidenceCollector:
             if stop in STEPS:
                 weights = self.client.get_weights(slots=False)
                 for parameter in case.network.parameters:
-                    stage = "optimisers" if parameter.trainable else "running statistics"
+                    stage = "optimizers" if parameter.trainable else "running statistics"
                     yield Place(stage, training, stop, parameter.name), weights[parameter.name]
             for step, loss in enumerate(trained.losses, start + 1):
                 yield Place("curve", training, step, "loss"), np.array(loss)

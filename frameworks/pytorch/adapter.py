@@ -116,7 +116,7 @@ class PyTorch(LayerAdapter):
             "mode": "torch.compile" if hasattr(self._forward, "__wrapped__") else "eager",
             "threads": str(torch.get_num_threads()),
             "layout": "channels last",
-            "optimiser": "fused" if self._fused() else "array by array",
+            "optimizer": "fused" if self._fused() else "array by array",
             "tf32": str(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
             "cudnn autotune": str(torch.backends.cudnn.benchmark),
             "vector library": torch.backends.cpu.get_cpu_capability(),

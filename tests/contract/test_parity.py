@@ -148,7 +148,7 @@ def test_the_same_seed_gives_the_same_bits(
     }
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+# --- optimizers -------------------------------------------------------------------------------------------------------
 
 LAYERS = [Scale("pixels"), Conv("C", 4, 3, bias=False), BatchNorm("B"), ReLU(), Flatten(), Dense("F", 10)]
 TINY = Network("tiny", (1, 8, 8), LAYERS)
@@ -175,8 +175,8 @@ def told(training: Training) -> str:
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize("training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0]))], ids=told)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_optimisers(bench: Bench, framework: str, training: Training, precision: str) -> None:
-    """Every array, the optimiser's own among them, after five steps: as the reference has them."""
+def test_optimizers(bench: Bench, framework: str, training: Training, precision: str) -> None:
+    """Every array, the optimizer's own among them, after five steps: as the reference has them."""
     stream = np.random.default_rng(0)
     images = stream.integers(0, 256, (8 * len(RATES), *TINY.input), dtype=np.uint8)
     labels, order, weights = stream.integers(0, 10, len(images)), np.arange(len(images)), initial(TINY, seed=1)

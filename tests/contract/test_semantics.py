@@ -139,7 +139,7 @@ def test_forms_of_layers(
 
 
 def expected(training: Training) -> Weights:
-    """Where the reference's optimiser leads."""
+    """Where the reference's optimizer leads."""
     rule, found = training.optimizer, {}
     for name, start in START.items():
         array, slots = start, [np.zeros_like(start) for _ in rule.slots]
@@ -169,10 +169,10 @@ def switched(training: Training) -> list[Training]:
 
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize("framework, rule", OPTIMISERS)
-def test_optimisers(
+def test_optimizers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, rule: str, precision: str
 ) -> None:
-    """The framework's own optimiser goes where the formulas go that are declared as native, and nowhere else."""
+    """The framework's own optimizer goes where the formulas go that are declared as native, and nowhere else."""
     _, training = with_defaults(TINY, Training(RULES[rule]), native(framework))
     found = {name: np.array(array) for name, array in own(framework)["steps"][precision][rule].items()}
     # MXNet's fused Adam has its rate, which holds the bias correction, and its epsilon in float32.

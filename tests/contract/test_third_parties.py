@@ -66,12 +66,12 @@ def bias_in_bodies(net: Network) -> Counts:
 
 
 def no_gamma(net: Network) -> Counts:
-    """Keras's Inception v3 has batch normalisation without gamma."""
+    """Keras's Inception v3 has batch normalization without gamma."""
     return net.params - channels(net, BatchNorm), net.buffers
 
 
-def normalised_heads(net: Network) -> Counts:
-    """torchvision's GoogLeNet has the paper's heads, batch normalisation in place of the convolution's bias."""
+def normalized_heads(net: Network) -> Counts:
+    """torchvision's GoogLeNet has the paper's heads, batch normalization in place of the convolution's bias."""
     heads = [node for head in NETWORKS["googlenet_aux"]().heads for _, node in head.walk()]
     paper = sum(parameter.size for node in heads for parameter in node.parameters)
     maps = sum(node.output[0] for node in heads if isinstance(node.layer, Conv))
@@ -87,7 +87,7 @@ COUNTED: list[tuple[str, str, str, Callable[[Network], Counts]]] = [
     ("torchvision", "alexnet", "alexnet_owt", equal),
     *(("torchvision", name, name, equal) for name in (*VGGS, *INCEPTIONS, *RESNETS)),
     ("torchvision", "googlenet", "googlenet_bn", equal),
-    ("torchvision", "googlenet_aux", "googlenet_bn", normalised_heads),
+    ("torchvision", "googlenet_aux", "googlenet_bn", normalized_heads),
     ("keras", "VGG16", "vgg16", equal),
     ("keras", "VGG19", "vgg19", equal),
     ("keras", "InceptionV3", "inception_v3", no_gamma),
@@ -131,7 +131,7 @@ def test_counts(
     assert (trained, running) == counts(NETWORKS[ours]())
 
 
-ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # what batch normalisation's arrays are called in PyTorch
+ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # what batch normalization's arrays are called in PyTorch
 
 
 @pytest.mark.parametrize(

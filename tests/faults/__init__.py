@@ -103,12 +103,12 @@ FAULTS = (
     Fault("torch", "ReluDerivativeAtZero", "at zero", "gradients", "input", "ReLU's derivative at 0 is 1"),
     Fault("torch", "AuxiliaryHeadForgotten", "auxiliary", "loss", "loss", "auxiliary classifiers are left out"),
     Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", None),
-    Fault("torch", "DecayOnBiases", "dense", "optimisers", "fc.bias", "decay acts on biases"),
-    Fault("torch", "Momentum", "dense", "optimisers", "fc.weight", "momentum 0.1 for 0.9"),
-    Fault("torch", "NoNesterov", "dense", "optimisers", "fc.weight", "Nesterov's form is not used", "nesterov"),
-    Fault("torch", "GradientNotCleared", "dense", "optimisers", "fc.weight", "the gradient is not cleared"),
-    Fault("torch", "LearningRateOneStepLate", "dense", "optimisers", "fc.weight", "one step late"),
-    Fault("torch", "AdamEpsilon", "dense", "optimisers", "fc.weight", "epsilon 1e-08 for 0.0001", "adam"),
+    Fault("torch", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
+    Fault("torch", "Momentum", "dense", "optimizers", "fc.weight", "momentum 0.1 for 0.9"),
+    Fault("torch", "NoNesterov", "dense", "optimizers", "fc.weight", "Nesterov's form is not used", "nesterov"),
+    Fault("torch", "GradientNotCleared", "dense", "optimizers", "fc.weight", "the gradient is not cleared"),
+    Fault("torch", "LearningRateOneStepLate", "dense", "optimizers", "fc.weight", "one step late"),
+    Fault("torch", "AdamEpsilon", "dense", "optimizers", "fc.weight", "epsilon 1e-08 for 0.0001", "adam"),
     Fault("torch", "NormMomentum", "norm", "running statistics", "norm.running_mean", "momentum 0.9 for 0.1"),
     Fault(
         "torch",
@@ -144,11 +144,11 @@ FAULTS = (
     Fault("mxnet", "AuxiliaryHeadForgotten", "auxiliary", "loss", "loss", "auxiliary classifiers are left out"),
     Fault("mxnet", "StatisticsHeldConstant", "norm", "gradients", "conv.bias", "held constant"),
     Fault(
-        "mxnet", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "the velocity contains the learning rate"
+        "mxnet", "LearningRateInVelocity", "dense", "optimizers", "fc.weight", "the velocity contains the learning rate"
     ),
-    Fault("mxnet", "GradientDividedAgain", "dense", "optimisers", "fc.weight", "is divided by the batch size, 4"),
-    Fault("mxnet", "StepsCountedFromTwo", "dense", "optimisers", "fc.weight", "steps are counted from 2", "adam"),
-    Fault("mxnet", "NotDecoupled", "dense", "optimisers", "fc.weight", "weight decay is L2", "adamw"),
+    Fault("mxnet", "GradientDividedAgain", "dense", "optimizers", "fc.weight", "is divided by the batch size, 4"),
+    Fault("mxnet", "StepsCountedFromTwo", "dense", "optimizers", "fc.weight", "steps are counted from 2", "adam"),
+    Fault("mxnet", "NotDecoupled", "dense", "optimizers", "fc.weight", "weight decay is L2", "adamw"),
     Fault("mxnet", "LabelsNotSmoothed", "dense", "loss", "loss", "labels are not smoothed", "sgd, smoothed labels"),
     Fault("mxnet", "StaleStatistics", "norm", "running statistics", "norm.running_mean", "is not updated"),
     Fault(
@@ -172,12 +172,12 @@ FAULTS = (
     Fault("keras", "BatchStatisticsInEvaluation", "norm", "evaluation", "norm", "the batch's statistics in evaluation"),
     Fault("keras", "SoftmaxTwice", "dense", "loss", "loss", "softmax is applied twice"),
     Fault("keras", "AuxiliaryHeadInFull", "auxiliary", "loss", "loss", "count in full"),
-    Fault("keras", "EpsilonInside", "dense", "optimisers", "fc.weight", "epsilon inside the bias correction", "adam"),
+    Fault("keras", "EpsilonInside", "dense", "optimizers", "fc.weight", "epsilon inside the bias correction", "adam"),
     Fault(
-        "keras", "LearningRateInVelocity", "dense", "optimisers", "fc.weight", "the velocity contains the learning rate"
+        "keras", "LearningRateInVelocity", "dense", "optimizers", "fc.weight", "the velocity contains the learning rate"
     ),
-    Fault("keras", "LearningRateOneStepLate", "dense", "optimisers", "fc.weight", "one step late"),
-    Fault("keras", "DecayOnBiases", "dense", "optimisers", "fc.bias", "decay acts on biases"),
-    Fault("keras", "MomentumInFloat32", "dense", "optimisers", "fc.weight", None),
+    Fault("keras", "LearningRateOneStepLate", "dense", "optimizers", "fc.weight", "one step late"),
+    Fault("keras", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
+    Fault("keras", "MomentumInFloat32", "dense", "optimizers", "fc.weight", None),
     Fault("keras", "NormMomentum", "norm", "running statistics", "norm.running_mean", "momentum 0.9 for 0.1"),
 )

@@ -1,4 +1,4 @@
-"""Prints what PyTorch does by itself: defaults, initial values, and where its own optimisers lead.
+"""Prints what PyTorch does by itself: defaults, initial values, and where its own optimizers lead.
 
 The argument is JSON: see `tests/test_semantics.py`.
 """

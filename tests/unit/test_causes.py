@@ -282,14 +282,14 @@ def test_an_auxiliary_loss_is_left_out(known: Known) -> None:
 ])  # fmt: skip
 def test_decay_on_a_bias(known: Known, training: str, change: Callable[[Array, float], Array], words: str) -> None:
     right = known("dense", training)
-    place = Place("optimisers", training, 1, "fc.bias")
+    place = Place("optimizers", training, 1, "fc.bias")
     found = right.evidence[place] + change(right.case.weights["fc.bias"], right.case.lrs(training, 1)[0])
     assert words in cause(right, place, found)
 
 
 def test_nesterovs_form_at_the_first_step(known: Known) -> None:
     right = known("dense", "nesterov")
-    place, before = Place("optimisers", "nesterov", 1, "fc.weight"), right.case.weights["fc.weight"]
+    place, before = Place("optimizers", "nesterov", 1, "fc.weight"), right.case.weights["fc.weight"]
     found = before + (right.evidence[place] - before) / 1.9  # w -= lr g for w -= lr (g + 0.9 g)
     assert cause(right, place, found) == "Nesterov's form is not used"
 

@@ -77,7 +77,7 @@ def test_wrong_parameters_are_refused(wrong: Callable[[], Schedule]) -> None:
         wrong()
 
 
-# Stepped by epoch: (schedule, PyTorch's scheduler of the optimiser `o`).
+# Stepped by epoch: (schedule, PyTorch's scheduler of the optimizer `o`).
 EQUAL = [
     (Step(2, 0.5), "StepLR(o, 2, 0.5)"),
     (MultiStep((1, 4), 0.1), "MultiStepLR(o, [1, 4], 0.1)"),

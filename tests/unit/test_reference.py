@@ -446,7 +446,7 @@ def test_auxiliary_loss_has_its_weight_in_training_alone() -> None:
     assert list(reference.activations(x, training=False)) == ["aux", "twice"]
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+# --- optimizers -------------------------------------------------------------------------------------------------------
 
 RATES = (0.1, 0.1, 0.01)
 

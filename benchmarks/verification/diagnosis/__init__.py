@@ -25,7 +25,7 @@ GUESSES: dict[str, Callable[[Difference], Iterator[Guess]]] = {
     "training": of_layer,
     "loss": of_loss,
     "gradients": of_gradients,
-    "optimisers": of_steps,
+    "optimizers": of_steps,
     "running statistics": of_running,
 }
 

@@ -173,7 +173,7 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
     count = x.size // x.shape[1]
     if training and count > 1:
         unbiased = batch | {"running_var": batch["running_var"] * count / (count - 1)}
-        yield f"ratio {count}/{count - 1}: normalised by the unbiased variance", compute(**arrays | unbiased)
+        yield f"ratio {count}/{count - 1}: normalized by the unbiased variance", compute(**arrays | unbiased)
     for role in ("gamma", "beta"):
         yield f"{role} is left out", compute(**{key: array for key, array in (arrays | used).items() if key != role})
     mean, variance, factor, offset = (
