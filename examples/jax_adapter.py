@@ -1,88 +1,183 @@
-"""JAX, an array library, as a framework of your own: a whole adapter, to read and to copy (see docs/adapters.md).
+"""JAX as a framework: a complete adapter, to be read and copied (see docs/adapters.md).
 
-A network is a pure function of its arrays and a batch: `_forward` follows the spec, `jax.grad` and `jax.jit` do the
-rest. XLA reads the number of its threads once, from NPROC; -expm1(t log beta) is 1 - beta^t with all its digits.
+A network is a pure function of its arrays and a batch. `Jax._forward` builds the primitives of the network in turn,
+`jax.grad` differentiates it, and `jax.jit` compiles a whole training step. How JAX differs from the spec:
+
+ReLU       jnp.maximum(x, 0) has the gradient 1/2 at 0; jax.nn.relu has 0, as the spec.
+threads    XLA reads their number once in a process, from NPROC.
+optimizer  written out: 1 - beta^t is computed as -expm1(t log beta), which keeps all its digits.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from math import log, prod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax, random
+from jax import lax
 
 from frameworks import spec
 from frameworks.adapter import Adapter, Setting, Split, Trained, batches
-from frameworks.arrays import Array, Weights, resize_matrix, window_counts
+from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
-from frameworks.spec import Network, pair, sides
-from frameworks.training import SGD, Training
+from frameworks.spec import Layer, Network, Node, lowering, pair, sides
+from frameworks.training import SGD, Adam, Training
+
+Arrays: TypeAlias = dict[str, jax.Array]  # by canonical name, or by role within a layer
+
+# --- layers -----------------------------------------------------------------------------------------------------------
 
 
-def pool(reduce, start, at, x):
-    kernel, stride, around = pair(at.kernel), pair(at.stride), sides(at.padding)
-    return lax.reduce_window(x, start, reduce, (1, 1, *kernel), (1, 1, *stride), ((0, 0), (0, 0), *around))
+def pad(layer: lowering.Pad, arrays: Arrays, x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (0, 0), *layer.padding), constant_values=layer.value)
 
 
-def average(at, w, x):
-    inside = window_counts(x.shape[1:], at.kernel, at.stride, at.padding)
-    return pool(lax.add, 0.0, at, x) / (prod(pair(at.kernel)) if at.count_padding else inside)
+def conv(layer: spec.Conv, arrays: Arrays, x: jax.Array) -> jax.Array:
+    y = lax.conv_general_dilated(
+        x,
+        arrays["weight"],
+        window_strides=pair(layer.stride),
+        padding=sides(layer.padding),
+        feature_group_count=layer.groups,
+    )
+    return y + by_channel(arrays["bias"], y) if layer.bias else y
 
 
-def convolve(at, w, x):
-    options = {"padding": sides(at.padding), "feature_group_count": at.groups}
-    return lax.conv_general_dilated(x, w["weight"], pair(at.stride), **options) + w.get("bias", 0)
+def dense(layer: spec.Dense, arrays: Arrays, x: jax.Array) -> jax.Array:
+    y = x @ arrays["weight"].T
+    return y + arrays["bias"] if layer.bias else y
 
 
-def response_norm(at, w, x):
-    around = ((0, 0), (at.size // 2, (at.size - 1) // 2), (0, 0), (0, 0))
-    sums = lax.reduce_window(x * x, 0.0, lax.add, (1, at.size, 1, 1), (1, 1, 1, 1), around)
-    return x / (at.k + at.alpha / at.size * sums) ** at.beta
+def max_pool(layer: spec.MaxPool, arrays: Arrays, x: jax.Array) -> jax.Array:
+    return pool(layer, x, lax.max, -jnp.inf)
 
 
-# What a layer makes of its arrays `w` by role, of `x`, and of what its branches make of x.
-LAYERS = {
-    spec.Conv: convolve,
-    spec.Dense: lambda at, w, x: x @ w["weight"].T + w.get("bias", 0),
-    spec.MaxPool: lambda at, w, x: pool(lax.max, -jnp.inf, at, x),
-    spec.AvgPool: average,
-    spec.GlobalAvgPool: lambda at, w, x: x.mean((2, 3), keepdims=True),
-    spec.LocalResponseNorm: response_norm,
-    spec.BatchNorm: lambda at, w, x: (
-        (x - w["running_mean"]) * lax.rsqrt(w["running_var"] + at.eps) * w.get("gamma", 1) + w.get("beta", 0)
-    ),
-    spec.Affine: lambda at, w, x: w["gamma"] * x + w["beta"],
-    spec.Dropout: lambda at, w, x: x * w.get("mask", 1),
-    spec.ReLU: lambda at, w, x: jax.nn.relu(x),  # jnp.maximum(x, 0) has the gradient 1/2 at 0
-    spec.Sigmoid: lambda at, w, x: jax.nn.sigmoid(x),
-    spec.Tanh: lambda at, w, x: at.amplitude * jnp.tanh(at.slope * x),
-    spec.Flatten: lambda at, w, x: x.reshape(len(x), -1),
-    spec.Scale: lambda at, w, x: at.factor * x,
-    spec.Normalize: lambda at, w, x: ((x.swapaxes(1, -1) - np.array(at.mean)) / np.array(at.std)).swapaxes(1, -1),
-    spec.Resize: lambda at, w, x: resize_matrix(x.shape[2], at.height) @ x @ resize_matrix(x.shape[3], at.width).T,
-    spec.Select: lambda at, w, x: x[:, np.array(at.maps)],
-    spec.Concat: lambda at, w, x, *ends: jnp.concatenate(ends, axis=1),
-    spec.Residual: lambda at, w, x, body, shortcut: body + shortcut,
-    spec.Auxiliary: lambda at, w, x, *head: x,
+def avg_pool(layer: spec.AvgPool, arrays: Arrays, x: jax.Array) -> jax.Array:
+    return pool(layer, x, lax.add, 0.0) / math.prod(pair(layer.kernel))
+
+
+def pool(layer: spec.Pool, x: jax.Array, reduce: Callable[..., Any], initial: float) -> jax.Array:
+    window = (1, 1, *pair(layer.kernel))
+    strides = (1, 1, *pair(layer.stride))
+    return lax.reduce_window(x, initial, reduce, window, strides, ((0, 0), (0, 0), *sides(layer.padding)))
+
+
+def batch_norm(layer: spec.BatchNorm, arrays: Arrays, x: jax.Array) -> jax.Array:
+    """In training, `running_mean` and `running_var` are the batch's statistics."""
+    inverse = lax.rsqrt(arrays["running_var"] + layer.eps)
+    y = (x - by_channel(arrays["running_mean"], x)) * by_channel(inverse, x)
+    if layer.gamma:
+        y = by_channel(arrays["gamma"], y) * y
+    return y + by_channel(arrays["beta"], y) if layer.beta else y
+
+
+def affine(layer: spec.Affine, arrays: Arrays, x: jax.Array) -> jax.Array:
+    return by_channel(arrays["gamma"], x) * x + by_channel(arrays["beta"], x)
+
+
+def constant_affine(layer: lowering.ConstantAffine, arrays: Arrays, x: jax.Array) -> jax.Array:
+    gamma, beta = jnp.asarray(layer.gamma, x.dtype), jnp.asarray(layer.beta, x.dtype)
+    return by_channel(gamma, x) * x + by_channel(beta, x)
+
+
+def local_response_norm(layer: spec.LocalResponseNorm, arrays: Arrays, x: jax.Array) -> jax.Array:
+    window = (1, layer.size, 1, 1)
+    padding = ((0, 0), (layer.size // 2, (layer.size - 1) // 2), (0, 0), (0, 0))
+    squares = lax.reduce_window(x * x, 0.0, lax.add, window, (1, 1, 1, 1), padding)
+    return x / (layer.k + layer.alpha / layer.size * squares) ** layer.beta
+
+
+def interpolate(layer: lowering.Interpolate, arrays: Arrays, x: jax.Array) -> jax.Array:
+    return jnp.asarray(layer.rows, x.dtype) @ x @ jnp.asarray(layer.columns, x.dtype).T
+
+
+def by_channel(values: jax.Array, x: jax.Array) -> jax.Array:
+    """One value for each channel, in the shape in which it is combined with the batch x."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
+
+
+# The output of each primitive, of its layer, its arrays by role, its input and the outputs of its branches.
+LAYERS: dict[type[Layer], Callable[..., jax.Array]] = {
+    lowering.Pad: pad,
+    spec.Conv: conv,
+    spec.MaxPool: max_pool,
+    spec.AvgPool: avg_pool,
+    spec.GlobalAvgPool: lambda layer, arrays, x: x.mean((2, 3), keepdims=True),
+    spec.Dense: dense,
+    spec.BatchNorm: batch_norm,
+    spec.Affine: affine,
+    lowering.ConstantAffine: constant_affine,
+    spec.LocalResponseNorm: local_response_norm,
+    spec.Dropout: lambda layer, arrays, x: x * arrays["mask"] if "mask" in arrays else x,
+    spec.ReLU: lambda layer, arrays, x: jax.nn.relu(x),
+    spec.Sigmoid: lambda layer, arrays, x: jax.nn.sigmoid(x),
+    spec.Tanh: lambda layer, arrays, x: jnp.tanh(x),
+    spec.Flatten: lambda layer, arrays, x: x.reshape(len(x), -1),
+    lowering.Multiply: lambda layer, arrays, x: jnp.asarray(layer.factor, x.dtype) * x,
+    lowering.Interpolate: interpolate,
+    spec.Select: lambda layer, arrays, x: x[:, np.array(layer.maps)],
+    spec.Concat: lambda layer, arrays, x, *branches: jnp.concatenate(branches, axis=1),
+    spec.Residual: lambda layer, arrays, x, body, shortcut: body + shortcut,
+    spec.Auxiliary: lambda layer, arrays, x, *head: x,
 }
 
 
+# --- optimizers -------------------------------------------------------------------------------------------------------
+
+
+def sgd(rule: SGD, lr: jax.Array, gradient: jax.Array, slots: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
+    """What is subtracted from a weight, and the new slots."""
+    if rule.lr_in_velocity:
+        gradient = lr * gradient
+    if not slots:
+        change = gradient
+    else:
+        velocity = rule.momentum * slots[0] + gradient
+        change = gradient + rule.momentum * velocity if rule.nesterov else velocity
+        slots = [velocity]
+    return (change if rule.lr_in_velocity else lr * change), slots
+
+
+def adam(
+    rule: Adam, lr: jax.Array, step: jax.Array, gradient: jax.Array, slots: list[jax.Array]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """What is subtracted from a weight, and the new slots."""
+    first = rule.beta1 * slots[0] + (1 - rule.beta1) * gradient
+    second = rule.beta2 * slots[1] + (1 - rule.beta2) * gradient * gradient
+    first_correction = -jnp.expm1(step * math.log(rule.beta1))
+    second_correction = -jnp.expm1(step * math.log(rule.beta2))
+    epsilon = rule.epsilon / jnp.sqrt(second_correction) if rule.epsilon_hat else rule.epsilon
+    change = lr * (first / first_correction) / (jnp.sqrt(second / second_correction) + epsilon)
+    return change, [first, second]
+
+
+# --- adapter ----------------------------------------------------------------------------------------------------------
+
+
 class Jax(Adapter):
+    title = "JAX"
+
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
+        if setting.device != "cpu":
+            raise Unavailable("this adapter runs JAX on a CPU only")
         threads = os.environ.setdefault("NPROC", str(setting.threads))
-        if (setting.device, setting.mode, str(setting.threads)) != ("cpu", "", threads):
-            raise Unavailable(f"JAX is used here on a CPU, without modes, with {threads} threads in this process")
+        if str(setting.threads) != threads:
+            raise Unavailable(f"JAX has started with {threads} threads in this process, not {setting.threads}")
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_enable_x64", setting.precision == "float64")
         self.arrays = {parameter.name: (parameter.shape, parameter.trainable) for parameter in network.parameters}
         self.trained = [parameter.name for parameter in network.parameters if parameter.trainable]
+        self.slots = {name: [f"{name}/{slot}" for slot in training.optimizer.slots] for name in self.trained}
+        self.state: Arrays = {}  # all arrays and the optimizer's slots; set with the first weights
+        self.steps = 0
         self.data: dict[str, tuple[jax.Array, jax.Array]] = {}
-        self.forward = jax.jit(self._forward, static_argnums=2)
-        self.gradient = jax.jit(jax.value_and_grad(self._loss, (0, 1), has_aux=True))
+        self.forward = jax.jit(self._forward, static_argnames="training")
+        self.loss_and_gradients = jax.jit(jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True))
         self.step = jax.jit(self._step, donate_argnums=0)
 
     @staticmethod
@@ -96,86 +191,123 @@ class Jax(Adapter):
         return {name: np.array(array) for name, array in self.state.items()} | {"step": np.array(self.steps)}
 
     def set_weights(self, weights: Weights) -> None:
-        slots = {f"{name}/{slot}": name for name in self.trained for slot in self.training.optimizer.slots}
-        known = {slot: np.zeros(self.arrays[name][0]) for slot, name in slots.items()} | weights
-        self.state = {name: jnp.array(known[name], self.setting.precision) for name in (*self.arrays, *slots)}
+        state: Weights = {name: weights[name] for name in self.arrays}
+        for name, slots in self.slots.items():
+            for slot in slots:
+                state[slot] = weights.get(slot, np.zeros(self.arrays[name][0]))
+        self.state = {name: jnp.array(array, self.setting.precision) for name, array in state.items()}
         self.steps = int(weights.get("step", 0))
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = jnp.array(images), jnp.array(labels)
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        told = []
-        for batch, rate in zip(batches(order, batch_size), lrs):
+        images, labels = self.data["train"]
+        results = []
+        for batch, lr in zip(batches(order, batch_size), lrs):
             self.steps += 1
-            self.state, *one = self.step(self.state, *self.data["train"], batch, rate, self.steps, seed)
-            told.append(one)
-        losses, correct = zip(*jax.device_get(told))
-        return Trained(np.array(losses, np.float64), int(sum(correct)))
+            self.state, loss, correct = self.step(self.state, images, labels, batch, lr, self.steps, seed)
+            results.append((loss, correct))
+        losses, correct_counts = zip(*jax.device_get(results))  # waits for the device
+        return Trained(np.array(losses, np.float64), int(sum(correct_counts)))
 
     def predict(self, split: Split, batch_size: int) -> Array:
-        images, last = self.data[split][0], self.network.nodes[-1].path
+        images, _ = self.data[split]
         parts = batches(np.arange(len(images)), batch_size)
-        return np.concatenate([self.forward(self.state, images[part], False)[0][last] for part in parts])
+        logits = [self.forward(self.state, images[part], training=False)[0][self._logits_path] for part in parts]
+        return np.concatenate(logits)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        (loss, _), (found, by_input) = self.gradient(self.state, jnp.array(images, self.setting.precision), labels, 0)
-        return float(loss), {name: np.array(found[name]) for name in self.trained} | {"input": np.array(by_input)}
+        x = jnp.array(images, self.setting.precision)
+        (loss, _), (by_array, by_input) = self.loss_and_gradients(self.state, x, labels, seed=0)
+        gradients = {name: np.array(by_array[name]) for name in self.trained}
+        return float(loss), gradients | {"input": np.array(by_input)}
 
     def activations(self, images: Array, training: bool) -> Weights:
-        return jax.device_get(self.forward(self.state, images, training)[0])
+        outputs, _ = self.forward(self.state, images, training=training)
+        return jax.device_get(outputs)
 
-    def _forward(self, state, images, training, seed=0):
-        """Every layer's output by path, and the running statistics as this pass moves them."""
-        seen, moved = {}, {}
+    # --- inside -------------------------------------------------------------------------------------------------------
 
-        def chain(nodes, x):
+    @property
+    def _logits_path(self) -> str:
+        return self.network.nodes[-1].path
+
+    def _forward(self, state: Arrays, images: jax.Array, training: bool, seed: int = 0) -> tuple[Arrays, Arrays]:
+        """Every layer's output by its path, and the running statistics after this pass."""
+        outputs: Arrays = {}
+        running: Arrays = {}
+
+        def chain(nodes: Sequence[Node], x: jax.Array) -> jax.Array:
             for node in nodes:
-                at, wide = node.layer, (-1, *[1] * (len(node.output) - 1))  # one value a channel, in front of a batch
-                w = {p.role: state[p.name].reshape(p.shape if p.role == "weight" else wide) for p in node.parameters}
-                if training and isinstance(at, spec.BatchNorm):
-                    for role, statistic in (("running_mean", x.mean), ("running_var", x.var)):
-                        new = statistic((0, *range(2, x.ndim)), keepdims=True)
-                        moved[f"{node.path}.{role}"] = ((1 - at.momentum) * w[role] + at.momentum * new).ravel()
-                        w[role] = new
-                if training and isinstance(at, spec.Dropout):
-                    kept = random.bernoulli(random.fold_in(random.key(seed), len(seen)), 1 - at.rate, x.shape)
-                    w["mask"] = kept / (1 - at.rate)
-                live = training or not isinstance(at, spec.Auxiliary)
-                ends = [chain(branch, x) for branch in node.branches if live]
-                x = seen[node.path] = LAYERS[type(at)](at, w, x, *ends)
+                arrays = {parameter.role: state[parameter.name] for parameter in node.parameters}
+                if training and isinstance(node.layer, spec.BatchNorm):
+                    axes = (0, *range(2, x.ndim))
+                    for role, statistic in (("running_mean", x.mean(axes)), ("running_var", x.var(axes))):
+                        momentum = node.layer.momentum
+                        running[f"{node.path}.{role}"] = (1 - momentum) * arrays[role] + momentum * statistic
+                        arrays[role] = statistic
+                if training and isinstance(node.layer, spec.Dropout):
+                    key = jax.random.fold_in(jax.random.key(seed), len(outputs))  # another one for each layer
+                    mask = jax.random.bernoulli(key, 1 - node.layer.rate, x.shape)
+                    arrays["mask"] = mask / (1 - node.layer.rate)
+                skipped = isinstance(node.layer, spec.Auxiliary) and not training
+                branches = [] if skipped else [chain(branch, x) for branch in node.branches]
+                x = LAYERS[type(node.layer)](node.layer, arrays, x, *branches)
+                if node.reported:
+                    outputs[node.path] = x
             return x
 
-        chain(self.network.nodes, images.astype(self.setting.precision))
-        return seen, moved
+        chain(self.primitives, images.astype(self.setting.precision))
+        return outputs, running
 
-    def _loss(self, state, x, labels, seed):
-        (seen, moved), smoothing, loss = self._forward(state, x, True, seed), self.training.label_smoothing, 0.0
-        logits = seen[self.network.nodes[-1].path]
-        heads = [(head.layer.weight, seen[head.branches[0][-1].path]) for head in self.network.heads]
-        for weight, each in [(1.0, logits), *heads]:
-            logs = jax.nn.log_softmax(each)
-            picked = jnp.take_along_axis(logs, labels[:, None], 1).mean()
-            loss -= weight * ((1 - smoothing) * picked + smoothing * logs.mean())
-        return loss, (logits, moved)
+    def _loss(
+        self, state: Arrays, images: jax.Array, labels: jax.Array, seed: int
+    ) -> tuple[jax.Array, tuple[jax.Array, Arrays]]:
+        """The loss, auxiliary classifiers included; the main logits and the running statistics."""
+        outputs, running = self._forward(state, images, training=True, seed=seed)
+        logits = outputs[self._logits_path]
+        loss = self._cross_entropy(logits, labels)
+        for head in self.network.heads:
+            head_logits = outputs[head.branches[0][-1].path]
+            loss += head.layer.weight * self._cross_entropy(head_logits, labels)
+        return loss, (logits, running)
 
-    def _step(self, state, images, labels, batch, rate, t, seed):
-        rule, x, y = self.training.optimizer, images[batch].astype(self.setting.precision), labels[batch]
-        (loss, (logits, new)), gradients = jax.value_and_grad(self._loss, has_aux=True)(state, x, y, seed + t)
+    def _cross_entropy(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        smoothing = self.training.label_smoothing
+        logarithms = jax.nn.log_softmax(logits)
+        of_label = jnp.take_along_axis(logarithms, labels[:, None], axis=1).mean()
+        return -(1 - smoothing) * of_label - smoothing * logarithms.mean()
+
+    def _step(
+        self,
+        state: Arrays,
+        images: jax.Array,
+        labels: jax.Array,
+        batch: jax.Array,
+        lr: jax.Array,
+        step: jax.Array,
+        seed: jax.Array,
+    ) -> tuple[Arrays, jax.Array, jax.Array]:
+        """The state after one step, the loss before it, and the number of correct images."""
+        x, targets = images[batch].astype(self.setting.precision), labels[batch]
+        differentiate = jax.value_and_grad(self._loss, has_aux=True)
+        (loss, (logits, running)), gradients = differentiate(state, x, targets, seed + step)
+        state = state | running
         for name in self.trained:
-            w, g, decay = state[name], gradients[name], self.training.decay(name)
-            w, g = (w - rate * decay * w, g) if rule.decoupled else (w, g + decay * w)
-            old = [state[f"{name}/{slot}"] for slot in rule.slots]
-            if isinstance(rule, SGD):
-                inside, outside = (rate, 1.0) if rule.lr_in_velocity else (1.0, rate)
-                g = inside * g
-                kept = [rule.momentum * velocity + g for velocity in old]
-                move = outside * (g + rule.momentum * kept[0] if rule.nesterov else [g, *kept][-1])
-            else:
-                betas, powers = (rule.beta1, rule.beta2), (g, g * g)
-                kept = [beta * moment + (1 - beta) * power for beta, moment, power in zip(betas, old, powers)]
-                first, second = (-jnp.expm1(t * log(beta)) for beta in betas)
-                epsilon = rule.epsilon / jnp.sqrt(second) if rule.epsilon_hat else rule.epsilon
-                move = rate * kept[0] / first / (jnp.sqrt(kept[1] / second) + epsilon)
-            new |= {name: w - move} | {f"{name}/{slot}": array for slot, array in zip(rule.slots, kept)}
-        return state | new, loss, (logits.argmax(1) == y).sum()
+            state |= self._updated(state, name, gradients[name], lr, step)
+        return state, loss, (logits.argmax(1) == targets).sum()
+
+    def _updated(self, state: Arrays, name: str, gradient: jax.Array, lr: jax.Array, step: jax.Array) -> Arrays:
+        """An array and its slots after one step of the optimizer."""
+        rule, decay = self.training.optimizer, self.training.decay(name)
+        weight, slots = state[name], [state[slot] for slot in self.slots[name]]
+        if rule.decoupled:
+            weight = weight - lr * decay * weight
+        else:
+            gradient = gradient + decay * weight
+        if isinstance(rule, SGD):
+            change, slots = sgd(rule, lr, gradient, slots)
+        else:
+            change, slots = adam(rule, lr, step, gradient, slots)
+        return {name: weight - change} | dict(zip(self.slots[name], slots))
