@@ -30,6 +30,7 @@ from benchmarks.datasets.registry import DATASETS, Dataset
 from benchmarks.datasets.registry import dataset as load_dataset
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
+from benchmarks.reporting.certificate_pages import verification_text, write_pages
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
 from benchmarks.runtime.networks import network as load_network
@@ -70,6 +71,7 @@ __all__ = [
     "read_report",
     "run",
     "speed",
+    "verification_text",
     "verify",
 ]
 
@@ -178,10 +180,9 @@ def verify(
     batch_size: images per step, at least 2. steps: length of the sequence of training losses.
     out: a folder for certificate.json and certificate.md; None: the findings go only to the cache.
 
-    The result has `differences`, a list of lines that is empty if all frameworks compute the same function;
-    `findings`, one per network, framework and precision, with `verdict` (`ok`, `explained`, `differs` or `failed`)
-    and `stages`; and `skipped`, the reasons for frameworks that were not verified. `str(result)` is the table that
-    the command prints.
+    The result has `same`, whether all frameworks compute the same function; `findings`, one per network, framework
+    and precision, with `verdict` (`ok`, `explained`, `differs` or `failed`) and `stages`; and `skipped`, the reasons
+    for frameworks that were not verified. `verification_text(result)` is the text that the command prints.
 
     Raises BadInput for an argument that cannot be used.
     """
@@ -199,7 +200,7 @@ def verify(
         adapters=tuple(adapters),
         out=None if out is None else Path(out),
     )
-    return verify_run.execute(request, ProgressDisplay(quiet).message)
+    return verify_run.execute(request, ProgressDisplay(quiet).message, write_pages=write_pages)
 
 
 def speed(

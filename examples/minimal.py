@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.api import load_dataset, load_network, predict, run, verify
+from benchmarks.api import load_dataset, load_network, predict, run, verification_text, verify
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
 
     # Do both frameworks compute the function that the spec defines?
     verification = verify("lenet", [first, second], steps=verified_steps)
-    print("\n".join(verification.differences) or "verified: both frameworks compute the same function")
+    print("verified: the same function" if verification.same else verification_text(verification))
 
     # Train in both, interleaved epoch by epoch, on the same images in the same order.
     table = run("lenet", [first, second], dataset=dataset, epochs=epochs, save=True, out=out, quiet=False)

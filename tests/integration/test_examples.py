@@ -15,5 +15,5 @@ def test_minimal_example_trains_in_two_frameworks_and_predicts_alike(tmp_path: P
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "61,706 parameters" in done.stdout
-    assert "both frameworks compute the same function" in done.stdout
+    assert "verified: the same function" in done.stdout
     assert "100% of the predicted labels agree" in done.stdout
