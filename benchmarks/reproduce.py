@@ -150,11 +150,12 @@ def _list(as_json: bool) -> ExitCode:
 def _write(folder: Path, margin: float, target: float | None, quiet: bool) -> ExitCode:
     from benchmarks.articles.reproduction_text import page
     from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.records.atomic import write_text
 
     if not folder.is_dir():
         raise BadInput(f"--write {folder}: no such folder; name the folder of the runs")
     path = folder / "REPRODUCTION.md"
-    path.write_text(page(folder, margin, target, ProgressDisplay(quiet).message), encoding="utf-8")
+    write_text(path, page(folder, margin, target, ProgressDisplay(quiet).message))
     click.echo(path)
     return ExitCode.OK
 

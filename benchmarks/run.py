@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.command import announce, command_line, is_given, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -96,7 +96,13 @@ def command(
 
     when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
     if resume:
-        request = resumed_request(resume, pythons, timeout)
+        request = resumed_request(
+            resume,
+            pythons,
+            timeout,
+            nets=nets if is_given("nets") else (),
+            adapters=adapters if is_given("adapters") else (),
+        )
     else:
         given = {name: value for name, value in recipe.items() if value is not None}
         request = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from benchmarks.articles.experiments import EXPERIMENTS
+from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.records.store import RunFolder
+from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
+from benchmarks.training import code_references
 from benchmarks.training.plan import TrainingRequest
+from benchmarks.training.recipes import Recipe
 
 
 class Listed(NamedTuple):
@@ -49,15 +53,57 @@ def experiment_request(recipe: str, given: Mapping[str, Any]) -> TrainingRequest
 
 def resumed_experiment(folder: Path, given: Mapping[str, Any]) -> TrainingRequest:
     """The request of an interrupted run of an experiment, with new interpreters and timeout. Raises BadInput."""
-    request = resumed_request(folder, given["pythons"], given["timeout"])
-    if not request.experiment:
+    if not RunFolder.open(folder).training_run.request.experiment:
         raise BadInput(f"--resume {folder}: not the run of an experiment; continue it with `onespec run --resume`")
-    return request
+    return resumed_request(folder, given["pythons"], given["timeout"])
 
 
-def resumed_request(folder: Path, pythons: Mapping[str, str], timeout: float) -> TrainingRequest:
-    """The request of an interrupted run, with new interpreters and timeout. Raises BadInput."""
+def resumed_request(
+    folder: Path,
+    pythons: Mapping[str, str],
+    timeout: float,
+    nets: Sequence[str] = (),
+    adapters: Sequence[str] = (),
+) -> TrainingRequest:
+    """The request of an interrupted run, with new interpreters and timeout.
+
+    nets, adapters: given on the command line; they repeat those of the run, and thereby allow its code. Raises BadInput
+    for others, for an experiment that does not exist, and for code of the record that this user has neither run nor
+    given.
+    """
     saved = RunFolder.open(folder).training_run.request
+    given = code_references.references(nets, adapters, pythons)
+    _check_repeated(folder, "--net", nets, saved.net)
+    _check_repeated(folder, "--adapter", adapters, saved.adapters)
     saved = msgspec.structs.replace(saved, pythons={**saved.pythons, **pythons}, timeout=timeout)
-    recipe = EXPERIMENTS[saved.experiment].variants[saved.variant].recipe if saved.experiment else None
-    return TrainingRequest.from_info(saved, recipe)
+    recorded = code_references.references(saved.net, saved.adapters, saved.pythons)
+    if foreign := code_references.unknown(recorded, given):
+        raise BadInput(
+            f"--resume {folder}: its run.json names code that you have not run before; "
+            f"if you trust it, repeat {' '.join(map(str, foreign))}"
+        )
+    return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+
+
+def _check_repeated(folder: Path, option: str, given: Sequence[str], recorded: Sequence[str]) -> None:
+    """Raise BadInput unless an option is missing or has the values of the run."""
+    if given and [_absolute(text) for text in given] != [_absolute(text) for text in recorded]:
+        raise BadInput(
+            f"{option} {','.join(given)}: the run in {folder} has {','.join(recorded) or 'none'}; leave the option out"
+        )
+
+
+def _absolute(text: str) -> str:
+    return code_references.CodeReference("--net", text).resolved if user_files.is_file(text) else text
+
+
+def _recipe_of(folder: Path, saved: TrainingRequestInfo) -> Recipe | None:
+    """The recipe of the experiment that a saved request names; None if it names none. Raises BadInput."""
+    if not saved.experiment:
+        return None
+    experiment = EXPERIMENTS.get(saved.experiment)
+    if experiment is None or saved.variant not in experiment.variants:
+        raise BadInput(
+            f"--resume {folder}: this version has no experiment {saved.experiment} in the variant {saved.variant}"
+        )
+    return experiment.variants[saved.variant].recipe

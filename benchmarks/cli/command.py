@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from benchmarks.cli.configuration import defaults
 from benchmarks.cli.exit_codes import ExitCode
@@ -98,6 +99,11 @@ def command_line() -> list[str]:
     """The running command as the user gave it, for a run's record."""
     context = click.get_current_context()
     return [*context.command_path.split(), *context.meta.get(_ARGUMENTS, ())]
+
+
+def is_given(parameter: str) -> bool:
+    """Whether the user gave a parameter of the running command on the command line."""
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def when_stopped(message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.records.atomic import write_text
 from benchmarks.records.certificates import Certificate, Finding, StageVerdict, in_order, read
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
@@ -121,7 +122,7 @@ def page(certificate: Certificate) -> str:
 
 def write_pages(certificate: Certificate, folder: Path) -> None:
     """Write certificate.md."""
-    (folder / "certificate.md").write_text(page(certificate), encoding="utf-8")
+    write_text(folder / "certificate.md", page(certificate))
 
 
 def rewrite_pages(folder: Path, readme: Path | None = None) -> str:

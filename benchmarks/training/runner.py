@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.datasets.registry import Dataset
+from benchmarks.records.lock import locked
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.runtime import checkout, cpu_load
@@ -24,6 +25,7 @@ from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.plugins import register
+from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
@@ -64,8 +66,28 @@ def execute(
     """
     register(request.adapters)
     groups, data = plan(request, progress.message)
+    code_references.register(code_references.references(request.net, request.adapters, request.pythons))
+    folder = RunFolder.open(resume) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))
+    with locked(folder.path):
+        _train(request, groups, data, folder, resume, progress, command, write_report)
+    return folder
+
+
+def _train(
+    request: TrainingRequest,
+    groups: Sequence[Sequence[Job]],
+    data: Mapping[str, Dataset],
+    folder: RunFolder,
+    resume: Path | None,
+    progress: Progress,
+    command: Sequence[str],
+    write_report: Callable[[RunFolder], object],
+) -> None:
+    """Train the planned cells that the folder does not hold yet. The lock on the folder is held."""
     jobs = [describe(job) for group in groups for job in group]
-    folder = _resumed(resume, jobs) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))
+    if resume:
+        _check_same_jobs(folder, jobs)
+        folder.repair()
     try:
         places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
     except BadInput:
@@ -95,7 +117,6 @@ def execute(
         folder.write_info(msgspec.structs.replace(info, cpu_load=load, wall_seconds=seconds))
     finally:
         write_report(folder)
-    return folder
 
 
 def _with_weights(info: TrainingRun, group: Sequence[Job]) -> TrainingRun:
@@ -165,15 +186,15 @@ def _failure_recorded(cell: CellTrainer, progress: Progress) -> Iterator[None]:
         progress.cell_failed(cell.job.cell, str(error))
 
 
-def _resumed(path: Path, jobs: Sequence[JobInfo]) -> RunFolder:
-    """The folder to go on with. Raises BadInput unless its jobs are those that would run now."""
-    folder = RunFolder.open(path)
-    for then, now in zip(folder.training_run.jobs, jobs, strict=True):
+def _check_same_jobs(folder: RunFolder, jobs: Sequence[JobInfo]) -> None:
+    """Raise BadInput unless the jobs of the folder are those that would run now."""
+    recorded = folder.training_run.jobs
+    if [job.cell for job in recorded] != [job.cell for job in jobs]:
+        raise BadInput(f"--resume {folder.path}: its request no longer gives the cells that it records; run it again")
+    for then, now in zip(recorded, jobs):
         then = msgspec.structs.replace(then, weights_sha256=None, version=None)
         changed = [name for name in now.__struct_fields__ if getattr(then, name) != getattr(now, name)]
         if changed:
             raise BadInput(
-                f"--resume {path}: {now.cell} would now be trained differently: {', '.join(changed)} changed"
+                f"--resume {folder.path}: {now.cell} would now be trained differently: {', '.join(changed)} changed"
             )
-    folder.repair()
-    return folder

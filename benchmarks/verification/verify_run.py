@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.records.certificates import Certificate, Finding, now, read, write
+from benchmarks.records.lock import locked
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
@@ -144,6 +145,8 @@ def execute(
     findings: dict[str, list[Finding]] = {name: [] for name in networks}
     native = request.semantics == "native"
     with contextlib.ExitStack() as stack:
+        if request.out:
+            stack.enter_context(locked(request.out))
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
         targets, skipped = start_targets(request, logs, stack, progress)
         if len(targets) < 2 and "float32" in precisions:
@@ -171,9 +174,9 @@ def execute(
             if request.out:
                 _write(_certificate(request, findings, command), request.out, write_pages)
         differences = tuple(ledger(targets)) if native else ()
-    certificate = _certificate(request, findings, command)
-    if request.out:
-        _write(certificate, request.out, write_pages)
+        certificate = _certificate(request, findings, command)
+        if request.out:
+            _write(certificate, request.out, write_pages)
     if not native:
         certificates.keep(certificate)
     return Verification(certificate, tuple(skipped), differences)
