@@ -37,7 +37,7 @@ from research import command
 PLAIN = NETWORKS["resnet18"](classes=10).with_input((3, 32, 32))
 NETWORK = PLAIN.after(Scale("pixels"), input=PLAIN.input)
 # Training and learning rates by the name of the optimizer.
-OPTIMISERS = {"Adam": (Training(Adam()), (1e-4, 1e-3)), "momentum": (Training(SGD(momentum=0.9)), (1e-3, 1e-2))}
+OPTIMIZERS = {"Adam": (Training(Adam()), (1e-4, 1e-3)), "momentum": (Training(SGD(momentum=0.9)), (1e-3, 1e-2))}
 BATCH_SIZES = (32, 128)
 THREADS = 2
 # (draws, roundings of each): the check's own first, then others that a margin could be based on.
@@ -98,7 +98,7 @@ def main(frameworks: str, seeds: tuple[int, ...], pythons: Mapping[str, str]) ->
             info = FRAMEWORKS[asked.name]
             client = WorkerClient(python, info.module, info.adapter, threads=THREADS, log=logs / f"{asked.name}.log")
             workers[asked.name] = stack.enter_context(client)
-        for (optimizer, (training, lrs)), batch_size, seed in product(OPTIMISERS.items(), BATCH_SIZES, seeds):
+        for (optimizer, (training, lrs)), batch_size, seed in product(OPTIMIZERS.items(), BATCH_SIZES, seeds):
             for lr in lrs:
                 by_draws, images, labels = checks(training, batch_size, lr, seed)
                 check = by_draws[0]

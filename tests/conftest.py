@@ -1,4 +1,4 @@
-"""The workers that tests share: one per framework, in the framework's own environment, made on first use."""
+"""Workers shared by tests: one per framework, in the environment of the framework, created on first use."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ THREADS = 2
 
 
 def heed_interrupts() -> None:
-    """For `preexec_fn`: a shell starts what runs in its background deaf to SIGINT, and its children inherit that."""
+    """For `preexec_fn`: a shell makes its background processes ignore SIGINT, and their children inherit this."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Bench:
-    """Living workers by framework, and what tests ask of them."""
+    """Running workers by framework, and the requests that tests send to them."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
         self.sessions: dict[str, WorkerClient] = {}
 
     def python(self, framework: str) -> Path:
-        """The framework's interpreter; the test is skipped, with the reason, where it cannot be had."""
+        """The framework's interpreter. Skips the test with the reason if it is unavailable."""
         try:
             return environment(FrameworkRequest(framework), {}, device="cpu", progress=print).python
         except Unavailable as error:
@@ -61,7 +61,7 @@ class Bench:
         precision: str = "float32",
         weights: Weights | None = None,
     ) -> dict[str, Any]:
-        """Build a network, with these weights where some are given; what the worker says of it."""
+        """Build a network, with these weights if given; returns the worker's answer."""
         where = {"device": "cpu", "precision": precision, "threads": THREADS, "mode": ""}
         recipe = (training or Training()).to_json()
         built = self.session(framework).request("build", network=to_json(network), training=recipe, setting=where)
@@ -82,7 +82,7 @@ class Bench:
         return str(path)
 
     def arrays(self, framework: str, command: str, **arguments: Any) -> tuple[dict[str, Any], Any]:
-        """A command's answer and the arrays that it wrote."""
+        """The answer to a command, and the arrays that the command wrote."""
         path = self.scratch / ("answer.npy" if command == "predict" else "answer.npz")
         answer = self.session(framework).request(command, path=str(path), **arguments)
         found = np.load(path)
@@ -104,8 +104,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Callable[[str], tuple[Array, Array]]:
-    """Images and labels of a split of the pictures inside the package."""
+def split_images() -> Callable[[str], tuple[Array, Array]]:
+    """Images and labels of a split of the data set in the package."""
     from benchmarks.datasets.registry import dataset
 
     mini = dataset("fashion-mnist-mini", progress=print)

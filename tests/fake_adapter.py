@@ -1,7 +1,7 @@
 """Adapters of no framework, in NumPy.
 
-`Fake` trains nothing, at once, and misbehaves when its learning rate says so. `Honest` is the reference, and the others
-are what it would be if it lied about its speed.
+`Fake` returns at once without training, and fails in the way that its learning rate selects. `Correct` is the
+reference. The other classes are the reference with wrong results or implausible timing.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ class Fake(Adapter):
         return {}
 
 
-class Honest(Reference):
-    """The reference, as a framework would declare itself."""
+class Correct(Reference):
+    """The reference, declared like a framework."""
 
     def settings(self) -> dict[str, str]:
         return {"mode": "NumPy", **super().settings()}
 
 
-class Early(Honest):
-    """Returns after a sixtieth of its work; a thread goes on with the rest, and the weights wait for it."""
+class Early(Correct):
+    """Returns after a sixtieth of its work. A thread continues, and reading the weights waits for it."""
 
     at_work: threading.Thread | None = None
 
@@ -105,8 +105,8 @@ class Early(Honest):
         super().set_weights(weights)
 
 
-class Skips(Honest):
-    """Takes nine steps of ten, counted over all of its life, and shows the loss of the one before instead."""
+class Skips(Correct):
+    """Skips every tenth step of its life and reports the previous loss for it."""
 
     taken = 0
 
@@ -123,8 +123,8 @@ class Skips(Honest):
         return Trained(np.array(losses[1:]), correct)
 
 
-class Forgets(Honest):
-    """Finds every loss, and moves the weights in nine steps of ten: only what follows shows it."""
+class Forgets(Correct):
+    """Computes every loss but skips every tenth update, which only later losses show."""
 
     taken = 0
 
@@ -134,7 +134,7 @@ class Forgets(Honest):
         return super().train(order, batch_size, lrs * moves, seed)
 
 
-class Halves(Honest):
+class Halves(Correct):
     """Trains on the first half of every batch."""
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
@@ -142,7 +142,7 @@ class Halves(Honest):
         return super().train(np.concatenate(half), -(-batch_size // 2), lrs, seed)
 
 
-class Guesses(Honest):
+class Guesses(Correct):
     """Predicts from half of each batch: the other half gets the same logits."""
 
     def predict(self, split: Split, batch_size: int) -> Array:
@@ -151,8 +151,8 @@ class Guesses(Honest):
         return np.concatenate([logits[: len(logits) - half], logits[:half]])
 
 
-class Crowds(Honest):
-    """Keeps a second thread busy, in its turns and between them."""
+class Crowds(Correct):
+    """Keeps a second thread busy, during its slices and between them."""
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         super().load(split, images, labels)
@@ -165,8 +165,8 @@ class Crowds(Honest):
             np.sin(block)
 
 
-class Falls(Honest):
-    """Dies in its second turn, of which the seed tells it."""
+class Falls(Correct):
+    """Exits in its second slice, which it recognizes by the seed."""
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         if seed == 1:

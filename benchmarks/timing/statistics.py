@@ -88,14 +88,14 @@ def runs_ratio(after: Sequence[Launches], before: Sequence[Launches], confidence
     locations = [np.array([location(*launch) for launch in zip(*run, strict=True)]) for run in (after, before)]
     if not all(map(len, locations)):
         return None
-    centre = float(locations[0].mean() - locations[1].mean())
+    center = float(locations[0].mean() - locations[1].mean())
     if min(map(len, locations)) == 1:
-        return Estimate(math.exp(centre))
+        return Estimate(math.exp(center))
     parts = [(float(logs.var(ddof=1)) / len(logs), len(logs) - 1) for logs in locations]
     variance = sum(part for part, _ in parts)
     freedom = variance**2 / sum(part**2 / free for part, free in parts) if variance else 1.0
     half = math.sqrt(variance) * float(stats.t.ppf((1 + confidence) / 2, freedom))
-    return Estimate(math.exp(centre), math.exp(centre - half), math.exp(centre + half))
+    return Estimate(math.exp(center), math.exp(center - half), math.exp(center + half))
 
 
 # --- detectable differences -------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
         name="fake",
         title="NumPy as a framework",
         module=str(Path(fake_adapter.__file__)),
-        adapter="Honest",
+        adapter="Correct",
         package="numpy",
         python=">=3.10",
     )

@@ -1,4 +1,4 @@
-"""Verification finds faults planted in an adapter, names the place, and reports the likely cause.
+"""Verification detects faults planted in an adapter and reports their place and likely cause.
 
 One process per framework: it loads one faulty adapter after another.
 """
@@ -45,8 +45,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Refe
 
     @cache
     def compute(net: str, training: str) -> ReferenceEvidence:
-        made = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
-        case = replace(made, trainings={training: TRAININGS[training]}, curve=10)
+        case = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
+        case = replace(case, trainings={training: TRAININGS[training]}, curve=10)
         return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, tmp_path_factory.mktemp("truth")))
 
     return compute
@@ -54,7 +54,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Refe
 
 @pytest.fixture(scope="module")
 def plant(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Fault], WorkerClient]]:
-    """A worker that has the framework's adapter with a fault in it."""
+    """A worker with a faulty adapter of the framework."""
     with contextlib.ExitStack() as stack:
 
         @cache
@@ -84,7 +84,7 @@ class Answer:
 def examined(
     plant: Callable[[Fault], WorkerClient], known: Callable[[str, str], ReferenceEvidence], tmp_path: Path
 ) -> Callable[[Fault], Answer]:
-    """The verdicts on an adapter with a fault, and the likely cause."""
+    """The findings for an adapter with a fault."""
 
     def examine(fault: Fault) -> Answer:
         right = known(fault.net, fault.case)

@@ -1,4 +1,4 @@
-"""Frameworks from outside: the example in JAX is certified and trained; what is no adapter is told; entry points."""
+"""User adapters: the JAX example is certified and trained, a class that is no adapter is refused, entry points."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ JAX = f"{EXAMPLE}:Jax"
 FAKE = f"{fake_adapter.__file__}:Fake"
 SMALL = ["--quick", "--train-size", "100", "--test-size", "50", "--threads", "1", "--device", "cpu"]
 
-# What no network of the list has: groups, padding that differs from side to side, an average that leaves its padding
-# out, auxiliary heads, and LeNet-5's selected maps and trained sub-sampling, all on a picture that is resized.
+# Layers that no registered network has: groups, asymmetric padding, an average that leaves its padding
+# out, auxiliary heads, and LeNet-5's selected maps and trained sub-sampling, all on a resized image.
 ODD = """
 from frameworks.spec import *
 
@@ -61,22 +61,22 @@ def test_the_example_is_certified(bench: Bench, tmp_path: Path, net: str) -> Non
     assert "jax" in (tmp_path / "certificate.md").read_text(encoding="utf-8")
 
 
-def test_the_example_trains_beside_ours(bench: Bench, tmp_path: Path) -> None:
+def test_the_example_trains_beside_a_built_in_adapter(bench: Bench, tmp_path: Path) -> None:
     options = ["--fw", "torch,jax", "--adapter", JAX]
     options += ["--python", f"jax={bench.python('jax')}", "--python", f"torch={bench.python('torch')}"]
     done = command("run", *options, *SMALL, "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(next(tmp_path.iterdir()) / "report.csv")
     assert list(table.framework) == ["torch", "jax"] and (table.status == "ok").all()
-    # A few steps of float32 from the same weights on the same pictures: rounding alone lies between the two.
+    # A few float32 steps from the same weights on the same images differ only by rounding.
     assert abs(table.train_loss[0] - table.train_loss[1]) < 1e-4
 
 
-# --- a file of one's own ----------------------------------------------------------------------------------------------
+# --- adapter files ----------------------------------------------------------------------------------------------------
 
 
-def test_all_holds_it(tmp_path: Path) -> None:
-    """Whatever becomes of ours, the fake has its row."""
+def test_all_includes_an_adapter_file(tmp_path: Path) -> None:
+    """The fake framework has a row even if the others are unavailable."""
     wrong = f"{tmp_path / 'wrong.py'}:Wrong"
     (tmp_path / "wrong.py").write_text("import not_there\nclass Wrong(not_there.Adapter): pass\n")
     done = command("run", "--fw", "fake,wrong", "--adapter", FAKE, "--adapter", wrong, *SMALL, "--out", str(tmp_path))
@@ -126,8 +126,8 @@ def test_a_version_cannot_be_chosen(tmp_path: Path) -> None:
     assert done.returncode == 2 and "--python fake=PATH" in done.stderr
 
 
-def test_a_class_that_turns_out_to_be_no_adapter_has_its_row(tmp_path: Path) -> None:
-    """Its bases are known when it is imported, and that is for the worker to do."""
+def test_a_class_that_is_no_adapter_has_a_failed_row(tmp_path: Path) -> None:
+    """Only the worker imports the file, so only the worker can check the base class."""
     (tmp_path / "mine.py").write_text("class Mine(dict): pass\n")
     adapter = f"{tmp_path / 'mine.py'}:Mine"
     done = command("run", "--fw", "mine", "--adapter", adapter, *SMALL, "--out", str(tmp_path / "out"))
@@ -139,7 +139,7 @@ def test_a_class_that_turns_out_to_be_no_adapter_has_its_row(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that has all that this one has, and a distribution `mine` with an adapter that says when it is imported."""
+    """An interpreter with the packages of this one and a distribution `mine`, whose adapter prints when imported."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, symlinks=True)
     site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(home), "platbase": str(home)}))
@@ -176,7 +176,7 @@ def test_the_parent_never_imports_it(interpreter: Path) -> None:
     ("torch = mine_adapter:Fake", "the name torch belongs to frameworks.pytorch:PyTorch"),
     ("other = mine_adapter", "is not module:Class"),
 ])  # fmt: skip
-def test_an_entry_point_that_does_not_serve_is_bad_input(interpreter: Path, point: str, part: str) -> None:
+def test_an_invalid_entry_point_is_bad_input(interpreter: Path, point: str, part: str) -> None:
     site = next(interpreter.parents[1].glob("lib/python*/site-packages"))
     install(site, "wrong", point)
     try:
@@ -189,8 +189,8 @@ def test_an_entry_point_that_does_not_serve_is_bad_input(interpreter: Path, poin
     assert done.stderr.startswith("entry point onespec.frameworks, ") and part in done.stderr
 
 
-def test_what_pythonpath_brings_does_not_count(tmp_path: Path) -> None:
-    """A worker gets none of it, and could not import what was found there."""
+def test_packages_on_pythonpath_are_ignored(tmp_path: Path) -> None:
+    """A worker does not inherit PYTHONPATH, so it could not import them."""
     install(tmp_path, "hidden", "hidden = hidden_adapter:Hidden")
     whole = [sys.executable, "-m", "benchmarks.run", "--fw", "hidden"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
@@ -198,6 +198,6 @@ def test_what_pythonpath_brings_does_not_count(tmp_path: Path) -> None:
     assert done.returncode == 2 and "unknown framework" in done.stderr
 
 
-def test_a_path_that_is_no_file_is_told_from_python() -> None:
+def test_a_missing_adapter_file_is_bad_input() -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         from_file(f"{ROOT / 'examples.py'}:Jax")

@@ -22,15 +22,15 @@ from tests.conftest import Bench
 
 SMALL = ["lenet", "lenet_relu", "lenet_cifar", "mlp", "cnn"]
 STEPS, BATCH = 20, 32
-RATE = 0.01  # at 0.1 a ReLU or a maximum that tips over in float32 has been seen to grow to 1e-2 within ten steps
-# Rounding is 6e-8 and 1e-16; a logit sums some 1e3 products, and 20 steps let differences grow ten-fold.
+RATE = 0.01  # at 0.1, a ReLU or maximum that switches in float32 can cause a difference of 1e-2 within ten steps
+# Rounding is 6e-8 and 1e-16. A logit sums about 1e3 products, and differences grow tenfold in 20 steps.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parameters(bench: Bench, name: str, framework: str) -> None:
-    """Names, shapes, what is trained, per layer and in total: as the spec says, in the framework's own words."""
+    """The names, shapes and trained arrays that the framework reports are those of the spec, by layer and in total."""
     net = NETWORKS[name]()
     built = bench.build(framework, net)["arrays"]
     assert built == {parameter.name: [list(parameter.shape), parameter.trainable] for parameter in net.parameters}
@@ -45,14 +45,14 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Callable[[str, str, str], Outcome]:
-    """What a network gives in a framework, from the same weights on the same pictures in the same order."""
+def outcome(bench: Bench, split_images: Callable[[str], tuple[Array, Array]]) -> Callable[[str, str, str], Outcome]:
+    """Losses, logits and weights of a network in a framework, given the same weights, images and order."""
 
     @cache
     def compute(name: str, framework: str, precision: str) -> Outcome:
-        net = on_pictures(NETWORKS[name]())
+        net = on_gray_images(NETWORKS[name]())
         bench.build(framework, net, Training(SGD()), precision, weights=initial(net, seed=1))
-        images, labels = pictures("train")
+        images, labels = split_images("train")
         bench.load(framework, "train", images, labels)
         bench.load(framework, "test", images[:100], labels[:100])
         _, logits = bench.arrays(framework, "predict", split="test", batch_size=64)
@@ -64,11 +64,11 @@ def outcome(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Cal
     return compute
 
 
-def on_pictures(net: Network) -> Network:
-    """The network on 28 x 28 grey pictures of 0 to 255."""
-    grey = net.with_input((1, *net.input[1:]))
+def on_gray_images(net: Network) -> Network:
+    """The network on 28 x 28 gray images of 0 to 255."""
+    gray = net.with_input((1, *net.input[1:]))
     resize = [Resize("resize", *net.input[1:])] if net.input[1:] != (28, 28) else []
-    return grey.after(Scale("pixels"), *resize, input=(1, 28, 28))
+    return gray.after(Scale("pixels"), *resize, input=(1, 28, 28))
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -96,11 +96,11 @@ def test_losses_agree_over_twenty_steps(
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", SMALL)
 def test_training_lowers_the_loss(
-    bench: Bench, pictures: Callable[[str], tuple[Array, Array]], name: str, framework: str
+    bench: Bench, split_images: Callable[[str], tuple[Array, Array]], name: str, framework: str
 ) -> None:
-    net = on_pictures(NETWORKS[name]())
+    net = on_gray_images(NETWORKS[name]())
     bench.build(framework, net, Training(SGD(momentum=0.9)), weights=initial(net, seed=1, scheme="he_normal"))
-    bench.load(framework, "train", *pictures("train"))
+    bench.load(framework, "train", *split_images("train"))
     slice_ = {"start": 0, "stop": 2_000, "batch_size": 32, "lrs": [0.05] * 63, "seed": 3}
     order = bench.file(np.random.default_rng(2).permutation(2_000))
     first, second = (bench.session(framework).request("train", order=order, **slice_)["losses"] for _ in range(2))
@@ -113,13 +113,15 @@ CHANCES = ("lenet", "rosetta", "resnet9")  # dense layers and sums over batches;
 
 
 @pytest.fixture(scope="module")
-def twice(bench: Bench, pictures: Callable[[str], tuple[Array, Array]]) -> Callable[[str], list[dict[str, Weights]]]:
+def twice(
+    bench: Bench, split_images: Callable[[str], tuple[Array, Array]]
+) -> Callable[[str], list[dict[str, Weights]]]:
     """Losses and weights of the networks after some steps with two threads, in one process and in a fresh one."""
 
     def trained(name: str, framework: str) -> Weights:
-        net = on_pictures(NETWORKS[name]())
+        net = on_gray_images(NETWORKS[name]())
         bench.build(framework, net, Training(SGD(momentum=0.9)), weights=initial(net, seed=1, scheme="he_normal"))
-        images, labels = pictures("train")
+        images, labels = split_images("train")
         bench.load(framework, "train", images, labels)
         order = bench.file(np.random.default_rng(2).permutation(len(images)))
         slice_ = {"start": 0, "stop": 8 * 32, "batch_size": 32, "lrs": [0.01] * 8, "seed": 3}
@@ -152,7 +154,7 @@ def test_the_same_seed_gives_the_same_bits(
 
 LAYERS = [Scale("pixels"), Conv("C", 4, 3, bias=False), BatchNorm("B"), ReLU(), Flatten(), Dense("F", 10)]
 TINY = Network("tiny", (1, 8, 8), LAYERS)
-DECAY, EPSILON = 0.1, 1e-3  # large enough to show where they stand
+DECAY, EPSILON = 0.1, 1e-3  # large enough to have an effect in every step
 SGDS = [
     SGD(momentum, nesterov, DECAY, decoupled, inside)
     for momentum, nesterov, inside in ((0, False, False), *product((0.9,), (False, True), (False, True)))
@@ -160,23 +162,25 @@ SGDS = [
 ]
 ADAMS = [Adam(0.9, 0.999, EPSILON, DECAY, *switches) for switches in product((False, True), repeat=2)]
 RULES = [Training(rule) for rule in (*SGDS, *ADAMS)]
-RATES = [0.0, 0.05, 0.05, 0.01, 0.01]  # as a warm-up and a step down have them
-# Five steps add up some fifty roundings of 6e-8 and of 1e-16 (at most 3e-6 and 5e-15 were seen).
+RATES = [0.0, 0.05, 0.05, 0.01, 0.01]  # a warm-up, then a step down
+# Five steps accumulate about fifty roundings of 6e-8 and of 1e-16 (observed: at most 3e-6 and 5e-15).
 ROUNDING = {"float32": 1e-5, "float64": 1e-13}
 
 
-def told(training: Training) -> str:
-    """A training's name in a line of a test."""
+def training_name(training: Training) -> str:
+    """A short name of a training for the test's id."""
     rule = asdict(training.optimizer)
     switches = [name for name, value in (rule | asdict(training)).items() if value is True]
     return " ".join([type(training.optimizer).__name__, *["momentum"] * (rule.get("momentum", 0) > 0), *switches])
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
-@pytest.mark.parametrize("training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0]))], ids=told)
+@pytest.mark.parametrize(
+    "training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0]))], ids=training_name
+)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_optimizers(bench: Bench, framework: str, training: Training, precision: str) -> None:
-    """Every array, the optimizer's own among them, after five steps: as the reference has them."""
+    """After five steps, every array equals that of the reference, including the state of the optimizer."""
     stream = np.random.default_rng(0)
     images = stream.integers(0, 256, (8 * len(RATES), *TINY.input), dtype=np.uint8)
     labels, order, weights = stream.integers(0, 10, len(images)), np.arange(len(images)), initial(TINY, seed=1)
@@ -199,14 +203,14 @@ def test_optimizers(bench: Bench, framework: str, training: Training, precision:
     assert all(errors[name] <= 2e-5 + ROUNDING[precision] for name in moments), errors
 
 
-# Of its two convolutions the second has many channels on both sides: their order in memory is each framework's own.
+# Its second convolution has many input and output channels; frameworks differ in their order in memory.
 TWO = Network("two", (1, 8, 8), [*LAYERS[:4], Conv("D", 3, 3), Flatten(), Dense("F", 10)])
 
 
-@pytest.mark.parametrize("training", [Training(SGDS[2]), Training(ADAMS[0])], ids=told)
+@pytest.mark.parametrize("training", [Training(SGDS[2]), Training(ADAMS[0])], ids=training_name)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_training_goes_on_from_what_was_kept(bench: Bench, framework: str, training: Training) -> None:
-    """Three steps, everything written out and read into another adapter, two steps: as five steps without a break."""
+def test_training_continues_from_saved_arrays(bench: Bench, framework: str, training: Training) -> None:
+    """Three steps, saving, loading into another adapter and two more steps equal five uninterrupted steps."""
     stream = np.random.default_rng(0)
     images = stream.integers(0, 256, (8 * len(RATES), *TWO.input), dtype=np.uint8)
     labels, order = stream.integers(0, 10, len(images)), bench.file(np.arange(len(images)))

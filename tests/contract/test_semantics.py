@@ -1,6 +1,6 @@
-"""The declared native semantics are the frameworks' own, and an adapter computes them.
+"""The declared native semantics are those of the frameworks, and adapters compute them.
 
-The scripts `tests/third_parties/*_natively.py` do in a framework what its own user would, with no code of ours.
+The scripts `tests/third_parties/*_natively.py` use a framework directly, without code of this repository.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from frameworks.spec import (
 )
 from frameworks.training import SGD, Adam, Optimizer, Training
 from tests.conftest import Bench
-from tests.contract.test_third_parties import told
+from tests.contract.test_third_parties import output_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
 
-# Sums of powers of two: the frameworks keep these numbers in float32 or in doubles, and both hold them exactly.
-DECAY, MOMENTUM, BETAS, RATES = 0.0625, 0.875, (0.875, 0.9375), (0.25, 0.25, 0.0625)
+# Sums of powers of two: exact in float32 and in float64, whichever the framework uses.
+DECAY, MOMENTUM, BETAS, LRS = 0.0625, 0.875, (0.875, 0.9375), (0.25, 0.25, 0.0625)
 RULES: dict[str, Optimizer] = {
     "sgd": SGD(0.0, False, DECAY),
     "momentum": SGD(MOMENTUM, False, DECAY),
@@ -52,17 +52,17 @@ RULES: dict[str, Optimizer] = {
     "adam, decay": Adam(*BETAS, weight_decay=DECAY),
     "adamw": Adam(*BETAS, weight_decay=DECAY, decoupled=True),
 }
-# MXNet 1.9 has no AdamW; of its `nag` with decay see below.
-OPTIMISERS = [(framework, rule) for framework in FRAMEWORKS for rule in RULES
+# MXNet 1.9 has no AdamW. Its `nag` with decay has a test below.
+OPTIMIZERS = [(framework, rule) for framework in FRAMEWORKS for rule in RULES
               if (framework, rule) not in {("mxnet", "adamw"), ("mxnet", "nesterov, decay")}]  # fmt: skip
 TINY = Network("tiny", (2,), [Dense("F", 3), BatchNorm("B")])
-# Three steps add up some dozen roundings of 6e-8 and of 1e-16, of values ten times as large as the way they go.
+# Three steps accumulate about a dozen roundings of 6e-8 and of 1e-16 of values ten times as large as the change.
 ROUNDING = {"float32": 1e-6, "float64": 1e-12}
 SHAPES = {"F.weight": (3, 2), "F.bias": (3,), "B.gamma": (3,), "B.beta": (3,)}
 
 
 def sized(stream: np.random.Generator, scale: float = 1.0) -> Weights:
-    """Arrays of a dense layer and a batch norm, of a size of `scale`, exact in float32 where that is a power of two."""
+    """Random arrays of a dense layer and a batch norm, at most `scale`; exact in float32 if it is a power of two."""
     return {name: scale * stream.integers(-64, 64, shape) / 64 for name, shape in SHAPES.items()}
 
 
@@ -70,14 +70,14 @@ START = sized(np.random.default_rng(0))
 
 
 def gradients(rule: Optimizer) -> list[Weights]:
-    """One for each step; so small for Adam that its epsilon shows."""
+    """The gradients of each step; small for Adam, so that its epsilon has an effect."""
     stream = np.random.default_rng(1)
-    return [sized(stream, 2.0**-20 if isinstance(rule, Adam) else 1.0) for _ in RATES]
+    return [sized(stream, 2.0**-20 if isinstance(rule, Adam) else 1.0) for _ in LRS]
 
 
 @pytest.fixture(scope="module")
 def native(bench: Bench) -> Callable[[str], Native]:
-    """What the adapter of a framework declares, as its worker says it."""
+    """The native semantics that the adapter of a framework declares."""
 
     @cache
     def declared(framework: str) -> Native:
@@ -90,26 +90,26 @@ def native(bench: Bench) -> Callable[[str], Native]:
 
 @pytest.fixture(scope="module")
 def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
-    """What a framework does by itself."""
+    """What a framework computes by default, without an adapter."""
 
     def listed(arrays: Weights) -> dict[str, Any]:
         return {name: array.tolist() for name, array in arrays.items()}
 
     def case(rule: Optimizer) -> dict[str, Any]:
-        told = Training(rule).to_json()["optimizer"]
-        return {"rule": told, "gradients": [listed(each) for each in gradients(rule)], "lrs": RATES}
+        rule_json = Training(rule).to_json()["optimizer"]
+        return {"rule": rule_json, "gradients": [listed(each) for each in gradients(rule)], "lrs": LRS}
 
     task = {"start": listed(START), "cases": {name: case(rule) for name, rule in RULES.items()}}
 
     @cache
     def found(framework: str) -> dict[str, Any]:
-        answer: dict[str, Any] = told(bench, framework, f"{framework}_natively", json.dumps(task))
+        answer: dict[str, Any] = output_of(bench, framework, f"{framework}_natively", json.dumps(task))
         return answer
 
     return found
 
 
-# --- what is declared is so -------------------------------------------------------------------------------------------
+# --- declared values --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("point", ["epsilon", "norm_epsilon", "norm_momentum"])
@@ -139,23 +139,23 @@ def test_forms_of_layers(
 
 
 def expected(training: Training) -> Weights:
-    """Where the reference's optimizer leads."""
+    """The arrays after the steps of the reference's optimizer."""
     rule, found = training.optimizer, {}
     for name, start in START.items():
         array, slots = start, [np.zeros_like(start) for _ in rule.slots]
-        for step, (each, rate) in enumerate(zip(gradients(rule), RATES), 1):
+        for step, (each, rate) in enumerate(zip(gradients(rule), LRS), 1):
             array, *slots = moved(rule, rate, training.decay(name), step, array, each[name], *slots)
         found[name] = array
     return found
 
 
 def error(found: Weights, right: Weights) -> float:
-    """The largest difference, as a share of how far the arrays have moved."""
+    """The largest difference as a fraction of how far the arrays have moved."""
     return max(float(np.abs(found[n] - right[n]).max() / np.abs(right[n] - START[n]).max()) for n in START)
 
 
 def switched(training: Training) -> list[Training]:
-    """What it would be if one point of its semantics were another."""
+    """Variants of a training with one point of its semantics changed."""
     rule = training.optimizer
     others = [replace(training, decay_all=not training.decay_all)] if rule.weight_decay else []
     switches = ["decoupled"] * (rule.weight_decay > 0 and len(rule.slots))  # without slots the two are one
@@ -168,14 +168,14 @@ def switched(training: Training) -> list[Training]:
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
-@pytest.mark.parametrize("framework, rule", OPTIMISERS)
+@pytest.mark.parametrize("framework, rule", OPTIMIZERS)
 def test_optimizers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, rule: str, precision: str
 ) -> None:
-    """The framework's own optimizer goes where the formulas go that are declared as native, and nowhere else."""
+    """The framework's optimizer follows the formulas that are declared as native, and no variant of them."""
     _, training = with_defaults(TINY, Training(RULES[rule]), native(framework))
     found = {name: np.array(array) for name, array in own(framework)["steps"][precision][rule].items()}
-    # MXNet's fused Adam has its rate, which holds the bias correction, and its epsilon in float32.
+    # MXNet's fused Adam holds epsilon and the bias-corrected learning rate in float32.
     narrow = framework == "mxnet" and isinstance(RULES[rule], Adam)
     assert error(found, expected(training)) <= ROUNDING["float32" if narrow else precision]
     for other in switched(training):
@@ -186,12 +186,12 @@ def test_optimizers(
 def test_gluons_nag_decays_the_velocity_by_the_new_weight(own: Callable[[str], dict[str, Any]], precision: str) -> None:
     """w' = w - d - momentum v' with d = rate (g + decay w), v' = momentum v + d; then v' holds decay w' for decay w.
 
-    nag_mom_update writes the weight before it reads it again. A slip rather than a semantics: not reproduced.
+    nag_mom_update writes the weight before it reads it again. This is an error of MXNet and is not reproduced.
     """
     right = {}
     for name, start in START.items():
         w, v = start, np.zeros_like(start)
-        for each, rate in zip(gradients(RULES["nesterov, decay"]), RATES):
+        for each, rate in zip(gradients(RULES["nesterov, decay"]), LRS):
             d = rate * (each[name] + DECAY * w)
             w = w - d - MOMENTUM * (MOMENTUM * v + d)
             v = MOMENTUM * v + rate * (each[name] + DECAY * w)
@@ -205,7 +205,7 @@ def test_gluons_nag_decays_the_velocity_by_the_new_weight(own: Callable[[str], d
 def test_initial_values(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, array: str
 ) -> None:
-    """The framework's own lie in the declared interval and fill it as ours do."""
+    """The framework's initial values have the declared distribution."""
     layers = [Conv("C", 32, 5, groups=2), GlobalAvgPool(), Flatten(), Dense("D", 300), Dense("F", 400)]
     net = Network("drawn", (8, 9, 9), layers)
     theirs, ours = np.array(own(framework)["drawn"][array]), initial(net, 0, native(framework))[array]
@@ -213,13 +213,13 @@ def test_initial_values(
     bound = BOUNDS[getattr(native(framework), "weights" if "weight" in array else "biases").value](*fans)
     assert theirs.size == ours.size
     for values in (theirs, ours):
-        # That the largest of n values falls short of the bound by a share s has the probability (1 - s)^n.
+        # The largest of n values is below the bound by more than a fraction s with probability (1 - s)^n.
         assert bound * (1 - 12 / values.size**0.9) <= np.abs(values).max() <= bound * (1 + 1e-6)
-        # The deviation of n uniform values is theirs to within sqrt(1 / (5 n)), one standard error; six are allowed.
+        # The standard error of the deviation of n uniform values is sqrt(1 / (5 n)); six are allowed.
         assert values.std() == pytest.approx(bound / sqrt(3), rel=6 * sqrt(1 / (5 * values.size)), abs=1e-300)
 
 
-# --- an adapter computes it -------------------------------------------------------------------------------------------
+# --- adapters ---------------------------------------------------------------------------------------------------------
 
 SCALE, HEAD = [Scale("pixels"), LocalResponseNorm("L", 3, 0.5)], [ReLU(), GlobalAvgPool(), Flatten(), Dense("F", 10)]
 INNER = [Conv("C", 4, 3, padding=1, bias=False), BatchNorm("B")]
@@ -233,7 +233,7 @@ NESTED = Network("nested", (2, 6, 6), [*SCALE, Concat("I", [[Residual("R", INNER
 def test_adapters_compute_their_native_training(
     bench: Bench, native: Callable[[str], Native], framework: str, rule: str, precision: str
 ) -> None:
-    """Four steps of a network with everything that differs, by the reference's formulas."""
+    """Four steps of a network with every layer that differs agree with the reference."""
     net, training = with_defaults(NESTED, Training(RULES[rule]), native(framework))
     stream = np.random.default_rng(0)
     images, labels = stream.integers(0, 256, (32, *net.input), dtype=np.uint8), stream.integers(0, 10, 32)
@@ -247,13 +247,13 @@ def test_adapters_compute_their_native_training(
     reference.set_weights(start)
     reference.load("train", images, labels)
     right = reference.train(order, 8, np.array(rates), 0)
-    assert np.abs(losses - right.losses).max() <= 1e-12  # some hundred roundings of 1e-16, losses of about 2
+    assert np.abs(losses - right.losses).max() <= 1e-12  # about a hundred roundings of 1e-16; losses of about 2
     for name, array in reference.get_weights().items():
         assert np.abs(found[name] - array).max() <= 1e-12 * np.abs(array).max(), name
 
 
-def test_every_layer_is_brought_to_the_native_one(native: Callable[[str], Native]) -> None:
-    """Those inside branches too; shapes, names and all other layers stay."""
+def test_every_layer_becomes_native(native: Callable[[str], Native]) -> None:
+    """Also layers inside branches; shapes, names and all other layers do not change."""
     net, _ = with_defaults(NESTED, Training(), native("keras"))
     assert net.parameters == NESTED.parameters
     changed = {node.path: node.layer for _, node in net.walk()}
@@ -265,31 +265,31 @@ def test_every_layer_is_brought_to_the_native_one(native: Callable[[str], Native
     assert all(changed[path] == before[path] for path in kept if not changed[path].branches())
 
 
-def test_nothing_changes_where_nothing_is_changed() -> None:
+def test_a_network_without_such_layers_does_not_change() -> None:
     assert mapped(NESTED, lambda layer: layer) == NESTED
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_it_travels_as_json(native: Callable[[str], Native], framework: str) -> None:
+def test_native_semantics_convert_to_json_and_back(native: Callable[[str], Native], framework: str) -> None:
     assert Native.from_json(json.loads(json.dumps(native(framework).to_json()))) == native(framework)
 
 
 def test_glorots_native_weights_are_the_aligned_ones(native: Callable[[str], Native]) -> None:
     ours, theirs = arrays.initial(NESTED, 0), initial(NESTED, 0, native("keras"))
-    assert all(np.abs(ours[name] - theirs[name]).max() <= 1e-15 for name in ours)  # the bound is reached by another way
+    assert all(np.abs(ours[name] - theirs[name]).max() <= 1e-15 for name in ours)  # the bound is computed differently
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
 def table(native: Native) -> str:
-    """A framework's ledger as the page shows it."""
+    """The table of a framework's semantics as in docs/semantics.md."""
     lines = ["| | aligned | native | how the aligned one is computed | read from |", "|---|---|---|---|---|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in native.ledger())])
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_the_page_shows_the_ledger(native: Callable[[str], Native], framework: str) -> None:
+def test_the_page_has_the_table_of_every_framework(native: Callable[[str], Native], framework: str) -> None:
     ours = f"## {FRAMEWORKS[framework].title}\n\n{table(native(framework))}\n"
     assert ours in PAGE.read_text(encoding="utf-8"), f"docs/semantics.md is to say:\n\n{ours}"
 

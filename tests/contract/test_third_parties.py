@@ -1,6 +1,6 @@
-"""What others count and compute: torchvision, keras.applications, Gluon's model zoo, PyTorch's counter of operations.
+"""Counts and results agree with torchvision, keras.applications, Gluon's model zoo and PyTorch's operation counter.
 
-The scripts of tests/third_parties build their networks in their own environments.
+The scripts in tests/third_parties build the networks of these libraries in separate environments.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Differences = dict[str, dict[str, list[float]]]  # by network and mode: the main
 Counts = tuple[int, int]  # trained, running
 
 
-def told(bench: Bench, environment: str, script: str, *arguments: str) -> Any:
-    """What a script of tests/third_parties prints when an environment's interpreter runs it."""
+def output_of(bench: Bench, environment: str, script: str, *arguments: str) -> Any:
+    """The JSON that a script of tests/third_parties prints, run with the interpreter of an environment."""
     python = bench.python(environment)
     done = subprocess.run(
         [str(python), "-m", f"tests.third_parties.{script}", *arguments],
@@ -75,7 +75,7 @@ def normalized_heads(net: Network) -> Counts:
     heads = [node for head in NETWORKS["googlenet_aux"]().heads for _, node in head.walk()]
     paper = sum(parameter.size for node in heads for parameter in node.parameters)
     maps = sum(node.output[0] for node in heads if isinstance(node.layer, Conv))
-    return net.params + paper + maps, net.buffers + 2 * maps  # beta is as large as the bias was; gamma comes on top
+    return net.params + paper + maps, net.buffers + 2 * maps  # beta replaces the bias; gamma is additional
 
 
 VGGS = "vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn".split()
@@ -101,9 +101,9 @@ COUNTED: list[tuple[str, str, str, Callable[[Network], Counts]]] = [
 
 
 def arrays(bench: Bench, library: str) -> Arrays:
-    """The arrays of all its networks above, as the library builds them."""
+    """The arrays of the networks above, as the library builds them."""
     names = [theirs for whose, theirs, _, _ in COUNTED if whose == library]
-    return cast(Arrays, told(bench, library, f"{library}_arrays", *names))
+    return cast(Arrays, output_of(bench, library, f"{library}_arrays", *names))
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +131,14 @@ def test_counts(
     assert (trained, running) == counts(NETWORKS[ours]())
 
 
-ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # what batch normalization's arrays are called in PyTorch
+ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # PyTorch's names of the arrays of batch normalization
 
 
 @pytest.mark.parametrize(
     ("theirs", "ours"), [row[1:3] for row in COUNTED if row[0] == "torchvision" and row[3] is equal]
 )
 def test_torchvisions_arrays(torchvision: Arrays, theirs: str, ours: str) -> None:
-    """Names, shapes and what is trained are those of torchvision's state_dict."""
+    """Names, shapes and trained arrays are those of torchvision's state_dict."""
     expected = {}
     for parameter in NETWORKS[ours]().parameters:
         key = parameter.name.removesuffix(parameter.role) + ATTRIBUTES.get(parameter.role, parameter.role)
@@ -148,7 +148,7 @@ def test_torchvisions_arrays(torchvision: Arrays, theirs: str, ours: str) -> Non
 
 # --- logits -----------------------------------------------------------------------------------------------------------
 
-# torchvision's network: ours, and the height and width of the pictures.
+# torchvision's network: ours, and the height and width of the images.
 COMPUTED = {
     # Below the paper's size, torchvision's adaptive means before the dense layers would no longer be the identity.
     **{"alexnet": ("alexnet_owt", 224), "vgg11": ("vgg11", 224), "vgg11_bn": ("vgg11_bn", 224)},
@@ -156,14 +156,14 @@ COMPUTED = {
     "inception_v3_aux": ("inception_v3_aux", 299),  # the auxiliary head takes 17 x 17 maps at least
     **{"resnet18": ("resnet18", 64), "resnet50": ("resnet50", 64)},
 }
-# Rounding the pictures otherwise, by 2e-16, moves torchvision's own logits by up to 4e-14 (in the auxiliary head, whose
-# batch norm has two values a channel); other kernels may round otherwise in every layer, some hundred.
+# Rounding the images differently, by 2e-16, moves torchvision's own logits by up to 4e-14 (in the auxiliary head, whose
+# batch norm has two values a channel); other kernels may round differently in each of about a hundred layers.
 TOLERANCE = 1e-10
 
 
 @pytest.fixture(scope="module")
 def differences(bench: Bench) -> Differences:
-    return cast(Differences, told(bench, "torchvision", "torchvision_logits", json.dumps(COMPUTED)))
+    return cast(Differences, output_of(bench, "torchvision", "torchvision_logits", json.dumps(COMPUTED)))
 
 
 @pytest.mark.parametrize("name", COMPUTED)
@@ -178,10 +178,10 @@ def test_the_same_weights_give_the_same_logits(differences: Differences, name: s
 
 @pytest.fixture(scope="module")
 def flops(bench: Bench) -> dict[str, int]:
-    return cast(dict[str, int], told(bench, "torch", "torch_flops", *NETWORKS))
+    return cast(dict[str, int], output_of(bench, "torch", "torch_flops", *NETWORKS))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_multiply_adds(flops: dict[str, int], name: str) -> None:
-    """PyTorch counts a multiply-add as two operations, and like us neither biases nor what is no product."""
+    """PyTorch counts a multiply-add as two operations, and neither counts biases or other operations."""
     assert flops[name] == 2 * NETWORKS[name]().macs

@@ -1,7 +1,7 @@
-"""Faults to plant in adapters, one at a time, and where verification must find each.
+"""Faults to plant in adapters, one at a time, and the place where verification must detect each.
 
 `pytorch.py`, `mxnet_gluon.py` and `keras3.py` have a subclass of the adapter for each fault; a worker loads it by path.
-To add a fault: write the class and a line in `FAULTS`, and a network in `NETS` where none of them shows it.
+To add a fault, write the class and a line in `FAULTS`, and a network in `NETS` if no other network shows the fault.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _net(name: str, shape: tuple[int, ...], *layers: Layer) -> Network:
     return Network(name, shape, [*layers, Flatten(), Dense("head", 5)])
 
 
-_MEAN = GlobalAvgPool("mean")  # whatever shape comes to it, the head's is the same
+_MEAN = GlobalAvgPool("mean")  # gives the head the same shape for any input
 _BRANCHES = [Conv("two", 2, 3, 1, 1)], [Conv("three", 3, 1), Tanh()]
 _SQUARE = [Dense("fc", 12), Sigmoid(), Dense("square", 12)]
 
@@ -70,7 +70,7 @@ NETS: dict[str, Network] = {
 
 
 class Fault(NamedTuple):
-    """A faulty adapter, and what verification must report of it first."""
+    """A faulty adapter, and the first difference that verification must report."""
 
     framework: str
     adapter: str  # a class in the file of this package that is named after the framework's adapter

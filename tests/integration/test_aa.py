@@ -64,10 +64,10 @@ def test_the_noise_of_rounds_is_separated_from_that_of_launches() -> None:
 
 
 def test_finished_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results, made = tmp_path / "aa.csv", []
+    results, runs = tmp_path / "aa.csv", []
 
     def result(request: SpeedRequest, _: Path) -> dict[str, object]:
-        made.append(request.frameworks)
+        runs.append(request.frameworks)
         assert set(request.pythons) == {"slower"} & set(request.frameworks.split(",")), "no extra provides it"
         return {name: line()[name] for name in aa.COLUMNS[4:]}
 
@@ -80,12 +80,12 @@ def test_finished_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(aa, "result", result)
     monkeypatch.setitem(FRAMEWORKS, "slower", FRAMEWORKS["torch"])  # and removed afterwards
     run(1, 1)
-    assert made == ["torch", "torch,slower"]
+    assert runs == ["torch", "torch,slower"]
     run(2, 1)
-    assert made == ["torch", "torch,slower"] * 2, "one more of each kind"
+    assert runs == ["torch", "torch,slower"] * 2, "one more of each kind"
     run(1, 2)
-    assert made == ["torch", "torch,slower"] * 3, "other threads make other runs"
+    assert runs == ["torch", "torch,slower"] * 3, "other numbers of threads are separate runs"
     table = run(3, 1, "--kind", "A/A")
-    assert made == [*["torch", "torch,slower"] * 3, "torch"]
+    assert runs == [*["torch", "torch,slower"] * 3, "torch"]
     for row in ("| A/A | 1 | 60s | 3 |", "| 3 % slower | 1 | 60s | 2 |", "| A/A | 2 | 60s | 1 |"):
         assert table.count(row) == 1

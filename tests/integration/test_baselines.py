@@ -1,4 +1,4 @@
-"""The bare loops train the networks that they are compared on."""
+"""The hand-written training loops train the networks on which they are compared."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from tests.conftest import heed_interrupts
 
 ROOT = Path(environments.__file__).parents[2]
 
-# What stands in for the metadata of the installed onespec. `fakenet` is a framework with one dependency, `fakebase`.
+# Replaces the metadata of the installed onespec. `fakenet` is a framework with one dependency, `fakebase`.
 METADATA = """Metadata-Version: 2.1
 Name: onespec
 Version: 0
@@ -50,8 +50,8 @@ FAKES = {
     "new": FrameworkInfo("new", "New", "", "", "fakenet", python=">=3.10"),  # which the metadata does not know
 }
 
-# Builds slownet, but stops half-way: it writes its process group to `started` and goes on when there is `go`.
-# It holds the lock on `alive` while it lives.
+# Builds slownet in two steps: it writes its process group to `started`, then waits until `go` exists.
+# It holds a lock on `alive` until it ends.
 BACKEND = """
 import fcntl, os, pathlib, time, zipfile
 def build_wheel(folder, config_settings=None, metadata_directory=None):
@@ -71,13 +71,13 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     return "slownet-1.0-py3-none-any.whl"
 """
 
-# A run of its own that makes the environment of `slow`, saying what it does.
+# A process that creates the environment of `slow` and prints its progress.
 RUN = """
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
 FRAMEWORKS["slow"] = FrameworkInfo("slow", "Slow", "", "", "slownet", python=">=3.10")
-made = environment(FrameworkRequest("slow"), {}, device="cpu", progress=lambda line: print(line, flush=True))
-print(made.python, flush=True)
+created = environment(FrameworkRequest("slow"), {}, device="cpu", progress=lambda line: print(line, flush=True))
+print(created.python, flush=True)
 """
 
 
@@ -93,7 +93,7 @@ def write_wheel(folder: Path, name: str, version: str, *requires: str) -> None:
 
 
 def write_installed(folder: Path, name: str, version: str, metadata: str = "") -> Path:
-    """A folder that looks like an installed distribution if it is on sys.path."""
+    """Write the metadata of an installed distribution to a folder for sys.path."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -153,18 +153,18 @@ def wait_until_started(meeting: Path, run: subprocess.Popen[str]) -> int:
     """The process group of the pip that builds slownet, when it is half-way."""
     while not (meeting / "started").exists():
         assert run.poll() is None, run.communicate()[1]
-        time.sleep(0.02)  # pytest's own timeout ends it where that never comes
+        time.sleep(0.02)  # pytest's timeout ends this loop if that never happens
     return int((meeting / "started").read_text())
 
 
 def wait_until_dead(meeting: Path) -> None:
-    """Until every build of slownet has ended: each holds this lock."""
+    """Wait until every build of slownet has ended; each of them holds this lock."""
     with FileLock(meeting / "alive", timeout=60):
         pass
 
 
 def start_run(world: Path) -> subprocess.Popen[str]:
-    """A process that asks for the slow one's environment; not in the checkout, where onespec's own metadata may lie."""
+    """A process that creates the environment of `slow`, outside of the checkout, which may have metadata of onespec."""
     world.mkdir(exist_ok=True)
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -179,7 +179,7 @@ def start_run(world: Path) -> subprocess.Popen[str]:
 
 
 def make(name: str, version: str | None = None, pythons: dict[str, str] | None = None) -> tuple[Environment, list[str]]:
-    """The environment, and the lines of progress."""
+    """The environment of a framework, and the lines of progress."""
     lines: list[str] = []
     return environment(FrameworkRequest(name, "", version), pythons or {}, device="cpu", progress=lines.append), lines
 
@@ -298,8 +298,8 @@ def test_running_interpreter_that_has_everything_is_used(
 ) -> None:
     for name in ("fakenet", "fakebase"):
         monkeypatch.syspath_prepend(write_installed(tmp_path / name, name, "1.0"))
-    made, lines = make("fake")
-    assert made == Environment(Path(sys.executable), ("fakenet[fast]==1.0", "fakebase"), "running interpreter")
+    created, lines = make("fake")
+    assert created == Environment(Path(sys.executable), ("fakenet[fast]==1.0", "fakebase"), "running interpreter")
     assert lines == [] and not world.exists()
 
 
@@ -307,56 +307,60 @@ def test_running_interpreter_that_has_everything_is_used(
 
 
 @pytest.fixture
-def made(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def created(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """An environment that has fakenet 1.0, created once."""
     monkeypatch.setenv("ONESPEC_CACHE", str(shared_cache))
     return make("fake")[0]
 
 
 def test_environment_is_created_in_the_cache(world: Path) -> None:
-    made, lines = make("fake")
+    created, lines = make("fake")
     [home] = folders(world)
-    assert made.origin == "cache" and made.requirements == ("fakenet[fast]==1.0", "fakebase")
-    assert made.python == world / "environments" / home / "bin" / "python"
+    assert created.origin == "cache" and created.requirements == ("fakenet[fast]==1.0", "fakebase")
+    assert created.python == world / "environments" / home / "bin" / "python"
     assert lines[0] == "fake: installing fakenet[fast]==1.0, fakebase into the cache (once, takes minutes)"
     assert len(lines) == 2 and lines[1].startswith("fake: installed in ")
 
 
-def test_moved_environment_imports_what_was_installed(made: Environment) -> None:
-    assert ask(made.python, "import fakenet; print(fakenet.version)") == "1.0"
-    assert Path(ask(made.python, "import fakenet; print(fakenet.__file__)")).is_relative_to(made.python.parents[1])
-    assert ask(made.python, "import sys; print(sys.prefix)") == str(made.python.parents[1].resolve())
+def test_moved_environment_imports_what_was_installed(created: Environment) -> None:
+    assert ask(created.python, "import fakenet; print(fakenet.version)") == "1.0"
+    assert Path(ask(created.python, "import fakenet; print(fakenet.__file__)")).is_relative_to(
+        created.python.parents[1]
+    )
+    assert ask(created.python, "import sys; print(sys.prefix)") == str(created.python.parents[1].resolve())
 
 
-def test_moved_environment_has_a_pip_that_works(made: Environment) -> None:
-    listed = subprocess.run([made.python, "-I", "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
+def test_moved_environment_has_a_pip_that_works(created: Environment) -> None:
+    listed = subprocess.run(
+        [created.python, "-I", "-m", "pip", "list"], check=True, capture_output=True, text=True
+    ).stdout
     assert "fakenet" in listed and "filelock" not in listed
 
 
-def test_installed_versions(made: Environment) -> None:
+def test_installed_versions(created: Environment) -> None:
     running = ".".join(map(str, sys.version_info[:3]))
-    assert environments.installed_versions(made.python, ["FakeNet", "fakebase", "absent"]) == {
+    assert environments.installed_versions(created.python, ["FakeNet", "fakebase", "absent"]) == {
         "python": running,
         "FakeNet": "1.0",
         "fakebase": "2.0",
     }
 
 
-def test_environment_is_created_once(made: Environment) -> None:
-    assert make("fake") == (made, [])
+def test_environment_is_created_once(created: Environment) -> None:
+    assert make("fake") == (created, [])
 
 
-def test_each_version_has_an_environment(made: Environment) -> None:
+def test_each_version_has_an_environment(created: Environment) -> None:
     other, _ = make("fake", "2.0")
     assert ask(other.python, "import fakenet; print(fakenet.version)") == "2.0"
-    assert ask(made.python, "import fakenet; print(fakenet.version)") == "1.0"
+    assert ask(created.python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
-def test_environment_whose_python_was_removed_is_created_again(shared_cache: Path, made: Environment) -> None:
-    made.python.unlink()
-    made.python.symlink_to(shared_cache / "gone")
+def test_environment_whose_python_was_removed_is_created_again(shared_cache: Path, created: Environment) -> None:
+    created.python.unlink()
+    created.python.symlink_to(shared_cache / "gone")
     again, lines = make("fake")
-    assert again == made and len(lines) == 2
+    assert again == created and len(lines) == 2
     assert ask(again.python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
@@ -392,11 +396,11 @@ def test_a_killed_run_leaves_no_environment(world: Path, meeting: Path, pip_live
         os.killpg(pip, signal.SIGKILL)
     assert [name.endswith(".part") for name in folders(world)] == [True]
     (meeting / "go").touch()
-    made, lines = make("slow")
+    created, lines = make("slow")
     assert len(lines) == 2
-    assert ask(made.python, "import slownet; print(slownet.__name__)") == "slownet"
+    assert ask(created.python, "import slownet; print(slownet.__name__)") == "slownet"
     if not pip_lives_on:
-        assert folders(world) == [made.python.parents[1].name]
+        assert folders(world) == [created.python.parents[1].name]
 
 
 def test_interrupt_ends_pip_and_removes_its_files(world: Path, meeting: Path) -> None:
@@ -454,8 +458,8 @@ def test_python_that_fits_is_found_on_path(tmp_path: Path, monkeypatch: pytest.M
     write_command(tmp_path / "python3.11-config", "exit 1")
     write_command(tmp_path / "python3.9", """echo '{"python": "3.10.1"}'""")  # fits, but the newest is taken
     monkeypatch.setenv("PATH", f"{tmp_path / 'no such folder'}{os.pathsep}{tmp_path}{os.pathsep}/bin")
-    made, _ = make("fake")
-    assert made.origin == "cache" and ask(made.python, "import fakenet; print(fakenet.version)") == "1.0"
+    created, _ = make("fake")
+    assert created.origin == "cache" and ask(created.python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
 @pytest.mark.usefixtures("no_python_fits")
@@ -472,19 +476,19 @@ def test_running_interpreter_that_does_not_fit_is_not_used(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("key", ["fake", "fake==1.0"])
-def test_named_python_is_used_as_it_is(made: Environment, key: str) -> None:
-    pythons = {"fake": "nowhere", key: str(made.python)}
-    assert make("fake", "1.0", pythons) == (Environment(made.python, (), "named with --python"), [])
+def test_named_python_is_used_as_it_is(created: Environment, key: str) -> None:
+    pythons = {"fake": "nowhere", key: str(created.python)}
+    assert make("fake", "1.0", pythons) == (Environment(created.python, (), "named with --python"), [])
 
 
 @pytest.mark.parametrize("text", ["python", "./python", "../bin/python", "~/python"])
-def test_named_python_is_found(made: Environment, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = made.python.parent
+def test_named_python_is_found(created: Environment, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = created.python.parent
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     python = make("fake", None, {"fake": text})[0].python
-    assert python.is_absolute() and python.samefile(made.python)
+    assert python.is_absolute() and python.samefile(created.python)
     assert ask(python, "import fakenet; print(fakenet.version)") == "1.0"
 
 
@@ -514,9 +518,9 @@ def test_named_python_ignores_pythonpath(tmp_path: Path, monkeypatch: pytest.Mon
         make("fake", None, {"fake": sys.executable})
 
 
-def test_named_python_of_another_version_is_bad_input(made: Environment) -> None:
+def test_named_python_of_another_version_is_bad_input(created: Environment) -> None:
     with pytest.raises(BadInput, match=r"--python fake=\S+: it has FakeNet 1\.0, not fake==2\.0"):
-        make("fake", "2.0", {"fake": str(made.python)})
+        make("fake", "2.0", {"fake": str(created.python)})
 
 
 # The registry
@@ -525,7 +529,7 @@ REGISTERED = [pytest.param(info, id=name) for name, info in FRAMEWORKS.items()]
 
 
 @pytest.mark.parametrize("info", REGISTERED)
-def test_adapter_is_where_the_registry_says(info: FrameworkInfo) -> None:
+def test_the_registry_names_existing_adapters(info: FrameworkInfo) -> None:
     found = importlib.util.find_spec(info.module)  # which does not import it
     assert found and found.origin
     classes = [each.name for each in ast.parse(Path(found.origin).read_text()).body if isinstance(each, ast.ClassDef)]
@@ -537,7 +541,7 @@ def test_adapter_is_where_the_registry_says(info: FrameworkInfo) -> None:
 def test_installed_extra_pins_the_framework(
     info: FrameworkInfo, device: environments.Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()  # the metadata of the onespec that is installed, not the stand-in
+    monkeypatch.undo()  # the metadata of the installed onespec, not the replacement
     wanted = environments.requirements(info, None, device)
     pins = [str(each.specifier) for each in wanted if each.name == info.package]
     assert len(pins) == 1 and pins[0].startswith("==")

@@ -1,4 +1,4 @@
-"""Who may import whom: commands, packages of the harness, frameworks, standard library, in this order."""
+"""Import rules: commands import packages of the harness, these import frameworks, these the standard library."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def package_imports() -> set[tuple[str, str]]:
 
 
 def cycle(imports: set[tuple[str, str]]) -> list[str]:
-    """The packages that import each other, directly or not."""
+    """The packages that import each other, directly or indirectly."""
     reachable = set(imports)
     while True:
         longer = {(a, d) for a, b in reachable for c, d in imports if b == c} - reachable
@@ -77,7 +77,7 @@ def test_no_package_imports_a_command(path: Path) -> None:
 
 
 def loaded(*names: str) -> set[str]:
-    """Top-level names of everything that these modules load, in a process of its own."""
+    """Top-level names of all modules that these modules load, in a new process."""
     program = f"import sys, {', '.join(names)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -100,7 +100,7 @@ def test_the_worker_needs_only_numpy() -> None:
 
 
 @pytest.mark.parametrize("path", modules(ROOT / "frameworks"), ids=str)
-def test_frameworks_import_nothing_of_the_harness(path: Path) -> None:
+def test_frameworks_do_not_import_the_harness(path: Path) -> None:
     assert not {name for name in imported_names(path) if name.partition(".")[0] in ("benchmarks", "research")}
 
 

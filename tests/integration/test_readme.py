@@ -1,4 +1,4 @@
-"""README: its commands exist, its example network works; and no file names a path of somebody's machine."""
+"""README: its commands exist and its example network works. No file contains a path of a developer's machine."""
 
 from __future__ import annotations
 

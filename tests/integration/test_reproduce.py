@@ -1,4 +1,4 @@
-"""Experiments: the verdicts, what is read from a run, the page, and the command itself with real workers."""
+"""Experiments: the verdicts, what is read from a run, the page, and the command with real workers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_prediction_interval_covers_the_next_run() -> None:
 # --- what is read from a run ------------------------------------------------------------------------------------------
 
 
-def made(path: Path, jobs: list[JobInfo], accuracies: list[float | None], published: bool = True) -> RunFolder:
+def run_folder(path: Path, jobs: list[JobInfo], accuracies: list[float | None], published: bool = True) -> RunFolder:
     """The folder of a run: ten epochs that rise to an accuracy; a cell whose accuracy is None has failed."""
     path.mkdir(parents=True)
     folder = RunFolder(path)
@@ -120,7 +120,7 @@ JOBS = [job(framework, seed) for seed in range(3) for framework in ("torch", "mx
 
 
 def test_measured_values_are_of_finished_cells_and_the_epoch_of_the_figure(tmp_path: Path) -> None:
-    folder = made(tmp_path / "a", JOBS, [0.80, 0.81, 0.82, None, 0.84, 0.85])
+    folder = run_folder(tmp_path / "a", JOBS, [0.80, 0.81, 0.82, None, 0.84, 0.85])
     last = Figure("lenet", "test_accuracy", 0.8, "")
     found = measured(folder, last)
     assert found["torch"] == pytest.approx({0: 0.80, 1: 0.82, 2: 0.84}) and list(found) == ["torch", "mxnet"]
@@ -135,12 +135,12 @@ def test_measured_values_are_of_finished_cells_and_the_epoch_of_the_figure(tmp_p
 @pytest.mark.parametrize(("target", "seconds"), [(0.07, 2.5), (0.4, 10.5), (0.8, 20.5), (0.81, None)])
 def test_time_to_a_target_is_training_time(tmp_path: Path, target: float, seconds: float | None) -> None:
     """Epochs take 2 s, the first step 0.5 s more; evaluation does not count. Accuracy rises by 0.08 per epoch."""
-    folder = made(tmp_path / "a", JOBS[:1], [0.80])
+    folder = run_folder(tmp_path / "a", JOBS[:1], [0.80])
     assert reached(folder.records()["lenet.torch.0"].epochs, target) == seconds
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         ({}, None),
         ({"lr": 0.5}, "different recipe: lr"),
@@ -151,16 +151,16 @@ def test_time_to_a_target_is_training_time(tmp_path: Path, target: float, second
     ],
 )
 @pytest.mark.parametrize("published", [True, False])
-def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, published: bool) -> None:
-    folder = made(tmp_path / "a", [job("torch", 0, **other)], [0.8], published)
+def test_obstacles(tmp_path: Path, other: dict[str, Any], message: str | None, published: bool) -> None:
+    folder = run_folder(tmp_path / "a", [job("torch", 0, **other)], [0.8], published)
     expected = (
-        "; ".join(filter(None, [said, None if published else "data files differ from the published ones"])) or None
+        "; ".join(filter(None, [message, None if published else "data files differ from the published ones"])) or None
     )
     assert obstacle(folder.training_run, EXPERIMENTS["d2l-lenet"], "lenet") == expected
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "said"),
+    ("accuracies", "message"),
     [
         ([0.800, 0.801, 0.812, 0.811, 0.790, 0.790], "equivalent within 0.5 points"),
         ([0.800, 0.830, 0.812, 0.780, 0.790, 0.800], "not shown to be equivalent within 0.5 points"),
@@ -169,14 +169,14 @@ def test_obstacles(tmp_path: Path, other: dict[str, Any], said: str | None, publ
         ([0.800, 0.800, 0.812, 0.812, 0.790, 0.790], "+0.00 points, for each of 3 seeds"),
     ],
 )
-def test_equivalence_is_paired_by_seed(tmp_path: Path, accuracies: list[float | None], said: str) -> None:
-    (line,) = equivalences(made(tmp_path / "a", JOBS, accuracies), 0.5)
-    assert line.startswith("lenet, torch minus mxnet: ") and said in line
-    assert ("seeds would show it" in line) == said.startswith("not shown")
+def test_equivalence_is_paired_by_seed(tmp_path: Path, accuracies: list[float | None], message: str) -> None:
+    (line,) = equivalences(run_folder(tmp_path / "a", JOBS, accuracies), 0.5)
+    assert line.startswith("lenet, torch minus mxnet: ") and message in line
+    assert ("seeds would show it" in line) == message.startswith("not shown")
 
 
 def of(experiment: str, jobs: list[JobInfo]) -> list[JobInfo]:
-    """The same cells with the networks of another experiment."""
+    """These jobs for the networks of an experiment."""
     nets = EXPERIMENTS[experiment].nets
     return [replace_fields(one, net=net, cell=f"{net}.{one.cell}") for net in nets for one in jobs]
 
@@ -189,7 +189,7 @@ def permuted_and_plain(path: Path) -> tuple[RunFolder, RunFolder]:
     }
     folders = []
     for name, values in accuracies.items():
-        folder = made(path / name, of(name, JOBS), values)
+        folder = run_folder(path / name, of(name, JOBS), values)
         folder.write_info(with_request(folder.training_run, experiment=name))
         folders.append(RunFolder.open(path / name))
     return folders[0], folders[1]
@@ -215,9 +215,9 @@ def test_the_page_has_the_effect_if_both_experiments_were_run(tmp_path: Path) ->
 
 def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
     """Also experiments without a run; the fuller one of two runs is shown."""
-    made(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
-    made(tmp_path / "2-whole", JOBS, [0.80, 0.81, 0.82, 0.80, 0.81, 0.80])
-    made(tmp_path / "3-part", [job("torch", seed, epochs=2) for seed in range(9)], [0.7222] * 9)
+    run_folder(tmp_path / "1-part", [job("torch", 0, epochs=3)], [0.7111])
+    run_folder(tmp_path / "2-whole", JOBS, [0.80, 0.81, 0.82, 0.80, 0.81, 0.80])
+    run_folder(tmp_path / "3-part", [job("torch", seed, epochs=2) for seed in range(9)], [0.7222] * 9)
     text = page(tmp_path)
     variants = [(name, variant) for name, of_name in EXPERIMENTS.items() for variant in of_name.variants]
     assert text.count("\n## ") == len(variants) and text.count("**Not run.**") == len(variants) - 1
@@ -228,32 +228,32 @@ def test_the_page_names_every_experiment_and_figure(tmp_path: Path) -> None:
 
 
 def test_a_run_with_a_different_recipe_is_not_the_fullest(tmp_path: Path) -> None:
-    made(tmp_path / "1-right", JOBS[:1], [0.8])
-    made(tmp_path / "2-otherwise", [job("torch", seed, lr=0.1) for seed in range(3)], [0.7] * 3)
+    run_folder(tmp_path / "1-right", JOBS[:1], [0.8])
+    run_folder(tmp_path / "2-otherwise", [job("torch", seed, lr=0.1) for seed in range(3)], [0.7] * 3)
     assert fullest(tmp_path)["d2l-lenet", "as-written"].path.name == "1-right"
 
 
 def test_unreadable_folders_are_skipped(tmp_path: Path) -> None:
-    made(tmp_path / "right", JOBS[:1], [0.8])
+    run_folder(tmp_path / "right", JOBS[:1], [0.8])
     for name, text in (("schema", '{"schema": 0}'), ("empty", ""), ("old", None)):
         (tmp_path / name).mkdir()
         content = (tmp_path / "right" / "run.json").read_text().replace("d2l-lenet", "d2l-lenet-of-old")
         (tmp_path / name / "run.json").write_text(content if text is None else text)
-    said: list[str] = []
-    assert "`right`" in page(tmp_path, note=said.append)
-    assert len(said) == 2 and all(line.startswith("skipped: ") for line in said)
+    notes: list[str] = []
+    assert "`right`" in page(tmp_path, note=notes.append)
+    assert len(notes) == 2 and all(line.startswith("skipped: ") for line in notes)
 
 
 def test_time_to_a_target_states_how_many_runs_reached_it(tmp_path: Path) -> None:
     """Each epoch takes 2 s and adds a tenth of the final accuracy: 0.9 reaches 0.45 after 5 epochs, 0.5 after 9."""
-    folder = made(tmp_path / "a", [job("torch", seed) for seed in range(3)], [0.9, 0.5, 0.3])
-    said = [accuracies(folder, target)[1][0][-1] for target in (0.45, 0.2, 0.95)]
-    assert said == ["14.5 (2 of 3 reached it)", "9.8", "not reached"]
+    folder = run_folder(tmp_path / "a", [job("torch", seed) for seed in range(3)], [0.9, 0.5, 0.3])
+    times = [accuracies(folder, target)[1][0][-1] for target in (0.45, 0.2, 0.95)]
+    assert times == ["14.5 (2 of 3 reached it)", "9.8", "not reached"]
 
 
 def test_a_published_target_is_not_replaced(tmp_path: Path) -> None:
     """`--target` is an additional figure: 0.5 is reached after 12.5 s, the published 0.94 after 20.5 s."""
-    folder = made(tmp_path / "a", of("speedrun", [job("torch", 0)]), [0.95])
+    folder = run_folder(tmp_path / "a", of("speedrun", [job("torch", 0)]), [0.95])
     folder.write_info(with_request(folder.training_run, experiment="speedrun"))
     published, ours, *_ = summary(RunFolder.open(folder.path), 0.5, 0.5).split("\n\n")
     assert "seconds to 0.94" in published and "20.5" in published and "12.5" not in published
@@ -271,7 +271,7 @@ def test_the_effect_needs_two_runs_that_differ_in_nothing_else(tmp_path: Path) -
 
 
 def test_a_partial_run_is_marked(tmp_path: Path) -> None:
-    made(tmp_path / "part", [job("torch", 0, epochs=3)], [0.8], published=False)
+    run_folder(tmp_path / "part", [job("torch", 0, epochs=3)], [0.8], published=False)
     section = page(tmp_path).partition("## d2l-lenet\n")[2].partition("\n## ")[0]
     assert (
         "**smaller scale: 3 of 10 epochs, 60,000 + 10,000 images; data files differ from the published ones**"
@@ -281,7 +281,7 @@ def test_a_partial_run_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_run_of_no_experiment_is_skipped(tmp_path: Path) -> None:
-    folder = made(tmp_path / "a", JOBS[:1], [0.8])
+    folder = run_folder(tmp_path / "a", JOBS[:1], [0.8])
     folder.write_info(with_request(folder.training_run, experiment=""))
     assert "`a`" not in page(tmp_path)
 
@@ -296,7 +296,7 @@ def test_without_a_recipe_the_experiments_are_listed(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--recipe", "d2l"], "there are d2l-lenet"),
         (["--recipe", "d2l-lenet", "--variant", "as-meant"], "d2l-lenet has as-written"),
@@ -314,10 +314,12 @@ def test_without_a_recipe_the_experiments_are_listed(capsys: pytest.CaptureFixtu
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], options: list[str], said: str) -> None:
+def test_bad_input_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
     assert main(options) == 2
     stdout, stderr = capsys.readouterr()
-    assert said in stderr and len(stderr.splitlines()) == 1 and not stdout
+    assert message in stderr and len(stderr.splitlines()) == 1 and not stdout
 
 
 def start(out: Path, *options: str) -> subprocess.Popen[str]:
@@ -382,7 +384,7 @@ def test_an_interrupted_and_resumed_run_has_the_same_numbers(done: tuple[Path, s
         if len(found) >= 3:
             break
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)  # at any moment: nothing is tidied
+    os.killpg(process.pid, signal.SIGKILL)  # at an arbitrary moment, without cleaning up
     process.communicate()
     folder = next(tmp_path.iterdir())
     again = start(tmp_path, "--resume", str(folder))
@@ -398,7 +400,7 @@ def test_a_forecast_writes_nothing(bench: Bench, tmp_path: Path, capsys: pytest.
     assert "d2l-lenet, 1 seed: about " in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 
-# --- cells: schedules, changes, dropout in testing --------------------------------------------------------------------
+# --- cells: schedules, augmentation, dropout in testing ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -419,8 +421,8 @@ def cells(bench: Bench, tmp_path: Path) -> Callable[..., dict[str, CellRecord]]:
         folder = RunFolder.create(tmp_path, "cells")
         scratch = folder.path / "scratch"
         scratch.mkdir()
-        made = [CellTrainer(one, data[one.dataset], folder, scratch, CellRecord()) for one in jobs]
-        side_by_side(made, found, 600, Progress())
+        trainers = [CellTrainer(one, data[one.dataset], folder, scratch, CellRecord()) for one in jobs]
+        side_by_side(trainers, found, 600, Progress())
         histories = folder.records()
         assert all(history.finished for history in histories.values()), histories
         return histories
@@ -451,21 +453,21 @@ def test_the_time_of_augmentation_is_recorded_separately(cells: Callable[..., di
 def test_a_report_states_the_speed_of_augmentation(tmp_path: Path) -> None:
     """100 images in each of two epochs, 0.5 and 1.5 s; the other framework uses the same images."""
     jobs = [job(framework, 0, augmentations=["Crop(padding=4)"], train_size=100) for framework in ("torch", "mxnet")]
-    folder = made(tmp_path / "a", jobs, [None, None])
+    folder = run_folder(tmp_path / "a", jobs, [None, None])
     for cell, drawn in zip(jobs, ((0.5, 1.5), (None, None))):
         for number, seconds in enumerate(drawn, 3):
             folder.record(records.epoch(cell.cell, number, augment_seconds=seconds))
     (line,) = augmentation_notes(folder)
     assert line.startswith("lenet: Crop(padding=4), drawn anew for each epoch") and line.endswith("at 100 images/s.")
-    assert augmentation_notes(made(tmp_path / "b", JOBS[:1], [0.8])) == []
+    assert augmentation_notes(run_folder(tmp_path / "b", JOBS[:1], [0.8])) == []
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.43, "Other programs used 43 % of"), (0.01, ""), (None, "")])
-def test_a_report_states_the_cpu_load_of_other_programs(tmp_path: Path, share: float | None, said: str) -> None:
-    folder = made(tmp_path / "a", JOBS[:1], [0.8])
-    folder.write_info(replace_fields(folder.training_run, cpu_load=share))
+@pytest.mark.parametrize(("load", "message"), [(0.43, "Other programs used 43 % of"), (0.01, ""), (None, "")])
+def test_a_report_states_the_cpu_load_of_other_programs(tmp_path: Path, load: float | None, message: str) -> None:
+    folder = run_folder(tmp_path / "a", JOBS[:1], [0.8])
+    folder.write_info(replace_fields(folder.training_run, cpu_load=load))
     lines = [line for line in notes(folder) if "Other programs" in line]
-    assert len(lines) == bool(said) and all(said in line for line in lines)
+    assert len(lines) == bool(message) and all(message in line for line in lines)
 
 
 def test_without_augmentation_no_such_time_is_recorded(cells: Callable[..., dict[str, CellRecord]]) -> None:

@@ -1,4 +1,4 @@
-"""The command itself: what it writes, what it refuses, and how it bears faults. Real processes, real pictures."""
+"""The command `run`: output files, refused options, and faults of workers, with real processes and images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def events(out: Path) -> list[dict[str, Any]]:
 
 
 def wait_for(out: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The first record of this kind, as soon as it is there."""
+    """Wait for the first event of this kind."""
     for _ in range(2_400):
         for event in events(out):
             if wanted(event):
@@ -64,7 +64,7 @@ def wait_for(out: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, A
     pytest.fail(f"not within two minutes; there are {events(out)}")
 
 
-# --- what it gives ----------------------------------------------------------------------------------------------------
+# --- output files -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_curves_have_a_row_per_epoch(done: tuple[Path, int, str, str]) -> None:
 
 
 def test_both_frameworks_learn_the_same(done: tuple[Path, int, str, str]) -> None:
-    """Sixteen steps of sigmoid in float32: the bound is a hundred times what twenty steps have shown."""
+    """Sixteen float32 steps with sigmoid: the bound is a hundred times the observed difference after twenty steps."""
     curves = pd.read_csv(done[0] / "curves.csv")
     torch, mxnet = (curves[curves.framework == name].train_loss.to_numpy() for name in ("torch", "mxnet"))
     assert abs(torch - mxnet).max() < 1e-4
@@ -111,7 +111,7 @@ def test_seeds_differ(done: tuple[Path, int, str, str]) -> None:
     assert curves[(curves.framework == "torch") & (curves.epoch == 1)].train_loss.nunique() == 2
 
 
-def test_the_record_says_what_was_run(done: tuple[Path, int, str, str]) -> None:
+def test_the_record_describes_the_run(done: tuple[Path, int, str, str]) -> None:
     run_ = json.loads((done[0] / "run.json").read_text())
     assert run_["machine"]["cores"] >= 1 and run_["data"]["fashion-mnist-mini"]["sha256"]
     job = run_["jobs"][0]
@@ -120,9 +120,9 @@ def test_the_record_says_what_was_run(done: tuple[Path, int, str, str]) -> None:
     assert not (done[0] / "checkpoints").exists()
 
 
-def test_the_workers_of_a_seed_have_the_same_cores_as_many_as_threads(done: tuple[Path, int, str, str]) -> None:
-    kept = {line["cell"]: line["cores"] for line in lines(done[0]) if line["event"] == "start"}
-    assert kept == {
+def test_the_workers_of_a_seed_share_as_many_cores_as_threads(done: tuple[Path, int, str, str]) -> None:
+    cores = {line["cell"]: line["cores"] for line in lines(done[0]) if line["event"] == "start"}
+    assert cores == {
         f"lenet.{name}.{seed}": affinity.cores_of_launch(seed + 1, 1) for name in ("torch", "mxnet") for seed in (0, 1)
     }
 
@@ -155,7 +155,7 @@ def test_a_users_own_network(bench: Bench, tmp_path: Path) -> None:
     assert pd.read_csv(next((tmp_path / "out").glob("*/report.csv"))).params.tolist() == [7_850]
 
 
-# --- what it refuses --------------------------------------------------------------------------------------------------
+# --- refused options --------------------------------------------------------------------------------------------------
 
 WRONG_NETS = {
     "does_not_import.py": "import nothing_of_this_name\n",
@@ -173,7 +173,7 @@ WRONG_NETS = {
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
         (["--net", "lennet"], "Did you mean lenet?"),
         (["--fw", "pytorch"], "torch"),
@@ -209,14 +209,14 @@ WRONG_NETS = {
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     for name, text in WRONG_NETS.items():
         (tmp_path / name).write_text(text)
     options = [option.format(nets=tmp_path) for option in options]
     assert main(["--quick", "--out", str(tmp_path / "out"), *options]) == 2
     stdout, stderr = capsys.readouterr()
-    assert said in stderr and len(stderr.splitlines()) == 1 and not stdout
+    assert message in stderr and len(stderr.splitlines()) == 1 and not stdout
     assert not (tmp_path / "out").exists(), "a refused run leaves nothing"
 
 
@@ -274,8 +274,8 @@ def test_a_hanging_worker_is_one_failed_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("two")
-def test_stopped_and_resumed_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    """Bit for bit: the same seed and the same threads."""
+def test_a_stopped_and_resumed_run_has_the_same_numbers(tmp_path: Path) -> None:
+    """Bit by bit: the seed and the number of threads are the same."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     code, _, stderr = finish(start(whole, *LONG))
     assert code == 0, stderr
@@ -301,14 +301,14 @@ def test_stopped_and_resumed_ends_with_the_same_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("two")
-def test_a_finished_run_resumes_to_itself(done: tuple[Path, int, str, str]) -> None:
+def test_resuming_a_finished_run_changes_nothing(done: tuple[Path, int, str, str]) -> None:
     before = (done[0] / "cells.jsonl").read_bytes()
     again = subprocess.run([*COMMAND, "--resume", str(done[0])], cwd=ROOT, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert (done[0] / "cells.jsonl").read_bytes() == before
 
 
-def test_a_record_says_where_the_code_was_no_commit(tmp_path: Path) -> None:
+def test_a_record_marks_code_that_is_not_committed(tmp_path: Path) -> None:
     own = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
 
     def git(*command: str) -> str:

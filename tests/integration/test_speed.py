@@ -76,7 +76,7 @@ def tiny():
 @pytest.fixture
 def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, Path]]:
     """`benchmarks.speed` on fake adapters: short slices, a small roofline, and wide intervals accepted."""
-    for name in ("Honest", *CHEATS):
+    for name in ("Correct", *CHEATS):
         monkeypatch.setitem(FRAMEWORKS, name.lower(), fake(name))
     monkeypatch.setattr(launches, "SLICE_SECONDS", 0.02)
     monkeypatch.setattr(launches, "TRIAL_SECONDS", 0.005)
@@ -109,7 +109,7 @@ def ends(folder: Path) -> dict[str, tuple[str, str | None]]:
 
 
 def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], tmp_path: Path) -> None:
-    code, folder = time_it("honest", "--layers", what="train,infer")
+    code, folder = time_it("correct", "--layers", what="train,infer")
     assert code == 0
     lines = records.lines(folder)
     table = pd.read_csv(folder / "report.csv")
@@ -141,7 +141,7 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
 
 
 def test_every_call_at_batch_one_is_a_latency(time_it: Callable[..., Any]) -> None:
-    _, folder = time_it("honest", what="infer", **{"batch-size": "1"})
+    _, folder = time_it("correct", what="infer", **{"batch-size": "1"})
     row = pd.read_csv(folder / "report.csv").iloc[0]
     assert 0 < row.latency_median_ms <= row.latency_95_ms <= row.latency_99_ms
     slices = [each for each in records.lines(folder) if each["event"] == "slice" and each["cell"] == row.cell]
@@ -149,7 +149,7 @@ def test_every_call_at_batch_one_is_a_latency(time_it: Callable[..., Any]) -> No
 
 
 def test_the_report_can_be_written_again(time_it: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
-    _, folder = time_it("honest")
+    _, folder = time_it("correct")
     before = (folder / "report.md").read_text()
     (folder / "report.md").unlink()
     assert report([str(folder)]) == 0 and (folder / "report.md").read_text() == before
@@ -172,25 +172,25 @@ def test_the_report_can_be_written_again(time_it: Callable[..., Any], capsys: py
 def test_a_cheating_adapter_is_refused_and_the_correct_one_is_not(
     time_it: Callable[..., Any], cheat: str, what: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, folder = time_it(f"honest,{cheat}", what=what)
+    code, folder = time_it(f"correct,{cheat}", what=what)
     found = ends(folder)
-    status, said = next(end for cell, end in found.items() if cell.startswith(cheat))
+    status, message = next(end for cell, end in found.items() if cell.startswith(cheat))
     assert code == 1 and status == "refused"
-    assert re.search(reason, said), said
-    assert all(end == ("ok", None) for cell, end in found.items() if cell.startswith("honest"))
+    assert re.search(reason, message), message
+    assert all(end == ("ok", None) for cell, end in found.items() if cell.startswith("correct"))
 
 
 def test_a_worker_that_dies_in_a_slice_does_not_affect_the_others(time_it: Callable[..., Any]) -> None:
-    code, folder = time_it("honest,falls")
+    code, folder = time_it("correct,falls")
     table = pd.read_csv(folder / "report.csv").set_index("framework")
-    assert code == 1 and table.status.to_dict() == {"honest": "ok", "falls": "failed"}
+    assert code == 1 and table.status.to_dict() == {"correct": "ok", "falls": "failed"}
     assert "ended with status 9" in table.reason["falls"]
-    assert table.launches["honest"] == 3 and table.launches["falls"] == 1 and table.slices["falls"] == 1
+    assert table.launches["correct"] == 3 and table.launches["falls"] == 1 and table.slices["falls"] == 1
 
 
 def test_a_speed_beyond_the_roofline_is_refused(time_it: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roofline, "SLACK", 1e-9)
-    code, folder = time_it("honest")
+    code, folder = time_it("correct")
     assert code == 1 and "exceeds the roofline" in str(ends(folder))
 
 
@@ -282,7 +282,7 @@ def test_the_bound_is_the_slower_of_operations_and_bytes_layer_by_layer() -> Non
     assert roofline.reachable(costs, [Roof(50.0, None), Roof(100.0, 1.0)]) == roofline.SLACK * 1.0
 
 
-def test_a_roof_is_the_best_of_its_sizes() -> None:
+def test_the_roofline_takes_the_best_of_its_sizes() -> None:
     products = [(1.0, 10.0, 1.0), (2.0, 30.0, 2.0)]
     measured = Roofline(
         cell="cell", launch=1, framework="f", threads=1, precision="float32", products=products, copies=[]
@@ -296,7 +296,7 @@ def test_a_roof_is_the_best_of_its_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
         ({"what": "train,sleep"}, "--what sleep: allowed are train, infer"),
         ({"batch-size": "0"}, "--batch-size 0: must be at least 1"),
@@ -306,21 +306,25 @@ def test_a_roof_is_the_best_of_its_sizes() -> None:
         ({"precision": "float8"}, "--precision float8: allowed are float32"),
         ({"budget": "soon"}, "--budget soon: not a duration; write 60s, 5m or 1h"),
         ({"budget": "0s"}, "--budget 0: must be more than 0"),
-        ({"baseline": "torch"}, "--baseline torch: not among the frameworks of --fw: honest"),
+        ({"baseline": "torch"}, "--baseline torch: not among the frameworks of --fw: correct"),
         ({"modes": "some"}, "--modes some: only `all`"),
-        ({"fw": "honest:warp"}, "--fw honest:warp: honest has no mode warp; it has no modes"),
-        ({"fw": "honest:warp", "modes": "all"}, "--modes all contradicts --fw honest:warp"),
+        ({"fw": "correct:warp"}, "--fw correct:warp: correct has no mode warp; it has no modes"),
+        ({"fw": "correct:warp", "modes": "all"}, "--modes all contradicts --fw correct:warp"),
         ({"net": "lenot"}, "--net lenot: no such network. Did you mean lenet?"),
         ({"budget": "0.01s"}, "--budget 0.01s: the first launch was ready after "),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
-    time_it: Callable[..., Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, options: dict[str, str], said: str
+    time_it: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    options: dict[str, str],
+    message: str,
 ) -> None:
-    fw = options.pop("fw", "honest")
+    fw = options.pop("fw", "correct")
     code, _ = time_it(fw, **options)
     error = capsys.readouterr().err
-    assert code == 2 and said in error and error.count("\n") == 1, error
+    assert code == 2 and message in error and error.count("\n") == 1, error
     assert not list((tmp_path / "out").glob("*")), "a run that has not begun leaves no files"
 
 
@@ -328,16 +332,16 @@ def test_a_network_that_does_not_fit_is_refused_before_it_starts(
     time_it: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.runtime.machine.available_memory", lambda: 1 << 20)
-    code, _ = time_it("honest")
+    code, _ = time_it("correct")
     assert (
         code == 2 and "GiB in each of 2 frameworks side by side, and 0.0 GiB are available" in capsys.readouterr().err
     )
 
 
 def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_modes = FrameworkInfo("honest", "Honest", "", "Honest", "numpy", python=">=3.10", modes=("fast", "slow"))
-    monkeypatch.setitem(FRAMEWORKS, "honest", with_modes)
-    assert SpeedRequest(frameworks="honest", modes="all").labels == "honest,honest:fast,honest:slow"
+    with_modes = FrameworkInfo("correct", "Correct", "", "Correct", "numpy", python=">=3.10", modes=("fast", "slow"))
+    monkeypatch.setitem(FRAMEWORKS, "correct", with_modes)
+    assert SpeedRequest(frameworks="correct", modes="all").labels == "correct,correct:fast,correct:slow"
 
 
 @pytest.mark.parametrize("text, value", [("60s", 60), ("1.5m", 90), ("2h", 7200), ("7", 7)])
@@ -346,7 +350,7 @@ def test_a_budget_has_a_unit(text: str, value: float) -> None:
 
 
 def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_path: Path) -> None:
-    """The baseline takes 1.0 s per image, its A/A control 1.21 s; 1.1 s is as fast as the two are."""
+    """The baseline takes 1.0 s per image, its A/A control 1.21 s; 1.1 s is as fast as their geometric mean."""
     cells = {"base": 1.0, "mine": 1.1, "control": 1.21}
     jobs = [records.speed_job(cell=cell, baseline=cell == "base", control=cell == "control") for cell in cells]
     folder = RunFolder(tmp_path)

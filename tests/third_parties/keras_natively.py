@@ -1,6 +1,6 @@
-"""Prints what Keras does by itself: defaults, initial values, and where its own optimizers lead.
+"""Prints the defaults of Keras, its initial values, and the arrays after steps of its optimizers.
 
-The argument is JSON: see `tests/test_semantics.py`.
+The argument is JSON: see `tests/contract/test_semantics.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def points() -> dict[str, float]:
     """Defaults, read off or measured."""
     norm, column = layers.BatchNormalization(), tf.constant([[1.0], [3.0]])
     norm(column, training=True)
-    share = 1 - norm.momentum
+    fraction = 1 - norm.momentum
     window = tf.nn.local_response_normalization(tf.ones((1, 1, 1, 3)), depth_radius=1, alpha=1, beta=1, bias=0)
     return {
         "epsilon": optimizers.Adam().epsilon,
         "norm_epsilon": norm.epsilon,
-        "norm_momentum": share,
-        "norm_variance": (float(norm.moving_variance[0]) - 1 + share) / share,
+        "norm_momentum": fraction,
+        "norm_variance": (float(norm.moving_variance[0]) - 1 + fraction) / fraction,
         "window": 1 / float(window[0, 0, 0, 1]),
     }
 

@@ -1,6 +1,6 @@
-"""Prints what MXNet Gluon does by itself: defaults, initial values, and where its own optimizers lead.
+"""Prints the defaults of MXNet Gluon, its initial values, and the arrays after steps of its optimizers.
 
-The argument is JSON: see `tests/test_semantics.py`.
+The argument is JSON: see `tests/contract/test_semantics.py`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def points() -> dict[str, float]:
     with autograd.record():
         loss = norm(column).sum()
     loss.backward()
-    share = 1 - norm._kwargs["momentum"]
+    fraction = 1 - norm._kwargs["momentum"]
     window = nd.LRN(nd.ones((1, 3, 1, 1)), nsize=3, alpha=1, beta=1, knorm=0)
     return {
         "epsilon": mx.optimizer.Adam().epsilon,
         "norm_epsilon": norm._kwargs["eps"],
-        "norm_momentum": share,
-        "norm_variance": (norm.running_var.data().asscalar().item() - 1 + share) / share,
+        "norm_momentum": fraction,
+        "norm_variance": (norm.running_var.data().asscalar().item() - 1 + fraction) / fraction,
         "window": 1 / window[0, 1, 0, 0].asscalar().item(),
     }
 

@@ -1,4 +1,4 @@
-"""Prints what PyTorch counts of our networks in evaluation: {network: floating-point operations of one image}."""
+"""Prints the floating-point operations that PyTorch counts for one image in evaluation: {network: operations}."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Prints what PyTorch does by itself: defaults, initial values, and where its own optimizers lead.
+"""Prints the defaults of PyTorch, its initial values, and the arrays after steps of its optimizers.
 
-The argument is JSON: see `tests/test_semantics.py`.
+The argument is JSON: see `tests/contract/test_semantics.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def points() -> dict[str, float]:
     """Defaults, read off or measured."""
     norm, column = nn.BatchNorm1d(1), torch.tensor([[1.0], [3.0]])
     norm(column)
-    kept = (norm.running_var.item() - 1 + norm.momentum) / norm.momentum
+    variance = (norm.running_var.item() - 1 + norm.momentum) / norm.momentum
     window = nn.LocalResponseNorm(3, alpha=1, beta=1, k=0)(torch.ones(1, 3, 1, 1))
     return {
         "epsilon": torch.optim.Adam(norm.parameters()).defaults["eps"],
         "norm_epsilon": norm.eps,
         "norm_momentum": norm.momentum,
-        "norm_variance": kept,
+        "norm_variance": variance,
         "window": 1 / window[0, 1].item(),
     }
 

@@ -32,14 +32,14 @@ def differences(theirs: str, ours: str, side: int) -> dict[str, list[float]]:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     images = torch.from_numpy(np.random.default_rng(2).normal(size=(2, *network.input)))
-    found = {}
-    for mode in ("train", "eval"):  # in this order, evaluation sees what training has made of the running statistics
+    differences = {}
+    for mode in ("train", "eval"):  # in this order, evaluation uses the running statistics that training has updated
         with torch.no_grad():
             main, expected = adapter.net.train(mode == "train")(images), net.train(mode == "train")(images)
         given = [main, *(head.logits for head in adapter.heads if head.logits is not None)]
         pairs = zip(given, expected if isinstance(expected, tuple) else [expected], strict=True)
-        found[mode] = [((own - other).abs().max() / other.abs().max()).item() for own, other in pairs]
-    return found
+        differences[mode] = [((own - other).abs().max() / other.abs().max()).item() for own, other in pairs]
+    return differences
 
 
 def drawn(network: Network) -> Weights:
@@ -50,7 +50,7 @@ def drawn(network: Network) -> Weights:
 
 
 def holding(net: nn.Module, network: Network, weights: Weights) -> nn.Module:
-    """torchvision's network with these arrays under its own names; RuntimeError where names or shapes differ."""
+    """torchvision's network with these arrays under torchvision's names; RuntimeError if names or shapes differ."""
     state = {key: torch.tensor(0) for key in net.state_dict() if key.endswith(COUNTERS)}
     for parameter in network.parameters:
         path = parameter.name.removesuffix(parameter.role)

@@ -9,8 +9,8 @@ try:
     import torchvision
 except RuntimeError:  # operator torchvision::nms does not exist
     # torchvision's wheel is built for CUDA: beside a PyTorch that is not, its library of operators cannot be loaded,
-    # and the import stops where it tells PyTorch about these two. Declared, they let it through; no network calls them.
-    operators = torch.library.Library("torchvision", "DEF")  # the declarations last as long as this object
+    # and the import fails when it registers these two. Declaring them avoids this; no network calls them.
+    operators = torch.library.Library("torchvision", "DEF")  # the declarations exist as long as this object
     for operator in ("nms", "qnms"):
         operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision

@@ -49,7 +49,7 @@ def test_a_machine_without_a_topology(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [affinity.cores_of_launch(number, 1, tmp_path) for number in (1, 2)] == [[2], [5]]
 
 
-def test_all_threads_of_a_process_are_pinned_even_new_ones() -> None:
+def test_all_threads_of_a_process_are_pinned_including_new_threads() -> None:
     core = max(os.sched_getaffinity(0))
     code = """
 import os, threading

@@ -57,7 +57,7 @@ class TestEveryAugmentation:
 
 
 def offsets(before: Array, after: Array, padding: int, mode: str) -> list[tuple[int, int]]:
-    """The position of each window in the padded image, by trial of all positions."""
+    """The position of each window in the padded image, found by trying all positions."""
     around = ((0, 0), (padding, padding), (padding, padding))
     _, height, width = before[0].shape
     places = [(top, left) for top in range(2 * padding + 1) for left in range(2 * padding + 1)]

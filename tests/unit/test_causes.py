@@ -1,4 +1,4 @@
-"""The likely cause: right where the difference has that very form, and silent where it does not."""
+"""The likely cause is reported if a difference has exactly the form of a pattern, and not otherwise."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Known = Callable[..., ReferenceEvidence]
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
-    """The truth on one of the faults' networks, in trainings of these names."""
+    """The reference evidence of a network of the fault tests, in trainings of these names."""
 
     @cache
     def compute(net: str, *trainings: str) -> ReferenceEvidence:
-        made = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
+        case = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
         case = replace(
-            made, trainings={training: TRAININGS[training] for training in trainings or ("momentum, decay",)}, curve=10
+            case, trainings={training: TRAININGS[training] for training in trainings or ("momentum, decay",)}, curve=10
         )
         return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, tmp_path_factory.mktemp("truth")))
 
     return compute
 
 
-def cause(known: ReferenceEvidence, place: Place, found: Array) -> str:
-    return str(likely(place, {place: found}, known.evidence, known.case))
+def cause(known: ReferenceEvidence, place: Place, actual: Array) -> str:
+    return str(likely(place, {place: actual}, known.evidence, known.case))
 
 
 def given(known: ReferenceEvidence, stage: str, tensor: str) -> Array:
@@ -82,57 +82,57 @@ PATTERNS: list[tuple[str, Callable[[Array], Array], str]] = [
 
 @pytest.mark.parametrize("change, words", [row[1:] for row in PATTERNS], ids=[row[0] for row in PATTERNS])
 def test_a_pattern_is_named(known: Known, change: Callable[[Array], Array], words: str) -> None:
-    # of a gradient by its shape alone: no layer, no step explains it
+    # of a gradient with this shape that no layer and no step explains
     place, values = Place("gradients", "", 0, "input"), np.random.default_rng(0).normal(size=(4, 4, 6, 6))
     net = known("conv")
     assert words in str(likely(place, {place: change(values.copy())}, {**net.evidence, place: values}, net.case))
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_what_has_no_known_form_has_no_cause(known: Known, net: str) -> None:
+def test_an_unknown_pattern_has_no_cause(known: Known, net: str) -> None:
     right = known(net)
     stream = np.random.default_rng(0)
     for place, tensor in right.evidence.items():
         if place.stage not in ("parameters", "dropout", "curve"):
-            found = tensor * stream.uniform(1.001, 1.002, tensor.shape)
-            assert likely(place, {place: found}, right.evidence, right.case) is None, place
+            actual = tensor * stream.uniform(1.001, 1.002, tensor.shape)
+            assert likely(place, {place: actual}, right.evidence, right.case) is None, place
 
 
 def test_float32_hides_no_pattern(known: Known) -> None:
     right = known("conv")
     place = Place("training", "", 0, "conv")
-    found = given(right, "training", "conv").astype(np.float32)
-    assert cause(right, place, found * np.float32(50 / 49)) == "ratio 50/49"
-    dropped = found - rows(right.case.weights["conv.bias"]).astype(np.float32)
+    actual = given(right, "training", "conv").astype(np.float32)
+    assert cause(right, place, actual * np.float32(50 / 49)) == "ratio 50/49"
+    dropped = actual - rows(right.case.weights["conv.bias"]).astype(np.float32)
     assert cause(right, place, dropped) == "the bias is left out"
-    loss = Place("loss", "", 0, "loss")  # always a double; another tensor tells the precision
-    summed = {loss: right.evidence[loss] * BATCH * (1 + 1e-7), place: found}
+    loss = Place("loss", "", 0, "loss")  # always float64, so another tensor must show the precision
+    summed = {loss: right.evidence[loss] * BATCH * (1 + 1e-7), place: actual}
     assert "summed" in str(likely(loss, summed, right.evidence, right.case))
 
 
-def test_a_pattern_that_nearly_holds_is_none(known: Known) -> None:
+def test_a_pattern_must_fit_everywhere(known: Known) -> None:
     right = known("conv")
-    found = given(right, "training", "conv") * 50 / 49
-    found[0, 0, 0, 0] *= 1.001
-    assert cause(right, Place("training", "", 0, "conv"), found) == "None"
+    actual = given(right, "training", "conv") * 50 / 49
+    actual[0, 0, 0, 0] *= 1.001
+    assert cause(right, Place("training", "", 0, "conv"), actual) == "None"
 
 
-def test_what_was_not_kept_has_no_cause(known: Known) -> None:
+def test_a_missing_tensor_has_no_cause(known: Known) -> None:
     right = known("conv")
     assert likely(Place("training", "", 0, "conv"), {}, right.evidence, right.case) is None
 
 
-@pytest.mark.parametrize("found, words", [
+@pytest.mark.parametrize("actual, words", [
     ((4, 6, 1), "the shape is 4x6, not 6x4"),
     ((5, 5, 1), "the shape is 5x5, not 6x4"),
     ((6, 4, 0), "it is not trained and should be"),
 ])  # fmt: skip
-def test_an_array_is_built_otherwise(known: Known, found: tuple[int, ...], words: str) -> None:
+def test_an_array_of_another_shape(known: Known, actual: tuple[int, ...], words: str) -> None:
     place = Place("parameters", "", 0, "w")
-    assert words in str(likely(place, {place: np.array(found)}, {place: np.array([6, 4, 1])}, known("conv").case))
+    assert words in str(likely(place, {place: np.array(actual)}, {place: np.array([6, 4, 1])}, known("conv").case))
 
 
-# --- layers, computed here by hand ------------------------------------------------------------------------------------
+# --- layers, computed by hand -----------------------------------------------------------------------------------------
 
 
 def rows(values: Array) -> Array:
@@ -183,16 +183,16 @@ def test_flatten_order_of_a_dense_layer(known: Known) -> None:
     right = known("conv")
     maps, weights = given(right, "training", "groups"), right.case.weights
     turned = np.moveaxis(maps, 1, -1).reshape(len(maps), -1)
-    found = turned @ weights["head.weight"].T + weights["head.bias"]
-    assert cause(right, Place("training", "", 0, "head"), found) == (
+    actual = turned @ weights["head.weight"].T + weights["head.bias"]
+    assert cause(right, Place("training", "", 0, "head"), actual) == (
         "a permutation of the inputs of head: flatten order H,W,C for C,H,W"
     )
 
 
 def test_a_bias_is_dropped(known: Known) -> None:
     right = known("conv")
-    found = given(right, "training", "conv") - rows(right.case.weights["conv.bias"])
-    assert cause(right, Place("training", "", 0, "conv"), found) == "the bias is left out"
+    actual = given(right, "training", "conv") - rows(right.case.weights["conv.bias"])
+    assert cause(right, Place("training", "", 0, "conv"), actual) == "the bias is left out"
 
 
 def test_group_orders(known: Known) -> None:
@@ -215,27 +215,27 @@ def test_group_orders(known: Known) -> None:
 def test_padding_under_a_maximum(known: Known) -> None:
     right = known("padded max")
     x = np.pad(given(right, "evaluation", "conv"), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    found = np.empty((BATCH, 4, 4, 4))
+    actual = np.empty((BATCH, 4, 4, 4))
     for i, j in np.ndindex(4, 4):
-        found[:, :, i, j] = x[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((2, 3))
-    assert "0, not minus infinity" in cause(right, Place("evaluation", "", 0, "largest"), found)
+        actual[:, :, i, j] = x[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((2, 3))
+    assert "0, not minus infinity" in cause(right, Place("evaluation", "", 0, "largest"), actual)
 
 
 def test_resize_by_other_positions(known: Known) -> None:
     right = known("resize")
     x = given(right, "evaluation", "pixels")
     place = Place("evaluation", "", 0, "resize")
-    found = np.empty((BATCH, 2, 8, 7))
+    actual = np.empty((BATCH, 2, 8, 7))
     for i, j in np.ndindex(8, 7):
-        found[:, :, i, j] = x[:, :, int((i + 0.5) * 5 / 8), int((j + 0.5) * 5 / 7)]
-    assert "nearest" in cause(right, place, found)
+        actual[:, :, i, j] = x[:, :, int((i + 0.5) * 5 / 8), int((j + 0.5) * 5 / 7)]
+    assert "nearest" in cause(right, place, actual)
     for i, j in np.ndindex(8, 7):
         (a, s), (b, t) = divmod(i * 4 / 7, 1), divmod(j * 4 / 6, 1)
         above, below = int(a), min(int(a) + 1, 4)
         left, after = int(b), min(int(b) + 1, 4)
         top = (1 - t) * x[:, :, above, left] + t * x[:, :, above, after]
-        found[:, :, i, j] = (1 - s) * top + s * ((1 - t) * x[:, :, below, left] + t * x[:, :, below, after])
-    assert "corners" in cause(right, place, found)
+        actual[:, :, i, j] = (1 - s) * top + s * ((1 - t) * x[:, :, below, left] + t * x[:, :, below, after])
+    assert "corners" in cause(right, place, actual)
     smoothed = resize_matrix(5, 8) @ x @ resize_matrix(5, 7).T
     assert cause(right, place, smoothed) == "the plain formula: a declared departure does not show"
 
@@ -244,8 +244,8 @@ def test_dropout_in_evaluation(known: Known) -> None:
     right = known("dropout")
     x = given(right, "evaluation", "conv")
     mask = np.random.default_rng(0).random(x.shape) >= 0.3
-    found = np.where(mask, x / 0.7, 0)
-    assert cause(right, Place("evaluation", "", 0, "drop"), found) == "dropout acts in evaluation"
+    actual = np.where(mask, x / 0.7, 0)
+    assert cause(right, Place("evaluation", "", 0, "drop"), actual) == "dropout acts in evaluation"
 
 
 # --- loss, steps, running statistics ----------------------------------------------------------------------------------
@@ -260,20 +260,20 @@ def test_losses_by_hand(known: Known, words: str) -> None:
     right = known("dense")
     logits, labels = given(right, "training", "head"), right.case.labels[:BATCH]
     each = np.arange(BATCH), labels
-    found = {
+    actual = {
         "summed": losses(logits, 1)[each].sum(),
         "over them too": losses(logits, 1)[each].sum() / logits.size,
         "twice": losses(np.exp(-losses(logits, 1)), 1)[each].mean(),
         "wrong axis": losses(logits, 0)[each].mean(),
     }[words]
-    assert words in cause(right, Place("loss", "", 0, "loss"), np.array(found))
+    assert words in cause(right, Place("loss", "", 0, "loss"), np.array(actual))
 
 
 def test_an_auxiliary_loss_is_left_out(known: Known) -> None:
     right = known("auxiliary")
     aside = losses(given(right, "training", "aside.aux"), 1)[np.arange(BATCH), right.case.labels[:BATCH]].mean()
-    found = given(right, "loss", "loss") - 0.3 * aside
-    assert f"lower by 0.3 x {aside:.4g}" in cause(right, Place("loss", "", 0, "loss"), found)
+    actual = given(right, "loss", "loss") - 0.3 * aside
+    assert f"lower by 0.3 x {aside:.4g}" in cause(right, Place("loss", "", 0, "loss"), actual)
 
 
 @pytest.mark.parametrize("training, change, words", [
@@ -283,15 +283,15 @@ def test_an_auxiliary_loss_is_left_out(known: Known) -> None:
 def test_decay_on_a_bias(known: Known, training: str, change: Callable[[Array, float], Array], words: str) -> None:
     right = known("dense", training)
     place = Place("optimizers", training, 1, "fc.bias")
-    found = right.evidence[place] + change(right.case.weights["fc.bias"], right.case.lrs(training, 1)[0])
-    assert words in cause(right, place, found)
+    actual = right.evidence[place] + change(right.case.weights["fc.bias"], right.case.lrs(training, 1)[0])
+    assert words in cause(right, place, actual)
 
 
 def test_nesterovs_form_at_the_first_step(known: Known) -> None:
     right = known("dense", "nesterov")
     place, before = Place("optimizers", "nesterov", 1, "fc.weight"), right.case.weights["fc.weight"]
-    found = before + (right.evidence[place] - before) / 1.9  # w -= lr g for w -= lr (g + 0.9 g)
-    assert cause(right, place, found) == "Nesterov's form is not used"
+    actual = before + (right.evidence[place] - before) / 1.9  # w -= lr g for w -= lr (g + 0.9 g)
+    assert cause(right, place, actual) == "Nesterov's form is not used"
 
 
 def test_running_statistics_by_hand(known: Known) -> None:

@@ -1,4 +1,4 @@
-"""The identity of code: words do not change it, numbers, operators and names do."""
+"""The identity of code: comments and docstrings do not change it; numbers, operators and names do."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def test_a_field_that_a_later_python_adds_counts_only_when_it_holds_something(mo
 
 
 @pytest.mark.parametrize("path", sorted(Path(frameworks.__file__).parent.glob("*.py")), ids=lambda path: path.name)
-def test_every_number_of_our_own_code_counts(path: Path) -> None:
-    """Each of ten numbers, drawn with a fixed seed, is moved by one in the tree; comments are added all over."""
+def test_every_number_in_the_code_counts(path: Path) -> None:
+    """Ten numbers, drawn with a fixed seed, are changed by 1 in the tree; comments are added everywhere."""
     source = path.read_text(encoding="utf-8")
     before = source_sha256(source)
     assert source_sha256(ast.unparse(ast.parse(source))) == before, "unparsed, so without comments or layout"
@@ -111,7 +111,7 @@ def _is_number(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and type(node.value) in (int, float)
 
 
-def test_a_comment_in_an_adapter_of_ones_own_keeps_its_identity(tmp_path: Path) -> None:
+def test_a_comment_in_a_user_adapter_keeps_its_identity(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     digests = []
     for text in ("RATE = 1\n", "# Words.\nRATE = 1\n", "RATE = 2\n"):

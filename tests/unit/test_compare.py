@@ -1,4 +1,4 @@
-"""Two saved runs compared: every verdict and exit status, from folders with a known truth."""
+"""Comparison of two saved runs: every verdict and exit code, from folders with known speeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.timing.rounds import baseline_workers, paired
 from tests import records
 from tests.command_line import exit_code_of
 
-SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # a picture
+SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # per image
 
 main = exit_code_of(command)
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], None]
@@ -36,7 +36,7 @@ def speed_run(
     tau: float = 0.003,
     change: Change | None = None,
 ) -> Path:
-    """A folder as benchmarks.speed writes it. slower: true factors of a framework's seconds; machine: of all seconds.
+    """A folder as `speed` writes it. slower: true factors of a framework's seconds; machine: of all seconds.
 
     tau: the spread of launches. Slices have exponential noise of 1 %, and sometimes lose half their speed to other
     programs, mostly all slices of a round. change: edits run.json and the lines before they are written.
@@ -65,7 +65,7 @@ def speed_run(
 def training_run(
     path: Path, seed: int, seeds: tuple[int, ...] = (0, 1, 2), slower: float = 1.0, change: Change | None = None
 ) -> Path:
-    """A folder as benchmarks.run writes it: two frameworks, each seed a launch. slower: factor of mxnet's seconds."""
+    """A folder as `run` writes it: two frameworks, each seed a launch. slower: factor of mxnet's seconds."""
     stream = np.random.default_rng(seed)
     jobs = [records.training_job(name, number, epochs=6) for number in seeds for name in ("torch", "mxnet")]
     run = runs.to_json(records.training_run(jobs))
@@ -167,7 +167,7 @@ def test_a_control_that_missed_a_launch_is_not_used() -> None:
     assert paired(base, {}) == ([], [])
 
 
-def test_a_baseline_is_both_of_its_workers(tmp_path: Path) -> None:
+def test_the_baseline_is_the_mean_of_both_workers(tmp_path: Path) -> None:
     """If only the A/A control is 4 % slower in B, an unchanged framework is faster than both by half of that."""
     a, b = (samples.read(speed_run(tmp_path / name, 0)) for name in "ab")
     for launch in b.controls[0].rounds.values():

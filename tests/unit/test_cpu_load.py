@@ -22,13 +22,15 @@ HERE = Path("/proc/stat")
             0.25,
         ),  # 15 of 20 s busy, 10 s of them this process
         (CpuTimes(0, 100, 10), CpuTimes(10, 110, 20), 2, 0.0),
-        (CpuTimes(0, 100, 10), CpuTimes(10, 109, 20), 2, 0.0),  # the two clocks tick apart
+        (CpuTimes(0, 100, 10), CpuTimes(10, 109, 20), 2, 0.0),  # the two clocks have different ticks
         (CpuTimes(0, 100, 10), CpuTimes(10, 120, 10), 2, 1.0),
         (CpuTimes(0, 100, 10), CpuTimes(0, 100, 10), 2, None),
         (None, CpuTimes(10, 109, 20), 2, None),
     ],
 )
-def test_load_of_others(before: CpuTimes | None, after: CpuTimes | None, cores: int, expected: float | None) -> None:
+def test_load_of_other_programs(
+    before: CpuTimes | None, after: CpuTimes | None, cores: int, expected: float | None
+) -> None:
     assert load_of_others(before, after, cores) == expected
 
 
@@ -41,7 +43,7 @@ def test_idle_and_waiting_for_a_disk_are_not_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not HERE.exists(), reason="no /proc/stat")
-def test_own_work_is_counted() -> None:
+def test_work_of_this_process_is_counted() -> None:
     before = cpu_times()
     until = time.process_time() + 0.2
     while time.process_time() < until:

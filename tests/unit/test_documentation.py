@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, and every column of a table is explained."""
+"""The documents: every link leads to a file, and every column, command and public name is documented."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_round_that_would_end_too_late_is_not_begun() -> None:
     assert workers.run(Limit(until=8.9)) == 2 and workers.now == 6.0
 
 
-def test_the_least_number_of_rounds_ignores_the_clock() -> None:
+def test_the_minimum_of_rounds_ignores_the_clock() -> None:
     assert FakeWorkers({"A": 5.0}).run(Limit(until=0.0, least=2)) == 2
 
 

@@ -16,8 +16,8 @@ from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget, launches_to
         (300.0, 10.0, 2.0, [], 3, 12),  # long rounds need longer launches
         (20.0, 6.0, 0.1, [5.0] * 3, 0, 2),
         (18.0, 4.4, 0.1, [4.5, 5.0, 4.9, 3.7], 0, 3),
-        (5.0, 6.0, 0.1, [5.0] * 3, 0, 0),  # not enough to become ready
-        (6.5, 6.0, 1.0, [5.0] * 3, 0, 0),  # ready, without a whole round
+        (5.0, 6.0, 0.1, [5.0] * 3, 0, 0),  # not enough time to become ready
+        (6.5, 6.0, 1.0, [5.0] * 3, 0, 0),  # ready, but no time for a whole round
         (5.0, 6.0, 0.1, [15.0], 2, 2),  # late, but fewer launches give no interval
         (-5.0, 6.0, 0.1, [5.0] * 3, 0, 0),
         (-5.0, 6.0, 0.1, [3.0] * 5, -2, 0),

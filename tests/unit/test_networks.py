@@ -1,4 +1,4 @@
-"""Each network's counts against published ones.
+"""The counts of each network equal the published ones.
 
 Totals and layers are from the articles, the papers, torchvision 0.28, keras.applications and Gluon's model zoo, as
 counted with those libraries; multiply-adds are half of what torch's FlopCounterMode counts.
@@ -11,13 +11,13 @@ import pytest
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Network, Node, Tanh
 
-# name: trained, running, multiply-adds of one picture in evaluation
+# name: params, buffers, multiply-adds of one image in evaluation
 COUNTS = {
     "lenet": (61_706, 0, 416_520),
     "lenet_relu": (44_426, 0, 281_640),
     "lenet_cifar": (62_006, 0, 651_720),
     "lenet_bn": (44_878, 452, 281_640),
-    "lenet5": (60_000 + 850, 0, 325_680 + 840),  # the paper's, and our head
+    "lenet5": (60_000 + 850, 0, 325_680 + 840),  # the paper's layers and our head
     "mlp": (6_442, 0, 6_416),
     "cnn": (6_422, 0, 149_300),
     # By hand: 28x3x50 -> 1,400; 22,550; 45,100; 90,100; 6,400x512+512; 512x10+10; at 32x32 twice, then 16x16 twice.
@@ -94,7 +94,7 @@ def test_classes_and_channels_are_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_it_says_where_it_is_from(name: str) -> None:
+def test_every_network_states_its_source(name: str) -> None:
     assert NETWORKS[name]().source
 
 
@@ -113,7 +113,7 @@ _GOOGLENET = {
     **{"inception4e": 868_352, "inception5a": 1_043_456, "inception5b": 1_444_080},
 }
 
-# Trained parameters of a layer and of all in it.
+# Trained parameters of a layer, including the layers inside it.
 LAYERS: dict[str, dict[str, int]] = {
     "lenet": {"C1": 156, "C3": 2_416, "C5": 48_120, "F6": 10_164, "output": 850},
     "lenet_relu": {"C1": 156, "C3": 2_416, "C5": 30_840, "F6": 10_164, "output": 850},
@@ -211,10 +211,10 @@ def test_the_stages_of_a_residual_network(name: str) -> None:
     assert _trained(_inside(net, "conv1")) + _trained(_inside(net, "bn1")) == 9_536
 
 
-# --- what is special about one ----------------------------------------------------------------------------------------
+# --- special cases ----------------------------------------------------------------------------------------------------
 
 
-def test_lenet5_is_the_papers_but_for_its_head() -> None:
+def test_lenet5_is_that_of_the_paper_except_the_head() -> None:
     net = NETWORKS["lenet5"]()
     before = [node for node in net.nodes if node.path != "head"]
     assert sum(map(_trained, before)) == 60_000

@@ -34,7 +34,7 @@ def cell(net: str, framework: str, seed: int = 0, **facts: Any) -> dict[str, Any
 
 
 def epochs(net: str, framework: str, seed: int = 0, **figures: Sequence[float | None]) -> list[dict[str, Any]]:
-    """Rows of the curves; figures that are not given are those of three good epochs."""
+    """Rows of the curves; missing figures are those of three normal epochs."""
     good = {"test_accuracy": [0.1, 0.4, 0.7], "train_loss": [2.3, 1.5, 0.9], "examples_per_second": [900, 950, 940]}
     columns = {**good, **figures}
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
@@ -118,7 +118,7 @@ every_run = pytest.mark.parametrize(("rows", "curves"), RUNS.values(), ids=RUNS)
 
 
 class Tags(HTMLParser):
-    """The elements and attributes that a browser's tokeniser finds."""
+    """The elements and attributes that the tokenizer of a browser sees."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ def test_divergence_is_marked_and_described() -> None:
     assert "9e+37 after epoch 2, then not finite" in words(root)
 
 
-# --- the result in words ----------------------------------------------------------------------------------------------
+# --- the result as text -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_printed_figure_stands_for_an_interval(figure: Figure, printed: float,
     assert figure.range_of(printed) == pytest.approx(expected)
 
 
-def test_the_permuted_twin_differs_in_the_permutation_alone() -> None:
+def test_the_permuted_variant_differs_in_the_permutation_alone() -> None:
     plain, other = (describe_recipe(EXPERIMENTS[name].recipe) for name in ("fc-vs-cnn", "fc-vs-cnn-permuted"))
     assert {name for name in RecipeInfo.__struct_fields__ if getattr(plain, name) != getattr(other, name)} == {
         "permutation"

@@ -1,4 +1,4 @@
-"""Records are read as they were written, also those of schema 1; what is damaged is refused in one line."""
+"""Records are read as they were written, also those of schema 1. A damaged record is refused in one line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ EVENTS: list[AnyEvent] = [
 
 
 def folder(path: Path, recorded: list[AnyEvent] = EVENTS) -> RunFolder:
-    made = RunFolder(path)
-    made.write_info(records.training_run(JOBS))
+    store = RunFolder(path)
+    store.write_info(records.training_run(JOBS))
     for event in recorded:
-        made.record(event, durable=False)
-    return made
+        store.record(event, durable=False)
+    return store
 
 
 def test_every_kind_of_event_has_an_example() -> None:
@@ -51,9 +51,9 @@ def test_an_event_is_read_as_it_was_written(event: AnyEvent, tmp_path: Path) -> 
     "run", [records.training_run(JOBS), records.speed_run([records.speed_job()])], ids=lambda run: run.kind
 )
 def test_a_run_is_read_as_it_was_written(run: runs.AnyRun, tmp_path: Path) -> None:
-    made = RunFolder(tmp_path)
-    made.write_info(run)
-    assert made.info == run
+    store = RunFolder(tmp_path)
+    store.write_info(run)
+    assert store.info == run
 
 
 def test_a_cell_has_its_last_start_and_every_epoch_once(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_a_cell_has_its_last_start_and_every_epoch_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/run.json")), ids=lambda path: path.parent.name)
 def test_every_committed_record_is_read(path: Path) -> None:
-    """Nothing is lost: every value of a record of either schema is in what is read, under its key of schema 2."""
-    made = RunFolder(path.parent)
-    info = json.loads(json.dumps(runs.to_json(made.info)))
+    """Every value of a record of either schema is read, under its key in schema 2."""
+    store = RunFolder(path.parent)
+    info = json.loads(json.dumps(runs.to_json(store.info)))
     assert len(info["jobs"]) == len(json.loads(path.read_text())["jobs"])
-    read = [json.loads(json.dumps(events.to_json(event))) for event in made.events()]
+    read = [json.loads(json.dumps(events.to_json(event))) for event in store.events()]
     lines = [json.loads(line) for line in (path.parent / "cells.jsonl").read_text().splitlines()]
     assert len(read) == len(lines)
     for line, event in zip(lines, read):
@@ -86,13 +86,13 @@ def test_every_committed_record_is_read(path: Path) -> None:
 
 
 def test_a_last_line_without_an_end_is_left_out_and_repaired(tmp_path: Path) -> None:
-    made = folder(tmp_path)
-    with made.cells.open("a") as file:
+    store = folder(tmp_path)
+    with store.cells.open("a") as file:
         file.write('{"cell": "lenet.torch.0", "ev')
-    assert list(made.events()) == EVENTS
-    made.repair()
-    made.record(EVENTS[0])
-    assert list(made.events()) == [*EVENTS, EVENTS[0]]
+    assert list(store.events()) == EVENTS
+    store.repair()
+    store.record(EVENTS[0])
+    assert list(store.events()) == [*EVENTS, EVENTS[0]]
 
 
 DAMAGED_RUNS: dict[str, Any] = {
@@ -120,9 +120,9 @@ DAMAGED_EVENTS = {
 
 @pytest.mark.parametrize("damage", DAMAGED_EVENTS)
 def test_a_damaged_event_is_refused_in_one_line(damage: str, tmp_path: Path) -> None:
-    made = folder(tmp_path)
-    with made.cells.open("a") as file:
+    store = folder(tmp_path)
+    with store.cells.open("a") as file:
         file.write(DAMAGED_EVENTS[damage] + "\n")
     with pytest.raises(BadInput, match=f"line {len(EVENTS) + 1}") as error:
-        list(made.events())
+        list(store.events())
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The reference against finite differences, and against numbers worked out by hand. No framework is needed."""
+"""The reference against finite differences, and against values computed by hand. No framework is needed."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from frameworks.spec import (
 )
 from frameworks.training import SGD, Adam, Optimizer, Training
 
-# What is worked out by hand is rounded a few times on the way, by 2^-53 each.
+# Values computed by hand are rounded a few times, by 2^-53 each.
 ROUNDING = 1e-14
 
 
 def built(network: Network, training: Training | None = None, departures: tuple[str, ...] = ()) -> Reference:
-    """With weights of which none has the value that it starts from by default."""
+    """An adapter with weights that all differ from their default initial values."""
     reference = Reference(network, training or Training(), Setting(), departures)
     noise = np.random.default_rng(1)
     drawn = initial(network, seed=0).items()
@@ -53,7 +53,7 @@ def built(network: Network, training: Training | None = None, departures: tuple[
 
 
 def forward(layer: Layer, x: Any, *, training: bool = False, **arrays: Any) -> Array:
-    """One layer's output for a batch, its arrays given by role in whatever shape."""
+    """Output of a layer for a batch; its arrays are given by role and reshaped."""
     x = np.array(x, float)
     network = Network("alone", x.shape[1:], [layer])
     reference = Reference(network, Training(), Setting())
@@ -62,7 +62,7 @@ def forward(layer: Layer, x: Any, *, training: bool = False, **arrays: Any) -> A
 
 
 def apart(shape: tuple[int, ...]) -> Array:
-    """Values between -1.5 and 1.5 in a drawn order, no two of them nearer than 3 / size, none nearer to 0 than half."""
+    """Values between -1.5 and 1.5 in random order, at least 3 / size apart, and half of that away from 0."""
     size = int(np.prod(shape))
     return (np.random.default_rng(0).permutation(size).reshape(shape) + 0.5) * 3 / size - 1.5
 
@@ -71,7 +71,7 @@ def apart(shape: tuple[int, ...]) -> Array:
 
 
 def alone(layer: Layer, *shape: int) -> Network:
-    """The layer, and a dense one that gives its output's values gradients of every sign and size."""
+    """The layer, followed by a dense layer, so that its outputs have gradients of either sign and various sizes."""
     flat = [] if len(shape) == 1 else [Flatten()]
     return Network("alone", shape, [layer, *flat, Dense("fc", 3)])
 
@@ -193,7 +193,7 @@ def test_gradient_is_the_limit_of_differences(case: str, name: str) -> None:
     gradient = reference.gradients(images, labels)[1][name]
 
     # (f(x + h) - f(x - h)) / 2h is off by h^2 / 6 times the third derivative, here 2e-11, and by f's rounding over h,
-    # here 2^-53 / 1e-5 = 1e-11 for each of some tens of roundings; the tolerance leaves room for third derivatives of
+    # here 2^-53 / 1e-5 = 1e-11 for each of some tens of roundings; the tolerance allows third derivatives of
     # 100. A kink of ReLU or a change of the largest in a window within h would be off by the size of the gradient.
     h, tolerance = 1e-5, 2e-9
     differences = np.zeros_like(moving)
@@ -301,7 +301,7 @@ def test_output(layer: Layer, x: Any, expected: Any) -> None:
         pytest.param(Sigmoid(), [[0, 1000, -1000]], [[4, 4, 4]], [[1, 0, 0]], id="sigmoid far out"),
     ],
 )
-def test_gradient_where_there_is_a_choice(layer: Layer, x: Any, dy: Any, expected: Any) -> None:
+def test_gradient_at_ties_and_kinks(layer: Layer, x: Any, dy: Any, expected: Any) -> None:
     with np.errstate(all="raise", under="ignore"):
         _, backward = LAYERS[type(layer)](layer, np.array(x, float))
         np.testing.assert_array_equal(backward(np.array(dy, float))[0], expected)
@@ -314,7 +314,7 @@ def test_affine() -> None:
 
 @pytest.mark.parametrize("shape", [(7, 2, 3)], ids=["maps"])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 9])
-def test_local_response_norm_is_its_formula(size: int, shape: tuple[int, ...]) -> None:
+def test_local_response_norm_follows_the_formula(size: int, shape: tuple[int, ...]) -> None:
     x = apart((2, *shape))
     expected = np.zeros_like(x)
     for c in range(7):
@@ -326,18 +326,18 @@ def test_local_response_norm_is_its_formula(size: int, shape: tuple[int, ...]) -
 
 
 STATISTICS: dict[str, Any] = {"gamma": [2, 3], "beta": [1, 0], "running_mean": [0, 5], "running_var": [1, 4]}
-PICTURES = [[[[1, 2]], [[7, 7]]], [[[3, 4]], [[7, 7]]]]  # channel 0: mean 2.5, variance 5/4; channel 1: 7 and 0
+IMAGES = [[[[1, 2]], [[7, 7]]], [[[3, 4]], [[7, 7]]]]  # channel 0: mean 2.5, variance 5/4; channel 1: 7 and 0
 
 
-def test_batch_norm_in_training_takes_the_batch() -> None:
-    y = forward(BatchNorm("B", eps=0.75), PICTURES, training=True, **STATISTICS)
+def test_batch_norm_in_training_uses_batch_statistics() -> None:
+    y = forward(BatchNorm("B", eps=0.75), IMAGES, training=True, **STATISTICS)
     root = sqrt(1.25 + 0.75)
     expected: Any = [[[[1 - 3 / root, 1 - 1 / root]], [[0, 0]]], [[[1 + 1 / root, 1 + 3 / root]], [[0, 0]]]]
     np.testing.assert_allclose(y, expected, rtol=ROUNDING)
 
 
-def test_batch_norm_in_evaluation_takes_what_ran() -> None:
-    y = forward(BatchNorm("B", eps=0.5), PICTURES, **STATISTICS)
+def test_batch_norm_in_evaluation_uses_running_statistics() -> None:
+    y = forward(BatchNorm("B", eps=0.5), IMAGES, **STATISTICS)
     a, b = 2 / sqrt(1.5), 3 * 2 / sqrt(4.5)
     expected = [[[[1 + a, 1 + 2 * a]], [[b, b]]], [[[1 + 3 * a, 1 + 4 * a]], [[b, b]]]]
     np.testing.assert_allclose(y, expected, rtol=ROUNDING)
@@ -352,31 +352,31 @@ def test_running_statistics_move(departures: tuple[str, ...], variance: float) -
     network = Network("n", (2, 1, 2), [BatchNorm("B", momentum=0.2), GlobalAvgPool(), Flatten()])
     reference = Reference(network, Training(), Setting(), departures)
     reference.set_weights({f"B.{role}": np.array(values, float) for role, values in STATISTICS.items()})
-    reference.load("train", np.array(PICTURES), np.array([0, 1]))
+    reference.load("train", np.array(IMAGES), np.array([0, 1]))
     reference.train(np.arange(2), 2, np.zeros(1), seed=0)
     weights = reference.get_weights()
     np.testing.assert_allclose(weights["B.running_mean"], [0.2 * 2.5, 0.8 * 5 + 0.2 * 7], rtol=ROUNDING)
     np.testing.assert_allclose(weights["B.running_var"], [0.8 * 1 + 0.2 * variance, 0.8 * 4], rtol=ROUNDING)
     np.testing.assert_array_equal(weights["B.gamma"], STATISTICS["gamma"])
-    y = reference.activations(np.array(PICTURES), training=True)["B"]  # either way by the biased variance
-    np.testing.assert_array_equal(y, forward(BatchNorm("B"), PICTURES, training=True, **STATISTICS))
+    y = reference.activations(np.array(IMAGES), training=True)["B"]  # either way by the biased variance
+    np.testing.assert_array_equal(y, forward(BatchNorm("B"), IMAGES, training=True, **STATISTICS))
 
 
 # --- dropout ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_dropout_keeps_its_share_and_scales_it(rate: float) -> None:
+def test_dropout_keeps_its_fraction_and_scales_it(rate: float) -> None:
     x = np.ones((10, 1000))
     y = forward(Dropout(rate=rate), x, training=True)
     assert set(np.unique(y)) == {0.0, 1 / (1 - rate)}
     # The count of 10^4 independent draws is within four standard deviations; at a fixed seed it always is.
     assert abs((y > 0).mean() - (1 - rate)) < 4 * sqrt(rate * (1 - rate) / x.size)
-    assert len({row.tobytes() for row in y}) == len(y)  # every picture has its own mask
+    assert len({row.tobytes() for row in y}) == len(y)  # each image has a different mask
 
 
 @pytest.mark.parametrize(("rate", "training"), [(0.5, False), (0.0, True)], ids=["evaluation", "rate 0"])
-def test_dropout_is_nothing(rate: float, training: bool) -> None:
+def test_dropout_without_effect(rate: float, training: bool) -> None:
     x = apart((2, 3))
     np.testing.assert_array_equal(forward(Dropout(rate=rate), x, training=training), x)
 
@@ -392,7 +392,7 @@ def test_masks_follow_the_seed_and_differ_by_step() -> None:
     assert losses[5] != losses[6]
 
 
-def test_without_dropout_leaves_all_else() -> None:
+def test_without_dropout_changes_only_dropout() -> None:
     inner = [Dropout("named", rate=0.3), Concat("mix", [[Dropout()], [Conv("a", 2, 1), Dropout(rate=0.2)]])]
     head = Auxiliary("aux", [Flatten(), Dropout(rate=0.7), Dense("h", 3)])
     layers = [Residual("body", inner[:1], inner[:0]), *inner[1:], head, Flatten(), Dropout(rate=0.0), Dense("D", 3)]
@@ -455,7 +455,7 @@ RATES = (0.1, 0.1, 0.01)
     ("rule", "rates", "gradients", "expected"),
     [
         pytest.param(SGD(), RATES, (1, 2, 3), (0.9, 0.7, 0.67), id="plain"),
-        # The velocity is 1, 1.9 and 2.71; one that held the rate would give 0.529 in the end.
+        # The velocity is 1, 1.9 and 2.71; if it contained the learning rate, the result would be 0.529.
         pytest.param(SGD(0.9), RATES, (1, 1, 1), (0.9, 0.71, 0.6829), id="momentum"),
         pytest.param(SGD(0.9, nesterov=True), RATES, (1, 1, 1), (0.81, 0.539, 0.50461), id="nesterov"),
         pytest.param(SGD(0.9, lr_in_velocity=True), RATES, (1, 1, 1), (0.9, 0.71, 0.529), id="momentum, rate inside"),
@@ -527,7 +527,7 @@ def test_decay_acts_on_weights_alone(rule: Optimizer) -> None:
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 
-def test_training_is_gradients_times_rates() -> None:
+def test_training_is_gradients_times_learning_rates() -> None:
     reference, order, rates = trainee(SGD()), np.array([3, 1, 2, 0, 5, 4, 7]), np.array([0.5, 0.25, 0.125])
     images, labels = reference.data["train"]
     weights, losses = reference.get_weights(), []
@@ -544,7 +544,7 @@ def test_training_is_gradients_times_rates() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_training_goes_on_where_it_stopped(rule: Optimizer) -> None:
+def test_training_continues_where_it_stopped(rule: Optimizer) -> None:
     whole, first, second = trainee(rule), trainee(rule), trainee(rule)
     order, rates = np.array([0, 1, 2, 3, 4, 5, 6, 7]), np.array([0.1, 0.2, 0.05, 0.1])
     whole.train(order, 2, rates, seed=0)
@@ -556,7 +556,7 @@ def test_training_goes_on_where_it_stopped(rule: Optimizer) -> None:
         np.testing.assert_array_equal(array, second.get_weights()[name], name)
 
 
-def test_weights_without_the_optimizers_own_start_it_afresh() -> None:
+def test_weights_without_optimizer_state_reset_it() -> None:
     reference = trainee(SGD(0.9))
     start = reference.get_weights()
     runs = []
@@ -566,7 +566,7 @@ def test_weights_without_the_optimizers_own_start_it_afresh() -> None:
     np.testing.assert_array_equal(runs[0], runs[1])
 
 
-def test_looking_changes_nothing() -> None:
+def test_inspection_changes_nothing() -> None:
     reference = trainee(SGD())
     before = {name: array.copy() for name, array in reference.get_weights().items()}
     reference.load("test", *reference.data["train"])
@@ -586,11 +586,11 @@ def test_predictions_are_evaluations_in_float64() -> None:
     reference.load("test", images, np.zeros(5, int))
     logits = reference.predict("test", 2)
     assert logits.dtype == np.float64
-    # One product of matrices or three: the sums may be taken in another order.
+    # One matrix product or three: the order of the sums may differ.
     np.testing.assert_allclose(logits, reference.activations(images, training=False)["D"], rtol=ROUNDING)
 
 
-def test_counts_what_is_right() -> None:
+def test_right_predictions_are_counted() -> None:
     reference = Reference(Network("n", (2,), [Scale(factor=1.0)]), Training(), Setting())
     reference.set_weights({})
     reference.load("train", np.array([[0, 1], [0, 1], [1, 0]]), np.array([1, 0, 0]))
@@ -624,6 +624,6 @@ def test_weights_of_another_shape_are_refused() -> None:
         reference.set_weights(weights)
 
 
-def test_as_many_rates_as_steps() -> None:
+def test_as_many_learning_rates_as_steps() -> None:
     with pytest.raises(ValueError, match="zip"):
         trainee(SGD()).train(np.arange(8), 4, np.zeros(3), seed=0)

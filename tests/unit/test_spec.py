@@ -1,4 +1,4 @@
-"""The spec by itself: shapes, counts, names, errors, JSON. Every expected value is worked out by hand."""
+"""The spec: shapes, counts, names, errors, JSON. Every expected value is computed by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from frameworks.spec import (
 )
 
 
-def made(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
+def network_of(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
     return Network("net", input, layers)
 
 
@@ -73,24 +73,24 @@ def made(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
     ids=lambda value: repr(value) if isinstance(value, Layer) else None,
 )
 def test_a_layer(layer: Layer, output: Shape, parameters: int, macs: int) -> None:
-    net = made(layer)
+    net = network_of(layer)
     assert (net.output, net.params, net.macs) == (output, parameters, macs)
 
 
 def test_a_dense_layer() -> None:
-    net = made(Dense("d", 7), input=(5,))
+    net = network_of(Dense("d", 7), input=(5,))
     assert (net.output, net.params, net.macs, net.classes) == ((7,), 42, 35, 7)
 
 
-def test_running_values_are_counted_apart() -> None:
-    net = made(BatchNorm("b"))
+def test_buffers_are_counted_separately() -> None:
+    net = network_of(BatchNorm("b"))
     assert (net.params, net.buffers) == (6, 6)
     assert [parameter.name for parameter in net.parameters] == [
         *("b.gamma", "b.beta", "b.running_mean", "b.running_var"),
     ]
 
 
-# Sizes as torch.nn.MaxPool2d(ceil_mode=True) gives them; then what the spec pads at the bottom and the right.
+# Sizes of torch.nn.MaxPool2d(ceil_mode=True), then the padding of the spec at the bottom and the right.
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "windows", "after"),
     [
@@ -106,7 +106,7 @@ def test_running_values_are_counted_apart() -> None:
     ],
 )
 def test_ceil_mode_becomes_padding(size: int, kernel: int, stride: int, padding: int, windows: int, after: int) -> None:
-    net = made(MaxPool("p", kernel, stride, padding, ceil=True), input=(1, size, size))
+    net = network_of(MaxPool("p", kernel, stride, padding, ceil=True), input=(1, size, size))
     assert net.output == (1, windows, windows)
     pool = net.nodes[0].layer
     assert isinstance(pool, MaxPool)
@@ -115,7 +115,7 @@ def test_ceil_mode_becomes_padding(size: int, kernel: int, stride: int, padding:
 
 
 def test_ceil_mode_differs_by_direction() -> None:
-    pool = made(MaxPool("p", 2, 2, ceil=True), input=(1, 4, 5)).nodes[0].layer
+    pool = network_of(MaxPool("p", 2, 2, ceil=True), input=(1, 4, 5)).nodes[0].layer
     assert isinstance(pool, MaxPool)
     assert pool.padding == ((0, 0), (0, 1))
 
@@ -123,14 +123,16 @@ def test_ceil_mode_differs_by_direction() -> None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_nameless_layers_are_called_after_the_one_before() -> None:
-    net = made(Scale(), Conv("C1", 4, 3), ReLU(), ReLU(), MaxPool("P1", 2, 2), Flatten(), Dropout(), Dense("F", 2))
+def test_unnamed_layers_are_named_after_the_previous_layer() -> None:
+    net = network_of(
+        Scale(), Conv("C1", 4, 3), ReLU(), ReLU(), MaxPool("P1", 2, 2), Flatten(), Dropout(), Dense("F", 2)
+    )
     names = [node.path for _, node in net.walk()]
     assert names == ["scale", "C1", "C1_relu", "C1_relu2", "P1", "P1_flatten", "P1_dropout", "F"]
 
 
-def test_names_inside_carry_the_name_of_what_they_are_in() -> None:
-    net = made(Residual("layer1.0", [Conv("conv1", 3, 1), ReLU()], [Conv("downsample.0", 3, 1)]), ReLU())
+def test_names_of_inner_layers_have_the_name_of_the_outer_layer() -> None:
+    net = network_of(Residual("layer1.0", [Conv("conv1", 3, 1), ReLU()], [Conv("downsample.0", 3, 1)]), ReLU())
     paths = [(depth, node.path) for depth, node in net.walk()]
     assert paths == [
         (0, "layer1.0"),
@@ -139,18 +141,18 @@ def test_names_inside_carry_the_name_of_what_they_are_in() -> None:
     ]
 
 
-def test_a_nameless_join_adds_nothing_to_the_names_in_it() -> None:
+def test_an_unnamed_join_adds_no_prefix() -> None:
     inner = Concat("", [[Conv("2a", 1, 1)], [Conv("2b", 1, 1)]])
-    net = made(Concat("mixed", [[Conv("1", 4, 1), inner], [Conv("pool", 2, 1)]]))
+    net = network_of(Concat("mixed", [[Conv("1", 4, 1), inner], [Conv("pool", 2, 1)]]))
     names = [parameter.name for parameter in net.parameters if parameter.role == "weight"]
     assert names == ["mixed.1.weight", "mixed.2a.weight", "mixed.2b.weight", "mixed.pool.weight"]
 
 
 def test_the_first_two_fans_of_a_weight() -> None:
-    weight = made(Conv("c", 8, 5)).nodes[0].parameter("weight")
+    weight = network_of(Conv("c", 8, 5)).nodes[0].parameter("weight")
     assert weight.fans == (75, 200)
     with pytest.raises(KeyError, match="c has no gamma"):
-        made(Conv("c", 8, 5)).nodes[0].parameter("gamma")
+        network_of(Conv("c", 8, 5)).nodes[0].parameter("gamma")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -184,13 +186,13 @@ def test_the_first_two_fans_of_a_weight() -> None:
 )
 def test_a_wrong_row_fails_at_once(layers: list[Layer], message: str) -> None:
     with pytest.raises(SpecError, match=f"^{message}$"):
-        made(*layers)
+        network_of(*layers)
 
 
 @pytest.mark.parametrize("input", [(0, 4, 4), (3, -1, 4), ()])
-def test_an_input_without_values(input: Shape) -> None:
+def test_an_empty_input_is_refused(input: Shape) -> None:
     with pytest.raises(SpecError, match="every size is at least 1"):
-        made(ReLU(), input=input)
+        network_of(ReLU(), input=input)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_an_input_without_values(input: Shape) -> None:
                                       "smallest input is 3x75x75"),
     ],
 )  # fmt: skip
-def test_a_small_input_is_told_the_smallest(name: str, input: Shape, message: str) -> None:
+def test_the_error_names_the_smallest_input(name: str, input: Shape, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         NETWORKS[name]().with_input(input)
     assert str(caught.value) == message
@@ -221,7 +223,7 @@ def test_the_smallest_input_works_and_one_less_does_not(name: str) -> None:
 
 
 def test_sizes_at_which_branches_do_not_fit_are_no_remedy() -> None:
-    """At 5 x 5 nothing is too small, but the branches give 1 and 2 rows: 6 x 6 is the smallest that works."""
+    """At 5 x 5 no layer is too large, but the branches give 1 and 2 rows: 6 x 6 is the smallest input that works."""
     halves = Concat("halves", [[Conv("a", 1, 3, 2)], [Conv("b", 1, 2, 2), Conv("c", 1, 1)]])
     even = Network("even", (1, 8, 8), [Conv("first", 1, 2), halves, MaxPool("p", 2, 1)])
     with pytest.raises(SpecError) as caught:
@@ -233,7 +235,7 @@ def test_sizes_at_which_branches_do_not_fit_are_no_remedy() -> None:
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
-def test_another_input_drops_what_the_paper_prints() -> None:
+def test_another_input_drops_the_printed_shapes() -> None:
     net = NETWORKS["lenet"]()
     assert net.with_input(net.input) is net
     assert net.with_input((1, 32, 32)).output == (10,)
@@ -248,10 +250,10 @@ def test_layers_in_front_keep_the_paper_checked() -> None:
         NETWORKS["alexnet_cifar"]().after(Scale(), input=(3, 32, 32))
 
 
-def test_auxiliary_classifiers_are_no_part_of_evaluation() -> None:
+def test_auxiliary_classifiers_do_not_count_in_evaluation() -> None:
     head = Auxiliary("aux", [Flatten(), Dense("fc", 2)], weight=0.5)
-    net = made(Conv("c", 4, 1), head, Flatten(), Dense("fc", 2))
-    without = made(Conv("c", 4, 1), Flatten(), Dense("fc", 2))
+    net = network_of(Conv("c", 4, 1), head, Flatten(), Dense("fc", 2))
+    without = network_of(Conv("c", 4, 1), Flatten(), Dense("fc", 2))
     assert [node.path for node in net.heads] == ["aux"]
     assert (net.output, net.macs) == (without.output, without.macs)
     assert net.params == without.params + 2 * 4 * 1024 + 2
@@ -261,7 +263,7 @@ def test_auxiliary_classifiers_are_no_part_of_evaluation() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_json_there_and_back(name: str) -> None:
+def test_json_round_trip(name: str) -> None:
     net = NETWORKS[name]()
     back = from_json(json.loads(json.dumps(to_json(net))))
     assert back == net

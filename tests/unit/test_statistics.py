@@ -1,4 +1,4 @@
-"""Means, intervals and decisions, against figures worked out by hand and against simulations with a known truth."""
+"""Means, intervals and decisions, against values computed by hand and against simulations with a known answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_equal_samples_have_an_interval_of_no_width() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_rounding_has_parted_is_equal() -> None:
+def test_differences_by_rounding_count_as_equal() -> None:
     assert geometric_mean([3.0, 3.0 * (1 + 2**-52)]) == (3.0, 3.0, 3.0)
 
 
@@ -61,7 +61,7 @@ def test_unpaired_samples_are_refused() -> None:
         paired_ratio([1.0], [1.0, 2.0])
 
 
-def test_the_interval_covers_the_true_value_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_value_as_often_as_stated() -> None:
     """95 % of 2,000 intervals, give or take three standard errors of that count (1.5 points)."""
     stream = np.random.default_rng(0)
     result = [geometric_mean(list(np.exp(stream.normal(0, 0.1, 10)))) for _ in range(2_000)]
@@ -208,7 +208,7 @@ def test_warm_up_is_discarded(true: int) -> None:
     assert len(settled) >= 95 and min(settled) >= true and np.mean(settled) <= true + 3
 
 
-def test_without_a_steady_state_there_is_no_end_of_warm_up() -> None:
+def test_without_a_steady_state_warm_up_has_no_end() -> None:
     assert warm_up([float(number) for number in range(30, 0, -1)]) is None
 
 

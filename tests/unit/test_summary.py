@@ -45,7 +45,7 @@ def wrong(): return Network("wrong", (1, 8, 8), [Conv("C1", 6, 5, out=(6, 8, 8))
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's file in the working folder."""
+    """A user's network file in the working folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_net.py").write_text(TINY)
     (tmp_path / "broken.py").write_text("import no_such_module\n")
@@ -207,7 +207,7 @@ def test_bad_input_is_one_line(arguments: str, words: str, tiny: str, capsys: py
 
 
 def test_the_command_has_exit_codes_and_stops_with_its_reader() -> None:
-    """Exit codes, streams, and a reader that stops reading."""
+    """Exit codes, output streams, and a pipe whose reader closes it."""
     command = [sys.executable, "-m", "benchmarks.summary", "--net"]
     good = subprocess.run([*command, "lenet"], cwd=ROOT, capture_output=True, text=True)
     assert (good.returncode, good.stderr) == (0, "")
@@ -260,7 +260,7 @@ def _boxes(diagram: ElementTree.Element) -> Iterator[Rectangle]:
 
 
 def _labels(diagram: ElementTree.Element) -> Iterator[tuple[str, Rectangle]]:
-    """The texts, with the area that each covers, about."""
+    """The texts, with the approximate area that each covers."""
     for element, x, y in _placed(diagram):
         if element.tag == f"{_SVG}text" and element.get("class") != "title":
             width = text_width(element.text or "", bold=element.get("class") == "name")
@@ -327,7 +327,7 @@ def test_a_claim_agrees_or_states_the_reason(claim: claims.Claim) -> None:
     assert claim.agrees == (claim.reason == "")
 
 
-# The known slips, as the articles print them, and what is true.
+# The known errors: the values that the articles print, and the true values.
 @pytest.mark.parametrize(
     ("article", "printed", "counted"),
     [

@@ -1,4 +1,4 @@
-"""Initial weights, resize matrices, window counts, and how training travels as JSON."""
+"""Initial weights, resize matrices, window counts, and training settings as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NET = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense"
 @pytest.mark.parametrize("scheme, factor", [("xavier_uniform", "both"), ("xavier_normal", "both"),
                                             ("he_uniform", "in"), ("he_normal", "in")])  # fmt: skip
 @pytest.mark.parametrize("name, fans", [("conv.weight", (75, 1600)), ("dense.weight", (9216, 40))])
-def test_variance_is_the_papers(scheme: str, factor: str, name: str, fans: tuple[int, int]) -> None:
+def test_variance_is_that_of_the_paper(scheme: str, factor: str, name: str, fans: tuple[int, int]) -> None:
     weights = initial(NET, seed=0, scheme=scheme)[name]
     variance = 2 / (fans[0] if factor == "in" else sum(fans))
     # The variance of a sample variance of n values is at most 2 / n of its square: four deviations.
@@ -66,7 +66,7 @@ def test_window_counts_by_hand() -> None:
 @pytest.mark.parametrize("training", [
     Training(), Training(SGD(0.9, True, 1e-4), 0.1), Training(Adam(weight_decay=0.1, decoupled=True)),
 ], ids=str)  # fmt: skip
-def test_training_travels_as_json(training: Training) -> None:
+def test_training_json_round_trip(training: Training) -> None:
     assert Training.from_json(json.loads(json.dumps(training.to_json()))) == training
 
 
@@ -74,7 +74,7 @@ def test_training_travels_as_json(training: Training) -> None:
     lambda: SGD(momentum=1.0), lambda: SGD(nesterov=True), lambda: SGD(weight_decay=-1.0),
     lambda: Adam(beta1=1.0), lambda: Adam(epsilon=0.0),
 ])  # fmt: skip
-def test_values_that_cannot_be_are_refused(bad: object) -> None:
+def test_impossible_values_are_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"momentum|beta"):
         bad()  # type: ignore[operator]
 

@@ -30,15 +30,15 @@ GUESSES: dict[str, Callable[[Difference], Iterator[Guess]]] = {
 }
 
 
-def likely(place: Place, found: Evidence, reference: Evidence, case: Case) -> str | None:
+def likely(place: Place, actual: Evidence, reference: Evidence, case: Case) -> str | None:
     """The likely cause of the first difference, which is at `place`, and its evidence; None if it is unknown."""
-    if place not in found or place not in reference:
-        return "the reference has no such tensor" if place in found else None
-    kinds = {array.dtype for array in found.values() if array.dtype.kind == "f"}  # a loss is always float64
+    if place not in actual or place not in reference:
+        return "the reference has no such tensor" if place in actual else None
+    kinds = {array.dtype for array in actual.values() if array.dtype.kind == "f"}  # a loss is always float64
     eps = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
-    difference = Difference(place, np.asarray(found[place]), reference[place], reference, case, eps)
+    difference = Difference(place, np.asarray(actual[place]), reference[place], reference, case, eps)
     if place.stage == "parameters":
-        return described(difference.found, difference.reference)
+        return described(difference.actual, difference.reference)
     if difference.agrees:
         return "the plain formula: a declared departure does not show"
     guesses = GUESSES.get(place.stage, nothing)
@@ -46,8 +46,8 @@ def likely(place: Place, found: Evidence, reference: Evidence, case: Case) -> st
         for words, guess in guesses(difference):
             if difference.explained_by(guess):
                 return words
-        if difference.found.shape != difference.reference.shape:
-            return f"the shape is {spec.times(difference.found.shape)}, not {spec.times(difference.reference.shape)}"
+        if difference.actual.shape != difference.reference.shape:
+            return f"the shape is {spec.times(difference.actual.shape)}, not {spec.times(difference.reference.shape)}"
         return next(filter(None, (pattern(difference) for pattern in PATTERNS)), None)
 
 
@@ -55,10 +55,10 @@ def nothing(difference: Difference) -> Iterator[Guess]:
     yield from ()
 
 
-def described(found: Array, reference: Array) -> str:
+def described(actual: Array, reference: Array) -> str:
     """How an array of a framework differs from that of the spec; both are (*shape, whether it is trained)."""
-    shape, right = tuple(found[:-1].astype(int)), tuple(reference[:-1].astype(int))
+    shape, right = tuple(actual[:-1].astype(int)), tuple(reference[:-1].astype(int))
     if shape == right:
-        return "it is trained and should not be" if found[-1] else "it is not trained and should be"
+        return "it is trained and should not be" if actual[-1] else "it is not trained and should be"
     order = "its axes are in another order: " if sorted(shape) == sorted(right) else ""
     return f"{order}the shape is {spec.times(shape)}, not {spec.times(right)}"

@@ -18,7 +18,7 @@ class Difference:
     """A tensor that differs, the correct one, and all other tensors of the reference."""
 
     place: Place
-    found: Array  # by the framework
+    actual: Array  # by the framework
     reference: Array
     around: Evidence  # all tensors of the reference
     case: Case
@@ -29,19 +29,19 @@ class Difference:
 
         Rounding: 2^14 units in the last place of the largest value, which ten training steps can accumulate.
         """
-        if guess.shape != self.found.shape or not np.isfinite(self.found).all():
+        if guess.shape != self.actual.shape or not np.isfinite(self.actual).all():
             return False
-        allowed = 2**14 * self.eps * np.abs(self.found).max(initial=0)
-        if self.found.shape == self.reference.shape:
-            allowed = min(allowed, 1e-3 * np.abs(self.found - self.reference).max(initial=0))
-        return bool(np.abs(self.found - guess).max(initial=0) <= allowed)
+        allowed = 2**14 * self.eps * np.abs(self.actual).max(initial=0)
+        if self.actual.shape == self.reference.shape:
+            allowed = min(allowed, 1e-3 * np.abs(self.actual - self.reference).max(initial=0))
+        return bool(np.abs(self.actual - guess).max(initial=0) <= allowed)
 
     @property
     def agrees(self) -> bool:
         """Whether the tensor agrees with the reference; then it differs from the declared departure."""
-        if self.found.shape != self.reference.shape:
+        if self.actual.shape != self.reference.shape:
             return False
-        gap, scale = (np.abs(values).max(initial=0) for values in (self.found - self.reference, self.reference))
+        gap, scale = (np.abs(values).max(initial=0) for values in (self.actual - self.reference, self.reference))
         return bool(gap <= 64 * self.eps * scale)  # the limit below which verification sees only rounding
 
     def output(self, path: str) -> Array:

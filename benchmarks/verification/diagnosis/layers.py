@@ -39,7 +39,7 @@ def of_layer(difference: Difference) -> Iterator[Guess]:
     if isinstance(node.layer, spec.Dropout):
         for _, own in difference.case.network_with_dropout.walk():  # in the other network of the case its rate is 0
             if isinstance(own.layer, spec.Dropout) and own.path == node.path:
-                yield "dropout acts in evaluation", x * (difference.found != 0) / (1 - own.layer.rate)
+                yield "dropout acts in evaluation", x * (difference.actual != 0) / (1 - own.layer.rate)
     if isinstance(node.layer, spec.BatchNorm):
         yield from batch_norm(difference, node.layer, x, **arrays)
     elif isinstance(node.layer, spec.Dense):
@@ -181,7 +181,7 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
     )
     yield "epsilon outside the root", factor * (x - mean) / (np.sqrt(variance) + layer.eps) + offset
     # y = gamma (x - mean) / sqrt(variance + epsilon) + beta, solved for epsilon
-    solved = float(np.nanmedian((factor * (x - mean) / (difference.found - offset)) ** 2 - variance))
+    solved = float(np.nanmedian((factor * (x - mean) / (difference.actual - offset)) ** 2 - variance))
     epsilon = float(f"{solved:.2g}")
     if epsilon > 0:
         yield f"epsilon {epsilon:g} for {layer.eps:g}", computed(replace(layer, eps=epsilon), x, **arrays | used)

@@ -35,8 +35,8 @@ def of_loss(difference: Difference) -> Iterator[Guess]:
     if difference.smoothing:
         yield "labels are not smoothed", np.array(cross_entropy(logits, labels)[0])
     if heads:
-        shares = " + ".join(f"{weight:g} x {loss:.4g}" for weight, loss in heads.values())
-        yield f"auxiliary classifiers are left out: lower by {shares}", np.array(main)
+        terms = " + ".join(f"{weight:g} x {loss:.4g}" for weight, loss in heads.values())
+        yield f"auxiliary classifiers are left out: lower by {terms}", np.array(main)
         full = sum(loss for _, loss in heads.values())
         yield "auxiliary classifiers count in full, not by their weight", np.array(main + full)
 

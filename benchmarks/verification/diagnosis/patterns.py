@@ -12,20 +12,20 @@ from frameworks.numpy_reference import by_channel, channel_axes
 
 
 def not_finite(difference: Difference) -> str | None:
-    wrong = int((~np.isfinite(difference.found)).sum())
-    return f"{wrong} of {difference.found.size} values are not finite" if wrong else None
+    wrong = int((~np.isfinite(difference.actual)).sum())
+    return f"{wrong} of {difference.actual.size} values are not finite" if wrong else None
 
 
 def zero(difference: Difference) -> str | None:
-    return None if np.any(difference.found) else "every value is 0"
+    return None if np.any(difference.actual) else "every value is 0"
 
 
 def ratio(difference: Difference) -> str | None:
     """The same factor everywhere, as a fraction if it is a simple one."""
     large = np.abs(difference.reference) > 1e-3 * np.abs(difference.reference).max(initial=0)
-    if difference.found.size < 2 or not large.any():
+    if difference.actual.size < 2 or not large.any():
         return None
-    factor = float(np.median(difference.found[large] / difference.reference[large]))
+    factor = float(np.median(difference.actual[large] / difference.reference[large]))
     if not difference.explained_by(factor * difference.reference):
         return None
     batch = difference.case.batch_size
@@ -37,19 +37,19 @@ def ratio(difference: Difference) -> str | None:
 
 def order(difference: Difference) -> str | None:
     """The same values in another order: of the channels, of two axes, or any order within each image."""
-    found, reference = difference.found, difference.reference
-    if found.ndim > 1 and found.shape[1] > 1:
-        means = found.mean(channel_axes(found)), reference.mean(channel_axes(reference))
+    actual, reference = difference.actual, difference.reference
+    if actual.ndim > 1 and actual.shape[1] > 1:
+        means = actual.mean(channel_axes(actual)), reference.mean(channel_axes(reference))
         taken = np.abs(np.subtract.outer(*means)).argmin(1)
         if len(set(taken.tolist())) == len(taken) and difference.explained_by(reference[:, taken]):
             return f"the channels in another order: {', '.join(map(str, taken[:16]))}"
-    for first in range(found.ndim - 1):
-        for second in range(first + 1, found.ndim):
+    for first in range(actual.ndim - 1):
+        for second in range(first + 1, actual.ndim):
             if difference.explained_by(reference.swapaxes(first, second)):
                 return f"transposed: axes {first} and {second} exchanged"
-    if found.ndim < 2 or found.size <= 3 * len(found):
+    if actual.ndim < 2 or actual.size <= 3 * len(actual):
         return None  # few values can match by chance
-    found_rows, reference_rows = (values.reshape(len(values), -1) for values in (found, reference))
+    found_rows, reference_rows = (values.reshape(len(values), -1) for values in (actual, reference))
     guess = np.empty_like(reference_rows)
     np.put_along_axis(guess, found_rows.argsort(1), np.sort(reference_rows, 1), 1)
     return (
@@ -60,9 +60,9 @@ def order(difference: Difference) -> str | None:
 
 
 def constant_by_channel(difference: Difference) -> str | None:
-    if difference.found.ndim < 2 or difference.found.size <= difference.found.shape[1]:
+    if difference.actual.ndim < 2 or difference.actual.size <= difference.actual.shape[1]:
         return None
-    offset = (difference.found - difference.reference).mean(channel_axes(difference.reference))
+    offset = (difference.actual - difference.reference).mean(channel_axes(difference.reference))
     return (
         "off by a constant in each channel"
         if difference.explained_by(difference.reference + by_channel(offset, difference.reference))
@@ -72,9 +72,9 @@ def constant_by_channel(difference: Difference) -> str | None:
 
 def edges(difference: Difference) -> str | None:
     """Differences only in the outer rows and columns."""
-    if difference.found.ndim != 4 or min(difference.found.shape[2:]) < 3:
+    if difference.actual.ndim != 4 or min(difference.actual.shape[2:]) < 3:
         return None
-    wrong = np.abs(difference.found - difference.reference).max((0, 1)) > 1e-10 * np.abs(difference.reference).max()
+    wrong = np.abs(difference.actual - difference.reference).max((0, 1)) > 1e-10 * np.abs(difference.reference).max()
     at = {"top": wrong[0], "bottom": wrong[-1], "left": wrong[:, 0], "right": wrong[:, -1]}
     inner = [name for name in at if not at[name][1:-1].any()]
     if wrong[1:-1, 1:-1].any() or len(inner) == len(at):
@@ -85,9 +85,9 @@ def edges(difference: Difference) -> str | None:
 
 def single(difference: Difference) -> str | None:
     """Errors of the size of float32 rounding, 2^-24, in a float64 tensor."""
-    if difference.found.dtype != np.float64:
+    if difference.actual.dtype != np.float64:
         return None
-    error = np.abs(difference.found - difference.reference).max() / np.abs(difference.reference).max()
+    error = np.abs(difference.actual - difference.reference).max() / np.abs(difference.reference).max()
     if not 2**-27 < error < 2**-20:
         return None
     return f"relative error {error:.0e}, the size of float32's rounding: something on the way is float32"

@@ -121,6 +121,6 @@ def of_running(difference: Difference) -> Iterator[Guess]:
             "the standard deviation for the variance": np.sqrt(batch),
         }.items():
             yield words, (1 - momentum) * before + momentum * value
-    other = float(f"{np.median((difference.found - before) / (batch - before)):.3g}")
+    other = float(f"{np.median((difference.actual - before) / (batch - before)):.3g}")
     swapped = ": the weights of the old and the new value are swapped" if np.isclose(other, 1 - momentum) else ""
     yield f"momentum {other:g} for {momentum:g}{swapped}", before + other * (batch - before)
