@@ -125,6 +125,7 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
     first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
     first = records.get(first_job.cell, CellRecord())
     speeds = [epoch.examples_per_second for epoch in record.epochs]
+    certificate = record.start.certificate if record.start else None
     return {
         **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
         "status": end.status,
@@ -133,7 +134,8 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
         **_results(record.epochs),
         **_columns_of("examples_per_second", geometric_mean([speed for speed in speeds if speed])),
         **_columns_of("relative_speed", _relative_speed(record, first)),
-        **certificates.columns(record.start.certificate if record.start else None),
+        "certified": certificates.status(certificate),
+        "certificate": certificate.certificate if certificate else None,
         "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
     }
 

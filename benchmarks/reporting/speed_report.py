@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,61 +16,11 @@ from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
+from benchmarks.reporting.speed_row import COLUMNS, SpeedRow
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
 from benchmarks.verification import certificates
-
-COLUMNS = (
-    "net",
-    "framework",
-    "version",
-    "mode",
-    "device",
-    "precision",
-    "dataset",
-    "what",
-    "batch_size",
-    "threads",
-    "status",
-    "reason",
-    "params",
-    "macs",
-    "launches",
-    "slices",
-    "examples_per_second",
-    "examples_per_second_low",
-    "examples_per_second_high",
-    "relative_speed",
-    "relative_speed_low",
-    "relative_speed_high",
-    "verdict",
-    "visible_difference",
-    "import_seconds",
-    "build_seconds",
-    "load_seconds",
-    "first_step_seconds",
-    "warm_up_slices",
-    "step_seconds",
-    "evaluation_seconds",
-    "break_even_epochs",
-    "latency_median_ms",
-    "latency_95_ms",
-    "latency_99_ms",
-    "peak_memory_mib",
-    "import_memory_mib",
-    "net_memory_mib",
-    "matmul_gflops",
-    "copy_gbs",
-    "mfu",
-    "roofline_examples_per_second",
-    "roofline_fraction",
-    "busy_threads",
-    "idle_fraction",
-    "certified",
-    "certificate",
-    "cell",
-)
 
 
 def write(folder: RunFolder) -> pd.DataFrame:
@@ -88,51 +39,71 @@ def text(folder: RunFolder, form: Callable[[Row, Sequence[Row]], str] = table) -
 
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell without A/A controls and control workload, columns `COLUMNS`; None where not measured."""
-    rows = [row for comparison in comparisons(folder) for row in comparison_rows(comparison)]
+    rows = [asdict(row) for comparison in comparisons(folder) for row in comparison_rows(comparison)]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
 
-def comparison_rows(comparison: SpeedComparison) -> list[dict[str, Any]]:
+def comparison_rows(comparison: SpeedComparison) -> list[SpeedRow]:
     """One row per job of a comparison, as in `frame`."""
     return [_row(comparison, job) for job in comparison.jobs]
 
 
-def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> dict[str, Any]:
+def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
     cell, floor = comparison.of(job), comparison.floor
     last = cell.launches[-1] if cell.launches else None
     relative = comparison.ratio(job) if cell.slices else None
-    speed = cell.speed
-    return {
-        **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
-        "version": next(iter(last.versions.values())) if last else job.version,
-        "mode": last.settings.get("mode", job.mode) if last else job.mode,
-        "status": cell.end.status,
-        "reason": cell.end.reason,
-        "launches": len(cell.slices),
-        "slices": len(cell.timed_slices),
-        **_columns_of("examples_per_second", speed),
-        **_columns_of("relative_speed", relative),
-        "verdict": _verdict(comparison, job, relative),
-        "visible_difference": floor.visible if floor else None,
-        **{f"{name}_seconds": cell.typical(f"{name}_seconds") for name in ("import", "build", "load")},
-        "first_step_seconds": cell.typical("first_step_seconds"),
-        "warm_up_slices": float(np.median(cell.warm_ups)) if cell.slices else None,
-        "step_seconds": job.batch_size / speed.value if speed else None,
-        "evaluation_seconds": _evaluation(job, cell),
-        "break_even_epochs": _break_even(comparison, job),
-        **_latency(cell),
-        **_memory(job, cell),
-        **_roofline(comparison, job),
-        "busy_threads": sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
-        "idle_fraction": sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
-        **certificates.columns(last.certificate if last else None),
-    }
-
-
-def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    value, low, high = estimate or (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+    speed, memory, bound = cell.speed, _memory(job, cell), _roofline(comparison, job)
+    return SpeedRow(
+        net=job.net,
+        framework=job.framework,
+        version=next(iter(last.versions.values())) if last else job.version,
+        mode=last.settings.get("mode", job.mode) if last else job.mode,
+        device=job.device,
+        precision=job.precision,
+        dataset=job.dataset,
+        what=job.what,
+        batch_size=job.batch_size,
+        threads=job.threads,
+        status=cell.end.status,
+        reason=cell.end.reason,
+        params=job.params,
+        macs=job.macs,
+        launches=len(cell.slices),
+        slices=len(cell.timed_slices),
+        examples_per_second=speed.value if speed else None,
+        examples_per_second_low=speed.low if speed else None,
+        examples_per_second_high=speed.high if speed else None,
+        relative_speed=relative.value if relative else None,
+        relative_speed_low=relative.low if relative else None,
+        relative_speed_high=relative.high if relative else None,
+        verdict=_verdict(comparison, job, relative),
+        visible_difference=floor.visible if floor else None,
+        import_seconds=cell.typical("import_seconds"),
+        build_seconds=cell.typical("build_seconds"),
+        load_seconds=cell.typical("load_seconds"),
+        first_step_seconds=cell.typical("first_step_seconds"),
+        warm_up_slices=float(np.median(cell.warm_ups)) if cell.slices else None,
+        step_seconds=job.batch_size / speed.value if speed else None,
+        evaluation_seconds=_evaluation(job, cell),
+        break_even_epochs=_break_even(comparison, job),
+        latency_median_ms=_latency(cell, 0.5),
+        latency_95_ms=_latency(cell, 0.95),
+        latency_99_ms=_latency(cell, 0.99),
+        peak_memory_mib=memory.peak,
+        import_memory_mib=memory.imported,
+        net_memory_mib=memory.net,
+        matmul_gflops=bound.matmul_gflops,
+        copy_gbs=bound.copy_gbs,
+        mfu=bound.mfu,
+        roofline_examples_per_second=bound.examples_per_second,
+        roofline_fraction=bound.fraction,
+        busy_threads=sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
+        idle_fraction=sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
+        certified=certificates.status(last.certificate if last else None),
+        certificate=last.certificate.certificate if last and last.certificate else None,
+        cell=job.cell,
+    )
 
 
 def _verdict(comparison: SpeedComparison, job: SpeedJobInfo, relative: Estimate | None) -> str | None:
@@ -155,40 +126,49 @@ def _break_even(comparison: SpeedComparison, job: SpeedJobInfo) -> float | None:
     return comparison.break_even_epochs(job, comparison.baseline)
 
 
-def _latency(cell: CellMeasurements) -> dict[str, float | None]:
-    """Quantiles of the latency in milliseconds; nothing where a call takes several images."""
+def _latency(cell: CellMeasurements, fraction: float) -> float | None:
+    """A quantile of the latency in milliseconds; None if a call takes several images."""
     calls = [seconds for slice_ in cell.timed_slices for seconds in slice_.calls or ()]
-    columns: dict[str, float | None] = {}
-    for name, fraction in (("median", 0.5), ("95", 0.95), ("99", 0.99)):
-        estimate = quantile(calls, fraction)
-        if estimate:
-            columns[f"latency_{name}_ms"] = 1e3 * estimate.value
-    return columns
+    estimate = quantile(calls, fraction)
+    return 1e3 * estimate.value if estimate else None
 
 
-def _memory(job: SpeedJobInfo, cell: CellMeasurements) -> dict[str, float | None]:
-    """The median of the launches' peaks; on a CPU also without the memory that the import of the framework takes."""
+class Memory(NamedTuple):
+    """MiB. net: without the memory that the import of the framework takes."""
+
+    peak: float | None
+    imported: float | None
+    net: float | None
+
+
+def _memory(job: SpeedJobInfo, cell: CellMeasurements) -> Memory:
+    """The median of the launches' peaks; on a device nothing is subtracted for the import."""
     peak = cell.end.peak.get("device" if job.device == "cuda" else "resident")
     imported = cell.typical("import_memory")
     net = peak - imported if peak and imported and job.device == "cpu" else peak
-    return {
-        "peak_memory_mib": peak / 2**20 if peak else None,
-        "import_memory_mib": imported / 2**20 if imported else None,
-        "net_memory_mib": net / 2**20 if net else None,
-    }
+    return Memory(*(size / 2**20 if size else None for size in (peak, imported, net)))
 
 
-def _roofline(comparison: SpeedComparison, job: SpeedJobInfo) -> dict[str, float | None]:
+class Bound(NamedTuple):
+    """The roofline of a framework, and how close a cell comes to it."""
+
+    matmul_gflops: float | None = None
+    copy_gbs: float | None = None
+    mfu: float | None = None
+    examples_per_second: float | None = None
+    fraction: float | None = None
+
+
+def _roofline(comparison: SpeedComparison, job: SpeedJobInfo) -> Bound:
     roof, speed = comparison.roof(job), comparison.of(job).speed
     if roof is None:
-        return {}
+        return Bound()
     costs = layer_costs(job)
-    bound = roofline.bound(costs, roof)
-    flops = sum(cost.flops for cost in costs)
-    return {
-        "matmul_gflops": roof.flops / 1e9,
-        "copy_gbs": roof.bandwidth / 1e9 if roof.bandwidth else None,
-        "mfu": speed.value * flops / roof.flops if speed else None,
-        "roofline_examples_per_second": bound,
-        "roofline_fraction": speed.value / bound if speed else None,
-    }
+    limit = roofline.bound(costs, roof)
+    return Bound(
+        matmul_gflops=roof.flops / 1e9,
+        copy_gbs=roof.bandwidth / 1e9 if roof.bandwidth else None,
+        mfu=speed.value * sum(cost.flops for cost in costs) / roof.flops if speed else None,
+        examples_per_second=limit,
+        fraction=speed.value / limit if speed else None,
+    )

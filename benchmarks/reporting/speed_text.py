@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from benchmarks.records.runs import SpeedRun
 from benchmarks.reporting.number_formats import (
@@ -17,11 +17,10 @@ from benchmarks.reporting.number_formats import (
     ratio,
 )
 from benchmarks.reporting.speed_cells import SpeedComparison, layer_costs
+from benchmarks.reporting.speed_row import SpeedRow
 from benchmarks.reporting.tables import Row
-from benchmarks.timing.statistics import Estimate
 
 Form: TypeAlias = Callable[[Row, Sequence[Row]], str]
-Rows: TypeAlias = Sequence[dict[str, Any]]  # as `speed_report.comparison_rows` gives them
 
 SPEED_HEAD = (
     "framework",
@@ -62,7 +61,7 @@ NOTES = (
 )
 
 
-def report(run: SpeedRun, comparisons: Sequence[tuple[SpeedComparison, Rows]], form: Form) -> str:
+def report(run: SpeedRun, comparisons: Sequence[tuple[SpeedComparison, Sequence[SpeedRow]]], form: Form) -> str:
     """The report of a run. comparisons: each with its rows; form: `tables.table` or `tables.markdown`."""
     parts = []
     for comparison, rows in comparisons:
@@ -94,22 +93,22 @@ def detectable_difference(comparison: SpeedComparison) -> str:
     )
 
 
-def _speeds(rows: Rows) -> tuple[Row, list[Row]]:
+def _speeds(rows: Sequence[SpeedRow]) -> tuple[Row, list[Row]]:
     """The speeds; columns without any value are left out."""
     body: list[Row] = [
         (
-            row["framework"].split("==")[0],
-            row["version"] or "",
-            row["mode"],
-            examples_per_second(_estimate(row, "examples_per_second")),
-            ratio(_estimate(row, "relative_speed")),
-            row["verdict"] or "",
-            percent(row.get("roofline_fraction")),
-            percent(row.get("mfu")),
+            row.framework.split("==")[0],
+            row.version or "",
+            row.mode,
+            examples_per_second(row.speed),
+            ratio(row.ratio),
+            row.verdict or "",
+            percent(row.roofline_fraction),
+            percent(row.mfu),
             _latencies(row),
-            mebibytes(row.get("net_memory_mib")),
-            row["certified"],
-            row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+            mebibytes(row.net_memory_mib),
+            row.certified,
+            row.status + (f": {row.reason}" if row.reason else ""),
         )
         for row in rows
     ]
@@ -117,21 +116,21 @@ def _speeds(rows: Rows) -> tuple[Row, list[Row]]:
     return tuple(SPEED_HEAD[index] for index in filled), [tuple(line[index] for index in filled) for line in body]
 
 
-def _times(rows: Rows) -> tuple[Row, list[Row]]:
+def _times(rows: Sequence[SpeedRow]) -> tuple[Row, list[Row]]:
     body: list[Row] = [
         (
-            row["framework"],
-            number(row["import_seconds"], ".3f"),
-            number(row["build_seconds"], ".3f"),
-            number(row["load_seconds"], ".3f"),
-            number(row["first_step_seconds"], ".3f"),
-            number(row["warm_up_slices"], "g"),
-            number(row["step_seconds"], ".4g"),
-            number(row["evaluation_seconds"], ".3f"),
-            str(row["launches"]),
-            str(row["slices"]),
-            number(row["busy_threads"], ".2f"),
-            number(row["idle_fraction"], ".4f"),
+            row.framework,
+            number(row.import_seconds, ".3f"),
+            number(row.build_seconds, ".3f"),
+            number(row.load_seconds, ".3f"),
+            number(row.first_step_seconds, ".3f"),
+            number(row.warm_up_slices, "g"),
+            number(row.step_seconds, ".4g"),
+            number(row.evaluation_seconds, ".3f"),
+            str(row.launches),
+            str(row.slices),
+            number(row.busy_threads, ".2f"),
+            number(row.idle_fraction, ".4f"),
         )
         for row in rows
     ]
@@ -156,12 +155,12 @@ def _crossings(comparison: SpeedComparison) -> Iterator[str]:
             yield f"{start}; {late.framework} catches up after {after}."
 
 
-def _roofs(rows: Rows) -> Iterator[str]:
+def _roofs(rows: Sequence[SpeedRow]) -> Iterator[str]:
     """The figures that the rooflines are made of."""
     roofs = [
-        f"{row['framework']} {count(row['matmul_gflops'])} Gflop/s and {count(row['copy_gbs']) or 'no'} GB/s"
+        f"{row.framework} {count(row.matmul_gflops)} Gflop/s and {count(row.copy_gbs) or 'no'} GB/s"
         for row in rows
-        if row.get("matmul_gflops")
+        if row.matmul_gflops
     ]
     if roofs:
         yield f"Fastest matrix product and fastest measurable copy: {'; '.join(roofs)}."
@@ -213,10 +212,7 @@ def _notes(run: SpeedRun) -> list[str]:
     ]
 
 
-def _estimate(row: dict[str, Any], name: str) -> Estimate:
-    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-
-def _latencies(row: dict[str, Any]) -> str:
-    median, high, highest = (number(row.get(f"latency_{name}_ms"), ".3f") for name in ("median", "95", "99"))
+def _latencies(row: SpeedRow) -> str:
+    quantiles = (row.latency_median_ms, row.latency_95_ms, row.latency_99_ms)
+    median, high, highest = (number(milliseconds, ".3f") for milliseconds in quantiles)
     return f"{median} (95 %: {high}, 99 %: {highest})" if median else ""

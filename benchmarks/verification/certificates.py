@@ -139,12 +139,9 @@ def covering(case_sha256: str, setting: Setting, adapter: str, versions: Mapping
     return find(key(*about))
 
 
-def columns(certificate: Certified | None) -> dict[str, str | None]:
-    """A certificate as columns of a report: whether it certifies the network, and its digest."""
-    if certificate is None:
-        return {"certified": "not certified", "certificate": None}
-    certified = certificate.verdict in ("ok", "explained")
-    return {"certified": "certified" if certified else "not certified", "certificate": certificate.certificate}
+def status(certificate: Certified | None) -> str:
+    """What a report says of a cell with this certificate: certified, or not certified."""
+    return "certified" if certificate and certificate.verdict in ("ok", "explained") else "not certified"
 
 
 @cache

@@ -23,7 +23,7 @@ from benchmarks.cli.options import Duration
 from benchmarks.records.events import Roofline
 from benchmarks.records.store import RunFolder
 from benchmarks.report import command as report_command
-from benchmarks.reporting import speed_cells, speed_report
+from benchmarks.reporting import speed_cells, speed_report, speed_row
 from benchmarks.runtime import affinity
 from benchmarks.runtime.errors import BadInput, Refused
 from benchmarks.speed import command
@@ -113,7 +113,7 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
     assert code == 0
     lines = records.lines(folder)
     table = pd.read_csv(folder / "report.csv")
-    assert tuple(table.columns) == speed_report.COLUMNS and table.status.tolist() == ["ok", "ok"]
+    assert tuple(table.columns) == speed_row.COLUMNS and table.status.tolist() == ["ok", "ok"]
     for row in table.to_dict("records"):
         own = [line for line in lines if line["cell"] == row["cell"]]
         slices = [line for line in own if line["event"] == "slice"]
