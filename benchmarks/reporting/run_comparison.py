@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -103,49 +102,42 @@ def _matched(a: SavedRun, b: SavedRun) -> Iterator[tuple[TimedSeries | None, Tim
     yield from ((None, after) for after in left_in_b)
 
 
-def _similar(work: TimedSeries) -> tuple[Any, ...]:
+def _similar(work: TimedSeries) -> tuple[str, ...]:
     """Equal for workloads that differ only in versions or settings."""
     return work.key.net, re.sub(r"==[^:]*", "", work.key.framework), work.key.what
 
 
 def _row(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float) -> ComparedRow:
-    result: dict[str, Any]
+    row = replace(_with_accuracies(_named_row(before), before, after), params=(before.params, after.params))
     unfinished = [
         f"{name} {work.status}: {work.reason}" for name, work in (("A", before), ("B", after)) if work.status != "ok"
     ]
     if reasons := list(incomparable(a, b, before, after)):
-        result = {"verdict": "not comparable", "reason": "; ".join(reasons)}
-    elif reasons := list(different_computation(before, after)):
-        result = {
-            "verdict": "different computation",
-            "reason": "; ".join(reasons),
-            "absolute": _raw_ratio(before, after),
-        }
-    elif unfinished:
-        result = {"verdict": "not measured", "reason": "; ".join(unfinished)}
-    else:
-        result = _speed_result(a, b, before, after, limit)
-        result["reason"] += _changed_settings(before, after)
-    params = (before.params, after.params)
-    return ComparedRow(**_names(before), **result, **_accuracies(before, after), params=params)
+        return replace(row, verdict="not comparable", reason="; ".join(reasons))
+    if reasons := list(different_computation(before, after)):
+        absolute = _raw_ratio(before, after)
+        return replace(row, verdict="different computation", reason="; ".join(reasons), absolute=absolute)
+    if unfinished:
+        return replace(row, verdict="not measured", reason="; ".join(unfinished))
+    row = _with_speeds(row, a, b, before, after, limit)
+    return replace(row, reason=row.reason + _changed_settings(before, after))
 
 
 def _single_row(before: TimedSeries | None, after: TimedSeries | None) -> ComparedRow:
     work = before or after
     assert work is not None
-    reason = f"only in {'A' if before else 'B'}"
-    return ComparedRow(**_names(work), verdict="not measured", reason=reason, missing_before=before is None)
+    return replace(_named_row(work), reason=f"only in {'A' if before else 'B'}", missing_before=before is None)
 
 
-def _names(work: TimedSeries) -> dict[str, Any]:
-    """Network, framework (a label, which includes the mode) and task, with batch size and threads."""
+def _named_row(work: TimedSeries) -> ComparedRow:
+    """A row without results: network, framework (a label, which includes the mode), task, batch size and threads."""
     key = work.key
     task = [key.what]
     if key.batch_size:
         task.append(f"batch size {key.batch_size}")
     if key.threads:
         task.append(counted(key.threads, "thread"))
-    return {"net": key.net, "framework": key.framework, "what": ", ".join(task)}
+    return ComparedRow(key.net, key.framework, ", ".join(task), verdict="not measured", reason="")
 
 
 def _changed_settings(before: TimedSeries, after: TimedSeries) -> str:
@@ -159,14 +151,15 @@ def _changed_settings(before: TimedSeries, after: TimedSeries) -> str:
     return f"; changed: {', '.join(changed)}" if changed else ""
 
 
-def _accuracies(before: TimedSeries, after: TimedSeries) -> dict[str, Any]:
-    """Means over the seeds that both have, and whether they are shown to be equivalent."""
+def _with_accuracies(row: ComparedRow, before: TimedSeries, after: TimedSeries) -> ComparedRow:
+    """The row with the mean accuracies over the seeds that both have, and whether they are shown to be equivalent."""
     seeds = sorted(before.accuracies.keys() & after.accuracies.keys())
     if not seeds:
-        return {}
+        return row
     old, new = ([work.accuracies[seed] for seed in seeds] for work in (before, after))
     result = equivalence(new, old, MARGIN)
-    return {"accuracy": (fmean(old), fmean(new)), "same_accuracy": None if result.p is None else result.equivalent}
+    same = None if result.p is None else result.equivalent
+    return replace(row, accuracy=(fmean(old), fmean(new)), same_accuracy=same)
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -209,8 +202,10 @@ def speed_ratio(
     return runs_ratio(paired(after, *controls_after), paired(before, *controls_before))
 
 
-def _speed_result(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float) -> dict[str, Any]:
-    """Verdict, reason and ratios of two workloads that can be compared."""
+def _with_speeds(
+    row: ComparedRow, a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeries, limit: float
+) -> ComparedRow:
+    """The row with the verdict, its reason and the ratios of two workloads that can be compared."""
     base = common_baseline(a, b, before)
     floor = base.floor if base else NoiseFloor()
     controls = ([a.control_workload], [b.control_workload]) if _same_control_workload(a, b) else ([{}], [{}])
@@ -225,17 +220,18 @@ def _speed_result(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSer
     if not measured:
         no_control = "the runs share neither a control workload nor another baseline"
         reason = "no slices" if absolute is None else no_control
-        return {"verdict": "not measured", "reason": reason, "absolute": absolute}
+        return replace(row, reason=reason, absolute=absolute)
     joint, reason = _joint_verdict(measured, floor, limit)
     values = list(measured.values())
-    return {
-        "verdict": joint,
-        "reason": reason,
-        "ratio": values[0],
-        "baseline": values[1] if len(values) > 1 else None,
-        "absolute": absolute,
-        "visible": floor.visible,
-    }
+    return replace(
+        row,
+        verdict=joint,
+        reason=reason,
+        ratio=values[0],
+        baseline=values[1] if len(values) > 1 else None,
+        absolute=absolute,
+        visible=floor.visible,
+    )
 
 
 def _same_control_workload(a: SavedRun, b: SavedRun) -> bool:
