@@ -29,7 +29,12 @@ from benchmarks.runtime.errors import BadInput
     help="Preprocessing that the weights expect.",
 )
 @options.option(
-    "--classes", type=int, metavar="N", show_default="the network's", heading=options.WHAT, help="Number of classes."
+    "--classes",
+    type=options.CLASSES,
+    metavar="N",
+    show_default="the network's",
+    heading=options.WHAT,
+    help="Number of classes.",
 )
 @options.pythons
 @options.option(

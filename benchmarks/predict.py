@@ -49,11 +49,15 @@ if TYPE_CHECKING:
     heading=options.WHAT,
     help="Invert --images: they are dark on light, MNIST is light on dark.",
 )
-@options.option("--test-size", type=int, metavar="N", heading=options.WHAT, help="Use the first N test images.")
+@options.option(
+    "--test-size", type=options.IMAGES, metavar="N", heading=options.WHAT, help="Use the first N test images."
+)
 @options.option(
     "--device", type=click.Choice(("cpu", "cuda")), default="cpu", heading=options.WHERE, help="Device of the workers."
 )
-@options.option("--threads", type=int, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker.")
+@options.option(
+    "--threads", type=options.THREADS, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker."
+)
 @options.timeout
 @options.pythons
 @options.option(
@@ -64,7 +68,14 @@ if TYPE_CHECKING:
     heading=options.RESULTS,
     help="Folder of predictions.csv, confusion.csv and grid.png.",
 )
-@options.option("--grid", type=int, default=96, metavar="N", heading=options.RESULTS, help="Images in grid.png.")
+@options.option(
+    "--grid",
+    type=options.Count(1, 10_000),
+    default=96,
+    metavar="N",
+    heading=options.RESULTS,
+    help="Images in grid.png.",
+)
 @options.option(
     "--wrong-only",
     is_flag=True,
@@ -96,10 +107,8 @@ def command(
     Prints the accuracy, the accuracy by class and the confusion matrix of the first framework, and whether the others
     predict the same labels. grid.png needs Pillow.
     """
-    if dataset and images:
+    if dataset is not None and images:
         raise BadInput("--dataset and --images: give only one")
-    if grid < 1 or threads < 1 or not timeout > 0:
-        raise BadInput("--grid, --threads and --timeout: more than 0")
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import prediction_report

@@ -39,7 +39,7 @@ LESS = "A smaller experiment (not compared with the published figures)"
 @options.option(
     "--seed",
     "seeds",
-    type=options.Numbers(ranges=True),
+    type=options.SEEDS,
     default="0",
     metavar="N,...",
     heading=options.WHAT,
@@ -54,7 +54,7 @@ LESS = "A smaller experiment (not compared with the published figures)"
 )
 @options.option(
     "--margin",
-    type=float,
+    type=options.Number(0, 100),
     default=0.5,
     metavar="POINTS",
     heading=options.WHAT,
@@ -62,11 +62,16 @@ LESS = "A smaller experiment (not compared with the published figures)"
 )
 @options.option("--forecast", is_flag=True, show_default=False, heading=LESS, help="Only estimate the run time.")
 @options.option(
-    "--scale", type=float, default=1.0, metavar="FRACTION", heading=LESS, help="Fraction of epochs and images."
+    "--scale",
+    type=options.Number(0, 1),
+    default=1.0,
+    metavar="FRACTION",
+    heading=LESS,
+    help="Fraction of epochs and images.",
 )
-@options.option("--epochs", type=int, metavar="N", heading=LESS, help="Epochs.")
-@options.option("--train-size", type=int, metavar="N", heading=LESS, help="Use the first N training images.")
-@options.option("--test-size", type=int, metavar="N", heading=LESS, help="Use the first N test images.")
+@options.option("--epochs", type=options.EPOCHS, metavar="N", heading=LESS, help="Epochs.")
+@options.option("--train-size", type=options.IMAGES, metavar="N", heading=LESS, help="Use the first N training images.")
+@options.option("--test-size", type=options.IMAGES, metavar="N", heading=LESS, help="Use the first N test images.")
 @options.dataset("Another data set", heading=LESS)
 @options.device
 @options.threads
@@ -100,13 +105,11 @@ def command(
 
     Without --recipe, the experiments are listed. With --recipe, the run time is estimated first.
     """
-    if not margin > 0:
-        raise BadInput(f"--margin {margin:g}: more than 0 points")
     if target is not None and not 0 < target < 1:
         raise BadInput(f"--target {target:g}: an accuracy between 0 and 1, such as 0.8")
     if write:
         return _write(write, margin, target, quiet)
-    if not (recipe or resume):
+    if recipe is None and resume is None:
         return _list(as_json)
     announce(f"Estimating the run time of {recipe or resume}.", quiet)
     from benchmarks.articles import forecast as forecasts

@@ -50,13 +50,17 @@ def __getattr__(name: str) -> Any:
     help="2 epochs on the 2,000 images that come with onespec.",
 )
 @options.dataset("Data set")
-@options.option("--epochs", type=int, metavar="N", heading=options.HOW, help="Epochs.")
+@options.option("--epochs", type=options.EPOCHS, metavar="N", heading=options.HOW, help="Epochs.")
 @options.batch_size
 @options.lr
 @options.option("--optimizer", metavar="NAME", heading=options.HOW, help="SGD, Adam, ...; an unknown name lists all.")
 @options.seeds
-@options.option("--train-size", type=int, metavar="N", heading=options.HOW, help="Use the first N training images.")
-@options.option("--test-size", type=int, metavar="N", heading=options.HOW, help="Use the first N test images.")
+@options.option(
+    "--train-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N training images."
+)
+@options.option(
+    "--test-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N test images."
+)
 @options.device
 @options.threads
 @options.timeout

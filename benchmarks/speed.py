@@ -51,7 +51,7 @@ TIMING = "How long"
 @options.option(
     "--batch-size",
     "batch_sizes",
-    type=options.Numbers(),
+    type=options.Numbers(1, 1_000_000),
     metavar="N,...",
     show_default="the recipe's",
     heading=options.WHAT,
@@ -79,7 +79,7 @@ TIMING = "How long"
 @options.device
 @options.option(
     "--threads",
-    type=options.Numbers(),
+    type=options.Numbers(1, 1024),
     metavar="N,...",
     show_default="all cores",
     heading=options.WHERE,

@@ -46,7 +46,12 @@ from frameworks.networks import NETWORKS
     help="Channels, height, width.",
 )
 @options.option(
-    "--classes", type=int, metavar="N", show_default="the paper's", heading=options.WHAT, help="Number of classes."
+    "--classes",
+    type=options.CLASSES,
+    metavar="N",
+    show_default="the paper's",
+    heading=options.WHAT,
+    help="Number of classes.",
 )
 @options.option(
     "--draw", type=options.FILE, metavar="FILE", heading=options.RESULTS, help="Draw the network into this SVG file."
@@ -87,6 +92,8 @@ def command(
     if (net is None) == (not audit):
         raise BadInput("--net NAME or --audit: give exactly one")
     if draw:
+        if draw.suffix != ".svg":
+            raise BadInput(f"--draw {draw}: a drawing is an SVG file; write a name that ends in .svg")
         if net is None or net == "all":
             raise BadInput(f"--draw {draw}: a drawing shows one network; name it with --net")
         from benchmarks.reporting.network_diagrams import svg

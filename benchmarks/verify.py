@@ -47,10 +47,12 @@ from benchmarks.runtime.errors import BadInput
     heading=options.WHAT,
     help="Input: the smallest that every layer accepts, or that of the paper.",
 )
-@options.option("--batch-size", type=int, default=4, metavar="N", heading=options.WHAT, help="Images per step.")
+@options.option(
+    "--batch-size", type=options.Count(2, 10_000), default=4, metavar="N", heading=options.WHAT, help="Images per step."
+)
 @options.option(
     "--steps",
-    type=int,
+    type=options.Count(1, 10_000),
     metavar="N",
     show_default="50; 10 for large networks",
     heading=options.WHAT,
@@ -59,13 +61,15 @@ from benchmarks.runtime.errors import BadInput
 @options.option(
     "--seed",
     "seeds",
-    type=options.Numbers(ranges=True),
+    type=options.SEEDS,
     default="0",
     metavar="N,...",
     heading=options.WHAT,
     help="Seeds of weights and images, such as 0,1,2 or 0-4; each seed is a verification.",
 )
-@options.option("--threads", type=int, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker.")
+@options.option(
+    "--threads", type=options.THREADS, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker."
+)
 @options.pythons
 @options.adapters
 @options.option(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,8 +41,16 @@ def command_group(name: str, *, examples: tuple[str, ...] = ()) -> Callable[[Cal
 # --- types ------------------------------------------------------------------------------------------------------------
 
 
+LONGEST_SHOWN = 80  # characters of a refused value
+
+
 def _refuse(parameter: click.Parameter | None, value: Any, expected: str) -> NoReturn:
-    raise BadInput(f"{parameter.opts[0] if parameter else ''} {value}: {expected}")
+    name = ""
+    if parameter is not None:
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else str(parameter.metavar)
+    text = str(value)
+    shown = text if text.strip() and len(text) <= LONGEST_SHOWN else repr(text[:LONGEST_SHOWN])
+    raise BadInput(f"{name} {' '.join(shown.split())}: {expected}")
 
 
 class Names(click.ParamType):
@@ -49,7 +60,42 @@ class Names(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
         items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not items:
+            _refuse(parameter, value, "not a list of names; write them separated by commas")
         return tuple(dict.fromkeys(str(item).strip() for item in items))
+
+
+class Count(click.ParamType):
+    """A whole number from `least` to `most`, in ASCII digits."""
+
+    name = "number"
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        number = _whole(value)
+        if number is None or not self.least <= number <= self.most:
+            _refuse(parameter, value, f"must be a whole number from {self.least:,} to {self.most:,}")
+        return number
+
+
+class Number(click.ParamType):
+    """A finite number above `above` and up to `most`."""
+
+    name = "number"
+
+    def __init__(self, above: float, most: float) -> None:
+        self.above, self.most = above, most
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            number = float(value) if str(value).isascii() and not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError):
+            number = math.nan
+        if not self.above < number <= self.most:  # refuses nan, too
+            _refuse(parameter, value, f"must be a number that is more than {self.above:,g} and at most {self.most:,g}")
+        return number
 
 
 class Numbers(click.ParamType):
@@ -59,22 +105,38 @@ class Numbers(click.ParamType):
     """
 
     name = "numbers"
+    MOST = 1000  # values of one option
 
-    def __init__(self, ranges: bool = False) -> None:
-        self.ranges = ranges
+    def __init__(self, least: int, most: int, ranges: bool = False) -> None:
+        self.least, self.most, self.ranges = least, most, ranges
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(dict.fromkeys(number for item in items for number in self._numbers(str(item).strip(), parameter)))
+        numbers: dict[int, None] = {}
+        for item in items:
+            numbers |= dict.fromkeys(self._numbers(item, parameter))
+        if not 0 < len(numbers) <= self.MOST:
+            _refuse(parameter, value, f"write 1 to {self.MOST:,} numbers")
+        return tuple(numbers)
 
-    def _numbers(self, item: str, parameter: click.Parameter | None) -> range:
-        if item.isdecimal():
-            return range(int(item), int(item) + 1)
-        ends = re.fullmatch(r"(\d+)-(\d+)", item) if self.ranges else None
-        if not ends or int(ends[1]) > int(ends[2]):
+    def _numbers(self, item: Any, parameter: click.Parameter | None) -> range:
+        first, dash, last = str(item).strip().partition("-") if self.ranges else (item, "", "")
+        low, high = _whole(first), _whole(last if dash else first)
+        if low is None or high is None or not self.least <= low <= high <= self.most:
             form = "such as 0,1,2 or 0-4" if self.ranges else "such as 1,32,256"
-            _refuse(parameter, item, f"not a whole number of 0 or more; write numbers separated by commas, {form}")
-        return range(int(ends[1]), int(ends[2]) + 1)
+            limits = f"whole numbers from {self.least:,} to {self.most:,}"
+            _refuse(parameter, item, f"write {limits} separated by commas, {form}")
+        if high - low >= self.MOST:
+            _refuse(parameter, item, f"write 1 to {self.MOST:,} numbers")
+        return range(low, high + 1)
+
+
+def _whole(value: Any) -> int | None:
+    """A value of the command line or a configuration file as a whole number, or None if it is not one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    parts = re.fullmatch(r"\s*([+-]?[0-9]{1,18})\s*", value) if isinstance(value, str) else None
+    return int(parts[1]) if parts else None
 
 
 class Duration(click.ParamType):
@@ -84,10 +146,13 @@ class Duration(click.ParamType):
     UNITS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600}
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", str(value).strip())
+        parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|)", str(value).strip())
         if not parts:
             _refuse(parameter, value, "not a duration; write 60s, 5m or 1h")
-        return float(parts[1]) * self.UNITS[parts[2]]
+        seconds = float(parts[1]) * self.UNITS[parts[2]]
+        if not 0 < seconds <= MOST_SECONDS:
+            _refuse(parameter, value, f"must be more than 0 and at most {MOST_SECONDS // 3600} h; write 60s, 5m or 1h")
+        return seconds
 
 
 class Percentage(click.ParamType):
@@ -96,9 +161,9 @@ class Percentage(click.ParamType):
     name = "percentage"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        if isinstance(value, float):
+        if isinstance(value, float) and 0 < value < 1:
             return value
-        parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", str(value))
+        parts = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", str(value))
         if not parts or not 0 < float(parts[1]) < 100:
             _refuse(parameter, value, "not a percentage between 0 and 100; write it as 5%")
         return float(parts[1]) / 100
@@ -110,10 +175,32 @@ class InputShape(click.ParamType):
     name = "shape"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
-        sizes = value.split(",") if isinstance(value, str) else list(map(str, value))
-        if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
-            _refuse(parameter, value, "not channels, height, width; write it as 3,224,224")
-        return tuple(map(int, sizes))
+        items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        sizes = tuple(size for size in map(_whole, items) if size is not None and 0 <= size <= MOST_SIZE)
+        if len(items) != 3 or len(sizes) != 3:
+            expected = "not channels, height, width; write it as 3,224,224"
+            _refuse(parameter, value, f"{expected}, each at most {MOST_SIZE:,}")
+        return sizes
+
+
+class Place(click.Path):
+    """The path of a file or folder, which need not exist. kind: `file` or `folder`, for messages."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(path_type=Path)
+        self.kind = kind
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        if not isinstance(value, (str, Path)) or not str(value).strip():
+            _refuse(parameter, value, f"name a {self.kind}")
+        try:
+            os.lstat(value)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                _refuse(parameter, value, f"{error.strerror}; name another {self.kind}")
+        except ValueError as error:  # a null character
+            _refuse(parameter, value, f"{error}; name another {self.kind}")
+        return Path(value)
 
 
 class Interpreters(click.ParamType):
@@ -136,8 +223,18 @@ def _as_mapping(context: click.Context, parameter: click.Parameter, pairs: Any) 
 
 # --- options ----------------------------------------------------------------------------------------------------------
 
-FOLDER = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path)
+FOLDER = Place("folder")
+FILE = Place("file")
+
+# The largest values are far beyond any use and small enough to be refused before memory or days are spent.
+MOST_SECONDS = 1_000_000
+MOST_SIZE = 100_000  # channels, height or width of an input
+EPOCHS = Count(1, 100_000)
+IMAGES = Count(1, 1_000_000_000)
+CLASSES = Count(1, 1_000_000)
+THREADS = Count(1, 1024)
+SEEDS = Numbers(0, 2**32 - 1, ranges=True)
+BATCH_SIZE = Count(1, 1_000_000)
 
 nets = option(
     "--net",
@@ -159,14 +256,14 @@ frameworks = option(
 seeds = option(
     "--seed",
     "seeds",
-    type=Numbers(ranges=True),
+    type=SEEDS,
     default="0",
     metavar="N,...",
     heading=HOW,
     help="Seeds of weights, order and dropout, such as 0,1,2 or 0-4; each seed is a run.",
 )
-batch_size = option("--batch-size", type=int, metavar="N", heading=HOW, help="Images per step.")
-lr = option("--lr", type=float, metavar="LR", heading=HOW, help="Initial learning rate.")
+batch_size = option("--batch-size", type=BATCH_SIZE, metavar="N", heading=HOW, help="Images per step.")
+lr = option("--lr", type=Number(0, 1e6), metavar="LR", heading=HOW, help="Initial learning rate.")
 device = option(
     "--device",
     type=click.Choice(("auto", "cpu", "cuda")),
@@ -175,7 +272,7 @@ device = option(
     help="auto: cuda if there is an NVIDIA GPU.",
 )
 threads = option(
-    "--threads", type=int, metavar="N", show_default="all cores", heading=WHERE, help="Threads of each worker."
+    "--threads", type=THREADS, metavar="N", show_default="all cores", heading=WHERE, help="Threads of each worker."
 )
 pythons = option(
     "--python",
@@ -197,7 +294,7 @@ adapters = option(
 )
 timeout = option(
     "--timeout",
-    type=float,
+    type=Number(0, MOST_SECONDS),
     default=600.0,
     metavar="SECONDS",
     heading=WHERE,

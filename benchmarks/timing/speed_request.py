@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
@@ -54,16 +55,18 @@ class SpeedRequest:
         for option, numbers in (("batch-size", self.batch_sizes), ("threads", self.threads)):
             if wrong := [number for number in numbers if number < 1]:
                 raise BadInput(f"--{option} {wrong[0]}: must be at least 1")
-        if not self.budget > 0:
-            raise BadInput(f"--budget {self.budget:g}: must be more than 0; write 60s, 5m or 1h")
+        if not 0 < self.budget < math.inf:
+            raise BadInput(f"--budget {self.budget:g}: must be more than 0 and finite; write 60s, 5m or 1h")
         if self.modes not in ("", "all"):
             raise BadInput(
                 f"--modes {self.modes}: only `all`; select a single mode with its framework: --fw torch:NAME"
             )
         _check_modes(self)
         labels = self.labels.split(",")
-        if self.baseline and self.baseline not in labels:
-            raise BadInput(f"--baseline {self.baseline}: not among the frameworks of --fw: {', '.join(labels)}")
+        if self.baseline is not None and self.baseline not in labels:
+            raise BadInput(
+                f"--baseline {self.baseline or repr('')}: not among the frameworks of --fw: {', '.join(labels)}"
+            )
 
     @property
     def info(self) -> SpeedRequestInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -65,8 +66,8 @@ class TrainingRequest:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout", "scale"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BadInput(f"--{name.replace('_', '-')} {value}: must be more than 0")
+            if value is not None and not 0 < value < math.inf:
+                raise BadInput(f"--{name.replace('_', '-')} {value}: must be more than 0 and finite")
         for name, allowed in (("optimizer", OPTIMIZERS), ("dataset", DATASETS)):
             value = getattr(self, name)
             if value is not None and value not in allowed:

@@ -60,7 +60,7 @@ def choose(
     trained_on = checkpoint.about.get("dataset")
     if dataset_name is None and trained_on not in DATASETS:
         raise BadInput(f"--weights {weights}: the checkpoint names no known data set; give --dataset or --images")
-    return from_dataset(dataset_name or str(trained_on), test_size, checkpoint, progress)
+    return from_dataset(str(trained_on) if dataset_name is None else dataset_name, test_size, checkpoint, progress)
 
 
 def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress: Progress) -> ImageSet:

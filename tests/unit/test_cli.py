@@ -121,8 +121,11 @@ def test_a_shell_completes_commands_and_options() -> None:
         (["--batch", "3"], "--batch: renamed; write --batch-size"),
         (["--seeds", "3"], "--seeds: renamed; write --seed"),
         (["--bach-size", "3"], "--bach-size: no such option, did you mean --batch-size?; onespec run --help lists the"),
-        (["--batch-size", "many"], "--batch-size: 'many' is not a valid integer"),
-        (["--seed", "4-2"], "--seed 4-2: not a whole number of 0 or more; write numbers separated by commas, such as"),
+        (["--batch-size", "many"], "--batch-size many: must be a whole number from 1 to 1,000,000"),
+        (
+            ["--seed", "4-2"],
+            "--seed 4-2: write whole numbers from 0 to 4,294,967,295 separated by commas, such as 0,1,2 or 0-4",
+        ),
         (["--python", "torch"], "--python torch: write FRAMEWORK=/path/to/python"),
         (["stray"], "Got unexpected extra argument (stray); see onespec run --help"),
     ],
@@ -223,7 +226,7 @@ def test_options_win_over_a_file_that_wins_over_the_project(folder: Path) -> Non
         ("[ruin]\n", "onespec.toml: [ruin]: no such command; choose from run, "),
         ("run = 3\n", "onespec.toml: run is not a table; write [run] above its options"),
         ("[run\n", "onespec.toml: cannot be read: "),
-        ("[run]\nseed = [-1]\n", "--seed -1: not a whole number"),
+        ("[run]\nseed = [-1]\n", "--seed -1: write whole numbers from 0"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_and_exit_code_2(folder: Path, text: str, line: str) -> None:
