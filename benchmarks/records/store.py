@@ -7,6 +7,7 @@ the folder is made from these two files.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -28,7 +29,15 @@ from benchmarks.runtime.errors import BadInput
 
 SCHEMA = 2  # 1 is read, too: see `upgrade`
 
+LONGEST_NAME = 100  # characters of a file name that come from a cell's name; at most 4 bytes each
+
 T = TypeVar("T")
+
+
+def file_name(name: str) -> str:
+    """A name without path separators and other characters that do not fit a file; different names stay different."""
+    safe = re.sub(r"[^\w.=:+!-]|^\.", "_", name)[:LONGEST_NAME]
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class RunFolder:
@@ -87,6 +96,10 @@ class RunFolder:
         if not isinstance(info, SpeedRun):
             raise BadInput(f"{self.path}: a training run, not a speed run")
         return info
+
+    def log(self, cell: str) -> Path:
+        """The log of a cell's worker."""
+        return self.path / "logs" / f"{file_name(cell)}.log"
 
     def write_info(self, info: AnyRun) -> None:
         """Write `run.json`."""

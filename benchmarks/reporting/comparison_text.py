@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks.records.csv_cells import neutral
 from benchmarks.reporting import tables
 from benchmarks.reporting.number_formats import change, day, number, percent, percent_text, ratio
 from benchmarks.reporting.run_comparison import ComparedRow, beyond, status
@@ -117,7 +118,7 @@ def _csv(rows: Sequence[ComparedRow]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_flat(row) for row in rows)
+    writer.writerows({name: neutral(value) for name, value in _flat(row).items()} for row in rows)
     return text.getvalue().rstrip("\n")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.records.atomic import write_text
+from benchmarks.records.csv_cells import csv_text, neutral
 from benchmarks.reporting.tables import table
 from benchmarks.training.prediction import NEEDS_PILLOW, ImageSet
 from benchmarks.training.progress import Progress
@@ -100,11 +102,11 @@ def write(
     """Write predictions.csv, confusion.csv (of the first framework, with labels) and grid.png."""
     values = next(iter(logits.values()))
     predicted = values.argmax(1)
-    predictions_frame(images, logits).to_csv(out / "predictions.csv", index=False)
+    write_text(out / "predictions.csv", csv_text(predictions_frame(images, logits), index=False))
     if images.labels is not None:
-        names = [images.class_name(number) for number in range(values.shape[1])]
+        names = [neutral(images.class_name(number)) for number in range(values.shape[1])]
         matrix = confusion(images.labels, predicted, values.shape[1])
-        pd.DataFrame(matrix, names, names).to_csv(out / "confusion.csv", index_label="class")
+        write_text(out / "confusion.csv", csv_text(pd.DataFrame(matrix, names, names), index_label="class"))
     wrong = np.ones(len(predicted), bool) if images.labels is None else predicted != images.labels
     chosen = (np.flatnonzero(wrong) if wrong_only else np.arange(len(predicted)))[:grid_size]
     if not len(chosen):

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from benchmarks.records.csv_cells import csv_text
 from benchmarks.records.events import End, Epoch
 from benchmarks.records.runs import JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
@@ -79,8 +80,8 @@ NARROW = 105  # below this, the peak memory is left out too
 def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables and page into its folder; returns the table of cells."""
     cells, curves = frame(folder), curve_frame(folder)
-    folder.write("report.csv", cells.to_csv(index=False))
-    folder.write("curves.csv", curves.to_csv(index=False))
+    folder.write("report.csv", csv_text(cells, index=False))
+    folder.write("curves.csv", csv_text(curves, index=False))
     folder.write("report.md", markdown(folder, cells))
     folder.write("report.html", pages.html(folder.training_run, cells, curves, formatted(cells), notes(folder)))
     return cells

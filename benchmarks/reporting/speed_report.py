@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.records.csv_cells import csv_text
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
@@ -26,7 +27,7 @@ from benchmarks.verification import certificates
 def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables into its folder; returns the table of cells."""
     cells = frame(folder)
-    folder.write("report.csv", cells.to_csv(index=False))
+    folder.write("report.csv", csv_text(cells, index=False))
     folder.write("report.md", text(folder, markdown) + "\n")
     return cells
 

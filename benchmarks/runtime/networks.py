@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from benchmarks.runtime.errors import BadInput
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape, SpecError
 
+NAME = re.compile(r"\w[\w.+=-]{0,63}")  # of a network: a part of the names of cells and files
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -30,6 +32,15 @@ def network(text: str, *, classes: int | None = None, input: Shape | None = None
         return net if input is None else net.with_input(input)
     except SpecError as error:
         raise BadInput(str(error)) from None
+
+
+def check_name(net: Network, source: str) -> None:
+    """Raise BadInput, which starts with `source`, unless the network's name can be a part of a cell's name."""
+    if not isinstance(net.name, str) or not NAME.fullmatch(net.name):
+        raise BadInput(
+            f"{source}: its network has the name {net.name!r:.80}; use a string of 1 to 64 letters, digits and _ . + = "
+            "- that starts with a letter, a digit or _"
+        )
 
 
 def _by_name(name: str) -> Callable[..., Network]:
@@ -69,4 +80,5 @@ def _from_file(text: str, classes: int | None) -> Network:
         raise BadInput(f"{option}: {name}() raises {problem}") from None
     if not isinstance(net, Network):
         raise BadInput(f"{option}: {name}() returns {type(net).__name__}, not frameworks.spec.Network")
+    check_name(net, option)
     return net

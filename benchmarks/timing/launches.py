@@ -123,7 +123,7 @@ class WorkloadRunner(ABC):
             info.module,
             info.adapter,
             threads=job.threads,
-            log=self.folder.path / "logs" / f"{self.timed.cell}.log",
+            log=self.folder.log(self.timed.cell),
             timeout=self.timeout,
             steady=self.steady,
         )

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from benchmarks.records.csv_cells import original
 from benchmarks.records.events import AnyEvent, End, Epoch, Launch, Start, TimedSlice
 from benchmarks.records.runs import AnyRun, JobInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing.rounds import Rounds
 
+TEXT_COLUMNS = (
+    "net", "framework", "version", "mode", "device", "precision", "dataset", "what", "status", "reason",
+)  # fmt: skip
 CONTROL_WORKLOAD = "control-workload"  # the cell of the control workload, which every launch of a speed run repeats
 
 
@@ -166,9 +170,10 @@ def _report(path: Path) -> SavedRun:
     run = SavedRun(path, None)
     known: dict[SeriesKey, TimedSeries] = {}
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
         table = table.astype(object).where(table.notna(), None)
-        for row in table.to_dict("records"):
+        for cells in table.to_dict("records"):
+            row: dict[str, Any] = {str(name): original(value) for name, value in cells.items()}
             names = ("mode", "what", "batch_size", "threads", "precision", "device", "dataset")
             mode, what, *setting = (row.get(name) for name in names)
             key = SeriesKey(row["net"], row["framework"], mode, what or "train", *setting)

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.records.atomic import replacing
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.networks import check_name
 from frameworks.arrays import Weights
 from frameworks.spec import Network, SpecError, from_json, to_json
 
@@ -68,8 +69,9 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
         network = from_json(about.pop("network"))
         if not isinstance(network, Network):
             raise TypeError(f"{type(network).__name__} is not a network")
-    except (SpecError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (SpecError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         raise BadInput(f"{option} {path}: its network cannot be built ({error}); save it with this version") from None
+    check_name(network, f"{option} {path}")
     if network.sha256 != about.get("spec_sha256"):
         raise BadInput(f"{option} {path}: its network does not match its hash; save it with this version")
     check_arrays(network, arrays, f"{option} {path}")

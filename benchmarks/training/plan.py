@@ -137,9 +137,11 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
         network(name)  # reports an unknown name before any data set is looked for
     recipes = {name: request.recipe(name) for name in names}
     data = {name: dataset(name, note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
-    groups = []
+    groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
+        if any(job.name == group[0].name for group in groups):
+            raise BadInput(f"--net {','.join(names)}: two networks have the name {job.name}; rename one of them")
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
     return groups, data

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Epoch, Start
-from benchmarks.records.store import CellRecord, RunFolder
+from benchmarks.records.store import CellRecord, RunFolder, file_name
 from benchmarks.runtime import affinity
 from benchmarks.runtime.worker_client import Evaluation, Slice, WorkerClient
 from benchmarks.training import checkpoints, epoch_slices
@@ -50,7 +50,7 @@ class CellTrainer:
     def open(self, python: Path, info: FrameworkInfo, timeout: float) -> None:
         """Start the worker, build the network, load the data; restore the state of the last finished epoch."""
         job = self.job
-        log = self.folder.path / "logs" / f"{job.cell}.log"
+        log = self.folder.log(job.cell)
         worker = WorkerClient(python, info.module, info.adapter, threads=job.threads, log=log, timeout=timeout)
         self._worker = worker
         started = worker.started
@@ -198,7 +198,7 @@ class CellTrainer:
             return self.worker.evaluate("test", max(job.batch_size, 256))
         # Steps with a learning rate of 0 on the test images: dropout is active, batch norm uses the statistics of each
         # batch (so the batch size matters), and the running statistics that move are restored afterwards.
-        state, stored = self.scratch / f"{job.cell}.npz", np.arange(job.test_size)
+        state, stored = self.scratch / f"{file_name(job.cell)}.npz", np.arange(job.test_size)
         steps = -(-job.test_size // job.batch_size)
         self.worker.save_weights(state)
         self._load("train", self._images("test"), labels="test")
@@ -216,7 +216,7 @@ class CellTrainer:
 
     def _save_weights(self) -> None:
         """Write the trained weights to a file from which any framework can predict."""
-        path = self.folder.path / "weights" / f"{self.job.cell}.npz"
+        path = self.folder.path / "weights" / f"{file_name(self.job.cell)}.npz"
         path.parent.mkdir(exist_ok=True)
         with np.load(self._weights(), allow_pickle=False) as state:
             trained = {parameter.name: state[parameter.name] for parameter in self.job.network.parameters}
@@ -228,7 +228,7 @@ class CellTrainer:
         if self.epoch:
             return self._checkpoint(self.epoch)
         job = self.job
-        path = self.scratch / f"{job.name}.{job.seed}.npz"
+        path = self.scratch / f"{file_name(job.name)}.{job.seed}.npz"
         if not path.exists():
             np.savez(path, **arrays.initial(job.network, job.seed, job.initial))  # type: ignore[arg-type]
         return path
@@ -236,7 +236,7 @@ class CellTrainer:
     def _checkpoint(self, epoch: int) -> Path:
         folder = self.folder.path / "checkpoints"
         folder.mkdir(exist_ok=True)
-        return folder / f"{self.job.cell}.{epoch}.npz"
+        return folder / f"{file_name(self.job.cell)}.{epoch}.npz"
 
     def _order(self, epoch: int) -> Path:
         """The order of the images in an epoch, the same for all frameworks."""

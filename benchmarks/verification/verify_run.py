@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from benchmarks.records.certificates import Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
+from benchmarks.records.store import file_name
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
@@ -242,7 +243,7 @@ def start_targets(
                     info.module,
                     info.adapter,
                     threads=request.threads,
-                    log=logs / f"{requested.label}.log",
+                    log=logs / f"{file_name(requested.label)}.log",
                     steady=True,  # nothing is timed; memory of a large network must be released
                 )
             )
