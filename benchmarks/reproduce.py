@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.command import announce, command_line, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.records.store import RunFolder
 
 LESS = "A smaller experiment (not compared with the published figures)"
 
@@ -119,14 +122,13 @@ def command(
     from benchmarks.reporting import run_report
     from benchmarks.training.runner import execute
 
-    when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
     progress = ProgressDisplay(quiet)
     request = resumed_experiment(resume, given) if resume else experiment_request(str(recipe), given)
     seconds = forecasts.forecast(request, progress, resume)
     click.echo(forecasts.forecast_text(request, seconds), err=as_json and not forecast)
     if forecast:
         return ExitCode.OK
-    folder = execute(request, progress, out, resume, command_line(), write_report=run_report.write)
+    folder = execute(request, progress, out, resume, command_line(), write_report=run_report.write, on_folder=_advise)
     cells = run_report.frame(folder)
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))
@@ -161,6 +163,10 @@ def _write(folder: Path, margin: float, target: float | None, quiet: bool) -> Ex
     write_text(path, page(folder, margin, target, ProgressDisplay(quiet).message))
     click.echo(path)
     return ExitCode.OK
+
+
+def _advise(folder: RunFolder) -> None:
+    when_stopped(resume_advice(folder.path))
 
 
 if __name__ == "__main__":

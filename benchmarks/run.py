@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, is_given, when_stopped
+from benchmarks.cli.command import announce, command_line, is_given, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import is_terminal
 
 if TYPE_CHECKING:
     from benchmarks.api import run
+    from benchmarks.records.store import RunFolder
 
 __all__ = ["command", "run"]
 
@@ -98,7 +100,6 @@ def command(
     from benchmarks.training.plan import TrainingRequest
     from benchmarks.training.runner import execute
 
-    when_stopped("stopped; finished epochs are saved: continue with --resume and the run's folder")
     if resume:
         request = resumed_request(
             resume,
@@ -110,18 +111,26 @@ def command(
     else:
         given = {name: value for name, value in recipe.items() if value is not None}
         request = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
-    folder = execute(request, ProgressDisplay(quiet), out, resume, command_line(), write_report=run_report.write)
+    folder = execute(
+        request, ProgressDisplay(quiet), out, resume, command_line(), write_report=run_report.write, on_folder=_advise
+    )
     cells = run_report.frame(folder)
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))
     else:
-        console = Console(width=None if sys.stdout.isatty() else run_report.WIDE)
-        console.print(run_report.table(cells, console.width))
+        console = Console(width=None if is_terminal(sys.stdout) else run_report.WIDE)
+        with console.capture() as table:  # `print` would end with its own exit code if the pipe is closed
+            console.print(run_report.table(cells, console.width))
+        click.echo(table.get(), nl=False)
         click.echo(folder.path)
     from_files = [from_file(text).name for text in adapters]
     named = cells if frameworks != "all" else cells[cells["framework"].isin(from_files)]
     failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
     return ExitCode.FAILED if failed else ExitCode.OK
+
+
+def _advise(folder: RunFolder) -> None:
+    when_stopped(resume_advice(folder.path))
 
 
 if __name__ == "__main__":

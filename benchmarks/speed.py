@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.cli import options
 from benchmarks.cli.command import announce, command_line, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from benchmarks.records.store import RunFolder
 
 TIMING = "How long"
 
@@ -118,10 +121,11 @@ def command(
     from benchmarks.timing.speed_request import SpeedRequest
     from benchmarks.timing.speed_run import execute
 
-    when_stopped("stopped; finished measurements are saved")
     given = {name: value for name, value in given.items() if value is not None}
     request = SpeedRequest(nets, frameworks, steady=not system_allocator, **given)
-    folder = execute(request, ProgressDisplay(quiet), out, command_line(), write_report=speed_report.write)
+    folder = execute(
+        request, ProgressDisplay(quiet), out, command_line(), write_report=speed_report.write, on_folder=_advise
+    )
     cells = speed_report.frame(folder)
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))
@@ -130,6 +134,10 @@ def command(
         click.echo(folder.path)
     failed = {"failed", "refused", "unfinished"} | ({"unavailable"} if frameworks != "all" else set())
     return ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK
+
+
+def _advise(folder: RunFolder) -> None:
+    when_stopped(f"finished measurements are saved in {folder.path}")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.command import announce, command_line, is_given, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import tell
 from benchmarks.runtime.errors import BadInput
 
 
@@ -133,7 +134,7 @@ def command(
         table = rewrite_pages(read, readme)
         click.echo(certificates.text(certificates.read(read)) if as_json else table)
         return ExitCode.OK
-    when_stopped("stopped; with --out, verified networks are saved: continue with --resume")
+    when_stopped(_advice(out))
     requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
     verifications = [
         execute(
@@ -159,9 +160,16 @@ def command(
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
+def _advice(out: Path | None) -> str:
+    if not out:
+        return "--out FOLDER saves the networks that are verified"
+    again = [*command_line(), *([] if is_given("resume") else ["--resume"])]
+    return f"verified networks are saved in {out}; continue with: {shlex.join(again)}"
+
+
 def _progress(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr, flush=True)
+        tell(line)
 
 
 if __name__ == "__main__":

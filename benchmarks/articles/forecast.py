@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting.number_formats import counted, duration
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training import epoch_slices
 from benchmarks.training.jobs import Job
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -60,9 +60,9 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     steps = int(3 * epoch_slices.SLICE[job.device] / (3 * max(job.network.macs, 1) * job.batch_size))
     size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
-    with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
-        folder = RunFolder(Path(scratch))
-        with CellTrainer(small, data, folder, Path(scratch), CellRecord()) as cell:
+    with TemporaryFolder("forecast") as scratch:
+        folder = RunFolder(scratch)
+        with CellTrainer(small, data, folder, scratch, CellRecord()) as cell:
             try:
                 began = time.perf_counter()
                 cell.open(place.python, FRAMEWORKS[parse_frameworks(job.framework)[0].name], timeout)

@@ -6,9 +6,10 @@ This module alone turns exceptions into one line on standard error and an exit c
 from __future__ import annotations
 
 import contextlib
-import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,13 +17,15 @@ from click.core import ParameterSource
 
 from benchmarks.cli.configuration import defaults
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.interruption import Interrupted, stopped_by_signals
+from benchmarks.cli.streams import discard, flush, is_terminal, tell
 from frameworks.errors import OnespecError
 
 # Options of earlier versions, and the ones that replaced them.
 RENAMED = {"--batch": "--batch-size", "--seeds": "--seed", "--pictures": "--images"}
 
 _ARGUMENTS = "onespec.arguments"  # key of Context.meta
-_STOPPED = "onespec.stopped"
+_SAVED = "onespec.saved"
 
 
 class Option(click.Option):
@@ -42,8 +45,10 @@ class OneLineErrors(click.Command):
             return super().parse_args(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
-        with _reported(context):
+        with stopped_by_signals(), _reported(context):
             code = super().invoke(context)
+            if sys.stdout:
+                sys.stdout.flush()
         context.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
@@ -65,7 +70,7 @@ class Command(OneLineErrors):
         try:
             extra.setdefault("default_map", defaults(self))
         except OnespecError as error:
-            click.echo(str(error), err=True)
+            tell(str(error))
             raise click.exceptions.Exit(error.exit_code) from None
         return super().make_context(info_name, args, parent, **extra)
 
@@ -106,15 +111,21 @@ def is_given(parameter: str) -> bool:
     return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
-def when_stopped(message: str) -> None:
-    """Say what remains after Ctrl-C, in place of "stopped"."""
-    click.get_current_context().meta[_STOPPED] = message
+def when_stopped(advice: str) -> None:
+    """Set what the message of a stopped or failed command adds: what is saved, and how to go on."""
+    click.get_current_context().meta[_SAVED] = advice
+
+
+def resume_advice(folder: Path) -> str:
+    """What is saved of a training run, and the command that goes on with it."""
+    command = f"{click.get_current_context().command_path} --resume {shlex.quote(str(folder))}"
+    return f"finished epochs are saved; continue with: {command}"
 
 
 def announce(line: str, quiet: bool) -> None:
     """Print what the command is about to do: a terminal shows it before the first slow import."""
-    if not quiet and sys.stderr.isatty():
-        click.echo(line, err=True)
+    if not quiet and is_terminal(sys.stderr):
+        tell(line)
 
 
 @contextlib.contextmanager
@@ -123,17 +134,39 @@ def _reported(context: click.Context) -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
-        click.echo(_one_line(error, context), err=True)
+        tell(_one_line(error, context))
         context.exit(ExitCode.BAD_INPUT)
     except OnespecError as error:
-        click.echo(str(error), err=True)
+        tell(str(error))
         context.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo(context.meta.get(_STOPPED, "stopped"), err=True)
+    except KeyboardInterrupt as stop:
+        tell(_with_advice(f"stopped by {stop}" if isinstance(stop, Interrupted) else "stopped", context))
         context.exit(ExitCode.STOPPED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         context.exit(ExitCode.OK)
+    except OSError as error:
+        flush(sys.stdout)
+        tell(_with_advice(_storage_error(error), context))
+        context.exit(ExitCode.STORAGE_FAILED)
+    except MemoryError:
+        tell(_with_advice("out of memory; choose a smaller network, --batch-size or number of frameworks", context))
+        context.exit(ExitCode.FAILED)
+
+
+def _with_advice(line: str, context: click.Context) -> str:
+    advice = context.meta.get(_SAVED)
+    return f"{line}; {advice}" if advice else line
+
+
+def _storage_error(error: OSError) -> str:
+    """Which file failed, why, and what to do about it."""
+    reason = " ".join((error.strerror or str(error)).split())
+    where = f"{error.filename}: " if error.filename else ""  # of standard output and open files it is not known
+    return (
+        f"{where}{reason}; make space, or name another place: --out for results, TMPDIR for temporary files, "
+        "another file for standard output"
+    )
 
 
 def _one_line(error: click.UsageError, context: click.Context) -> str:

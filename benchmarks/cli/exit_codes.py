@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     BAD_DATA = 3
     DIFFERENT = 4
     NOT_MEASURED = 5
+    STORAGE_FAILED = 6
     STOPPED = 130
 
 
@@ -27,5 +28,7 @@ MEANINGS = {
     ExitCode.DIFFERENT: "Results differ: the frameworks of predict give different labels, or the runs of compare "
     "compute different things.",
     ExitCode.NOT_MEASURED: "compare could not measure or compare a row, which may hide a slowdown.",
-    ExitCode.STOPPED: "Stopped with Ctrl-C; finished work is saved.",
+    ExitCode.STORAGE_FAILED: "A file, or standard output, could not be written or read: the disk is full, read-only or "
+    "failing; finished work is saved.",
+    ExitCode.STOPPED: "Stopped with Ctrl-C, SIGTERM or SIGHUP; finished work is saved.",
 }

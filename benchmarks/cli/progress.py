@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from benchmarks.cli.streams import discard
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
 from benchmarks.training import progress
@@ -21,6 +24,23 @@ def epoch_summary(epoch: Epoch) -> str:
     return f"{text}, {examples_per_second(speed)} examples/s" if speed else text
 
 
+class ProgressConsole(Console):
+    """Standard error. What it cannot take, because a pipe or terminal has closed, is lost, and the run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        try:
+            super().print(*objects, **settings)
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        discard(sys.stderr)
+
+
 class ProgressDisplay(progress.Progress):
     """Progress of the cells that run side by side.
 
@@ -28,7 +48,7 @@ class ProgressDisplay(progress.Progress):
     """
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or ProgressConsole()
         self.quiet = quiet
         self.bars: Progress | None = None
         self.tasks: dict[str, TaskID] = {}

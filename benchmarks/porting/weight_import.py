@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import frameworks
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training.checkpoints import check_arrays, read_npz
 from frameworks.arrays import Weights
 from frameworks.errors import Unavailable, WeightFileError
@@ -73,8 +73,8 @@ def _run_reader(
 ) -> Weights:
     """The arrays of a file under its own names, read in the environment of the framework."""
     python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
-    with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
-        target = Path(scratch) / "arrays.npz"
+    with TemporaryFolder("import") as scratch:
+        target = scratch / "arrays.npz"
         command = [str(python), "-I", str(SCRIPTS / script), str(path.absolute()), str(target)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode:

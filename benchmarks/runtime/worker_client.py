@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ import numpy as np
 
 import frameworks
 from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from frameworks.adapter import Setting, Split
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
@@ -37,11 +38,13 @@ from frameworks.training import Training
 # The child finds this very package by its folder: a whole site-packages on its path would bring our NumPy with it.
 _BOOTSTRAP = """
 import importlib.util, sys
-folder, commands, answers = sys.argv[1:]
+folder, commands, answers, parent = sys.argv[1:]
 spec = importlib.util.spec_from_file_location(
     "frameworks", folder + "/__init__.py", submodule_search_locations=[folder])
 sys.modules["frameworks"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
+from frameworks.parent_watch import end_with_parent
+end_with_parent(int(commands), int(parent))
 from frameworks.worker import main
 main(int(commands), int(answers))
 """
@@ -261,12 +264,14 @@ class WorkerClient(Commands):
         self.log = log
         self._sent = 0.0
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = tempfile.TemporaryDirectory(prefix="onespec-worker-", ignore_cleanup_errors=True)
-        self._exchange = tempfile.TemporaryDirectory(prefix="onespec-exchange-", ignore_cleanup_errors=True)
-        self.scratch = Path(self._exchange.name)
+        self._temporary = TemporaryFolder("worker")
+        self._exchange = TemporaryFolder("exchange")
+        self.scratch = self._exchange.path
         to_child, commands = os.pipe()
         answers, from_child = os.pipe()
-        command = [str(python), "-c", _BOOTSTRAP, str(Path(frameworks.__file__).parent), str(to_child), str(from_child)]
+        package = str(Path(frameworks.__file__).parent)
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+        command = [str(python), "-c", _BOOTSTRAP, package, str(to_child), str(from_child), str(parent)]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 command,
@@ -274,7 +279,7 @@ class WorkerClient(Commands):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(threads, steady, self._temporary.name) | dict(environment or {}),
+                env=_environment(threads, steady, str(self._temporary.path)) | dict(environment or {}),
                 start_new_session=True,  # Ctrl-C reaches only the parent, which ends its workers
             )
         os.close(to_child)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.runtime.machine import Machine
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
@@ -56,10 +56,12 @@ def execute(
     command: Sequence[str] = ("speed(...)",),
     *,
     write_report: Callable[[RunFolder], object],
+    on_folder: Callable[[RunFolder], object] = lambda folder: None,
 ) -> RunFolder:
     """Time all cells of a request and write the report, also if the run is stopped early.
 
-    out: the folder in which the folder of the run is created. BadInput, DataError: nothing is left behind.
+    out: the folder in which the folder of the run is created. on_folder: called with it when it has its run.json.
+    BadInput, DataError: nothing is left behind.
     """
     compared, data = comparisons(request, progress)
     names = dict.fromkeys(cells.baseline.job.name for cells in compared)
@@ -80,6 +82,7 @@ def execute(
             jobs=[_description(timed, cells) for cells in compared for timed in cells.all],
         )
         folder.write_info(info)
+        on_folder(folder)
         SpeedRunner(request, folder, available, data, progress).time_all(compared)
         folder.write_info(msgspec.structs.replace(info, load={**info.load, "end": os.getloadavg()[0]}))
     except BadInput:
@@ -88,6 +91,8 @@ def execute(
     finally:
         if (folder.path / "run.json").exists():
             write_report(folder)
+        elif folder.path.exists():
+            folder.discard()
     return folder
 
 
@@ -116,12 +121,12 @@ class SpeedRunner:
 
     def time_all(self, compared: Sequence[ComparedCells]) -> None:
         """One comparison after the other."""
-        with tempfile.TemporaryDirectory(prefix="onespec-") as scratch:
+        with TemporaryFolder("speed") as scratch:
             for number, cells in enumerate(compared, 1):
                 baseline = cells.frameworks[0]
                 title = baseline.cell.replace(f"{baseline.job.framework}.", "")
                 self.progress.message(f"{number} of {len(compared)}: {title}")
-                comparison = SpeedMeasurement(self, cells, Path(scratch) / str(number), check_budget=number == 1)
+                comparison = SpeedMeasurement(self, cells, scratch / str(number), check_budget=number == 1)
                 measure(comparison)
                 comparison.end()
 

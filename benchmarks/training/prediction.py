@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.training.checkpoints import Checkpoint
 from benchmarks.training.progress import Progress
@@ -171,8 +171,8 @@ def logits(
     """The logits of one framework, N x classes, for images uint8, N x C x H x W. Unavailable, WorkerFailed."""
     info = FRAMEWORKS[requested.name]
     setting = Setting(device=device, threads=threads, mode=requested.mode)
-    with tempfile.TemporaryDirectory(prefix="onespec-") as folder:
-        log = Path(folder) / "log"
+    with TemporaryFolder("predict") as folder:
+        log = folder / "log"
         with WorkerClient(place.python, info.module, info.adapter, threads=threads, log=log, timeout=timeout) as client:
             client.build(checkpoint.network, Training(), setting)
             client.set_weights(checkpoint.weights)

@@ -7,7 +7,6 @@ interleaved epoch by epoch.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -25,6 +24,7 @@ from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.plugins import register
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -57,19 +57,25 @@ def execute(
     command: Sequence[str] = ("run(...)",),
     *,
     write_report: Callable[[RunFolder], object],
+    on_folder: Callable[[RunFolder], object] = lambda folder: None,
 ) -> RunFolder:
     """Train all cells of a request and write the report, also when the run is stopped.
 
     out: where the run's folder is created. resume: the folder of a run to go on with instead. command: recorded.
-    write_report: called with the folder at the end, also when the run is stopped.
+    write_report: called with the folder at the end, also when the run is stopped. on_folder: called with the folder
+    when it holds what a later `resume` needs.
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.
     """
     register(request.adapters)
     groups, data = plan(request, progress.message)
     code_references.register(code_references.references(request.net, request.adapters, request.pythons))
     folder = RunFolder.open(resume) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))
-    with locked(folder.path):
-        _train(request, groups, data, folder, resume, progress, command, write_report)
+    try:
+        with locked(folder.path):
+            _train(request, groups, data, folder, resume, progress, command, write_report, on_folder)
+    finally:
+        if not resume and not (folder.path / "run.json").exists():
+            folder.discard()
     return folder
 
 
@@ -82,18 +88,14 @@ def _train(
     progress: Progress,
     command: Sequence[str],
     write_report: Callable[[RunFolder], object],
+    on_folder: Callable[[RunFolder], object],
 ) -> None:
     """Train the planned cells that the folder does not hold yet. The lock on the folder is held."""
     jobs = [describe(job) for group in groups for job in group]
     if resume:
         _check_same_jobs(folder, jobs)
         folder.repair()
-    try:
-        places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
-    except BadInput:
-        if not resume:
-            folder.discard()
-        raise
+    places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
     earlier = folder.training_run if resume else None
     info = TrainingRun(
         began=earlier.began if earlier else datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -106,6 +108,7 @@ def _train(
         wall_seconds=earlier.wall_seconds if earlier else None,
     )
     folder.write_info(info)
+    on_folder(folder)
     try:
         began, before = time.monotonic(), cpu_load.cpu_times()
         for group in groups:
@@ -136,11 +139,11 @@ def _run_group(
 ) -> None:
     """Train the cells of a network and a seed side by side."""
     records = folder.records()
-    with tempfile.TemporaryDirectory(prefix="onespec-") as scratch, contextlib.ExitStack() as stack:
+    with TemporaryFolder("train") as scratch, contextlib.ExitStack() as stack:
         cells = []
         for job in group:
             record = records.get(job.cell, CellRecord())
-            cell = CellTrainer(job, data[job.dataset], folder, Path(scratch), record, request.save)
+            cell = CellTrainer(job, data[job.dataset], folder, scratch, record, request.save)
             cells.append(stack.enter_context(cell))
         unfinished = [cell for cell in cells if not cell.ended]
         if reason := too_large([cell.job for cell in unfinished]):

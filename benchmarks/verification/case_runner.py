@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import Case
 from benchmarks.verification.comparison import (
@@ -119,7 +120,7 @@ def verify_cases(
     repeated with up to `SEEDS` seeds and agrees if it agrees once.
     """
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
+        scratch = stack.enter_context(TemporaryFolder("cases"))
         pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, cancel_futures=True)
         for target in targets:

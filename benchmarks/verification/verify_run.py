@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +26,7 @@ from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
+from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification import certificates
 from benchmarks.verification.case_runner import Target, verify_cases
@@ -148,7 +148,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         if request.out:
             stack.enter_context(locked(request.out))
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onespec-")))
+        logs = stack.enter_context(TemporaryFolder("logs"))
         targets, skipped = start_targets(request, logs, stack, progress)
         if len(targets) < 2 and "float32" in precisions:
             if precisions == ("float32",):

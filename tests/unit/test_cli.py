@@ -150,7 +150,7 @@ def test_a_usage_error_is_one_line_and_exit_code_2(arguments: list[str], line: s
 def test_an_error_is_one_line_and_its_exit_code(error: BaseException, code: ExitCode, line: str) -> None:
     @options.command("run")
     def failing() -> None:
-        command_module.when_stopped("stopped; continue with --resume")
+        command_module.when_stopped("continue with --resume")
         raise error
 
     result = CliRunner().invoke(failing, [])
