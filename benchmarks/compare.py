@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
 
 
@@ -53,7 +53,7 @@ def command(baseline: Path, candidate: Path, limit: float, form: str, as_json: b
 
     a, b = read(baseline), read(candidate)
     rows = compare(a, b, limit)
-    click.echo(rendered(a, b, rows, limit, "json" if as_json else form))
+    click.echo(rendered(a, b, rows, limit, "json" if as_json else form, terminal.width()))
     return ExitCode(status(rows, limit))
 
 

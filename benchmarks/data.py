@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce
 from benchmarks.cli.exit_codes import ExitCode
 
@@ -76,7 +76,7 @@ def _list(as_json: bool) -> ExitCode:
 def _print(locations: dict[str, str], as_json: bool) -> None:
     """A row for each data set; an empty location is a data set that is not on this machine."""
     from benchmarks.datasets.registry import DATASETS
-    from benchmarks.reporting.tables import table
+    from benchmarks.reporting.tables import fitted
     from frameworks.spec import times
 
     if as_json:
@@ -108,7 +108,7 @@ def _print(locations: dict[str, str], as_json: bool) -> None:
         )
         for name, location in locations.items()
     ]
-    click.echo(table(HEAD, body))
+    click.echo(fitted(HEAD, body, terminal.width(), optional=("classes", "image", "test", "download")))
 
 
 if __name__ == "__main__":

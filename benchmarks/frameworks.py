@@ -6,7 +6,7 @@ import json
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
 
 HEAD = ("framework", "title", "version", "modes", "python", "environment")
@@ -17,7 +17,7 @@ HEAD = ("framework", "title", "version", "modes", "python", "environment")
 @options.quiet
 def command(as_json: bool, quiet: bool) -> ExitCode:
     """List the frameworks: name, title, version, modes besides the default, Python, and where each one runs here."""
-    from benchmarks.reporting.tables import table
+    from benchmarks.reporting.tables import fitted
     from benchmarks.runtime.environments import availability, pinned_version
     from benchmarks.runtime.plugins import register
     from frameworks.registry import FRAMEWORKS
@@ -42,7 +42,7 @@ def command(as_json: bool, quiet: bool) -> ExitCode:
             (info.name, info.title, pinned_version(info) or "", ",".join(info.modes), info.python, availability(info))
             for info in infos
         ]
-        click.echo(table(HEAD, body))
+        click.echo(fitted(HEAD, body, terminal.width(), optional=("title", "python")))
     return ExitCode.OK
 
 

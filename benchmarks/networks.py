@@ -6,7 +6,7 @@ import json
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
 
 
@@ -15,7 +15,7 @@ from benchmarks.cli.exit_codes import ExitCode
 @options.quiet
 def command(as_json: bool, quiet: bool) -> ExitCode:
     """List the networks: name, input, classes, parameters, multiply-accumulates (MACs) of one image, source."""
-    from benchmarks.reporting.tables import table
+    from benchmarks.reporting.tables import fitted
     from frameworks.networks import NETWORKS
     from frameworks.spec import times
 
@@ -40,7 +40,7 @@ def command(as_json: bool, quiet: bool) -> ExitCode:
             (net.name, times(net.input), str(net.classes), f"{net.params:,}", f"{net.macs:,}", net.source)
             for net in nets
         ]
-        click.echo(table(head, body))
+        click.echo(fitted(head, body, terminal.width(), optional=("source", "classes")))
     return ExitCode.OK
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
@@ -33,7 +33,8 @@ from benchmarks.runtime.errors import BadInput
 def command(folder: Path, readme: Path | None, as_json: bool, quiet: bool) -> ExitCode:
     """Write the tables and pages of a saved run again, and print them.
 
-    FOLDER is the folder of a training run, an experiment, a speed run or a certificate.
+    FOLDER is the folder of a training run, an experiment, a speed run or a certificate. A terminal shows plain text, a
+    pipe gets Markdown.
     """
     announce(f"Reading {folder}.", quiet)
     if (folder / "certificate.json").is_file():
@@ -58,7 +59,8 @@ def _run(path: Path, readme: Path | None, as_json: bool) -> str:
     from benchmarks.reporting import run_report, speed_report
 
     folder = RunFolder.open(path, option="FOLDER")
-    if folder.info.kind == "speed":
+    kind = folder.info.kind
+    if kind == "speed":
         if readme:
             raise BadInput(f"--readme {readme}: a README shows training runs and certificates, not speed runs")
         cells = speed_report.write(folder)
@@ -66,7 +68,12 @@ def _run(path: Path, readme: Path | None, as_json: bool) -> str:
         cells = run_report.write(folder)
         if readme:
             run_report.into_readme(readme, folder)
-    return cells.to_json(orient="records", indent=1) if as_json else (folder.path / "report.md").read_text("utf-8")
+    if as_json:
+        return cells.to_json(orient="records", indent=1)
+    width = terminal.width()
+    if width is None:
+        return (folder.path / "report.md").read_text("utf-8").rstrip("\n")
+    return speed_report.text(folder, width) if kind == "speed" else run_report.text(folder, cells, width)
 
 
 if __name__ == "__main__":

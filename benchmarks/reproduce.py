@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce, command_line, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
@@ -141,14 +141,15 @@ def command(
 
 def _list(as_json: bool) -> ExitCode:
     from benchmarks.articles.experiment_requests import Listed, listing
-    from benchmarks.reporting.tables import table
+    from benchmarks.reporting.tables import fitted
 
     rows = listing()
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=1))
     else:
         head = tuple(name.replace("_", " ") for name in Listed._fields)
-        click.echo(table(head, [tuple(map(str, row)) for row in rows]))
+        body = [tuple(map(str, row)) for row in rows]
+        click.echo(fitted(head, body, terminal.width(), optional=("published figures", "epochs")))
     return ExitCode.OK
 
 

@@ -5,16 +5,14 @@ From Python: `from benchmarks.run import run`.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce, command_line, is_given, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.cli.streams import is_terminal
 
 if TYPE_CHECKING:
     from benchmarks.api import run
@@ -91,8 +89,6 @@ def command(
     epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
     """
     announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
-    from rich.console import Console
-
     from benchmarks.articles.experiment_requests import resumed_request
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
@@ -118,10 +114,7 @@ def command(
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))
     else:
-        console = Console(width=None if is_terminal(sys.stdout) else run_report.WIDE)
-        with console.capture() as table:  # `print` would end with its own exit code if the pipe is closed
-            console.print(run_report.table(cells, console.width))
-        click.echo(table.get(), nl=False)
+        click.echo(run_report.table(cells, terminal.width()))
         click.echo(folder.path)
     from_files = [from_file(text).name for text in adapters]
     named = cells if frameworks != "all" else cells[cells["framework"].isin(from_files)]

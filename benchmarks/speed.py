@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce, command_line, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 
@@ -130,7 +130,7 @@ def command(
     if as_json:
         click.echo(cells.to_json(orient="records", indent=1))
     else:
-        click.echo(speed_report.text(folder))
+        click.echo(speed_report.text(folder, terminal.width()))
         click.echo(folder.path)
     failed = {"failed", "refused", "unfinished"} | ({"unavailable"} if frameworks != "all" else set())
     return ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli import options
+from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.reporting import network_summary
 from benchmarks.runtime.errors import BadInput
@@ -102,15 +102,18 @@ def command(
         click.echo(network_summary.write_text("--draw", draw, text))
         return ExitCode.OK
     suffix = out.suffix if out else ""
+    width = None if out else terminal.width()
     form = "json" if as_json else form or {".md": "markdown", ".json": "json"}.get(suffix, "table")
     if net is None:
         from benchmarks.articles import claims
 
         text = claims.report(form)
     elif net == "all":
-        text = network_summary.report_all([network_summary.load(name, classes, shape) for name in NETWORKS], form)
+        text = network_summary.report_all(
+            [network_summary.load(name, classes, shape) for name in NETWORKS], form, width
+        )
     else:
-        text = network_summary.report(network_summary.load(net, classes, shape), form)
+        text = network_summary.report(network_summary.load(net, classes, shape), form, width)
     click.echo(network_summary.write_text("--out", out, text) if out else text)
     return ExitCode.OK
 

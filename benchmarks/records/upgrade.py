@@ -15,6 +15,7 @@ _JOB_KEYS = {
 _RUN_KEYS = {"others": "cpu_load", "calibration": "control_workload"}
 _REQUEST_KEYS = {"batches": "batch_sizes"}
 _EVENT_KEYS = {"pictures": "images"}
+_SETTING_KEYS = {"optimiser": "optimizer"}
 
 
 def run(record: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,10 @@ def run(record: dict[str, Any]) -> dict[str, Any]:
 
 def event(record: dict[str, Any]) -> dict[str, Any]:
     """A line of `cells.jsonl` with the keys of schema 2."""
-    return _renamed(record, _EVENT_KEYS)
+    record = _renamed(record, _EVENT_KEYS)
+    if isinstance(record.get("settings"), dict):
+        record["settings"] = _renamed(record["settings"], _SETTING_KEYS)
+    return record
 
 
 def _renamed(record: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:

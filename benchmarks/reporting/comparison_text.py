@@ -29,6 +29,7 @@ HEAD = (
     "raw speed B / A",
     "reason",
 )
+OPTIONAL = ("parameters", "raw speed B / A", "accuracy", "workload", "speed B / A")  # left out in a narrow terminal
 COLUMNS = (
     "net",
     "framework",
@@ -52,8 +53,10 @@ COLUMNS = (
 SUMMARIES = {4: "Different computation", 1: "Slower", 5: "Not measured", 0: "Not slower"}  # by exit code
 
 
-def rendered(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float, form: str) -> str:
-    """The comparison in one of the forms table, markdown, json and csv."""
+def rendered(
+    a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float, form: str, width: int | None = None
+) -> str:
+    """The comparison in one of the forms table, markdown, json and csv. width: of the terminal; None: no limit."""
     if form == "json":
         return _json(a, b, rows, limit)
     if form == "csv":
@@ -63,7 +66,8 @@ def rendered(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float
     if form == "markdown":
         summary = f"**{SUMMARIES[status(rows, limit)]}.** {first}"
         return "\n".join([summary, "", tables.markdown(HEAD, body), "", *(f"- {note}" for note in others)])
-    return "\n".join([tables.table(HEAD, body), "", first, *others])
+    table = tables.fitted(HEAD, body, width, optional=OPTIONAL, below="reason")
+    return "\n".join([table, "", *(tables.wrapped(note, width) for note in (first, *others))])
 
 
 def notes(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float) -> list[str]:

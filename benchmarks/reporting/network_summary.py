@@ -9,19 +9,20 @@ from typing import Any
 
 from benchmarks.reporting.layer_text import padding_text
 from benchmarks.reporting.number_formats import count
-from benchmarks.reporting.tables import Row, markdown, table
+from benchmarks.reporting.tables import Row, fitted, markdown, wrapped
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from frameworks.spec import Auxiliary, AvgPool, Conv, Layer, MaxPool, Network, Node, Pair, Residual, Shape, pair, times
 
 COUNTS = ("parameters", "buffers", "multiply-adds")
 COLUMNS = ("layer", "kind", "kernel", "stride", "padding", "groups", "output", *COUNTS)
+OPTIONAL = ("groups", "padding", "stride", "kernel", "buffers", "kind")  # left out in a narrow terminal, in this order
 OVERVIEW = ("network", "input", *COUNTS, "source")
 AUXILIARY_NOTE = "(multiply-adds): of auxiliary classifiers, which are absent in evaluation and not in the total"
 
 
-def report(net: Network, form: str) -> str:
-    """One network as a table, Markdown or JSON."""
+def report(net: Network, form: str, width: int | None = None) -> str:
+    """One network as a table, Markdown or JSON. width: of the terminal; None: no limit."""
     if form == "json":
         return json.dumps(as_json(net))
     head = f"{net.name}: input {times(net.input)}, output {times(net.output)}"
@@ -31,15 +32,18 @@ def report(net: Network, form: str) -> str:
     notes += [f"departs from its paper: {departure}" for departure in net.departures]
     if form == "markdown":
         return "\n".join([f"**{head}**", "", markdown(COLUMNS, rows(net)), "", *(f"- {note}" for note in notes)])
-    return "\n".join([head, "", table(COLUMNS, rows(net)), "", *notes])
+    table = fitted(COLUMNS, rows(net), width, optional=OPTIONAL)
+    return "\n".join([wrapped(head, width), "", table, "", *(wrapped(note, width) for note in notes)])
 
 
-def report_all(nets: Sequence[Network], form: str) -> str:
-    """All networks, one row each."""
+def report_all(nets: Sequence[Network], form: str, width: int | None = None) -> str:
+    """All networks, one row each. width: of the terminal; None: no limit."""
     if form == "json":
         return "[\n" + ",\n".join(json.dumps(as_json(net)) for net in nets) + "\n]"
     body = [(net.name, times(net.input), *_counts(net.params, net.buffers, net.macs), net.source) for net in nets]
-    return markdown(OVERVIEW, body) if form == "markdown" else table(OVERVIEW, body)
+    if form == "markdown":
+        return markdown(OVERVIEW, body)
+    return fitted(OVERVIEW, body, width, optional=("source", "buffers"))
 
 
 def as_json(net: Network) -> dict[str, Any]:

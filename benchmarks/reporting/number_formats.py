@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.runtime.machine import Machine
+if TYPE_CHECKING:
+    from benchmarks.runtime.machine import Machine
 
 
 def number(value: Any, form: str) -> str:

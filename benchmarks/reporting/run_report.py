@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
 
 from benchmarks.records.csv_cells import csv_text
 from benchmarks.records.events import End, Epoch
@@ -73,8 +72,19 @@ EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_acc
 UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
 
 BUSY = 0.05  # fraction of CPU time that other programs may use before the report mentions it
-WIDE = 150  # columns of a terminal that holds the whole table
-NARROW = 105  # below this, the peak memory is left out too
+NARROW = 105  # columns of a terminal below which the table has no intervals
+# Columns that a narrow terminal does not show, the least important first.
+OPTIONAL = (
+    "first step (s)",
+    "training (s)",
+    "parameters",
+    "train loss",
+    "peak (MiB)",
+    "verification",
+    "examples/s",
+    "test accuracy",
+    "relative speed",
+)
 
 
 def write(folder: RunFolder) -> pd.DataFrame:
@@ -223,15 +233,20 @@ def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
     return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def table(cells: pd.DataFrame, width: int) -> Table:
-    """The table for a terminal of this many columns; a narrow one shows fewer columns and no intervals of speeds."""
+def table(cells: pd.DataFrame, width: int | None) -> str:
+    """The table for a terminal of this many columns, None for a pipe; reasons of failures stand below the table."""
     text = formatted(cells)
     text["examples/s"] = text["examples/s"].str.split(" ").str[0]
-    if width < WIDE:
-        text = text.drop(columns=["parameters", "train loss", "first step (s)", "training (s)"])
-    if width < NARROW:
-        text = text.drop(columns="peak (MiB)")
-    return tables.terminal(tuple(text.columns), _rows(text), wrapped="status")
+    if width is not None and width < NARROW:
+        text["relative speed"] = text["relative speed"].str.split(" ").str[0]
+    text["status"] = list(cells["status"])
+    text["reason"] = [reason or "" for reason in cells["reason"]]
+    return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
+
+
+def text(folder: RunFolder, cells: pd.DataFrame, width: int | None) -> str:
+    """The table and the notes under it in plain text. width: of the terminal; None: no limit."""
+    return "\n\n".join([table(cells, width), tables.wrapped("\n".join(notes(folder)), width)])
 
 
 def markdown(folder: RunFolder, cells: pd.DataFrame) -> str:

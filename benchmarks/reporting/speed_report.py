@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
 from benchmarks.reporting.speed_row import COLUMNS, SpeedRow
-from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
 from benchmarks.verification import certificates
@@ -28,14 +26,17 @@ def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables into its folder; returns the table of cells."""
     cells = frame(folder)
     folder.write("report.csv", csv_text(cells, index=False))
-    folder.write("report.md", text(folder, markdown) + "\n")
+    folder.write("report.md", speed_text.markdown_report(folder.speed_run, _with_rows(folder)) + "\n")
     return cells
 
 
-def text(folder: RunFolder, form: Callable[[Row, Sequence[Row]], str] = table) -> str:
-    """The whole report as text. form: `tables.table` or `tables.markdown`."""
-    rows = [(comparison, comparison_rows(comparison)) for comparison in comparisons(folder)]
-    return speed_text.report(folder.speed_run, rows, form)
+def text(folder: RunFolder, width: int | None = None) -> str:
+    """The whole report in plain text. width: of the terminal; None: no limit."""
+    return speed_text.report(folder.speed_run, _with_rows(folder), width)
+
+
+def _with_rows(folder: RunFolder) -> list[tuple[SpeedComparison, list[SpeedRow]]]:
+    return [(comparison, comparison_rows(comparison)) for comparison in comparisons(folder)]
 
 
 def frame(folder: RunFolder) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from benchmarks.records.runs import SpeedRun
@@ -18,9 +19,10 @@ from benchmarks.reporting.number_formats import (
 )
 from benchmarks.reporting.speed_cells import SpeedComparison, layer_costs
 from benchmarks.reporting.speed_row import SpeedRow
-from benchmarks.reporting.tables import Row
+from benchmarks.reporting.tables import Row, fitted, markdown, wrapped
 
 Form: TypeAlias = Callable[[Row, Sequence[Row]], str]
+Comparisons: TypeAlias = "Sequence[tuple[SpeedComparison, Sequence[SpeedRow]]]"
 
 SPEED_HEAD = (
     "framework",
@@ -35,6 +37,24 @@ SPEED_HEAD = (
     "net memory (MiB)",
     "verification",
     "status",
+    "reason",
+)
+# Columns that a narrow terminal does not show, the least important first.
+OPTIONAL = (
+    "version",
+    "net memory (MiB)",
+    "MFU",
+    "mode",
+    "of roofline",
+    "verification",
+    "status",
+    "busy threads",
+    "idle CPU",
+    "slices",
+    "warm-up slices",
+    "launches",
+    "data (s)",
+    "evaluation (s)",
 )
 TIME_HEAD = (
     "framework",
@@ -61,24 +81,32 @@ NOTES = (
 )
 
 
-def report(run: SpeedRun, comparisons: Sequence[tuple[SpeedComparison, Sequence[SpeedRow]]], form: Form) -> str:
-    """The report of a run. comparisons: each with its rows; form: `tables.table` or `tables.markdown`."""
-    parts = []
+def report(run: SpeedRun, comparisons: Comparisons, width: int | None = None) -> str:
+    """The report of a run in plain text. comparisons: each with its rows; width: of the terminal; None: no limit."""
+    form = partial(fitted, width=width, optional=OPTIONAL, below="reason")
+    return "\n\n".join(part if is_table else wrapped(part, width) for part, is_table in _parts(run, comparisons, form))
+
+
+def markdown_report(run: SpeedRun, comparisons: Comparisons) -> str:
+    """The report of a run in Markdown."""
+    return "\n\n".join(part for part, _ in _parts(run, comparisons, markdown))
+
+
+def _parts(run: SpeedRun, comparisons: Comparisons, form: Form) -> Iterator[tuple[str, bool]]:
+    """The parts of a report in their order, and whether each is a table."""
     for comparison, rows in comparisons:
-        parts += [
-            f"## {comparison.title}",
-            form(*_speeds(rows)),
-            detectable_difference(comparison),
-            form(*_times(rows)),
-        ]
+        yield f"## {comparison.title}", False
+        yield form(*_speeds(rows)), True
+        yield detectable_difference(comparison), False
+        yield form(*_times(rows)), True
         lines = [*_crossings(comparison), *_roofs(rows)]
         if lines:
-            parts.append("\n".join(f"- {line}" for line in lines))
+            yield "\n".join(f"- {line}" for line in lines), False
         if run.request.layers:
-            parts.append(form(*_layers(comparison)))
-    settings = form(*_settings([comparison for comparison, _ in comparisons]))
-    notes = "\n".join(f"- {note}" for note in _notes(run))
-    return "\n\n".join([*parts, "## Settings", settings, notes])
+            yield form(*_layers(comparison)), True
+    yield "## Settings", False
+    yield form(*_settings([comparison for comparison, _ in comparisons])), True
+    yield "\n".join(f"- {note}" for note in _notes(run)), False
 
 
 def detectable_difference(comparison: SpeedComparison) -> str:
@@ -108,7 +136,8 @@ def _speeds(rows: Sequence[SpeedRow]) -> tuple[Row, list[Row]]:
             _latencies(row),
             mebibytes(row.net_memory_mib),
             row.certified,
-            row.status + (f": {row.reason}" if row.reason else ""),
+            row.status,
+            row.reason or "",
         )
         for row in rows
     ]

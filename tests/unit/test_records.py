@@ -82,6 +82,8 @@ def test_every_committed_record_is_read(path: Path) -> None:
     assert len(read) == len(lines)
     for line, event in zip(lines, read):
         line = {"images" if key == "pictures" else key: value for key, value in line.items()}
+        if "settings" in line:
+            line["settings"] = {key.replace("optimiser", "optimizer"): value for key, value in line["settings"].items()}
         assert {key: event[key] for key in line} == line
 
 

@@ -19,7 +19,7 @@ from benchmarks.reporting.number_formats import (
     percent,
     spread,
 )
-from benchmarks.reporting.tables import markdown, table
+from benchmarks.reporting.tables import fitted, markdown, table
 from benchmarks.timing.statistics import Estimate
 from tests.records import MACHINE, epoch
 
@@ -87,3 +87,26 @@ def test_markdown_keeps_indentation_and_escapes_bars() -> None:
 def test_an_epoch_in_one_line() -> None:
     event = epoch("lenet.torch.0", 1, slices=[(8, 16.0), (8, 16.0)], train_loss=2.5, test_accuracy=0.125)
     assert epoch_summary(event) == "loss 2.5000, test accuracy 0.1250, 0.5 examples/s"
+
+
+HEAD = ("network", "framework", "mode", "speed", "reason")
+BODY = [("lenet", "torch", "eager", "1.5", ""), ("lenet", "mxnet", "hybridized, static shapes", "", "out of memory")]
+
+
+def test_a_table_without_a_limit_has_every_column_and_the_reasons_below() -> None:
+    lines = fitted(HEAD, BODY, None, optional=("mode",), below="reason").splitlines()
+    assert lines[0].split() == ["network", "framework", "mode", "speed"]
+    assert lines[-2:] == ["", "lenet, mxnet: out of memory"]
+
+
+def test_optional_columns_are_left_out_until_the_table_fits() -> None:
+    text = fitted(HEAD, BODY, 40, optional=("mode", "speed"), below="reason")
+    assert "hybridized" not in text and "1.5" in text
+    assert max(map(len, text.splitlines())) <= 40
+    assert "Too wide for this terminal: mode." in text and "out of memory" in text
+
+
+def test_the_widest_column_takes_several_lines_if_no_column_may_be_left_out() -> None:
+    lines = fitted(HEAD[:-1], [row[:-1] for row in BODY], 45).splitlines()
+    assert max(map(len, lines)) <= 45
+    assert [line.split()[-1] for line in lines[-2:]] == ["static", "shapes"]
