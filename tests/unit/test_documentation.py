@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from benchmarks import api
+from benchmarks.cli.command import RENAMED
 from benchmarks.cli.commands import COMMANDS
 from benchmarks.reporting import run_report, speed_report
 from tests.faults import FAULTS
@@ -55,3 +58,33 @@ def test_every_command_in_a_document_exists(path: Path) -> None:
     files = {module: ROOT / (module.replace(".", "/") + ".py") for module in modules}
     assert [module for module, file in files.items() if not file.exists()] == []
     assert commands - set(COMMANDS) == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_option_of_a_command_in_a_document_exists(path: Path) -> None:
+    text = re.sub(r"\| before \| now \|.*?\n\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    parts = re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL)
+    code = "\n".join(part if part.startswith("```") else " ".join(part.strip("`").split()) for part in parts)
+    modules = {entry.module: name for name, entry in reversed(COMMANDS.items())}
+    for program, name, arguments in re.findall(r"\b(onespec |python -m benchmarks\.)([a-z][\w-]*)([^\n#]*)", code):
+        name = name if program == "onespec " else modules.get(name, "")
+        if name in COMMANDS:
+            options = set(re.findall(r"(?<!\S)--[a-z][\w-]*", arguments.split("&&")[0].split("|")[0]))
+            assert options <= _options(name), f"onespec {name}{arguments}"
+
+
+def _options(name: str) -> set[str]:
+    """The options of a command and of its sub-commands."""
+    entry = COMMANDS[name]
+    command = getattr(importlib.import_module(f"benchmarks.{entry.module}"), entry.attribute)
+    commands = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+    return {option for each in commands for parameter in each.params for option in parameter.opts} | {"--help"}
+
+
+def test_no_document_uses_a_renamed_option() -> None:
+    """Except the pages that list the new names."""
+    pages = [path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "cli.md")]
+    used = [
+        (path.name, old) for path in pages for old in RENAMED if re.search(rf"{old}(?![\w-])", path.read_text("utf-8"))
+    ]
+    assert used == []
