@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, resume_advice, when_stopped
+from benchmarks.cli.command import announce, command_line, given_options, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
 
@@ -116,13 +116,15 @@ def command(
         return _list(as_json)
     announce(f"Estimating the run time of {recipe or resume}.", quiet)
     from benchmarks.articles import forecast as forecasts
-    from benchmarks.articles.experiment_requests import experiment_request, resumed_experiment
+    from benchmarks.articles.experiment_requests import check_resumed_options, experiment_request, resumed_experiment
     from benchmarks.articles.reproduction_text import summary
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
     from benchmarks.training.runner import execute
 
     progress = ProgressDisplay(quiet)
+    if resume:
+        check_resumed_options(resume, given_options())
     request = resumed_experiment(resume, given) if resume else experiment_request(str(recipe), given)
     seconds = forecasts.forecast(request, progress, resume)
     click.echo(forecasts.forecast_text(request, seconds), err=as_json and not forecast)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, is_given, resume_advice, when_stopped
+from benchmarks.cli.command import announce, command_line, given_options, is_given, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def command(
     epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
     """
     announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
-    from benchmarks.articles.experiment_requests import resumed_request
+    from benchmarks.articles.experiment_requests import check_resumed_options, resumed_request
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
     from benchmarks.runtime.plugins import from_file
@@ -97,6 +97,7 @@ def command(
     from benchmarks.training.runner import execute
 
     if resume:
+        check_resumed_options(resume, given_options())
         request = resumed_request(
             resume,
             pythons,
@@ -116,8 +117,8 @@ def command(
     else:
         click.echo(run_report.table(cells, terminal.width()))
         click.echo(folder.path)
-    from_files = [from_file(text).name for text in adapters]
-    named = cells if frameworks != "all" else cells[cells["framework"].isin(from_files)]
+    from_files = [from_file(text).name for text in request.adapters]
+    named = cells if request.frameworks != "all" else cells[cells["framework"].isin(from_files)]
     failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
     return ExitCode.FAILED if failed else ExitCode.OK
 

@@ -51,6 +51,38 @@ def experiment_request(recipe: str, given: Mapping[str, Any]) -> TrainingRequest
     return TrainingRequest(net=chosen.nets, experiment=recipe, experiment_recipe=chosen.recipe, **options)
 
 
+# Options that a resumed run obeys, or that `resumed_request` checks; `recipe` is recorded as the experiment.
+OBEYED = {"resume", "nets", "pythons", "adapters", "timeout", "as_json", "quiet", "margin", "target", "forecast"}
+RECORDED_AS = {"recipe": "experiment"}
+
+
+def check_resumed_options(folder: Path, given: Mapping[str, tuple[str, Any]]) -> None:
+    """Raise BadInput for an option that a resumed run would ignore: it has another value than the run in the folder.
+
+    given: the options of the command line, each with its name and value, by parameter.
+    """
+    saved = RunFolder.open(folder).training_run.request
+    for parameter, (option, value) in given.items():
+        if parameter in OBEYED:
+            continue
+        recorded = folder.parent if parameter == "out" else getattr(saved, RECORDED_AS.get(parameter, parameter))
+        same = value.resolve() == recorded.resolve() if parameter == "out" else _as_list(value) == _as_list(recorded)
+        if not same:
+            shown = "none" if recorded is None else recorded
+            raise BadInput(
+                f"{option} {_text(value)}: the run in {folder} has {_text(shown)}, and --resume cannot change it; "
+                "leave the option out, or start a new run"
+            )
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def resumed_experiment(folder: Path, given: Mapping[str, Any]) -> TrainingRequest:
     """The request of an interrupted run of an experiment, with new interpreters and timeout. Raises BadInput."""
     if not RunFolder.open(folder).training_run.request.experiment:

@@ -111,6 +111,16 @@ def is_given(parameter: str) -> bool:
     return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
+def given_options() -> dict[str, tuple[str, Any]]:
+    """The options of the running command that the user gave on the command line: name and value, by parameter."""
+    context = click.get_current_context()
+    return {
+        str(parameter.name): (parameter.opts[0], context.params[str(parameter.name)])
+        for parameter in context.command.params
+        if is_given(str(parameter.name)) and isinstance(parameter, click.Option)
+    }
+
+
 def when_stopped(advice: str) -> None:
     """Set what the message of a stopped or failed command adds: what is saved, and how to go on."""
     click.get_current_context().meta[_SAVED] = advice

@@ -6,6 +6,8 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from benchmarks.runtime import user_files
@@ -25,6 +27,7 @@ def network(text: str, *, classes: int | None = None, input: Shape | None = None
     """
     try:
         if user_files.is_file(text):
+            _rehearse(text, classes, _modified(text))
             net = _from_file(text, classes)
         else:
             function = _by_name(text)
@@ -57,6 +60,18 @@ def _arguments(function: Callable[..., Any], classes: int | None) -> dict[str, i
     return {"classes": classes} if classes is not None and "classes" in parameters else {}
 
 
+@cache
+def _rehearse(text: str, classes: int | None, modified: int) -> None:
+    """Refuse a file that would end or occupy this process, once for each version of the file. Raises BadInput."""
+    user_files.rehearse(f"--net {text}", lambda: _from_file(text, classes))
+
+
+def _modified(text: str) -> int:
+    """When a user's file was modified, in nanoseconds; 0 if there is none, which `load` reports."""
+    path = Path(user_files.split(text)[0])
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
 def _from_file(text: str, classes: int | None) -> Network:
     """The network that a function of the user's file returns. Raises SpecError and BadInput."""
     option = f"--net {text}"
@@ -71,13 +86,7 @@ def _from_file(text: str, classes: int | None) -> Network:
     parameters = inspect.signature(function).parameters.values()
     if required := [item.name for item in parameters if item.default is item.empty and item.kind not in _VARIADIC]:
         raise BadInput(f"{option}: {name} needs {', '.join(required)}; give every argument a default")
-    try:
-        net: Any = function(**_arguments(function, classes))
-    except SpecError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        problem = f"{type(error).__name__}: {user_files.one_line(error)}"
-        raise BadInput(f"{option}: {name}() raises {problem}") from None
+    net: Any = user_files.run(f"{option}: {name}() fails", file, lambda: function(**_arguments(function, classes)))
     if not isinstance(net, Network):
         raise BadInput(f"{option}: {name}() returns {type(net).__name__}, not frameworks.spec.Network")
     check_name(net, option)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
+import os
+import select
+import signal
 import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import SpecError
+
+T = TypeVar("T")
+
+REHEARSAL = 30.0  # seconds in which a user's file is imported and builds its network
+REHEARSED = 86  # exit code of a copy that was not ended by the user's code
 
 
 def is_file(text: str) -> bool:
@@ -47,15 +61,67 @@ def load(option: str, file: str) -> ModuleType:
     assert spec and spec.loader, "a file whose name ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # a dataclass in the file looks its module up there
-    try:
-        spec.loader.exec_module(module)
-    except SpecError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        raise BadInput(f"{option}: it does not import: {type(error).__name__}: {one_line(error)}") from None
+    run(f"{option}: it does not import", file, partial(spec.loader.exec_module, module))
     return module
 
 
-def one_line(error: Exception) -> str:
+def run(problem: str, file: str, work: Callable[[], T]) -> T:
+    """The result of the user's code. What it prints goes to standard error.
+
+    Raises SpecError as the code does, and BadInput for every other exception and for `sys.exit`: `problem`, the
+    exception and the line of `file` where it was raised.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return work()
+    except SpecError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        what = ": ".join(filter(None, (type(error).__name__, one_line(error))))
+        raise BadInput(f"{problem}: {what}{_place(error, file)}") from None
+
+
+def rehearse(option: str, work: Callable[[], object], seconds: float = REHEARSAL) -> None:
+    """Run the user's code in a copy of this process, which it may end, abort or occupy for ever.
+
+    An exception in the copy is left to the run in this process. Raises BadInput if the copy ends in another way, or not
+    within `seconds`. Nothing is rehearsed where a copy is not safe: beside other threads, and on other systems than
+    Linux.
+    """
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return
+    ended, alive = os.pipe()  # the copy alone holds `alive`, so its end shows at `ended`
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)  # the run in this process prints the same
+            os.dup2(null, 2)
+            work()
+        finally:
+            os._exit(REHEARSED)
+    os.close(alive)
+    try:
+        in_time = bool(select.select([ended], [], [], seconds)[0])
+    finally:
+        os.kill(child, signal.SIGKILL)  # without effect on a copy that has ended
+        os.close(ended)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not in_time:
+        raise BadInput(f"{option}: not ready within {seconds:g} s; build the network without long loops or downloads")
+    if status != REHEARSED:
+        how = f"is ended by {signal.Signals(-status).name}" if status < 0 else f"ends with exit code {status}"
+        raise BadInput(f"{option}: the process that imports it {how}; remove os._exit, os.abort and the like")
+
+
+def _place(error: BaseException, file: str) -> str:
+    """The file and line of the user's code in which an exception was raised; a SyntaxError names them itself."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == Path(file)]
+    return f" ({file}, line {frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
+
+
+def one_line(error: BaseException) -> str:
     """An exception's message without line breaks."""
     return " ".join(str(error).split())

@@ -29,7 +29,7 @@ from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
-from benchmarks.training.trainer import CellTrainer
+from benchmarks.training.trainer import CellTrainer, checkpoint
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
 
@@ -94,6 +94,7 @@ def _train(
     jobs = [describe(job) for group in groups for job in group]
     if resume:
         _check_same_jobs(folder, jobs)
+        _check_checkpoints(folder)
         folder.repair()
     places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
     earlier = folder.training_run if resume else None
@@ -200,4 +201,15 @@ def _check_same_jobs(folder: RunFolder, jobs: Sequence[JobInfo]) -> None:
         if changed:
             raise BadInput(
                 f"--resume {folder.path}: {now.cell} would now be trained differently: {', '.join(changed)} changed"
+            )
+
+
+def _check_checkpoints(folder: RunFolder) -> None:
+    """Raise BadInput unless every unfinished cell has the state after its last finished epoch."""
+    for cell, record in folder.records().items():
+        path = checkpoint(folder, cell, len(record.epochs))
+        if record.epochs and not record.finished and not path.is_file():
+            raise BadInput(
+                f"--resume {folder.path}: {path.relative_to(folder.path)} is missing, without which {cell} cannot "
+                "continue; put it back, or start a new run"
             )

@@ -29,6 +29,11 @@ Progress = Callable[[str, float], None]  # the cell, and the epochs that it has 
 EVALUATION = 1 << 20  # the slice number in the seed of an evaluation in training mode: no epoch has as many slices
 
 
+def checkpoint(folder: RunFolder, cell: str, epoch: int) -> Path:
+    """The file of the state of a cell after an epoch."""
+    return folder.path / "checkpoints" / f"{file_name(cell)}.{epoch}.npz"
+
+
 class CellTrainer:
     """A job and its worker. Every method may raise `WorkerFailed` or `Unavailable`; the cell has then ended.
 
@@ -234,9 +239,9 @@ class CellTrainer:
         return path
 
     def _checkpoint(self, epoch: int) -> Path:
-        folder = self.folder.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{file_name(self.job.cell)}.{epoch}.npz"
+        path = checkpoint(self.folder, self.job.cell, epoch)
+        path.parent.mkdir(exist_ok=True)
+        return path
 
     def _order(self, epoch: int) -> Path:
         """The order of the images in an epoch, the same for all frameworks."""

@@ -191,7 +191,7 @@ def test_a_network_from_a_file(tiny: str, capsys: pytest.CaptureFixture[str]) ->
         ("--net my_net.py:huge", "--net my_net.py:huge: it has no function huge: tiny, wide, "),
         ("--net my_net.py:needs", "--net my_net.py:needs: needs needs width; give every argument a default"),
         ("--net my_net.py:number", "number() returns int, not frameworks.spec.Network"),
-        ("--net my_net.py:breaks", "breaks() raises KeyError: 'no\\nluck'"),
+        ("--net my_net.py:breaks", "breaks() fails: KeyError: 'no\\nluck'"),
         ("--net my_net.py:wrong", "wrong.C1: 1x8x8 gives 6x4x4, the paper says 6x8x8"),
         ("--net my_net.py:wide --classes 5", "--classes 5: my_net.py:wide has no argument classes; its output is 10"),
         ("--net broken.py:tiny", "it does not import: ModuleNotFoundError: No module named 'no_such_module'"),

@@ -1,0 +1,71 @@
+"""What `--resume` refuses: options that it would ignore, and folders without their checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.run import command
+from tests import fake_adapter
+from tests.command_line import exit_code_of
+
+FAKE = f"{Path(fake_adapter.__file__).absolute()}:Fake"
+TRAINING = ["--net", "lenet", "--adapter", FAKE, "--fw", "fake", "--quick", "--threads", "1", "--epochs", "3"]
+main = exit_code_of(command)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with the fake adapter."""
+    out = tmp_path_factory.mktemp("results")
+    assert main([*TRAINING, "--out", str(out), "-q"]) == 0
+    return next(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--epochs", "5"],
+        ["--lr", "0.5"],
+        ["--batch-size", "8"],
+        ["--optimizer", "adam"],
+        ["--seed", "0,1"],
+        ["--fw", "torch"],
+        ["--dataset", "mnist"],
+        ["--train-size", "100"],
+        ["--test-size", "100"],
+        ["--device", "cpu"],
+        ["--threads", "2"],
+        ["--out", "elsewhere"],
+        ["--save"],
+        ["--net", "cnn"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    options: list[str], finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", str(finished), *options]) == ExitCode.BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith(options[0]) and f"the run in {finished} has" in error and error.count("\n") == 1
+
+
+def test_options_with_the_values_of_the_run_are_accepted(finished: Path) -> None:
+    assert main(["--resume", str(finished), *TRAINING, "--out", str(finished.parent), "--timeout", "60", "-q"]) == 0
+
+
+def test_a_missing_checkpoint_is_refused_with_the_remedy(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    cells = folder / "cells.jsonl"
+    cells.write_text("".join(cells.read_text().splitlines(keepends=True)[:3]))  # the start and two epochs
+    assert main(["--resume", str(folder)]) == ExitCode.BAD_INPUT
+    assert capsys.readouterr().err == (
+        f"--resume {folder}: checkpoints/lenet.fake.0.2.npz is missing, without which lenet.fake.0 cannot continue; "
+        "put it back, or start a new run\n"
+    )
