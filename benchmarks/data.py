@@ -45,11 +45,11 @@ def fetch(names: tuple[str, ...], as_json: bool, quiet: bool) -> ExitCode:
     return ExitCode.OK
 
 
-@command.command("mini", short_help="Make the 2,000 images of --quick again.", cls=options.Command)
+@command.command("mini", short_help="Write the 2,000 images of --quick again.", cls=options.Command)
 @options.quiet
 def mini(quiet: bool) -> ExitCode:
-    """Make the 2,000 images of `--quick` again from the full Fashion-MNIST."""
-    announce("Making fashion-mnist-mini from fashion-mnist.", quiet)
+    """Write the 2,000 images of `--quick` again from the full Fashion-MNIST."""
+    announce("Writing fashion-mnist-mini from fashion-mnist.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.datasets.registry import MINI, dataset, make_mini
 

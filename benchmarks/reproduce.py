@@ -36,7 +36,7 @@ LESS = "A smaller experiment (not compared with the published figures)"
     default="as-written",
     metavar="NAME",
     heading=options.WHAT,
-    help="as-written, or as-meant where the article has slips.",
+    help="as-written, or as-meant if the article has mistakes.",
 )
 @options.frameworks
 @options.option(
@@ -104,7 +104,7 @@ def command(
     quiet: bool,
     **given: Any,
 ) -> ExitCode:
-    """Repeat published experiments, and compare the figures.
+    """Repeat published experiments and compare the figures.
 
     Without --recipe, the experiments are listed. With --recipe, the run time is estimated first.
     """

@@ -1,12 +1,11 @@
 """The defaults of each framework as data, and a network and its training with these defaults.
 
-`aligned`, the semantics of every command unless told otherwise, is what `spec`, `training.py` and `arrays.py` define,
-the same in every framework. `native` is the recipe as a user of the framework gets it who leaves its defaults as they
-are: layers, learning rates, momentum, betas and the size of the decay are the recipe's in both; what `CHOICES` lists is
-the framework's.
+`aligned`, the default semantics of every command, is defined by `spec`, `training.py` and `arrays.py` and is the same
+in every framework. `native` is the recipe with the default settings of the framework: the recipe sets layers, learning
+rates, momentum, betas and the size of the decay in both cases; the framework sets what `CHOICES` lists.
 
-Each adapter declares its `Native`. It need not know which of the two it computes: `with_defaults` and `initial` give a
-network, a training and weights that state everything, and the adapter computes these.
+Each adapter declares its `Native`. An adapter does not know which semantics it computes: `with_defaults` and `initial`
+return a network, a training and weights in which every value is explicit.
 """
 
 from __future__ import annotations
@@ -135,10 +134,10 @@ class Native:
 
 
 def with_defaults(network: Network, training: Training, native: Native) -> tuple[Network, Training]:
-    """The two with a framework's defaults; names, shapes and arrays stay.
+    """The network and the training with a framework's defaults; names, shapes and arrays do not change.
 
-    A recipe's decoupled decay stays decoupled: it asks for AdamW by name. The running variance is not switched: every
-    adapter computes its framework's or the aligned one, and declares a departure where they differ.
+    Decoupled decay of a recipe stays decoupled, because the recipe names AdamW. The running variance does not change:
+    an adapter computes that of its framework, and declares a departure if it differs from the aligned one.
     """
 
     def change(layer: Layer) -> Layer:
@@ -158,7 +157,7 @@ def with_defaults(network: Network, training: Training, native: Native) -> tuple
 
 
 def mapped(network: Network, change: Callable[[Layer], Layer]) -> Network:
-    """The same network, names and all, with every layer changed, those inside others too."""
+    """The same network and names with every layer changed, including inner layers."""
 
     def inside(thing: Any) -> Any:
         match thing:

@@ -1,13 +1,13 @@
-"""The NumPy reference: what every framework is judged by, and nobody's competitor.
+"""The NumPy reference, with which every framework is compared. Its speed does not matter.
 
-Each layer is one function: it gives the output, and the function that takes the loss's gradient by that output back to
-those by its input and its arrays. Formulas stand beside them; `tests/test_reference.py` checks each against finite
-differences and against cases computed by hand.
+Each layer is one function. It returns the output and a function that maps the gradient of the loss with respect to the
+output (dy) to the gradients with respect to the input (dx) and the arrays. The docstrings give the formulas;
+`tests/unit/test_reference.py` checks them against finite differences and against cases computed by hand.
 
-Always float64, whatever precision is asked for: float32 is measured against it. Threads are those of NumPy's own BLAS,
-which reads them from the environment when it is imported.
+The reference always computes in float64, also if float32 is requested, because float32 results are compared with it.
+NumPy's BLAS reads the number of threads from the environment when it is imported.
 
-N images, C channels, H x W places, kh x kw a kernel; H' x W' the output's places. dx is the gradient by x.
+Shapes: N images, C channels, H x W pixels, windows of kh x kw, outputs of H' x W' pixels.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def mixed(matrix: Array, x: Array) -> Array:
 def conv(layer: spec.Conv, x: Array, weight: Array, bias: Values = 0.0) -> Result:
     """y[n, o, p] = b[o] + sum over i, k of w[o, i, k] x[n, i, p's window at k], i over the maps of o's group.
 
-    One matrix product a group, over the windows of all images laid out as columns (Chellapilla et al. 2006). These
-    are laid out again on the way back, not kept: they are kh * kw times the input.
+    One matrix product a group, over the windows of all images laid out as columns (Chellapilla et al. 2006). The
+    backward pass computes the columns again, because they are kh * kw times as large as the input.
     """
     view = windows(pad(x, layer), layer)
     (count, _, _, _, height, width), groups = view.shape, layer.groups
@@ -128,7 +128,7 @@ def avg_pool(layer: spec.AvgPool, x: Array) -> Result:
 
 
 def global_avg_pool(layer: spec.GlobalAvgPool, x: Array) -> Result:
-    """The mean over H x W; each place has an equal share of the gradient."""
+    """The mean over H x W; each pixel has an equal fraction of the gradient."""
     return x.mean((2, 3), keepdims=True), lambda dy: (np.broadcast_to(dy / (x.shape[2] * x.shape[3]), x.shape), {})
 
 
@@ -280,10 +280,10 @@ LAYERS: dict[type[Layer], Callable[..., Result]] = {
 
 
 class Pass:
-    """A batch on its way through a network: forward when it is made, back when it is asked. It changes no weight.
+    """The forward pass of a batch, and its backward pass on request. It changes no weight.
 
-    masks: where dropout draws from; None in evaluation. outputs: every layer's, by path. running: what batch norm's
-    statistics become. gradients: of the loss, by name.
+    masks: the generator of dropout masks; None in evaluation. outputs: of every layer, by path. running: the new
+    running statistics of batch norm. gradients: of the loss, by name.
     """
 
     def __init__(
@@ -339,7 +339,7 @@ class Pass:
         return LAYERS[type(node.layer)](node.layer, x, *chains, **arrays)
 
     def _statistics(self, node: Node, momentum: float, x: Array) -> Weights:
-        """The batch's mean and biased variance by channel; what the running ones become is kept in `running`."""
+        """The batch's mean and biased variance by channel; the new running statistics are stored in `running`."""
         axes, count = channel_axes(x), x.size // x.shape[1]
         mean, variance = x.mean(axes), x.var(axes)
         kept = variance * count / (count - 1) if self.unbiased else variance
@@ -364,7 +364,7 @@ def cross_entropy(logits: Array, labels: Array, smoothing: float = 0.0) -> tuple
 def moved(
     rule: Optimizer, rate: float, decay: float, step: int, w: Array, g: Array, *slots: Array
 ) -> tuple[Array, ...]:
-    """What an array and its slots become by step number `step`, from 1, of `rule`, as its class says it."""
+    """An array and its slots after step number `step`, from 1, of `rule`, whose class gives the formula."""
     if rule.decoupled:
         w = w - rate * decay * w
     else:
@@ -410,9 +410,9 @@ def without_dropout(network: Network) -> Network:
 
 
 class Reference(Adapter):
-    """`departures`: names of what a framework computes otherwise, and the reference then too; `ValueError` if unknown.
+    """departures: names of declared departures of a framework that the reference imitates; ValueError if unknown.
 
-    Known is `unbiased_running_variance`, which needs batches of more than one value a channel.
+    The only name is `unbiased_running_variance`, which needs batches with more than one value per channel.
     """
 
     def __init__(self, network: Network, training: Training, setting: Setting, departures: Sequence[str] = ()) -> None:
@@ -424,7 +424,7 @@ class Reference(Adapter):
                 raise ValueError(f"the reference knows no departure {name!r}, only {UNBIASED_RUNNING_VARIANCE.name!r}")
         self.unbiased = bool(departures)
         self.arrays = {array.name: (array.shape, array.trainable) for array in network.parameters}
-        self.weights: Weights = {}  # the optimizer's own among them
+        self.weights: Weights = {}  # including the state of the optimizer
         self.steps = 0
         self.data: dict[str, tuple[Array, Array]] = {}
 

@@ -1,4 +1,4 @@
-"""The frameworks, as data: what is known of each without importing it. Standard library only.
+"""The frameworks as data, known without importing them. Standard library only.
 
 To add one: write its adapter in a package beside `pytorch`, add it here, and give pyproject.toml an extra of the same
 name (and, where another build of it drives NVIDIA GPUs, an extra `<name>-cuda`). No other file changes.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class WeightFormat:
-    """How a framework's file of weights is read: two modules of `frameworks/weight_files`."""
+    """How a weight file of a framework is read: two modules of `frameworks/weight_files`."""
 
     reader: str  # a script that the framework's interpreter runs: FILE to an .npz with the same names
     names: str  # a module whose `canonical(network, arrays)` gives the network's names and layouts
@@ -28,7 +28,7 @@ class FrameworkInfo:
     adapter: str  # the class in that module
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces its pin
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
-    modes: tuple[str, ...] = ()  # ways of running it beside the one that its documentation teaches: torch:compile
+    modes: tuple[str, ...] = ()  # modes besides the documented default: torch:compile
     weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the ending of the file's name
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
 
@@ -72,7 +72,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
     )
 }
 
-# Extras of pyproject.toml that tests and baselines run beside the frameworks: found and installed in the same way.
+# Extras of pyproject.toml that tests and baselines run beside the frameworks: located and installed in the same way.
 COMPANIONS: dict[str, FrameworkInfo] = {
     "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
     # The example of an adapter from outside, examples/jax_adapter.py, is tested with this one.

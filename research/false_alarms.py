@@ -1,4 +1,4 @@
-"""How often are unchanged adapters refused a certificate? With new seeds, over several networks in rotation.
+"""How often unmodified adapters are refused a certificate, with new seeds, over several networks in turn.
 
     python -m research.false_alarms --count 200 --out results/false_alarms.md
 

@@ -1,4 +1,4 @@
-"""The articles' claims about their networks beside what the specs give: `benchmarks.summary --audit`.
+"""Compares the claims of the articles about their networks with the specs: `onespec summary --audit`.
 
 `claims.csv` has one claim per row: what the article prints, the value that it states, the query that gives the spec's
 value (see `spec_queries`), and the reason where the two differ.
@@ -25,7 +25,7 @@ is the figure as it stands there; "counted" is computed from the network's spec.
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure of an article: as printed, as a value, and the value that the network's spec gives."""
+    """A figure of an article: as printed, as a value, and the value that follows from the spec."""
 
     article: str
     about: str

@@ -1,4 +1,4 @@
-"""Published figures beside measured ones: what a run measured of each figure, and whether the two agree.
+"""Compares published figures with those that a run measured.
 
 Verdicts: `within`, `outside`, `not comparable` with the reason; `VERDICTS` explains them for readers.
 """

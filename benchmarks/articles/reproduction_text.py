@@ -1,4 +1,4 @@
-"""Published figures beside measured ones as text: the tables of one run, and the page REPRODUCTION.md of all."""
+"""Published and measured figures as text: the tables of one run, and the page REPRODUCTION.md of all runs."""
 
 from __future__ import annotations
 

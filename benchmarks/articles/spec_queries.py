@@ -244,7 +244,7 @@ def _reduces(node: Node) -> bool:
 
 
 def networks_with_a_pool_between_dense_layers() -> str:
-    """The networks of the catalogue in which a pool stands between two dense layers."""
+    """The networks of the catalog in which a pool stands between two dense layers."""
     return ", ".join(name for name in NETWORKS if _has_a_pool_between_dense_layers(name)) or "none"
 
 

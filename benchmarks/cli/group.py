@@ -17,7 +17,7 @@ Start here, 2,000 images and a minute once the frameworks are installed:
 
 Then:
 
-  onespec summary --net lenet       what LeNet is made of
+  onespec summary --net lenet       the layers of LeNet
   onespec verify --net lenet        do the frameworks compute the same?
   onespec COMMAND --help            options, defaults and examples
 """

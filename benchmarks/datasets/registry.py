@@ -88,7 +88,7 @@ def dataset(name: str, progress: Progress = print, offline: bool = False) -> Dat
 
 
 def location(name: str) -> str:
-    """Where a data set is on this machine, in words; empty if it is not. Nothing is fetched or converted."""
+    """The location of a data set on this machine, for messages; empty if it is absent. Fetches and converts nothing."""
     about = _published(name)
     if files := find(name):
         return files.source

@@ -280,7 +280,7 @@ def _members(name: str, archive: Path) -> dict[str, bytes]:
 
 
 def _attempts(name: str) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    """Each source in words, with a function that downloads the files into a folder and returns their folder."""
+    """The name of each source, with a function that downloads the files into a folder and returns their folder."""
     about = DATASETS[name]
     for mirror in about.mirrors:
         yield mirror, partial(_download, mirror, about.md5)

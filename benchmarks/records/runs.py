@@ -55,7 +55,7 @@ class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
     initial: str  # scheme of the initial weights
     shuffle: bool
     permutation: int | None = None  # seed of the permutation of the pixels
-    optimizer: str  # in words
+    optimizer: str  # as text
     label_smoothing: float | None = None
     decay_all: bool | None = None
     lr_schedule: str | None = None

@@ -1,7 +1,7 @@
 """The folder of a run: `run.json` (see `runs.py`) and `cells.jsonl` (see `events.py`), written and read here alone.
 
 An event is appended and flushed as soon as its work has finished, because what comes next may fail. Everything else in
-the folder is made from these two files.
+the folder is generated from these two files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of a certificate, made from its record, `certificate.json`."""
+"""The tables of a certificate, generated from its record, `certificate.json`."""
 
 from __future__ import annotations
 

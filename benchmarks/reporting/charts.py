@@ -20,7 +20,7 @@ LONGEST_LABEL = 24  # characters
 
 
 class Style(NamedTuple):
-    """How a framework appears: its name, its name with the version, and the CSS variables of its colour and dash."""
+    """How a framework appears: its name, its name with the version, and the CSS variables of its color and dash."""
 
     name: str
     full: str
@@ -28,7 +28,7 @@ class Style(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, shortened to what a chart has room for."""
+        """The name, shortened to fit a chart."""
         fits = len(self.name) <= LONGEST_LABEL
         return self.name if fits else f"{self.name[: LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"
 
@@ -68,7 +68,7 @@ class Tick(NamedTuple):
 
 
 class Path(NamedTuple):
-    """A drawn curve: the path, and the mark at its end."""
+    """A drawn curve: the path, and the marker at its end."""
 
     curve: Curve
     path: str

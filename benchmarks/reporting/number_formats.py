@@ -71,7 +71,7 @@ def percent_text(fraction: float) -> str:
 
 
 def change(values: tuple[Any, Any], form: str) -> str:
-    """A value before and after: `0.81 to 0.82`, the value alone where they are equal, `?` where one is missing."""
+    """A value before and after: `0.81 to 0.82`, the value alone if they are equal, `?` for a missing value."""
     if all(missing(value) for value in values):
         return ""
     before, after = (number(value, form) or "?" for value in values)

@@ -1,4 +1,4 @@
-"""The page of a training run, `report.html`: results in words, the table, the curves, and what they rest on.
+"""The page of a training run, `report.html`: the results as text, the table, the curves, and the settings of the run.
 
 One file without scripts that loads nothing, so it opens from a folder, can be mailed and printed. It is well-formed XML
 as well as HTML. The template is `page.html.j2`; every text passes its autoescape.
@@ -18,14 +18,14 @@ from benchmarks.reporting.number_formats import day, number
 from benchmarks.reporting.templates import render, stylesheet
 from frameworks.registry import FRAMEWORKS
 
-FEW = 6  # networks that the title names and whose results stand in words above the table
+FEW = 6  # networks that the title names and whose results stand as text above the table
 
 FIGURES = (  # a column of the curves, its title, whether its axis starts at zero
     ("test_accuracy", "Test accuracy", False),
     ("train_loss", "Training loss", False),
     ("examples_per_second", "Training examples per second", True),
 )
-HUES = 7  # the colours --c0 to --c6 of the stylesheet
+HUES = 7  # the colors --c0 to --c6 of the stylesheet
 DASHES = ("none", "7 5", "1 5", "9 5 1 5")  # curves that coincide stay visible in each other's gaps
 
 
@@ -115,7 +115,7 @@ def html(
 
 
 def _style(index: int, label: str, cells: pd.DataFrame) -> Style:
-    """The title of a label such as `torch:compile==2.12.1`, and the colour and dash of that index."""
+    """The title of a label such as `torch:compile==2.12.1`, and the color and dash of that index."""
     head, _, requested = label.partition("==")
     name, _, mode = head.partition(":")
     title = FRAMEWORKS[name].title if name in FRAMEWORKS else name

@@ -241,7 +241,7 @@ def _same_control_workload(a: SavedRun, b: SavedRun) -> bool:
 
 
 def _joint_verdict(ratios: dict[str, Estimate], floor: NoiseFloor, limit: float) -> tuple[str, str]:
-    """The verdict of all controls, with the reason; `same` where one shows no difference but could show the limit."""
+    """The joint verdict of all controls, and its reason: `same` if one could show the limit but no difference."""
     verdicts = {name: verdict(ratio, floor) for name, ratio in ratios.items() if ratio.low is not None}
     if not verdicts:
         return "not measured", "a single launch has no interval; `run --seed 0,1,2` or `speed` gives several"

@@ -1,4 +1,4 @@
-"""The tables and the page of a training run, made from its records: report.csv, curves.csv, report.md, report.html.
+"""Tables and page of a training run, generated from its records: report.csv, curves.csv, report.md, report.html.
 
 `python -m benchmarks.report results/20261121-lenet` writes them again; `--readme README.md` also puts the table between
 the markers of a README.

@@ -133,7 +133,7 @@ class SpeedComparison:
         return None
 
     def training_time(self, job: SpeedJobInfo) -> TrainingTime | None:
-        """Seconds before the first epoch and per epoch; None where one of them was not measured."""
+        """Seconds before the first epoch and per epoch; None if a part was not measured."""
         cell = self.of(job)
         start = [cell.typical(f"{name}_seconds") for name in ("import", "build", "load", "first_step")]
         if cell.speed is None or None in start:

@@ -1,4 +1,4 @@
-"""The tables of a speed run, made from its records: report.csv and report.md.
+"""The tables of a speed run, generated from its records: report.csv and report.md.
 
 `python -m benchmarks.report results/20261123-130550-speed-lenet` writes them again.
 """

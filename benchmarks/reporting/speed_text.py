@@ -185,7 +185,7 @@ def _crossings(comparison: SpeedComparison) -> Iterator[str]:
 
 
 def _roofs(rows: Sequence[SpeedRow]) -> Iterator[str]:
-    """The figures that the rooflines are made of."""
+    """The measured rates that determine the rooflines."""
     roofs = [
         f"{row.framework} {count(row.matmul_gflops)} Gflop/s and {count(row.copy_gbs) or 'no'} GB/s"
         for row in rows

@@ -27,7 +27,7 @@ def table(head: Row, body: Sequence[Row]) -> str:
 
 
 def markdown(head: Row, body: Sequence[Row]) -> str:
-    """A table in Markdown. Indentation is kept: pairs of spaces become non-breaking spaces."""
+    """A table in Markdown. Indentation is preserved: pairs of spaces become non-breaking spaces."""
     rule = tuple("---:" if is_number else "---" for is_number in numeric_columns(body))
     escaped = [tuple(cell.replace("  ", "\u00a0\u00a0").replace("|", "\\|") for cell in row) for row in body]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *escaped))

@@ -132,7 +132,7 @@ def environment(
 
 
 def availability(info: FrameworkInfo) -> str:
-    """Where a framework would run on this machine, in words; nothing is installed."""
+    """Where a framework would run on this machine, for lists and messages. Installs nothing."""
     if info.outside:
         return "running interpreter"
     wanted = requirements(info, None, "cpu")
@@ -179,7 +179,7 @@ def requirements(info: FrameworkInfo, version: str | None, device: Device) -> li
 
 
 def of_extra(requires: Iterable[str], extra: str) -> list[Requirement]:
-    """Those of a distribution's requirements that only this extra adds on this machine."""
+    """The requirements of a distribution that only this extra adds on this machine."""
     chosen = []
     for requirement in map(Requirement, requires):
         marker, requirement.marker = requirement.marker, None

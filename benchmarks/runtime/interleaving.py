@@ -4,7 +4,7 @@ A round is one slice of every worker. The slices of a round run close together, 
 them alike, and their ratio is more reliable than their times. A launch is a set of fresh workers: a process keeps its
 memory layout for life, so the difference between launches does not average out over the rounds of one.
 
-What a worker and a slice are is the `Measurement`'s concern. The clock is never read during a slice.
+A `Measurement` defines what a worker and a slice are. The clock is never read during a slice.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def interleaved(workers: Sequence[T], rounds: int | None, first: int = 0) -> Ite
 
 
 def _shifted(workers: Sequence[T], shift: int) -> list[T]:
-    """First, second, last, third, last but one, ...: each distance between neighbours once; all moved on by `shift`."""
+    """Positions 0, 1, -1, 2, -2, ..., in which each difference of neighbors occurs once, all increased by `shift`."""
     number = len(workers)
     places = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(number)]
     return [workers[(place + shift) % number] for place in places]

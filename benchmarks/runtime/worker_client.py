@@ -35,7 +35,7 @@ from frameworks.errors import Unavailable
 from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
-# The child finds this very package by its folder: a whole site-packages on its path would bring our NumPy with it.
+# The child imports this package from its folder: with all of site-packages on its path, it would import our NumPy.
 _BOOTSTRAP = """
 import importlib.util, sys
 folder, commands, answers, parent = sys.argv[1:]
@@ -55,10 +55,10 @@ main(int(commands), int(answers))
 # the speed.
 STEADY_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
-# A thread that waits sleeps, for one that spins takes the core of the worker whose turn it is. Where the runtime is
-# GNU's, as in PyTorch's wheels, it first spins for a moment: without that PyTorch's LeNet trained at 0.81 of its speed
-# (docs/performance.md). OpenBLAS' own threads, as in NumPy's wheels, would spin for 2^28 cycles, a tenth of a second of
-# the next worker's turn; with 2^18 it is less than a thousandth.
+# Waiting threads sleep, because spinning threads occupy the cores of the worker whose slice is timed. GNU's runtime, as
+# in PyTorch's wheels, first spins for a moment: without that, LeNet trained in PyTorch at 0.81 of the speed
+# (docs/performance.md). The threads of OpenBLAS, as in NumPy's wheels, would spin for 2^28 cycles, a tenth of a second
+# of the next worker's slice; with 2^18 it is less than a thousandth.
 WAITING_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "18"}
 
 

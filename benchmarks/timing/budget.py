@@ -37,7 +37,7 @@ class LaunchBudget:
         self.to_come = LAUNCHES  # launches, with the present one
 
     def begin_launch(self) -> bool:
-        """Begin a launch if another one is worth its time."""
+        """Begin another launch if it is worth its time."""
         self.began = self.clock()
         self.left = self.seconds - (self.began - self.started)
         if self.played:
@@ -87,7 +87,7 @@ def launches_to_come(left: float, opening: float, round_: float, played: Sequenc
     """Into how many more launches to divide the seconds that are left; at least `least`, 0 if more would not help.
 
     opening: seconds until a launch is ready; round_: of a round; played: seconds of the rounds of each launch so far.
-    The result minimises the width of the interval under two levels of variance (Kalibera and Jones 2013, section 5):
+    The result minimizes the width of the interval under two levels of variance (Kalibera and Jones 2013, section 5):
     one of the launches, and one that falls with the number of rounds of a launch.
     """
     choices = range(max(least, 0), max(least, int(left / (opening + round_)), 0) + 1)

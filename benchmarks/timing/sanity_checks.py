@@ -32,15 +32,15 @@ WORK = 2e10
 # from raw pixels; elsewhere 1e-8 to 3e-6); the update of the tenth step left out 1.3e-3 and more; half the batch 1e-2.
 LIMITS = {"float32": 4e-4, "float64": 1e-9}
 
-# Where batch norm computes its statistics over a few values, rounding errors grow from step to step in leaps, and
-# frameworks leap a step apart: on three images of 32 x 32 three frameworks were off the losses of ResNet-18 by 4e-6 to
-# 6e-6 in the first step and by 4e-2 to 6e-2 in the fourth. So the reference repeats the steps three times from weights
-# that are perturbed by 16 roundings of float32, because a framework rounds in every operation. Over 16 settings of
-# batch size, learning rate, optimizer and seed (`python -m research.rounding`) correct frameworks were off by at most
-# 4.6 times the largest of these draws, where a leap came a step sooner; with weights perturbed by one rounding, by
-# 300,000 times. Where rounding errors leap most (momentum at 0.01), a skipped first step moves the second loss by 18
-# draws (tests/unit/test_sanity_checks.py checks that it is refused). Draws of 64 roundings do not separate the two:
-# correct frameworks were off by up to 1.7 draws, and so was the framework that skips a step.
+# Where batch norm computes its statistics over a few values, rounding errors increase suddenly, and not in the same
+# step in every framework. On three images of 32 x 32, the losses of ResNet-18 in three frameworks were off by 4e-6 to
+# 6e-6 in the first step and by 4e-2 to 6e-2 in the fourth. Therefore the reference repeats the steps three times from
+# weights that are perturbed by 16 roundings of float32, because a framework rounds in every operation. Over 16 settings
+# of batch size, learning rate, optimizer and seed (`python -m research.rounding`) correct frameworks were off by at
+# most 4.6 times the largest of these draws, where the increase came a step earlier; with weights perturbed by one
+# rounding, by 300,000 times. Where rounding errors increase most (momentum at 0.01), a skipped first step moves the
+# second loss by 18 draws (tests/unit/test_sanity_checks.py checks that it is refused). Draws of 64 roundings do not
+# separate the two: correct frameworks were off by up to 1.7 draws, and so was the framework that skips a step.
 DRAWS, ROUNDINGS, MARGIN = 3, 16, 10
 
 

@@ -1,4 +1,4 @@
-"""What a speed run is asked to time, and the cells that this comes to."""
+"""The request of a speed run, and the cells that it describes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ class Estimate(NamedTuple):
 def geometric_mean(samples: Sequence[float], confidence: float = 0.95) -> Estimate | None:
     """Geometric mean of positive samples, with Student's t interval of the mean logarithm; None for no samples.
 
-    Fleming and Wallace 1986 explain why ratios are averaged so; the interval is that of `scipy.stats.ttest_1samp`.
+    Fleming and Wallace 1986 explain why ratios are averaged in this way; the interval is that of
+    `scipy.stats.ttest_1samp`.
     """
     if not samples:
         return None
@@ -133,7 +134,7 @@ def verdict(ratio: Estimate, floor: NoiseFloor) -> SpeedVerdict | None:
 def warm_up(seconds: Sequence[float]) -> int | None:
     """The number of slices at the start that are warm-up; None if no steady state begins within the first half.
 
-    seconds: per image, slice by slice, of one launch. MSER, White 1997: leave out as many slices as minimise the
+    seconds: per image, slice by slice, of one launch. MSER, White 1997: leave out as many slices as minimize the
     standard error of the mean of the rest; a minimum at the end of the first half is no steady state. Averaging groups
     of five first (MSER-5 of White, Cobb and Spratt 2000) leaves out more if the noise of slices is independent, and
     detects a short warm-up late. Fewer than eight slices are too few to decide: 0.

@@ -131,7 +131,7 @@ def describe_recipe(recipe: Job | Recipe) -> RecipeInfo:
 
 
 def describe_optimizer(optimizer: Optimizer) -> str:
-    """An optimizer in words: its name, and every value that is not its default."""
+    """An optimizer as text: its name, and every value that is not its default."""
     default = type(optimizer)()
     words = [type(optimizer).__name__]
     for item in fields(optimizer):

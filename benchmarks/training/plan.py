@@ -1,4 +1,4 @@
-"""From a request to its jobs: each a network, with the layers that prepare its images, in a framework. Runs nothing."""
+"""Turns a request into jobs: networks with the layers that prepare their images, by framework and seed."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
 
 
 def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: TrainingRequest) -> Job:
-    """The job of a network, whose framework and seed are yet to be filled in."""
+    """The job of a network, without a framework and a seed."""
     net = network(name, classes=data.classes)
     built = fit(net, recipe, data)
     train_size, test_size = (max(1, round(split.count * request.scale)) for split in (data.train, data.test))

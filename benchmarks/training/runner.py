@@ -61,7 +61,7 @@ def execute(
 ) -> RunFolder:
     """Train all cells of a request and write the report, also when the run is stopped.
 
-    out: where the run's folder is created. resume: the folder of a run to go on with instead. command: recorded.
+    out: where the run's folder is created. resume: the folder of a run to continue instead. command: recorded.
     write_report: called with the folder at the end, also when the run is stopped. on_folder: called with the folder
     when it holds what a later `resume` needs.
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.

@@ -20,7 +20,7 @@ from frameworks.numpy_reference import without_dropout
 from frameworks.spec import BatchNorm, Network, Scale, SpecError
 from frameworks.training import SGD, Adam, Training
 
-# A large epsilon shows where it stands in the formula. It also keeps a gradient that is zero except for rounding, such
+# A large epsilon reveals its place in the formula. It also keeps a gradient that is zero except for rounding, such
 # as that of a bias before batch normalization, from becoming a whole step of Adam.
 EPSILON, DECAY = 1e-4, 0.01
 TRAININGS: dict[str, Training] = {

@@ -17,7 +17,7 @@ _PAPER_MAPS = (96, 256, 384, 384, 256)
 
 @dataclass(frozen=True)
 class _Variant:
-    """What the AlexNets differ in; layers are C1 to C5, P1, P2 and P5, N1 and N2 where `norms` are given.
+    """The differences between the AlexNets; layers are C1 to C5, P1, P2 and P5, N1 and N2 where `norms` are given.
 
     maps: channels of C1 to C5. groups: groups of C2, C4 and C5. sides: heights and widths after C1, P1, P2 and P5.
     """
@@ -133,7 +133,7 @@ def _network(
     groups = variant.groups
 
     def pooled(stage: int, name: str, maps: int, side: int) -> list[Layer]:
-        """A pool, and response normalization on the side of it that the variant has it on."""
+        """A pool, and response normalization before or after it."""
         pool: list[Layer] = [MaxPool(name, 3, 2, out=(maps, side, side))]
         norm: list[Layer] = [*variant.norms[stage : stage + 1]]
         return norm + pool if variant.norm_before_pool else pool + norm

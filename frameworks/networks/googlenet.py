@@ -113,7 +113,7 @@ def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
 
 
 def _googlenet(name: str, classes: int, channels: int, heads: Sequence[Sequence[Layer]]) -> Network:
-    """`heads` hang on 4a and 4d."""
+    """`heads`: the auxiliary classifiers after 4a and 4d."""
     return Network(
         name,
         (channels, 224, 224),

@@ -1,4 +1,4 @@
-"""Inception v2, which brought batch normalization, and Inception v3, which factorised the windows.
+"""Inception v2, which introduced batch normalization, and Inception v3, which factorizes the windows.
 
 Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", 2015.
 Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer vision", 2015.
@@ -106,7 +106,7 @@ def _v2(
 
 
 def _v2_halving(name: str, three: tuple[int, int], double: tuple[int, int], out: tuple[int, int, int]) -> Concat:
-    """No 1 x 1 branch; stride 2 in the others; the pool passes its maps through."""
+    """No 1 x 1 branch; stride 2 in the other branches; the pool has no projection."""
     return Concat(
         name,
         [
@@ -174,7 +174,7 @@ def _inception_v3(name: str, classes: int, channels: int, head: tuple[Auxiliary,
 
 
 def _v3_a(name: str, projection: int, out: tuple[int, int, int]) -> Concat:
-    """Figure 5 of the paper, one 5 x 5 kept."""
+    """Figure 5 of the paper, with one 5 x 5 window."""
     return Concat(
         name,
         [
@@ -251,7 +251,7 @@ def _v3_d(name: str, out: tuple[int, int, int]) -> Concat:
 
 
 def _v3_e(name: str, out: tuple[int, int, int]) -> Concat:
-    """Figure 7: 3 x 3 windows as 1 x 3 beside 3 x 1. The inner joins are nameless, so names stay torchvision's."""
+    """Figure 7: 3 x 3 windows as 1 x 3 beside 3 x 1. The inner joins have no names, as in torchvision."""
     return Concat(
         name,
         [

@@ -32,7 +32,7 @@ _C3 = (
 
 
 def lenet5(classes: int = 10, channels: int = 1) -> Network:
-    """The paper's own LeNet-5 for 32 x 32 images. 60,000 parameters before `head`, which is ours."""
+    """The paper's LeNet-5 for 32 x 32 images. 60,000 parameters before `head`, which the paper does not have."""
     return Network(
         "lenet5",
         (channels, 32, 32),
@@ -156,4 +156,4 @@ def _with_relu(name: str, input: tuple[int, int, int], maps: tuple[tuple[int, in
         Dense("output", classes),
     ]
     departures = ("ReLU and maximum pooling for scaled tanh and trained averages", "C3 sees all maps of S2")
-    return Network(name, input, layers, departures, source="LeCun et al. 1998, modernised")
+    return Network(name, input, layers, departures, source="LeCun et al. 1998, modernized")

@@ -1,4 +1,4 @@
-"""Two nets of the same size, one dense and one convolutional, made to be compared on shuffled pixels.
+"""Two networks of the same size, one dense and one convolutional, for comparison on shuffled pixels.
 
 Canziani, "pytorch-Deep-Learning" (New York University course, notebook 06-convnet).
 """

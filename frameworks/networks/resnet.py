@@ -22,7 +22,7 @@ from frameworks.spec import (
     Scale,
 )
 
-# A residual block from its name, width and stride, whether its shortcut is a projection, and its output's side.
+# Builds a residual block from its name, width, stride, whether its shortcut is a projection, and its output size.
 _Block = Callable[[str, int, int, bool, int], Residual]
 
 
@@ -72,7 +72,7 @@ def resnet18_fashion(classes: int = 10, channels: int = 1) -> Network:
 
 
 def resnet9(classes: int = 10, channels: int = 3) -> Network:
-    """The net of the CIFAR-10 speed records (DAWNBench), of nine layers with weights. 6,573,120 parameters."""
+    """The network of the CIFAR-10 speed records (DAWNBench), with nine weighted layers. 6,573,120 parameters."""
     return Network(
         "resnet9",
         (channels, 32, 32),
@@ -139,7 +139,7 @@ def _basic(name: str, width: int, stride: int, project: bool, side: int) -> Resi
 
 
 def _bottleneck(name: str, width: int, stride: int, project: bool, side: int) -> Residual:
-    """Figure 5 of the paper, right: four times as many maps come out as the 3 x 3 sees."""
+    """Figure 5 of the paper, right: four times as many output maps as inputs of the 3 x 3 convolution."""
     body = [
         Conv("conv1", width, 1, bias=False),
         BatchNorm("bn1"),

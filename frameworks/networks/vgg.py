@@ -71,7 +71,7 @@ def vgg_small(classes: int = 10, channels: int = 1) -> Network:
 
 
 def vgg_d2l(classes: int = 10, channels: int = 1) -> Network:
-    """Configuration A, the convolutions' widths divided by 4, the dense layers' kept. 43,093,322 parameters."""
+    """Configuration A with convolutions of a quarter of the width. 43,093,322 parameters."""
     return _textbook("vgg_d2l", _divided(4), 4096, classes, channels)
 
 

@@ -291,7 +291,7 @@ def table(native: Native) -> str:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_page_has_the_table_of_every_framework(native: Callable[[str], Native], framework: str) -> None:
     ours = f"## {FRAMEWORKS[framework].title}\n\n{table(native(framework))}\n"
-    assert ours in PAGE.read_text(encoding="utf-8"), f"docs/semantics.md is to say:\n\n{ours}"
+    assert ours in PAGE.read_text(encoding="utf-8"), f"docs/semantics.md must contain:\n\n{ours}"
 
 
 def test_every_point_is_declared() -> None:

@@ -109,7 +109,7 @@ RUNS = {
     "gaps": ([cell("lenet", "torch")], epochs("lenet", "torch", train_loss=[None, 1.0, None])),
     "constant": ([cell("lenet", "torch")], epochs("lenet", "torch", test_accuracy=[0.1] * 3, train_loss=[0.0] * 3)),
     "one epoch": ([cell("lenet", "torch")], epochs("lenet", "torch")[:1]),
-    "more frameworks than colours": (
+    "more frameworks than colors": (
         [cell("lenet", f"torch=={k}") for k in range(9)],
         [epoch for k in range(9) for epoch in epochs("lenet", f"torch=={k}")],
     ),

@@ -179,7 +179,7 @@ def test_a_network_from_a_file(tiny: str, capsys: pytest.CaptureFixture[str]) ->
         ("--net lenet --classes 0", "--classes 0: must be a whole number from 1 to 1,000,000"),
         ("--net lenet --classes ten", "--classes ten: must be a whole number from 1 to 1,000,000"),
         ("--net lenet --format xml", "--format: 'xml' is not one of 'table', 'markdown'"),
-        ("--net lenet --colour red", "--colour: no such option"),
+        ("--net lenet --color red", "--color: no such option"),
         ("", "--net NAME or --audit: give exactly one"),
         ("--audit --net lenet", "--net NAME or --audit: give exactly one"),
         ("--net all --draw x.svg", "--draw x.svg: a drawing shows one network; name it with --net"),

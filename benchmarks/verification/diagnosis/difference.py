@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.verification.cases import Case, Evidence, Place
 from frameworks.arrays import Array
 
-Guess: TypeAlias = "tuple[str, Array]"  # the cause in words, and the tensor that it would produce
+Guess: TypeAlias = "tuple[str, Array]"  # the cause as text, and the tensor that it would produce
 
 
 @dataclass(frozen=True)
