@@ -190,5 +190,10 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
         name = error.param.opts[0] if isinstance(error.param, click.Option) else error.param.make_metavar(context)
         if isinstance(error, click.MissingParameter):
             return f"{name} is missing; {where} --help explains it"
-        return f"{name}: {' '.join(error.message.split()).rstrip('.')}"
+        return f"{name}: {_shortened(' '.join(error.message.split()).rstrip('.'))}"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; see {where} --help"
+
+
+def _shortened(message: str, most: int = 400) -> str:
+    """A message without the middle of a value that fills the screen."""
+    return message if len(message) <= most else f"{message[: most // 2]}...{message[-most // 2 :]}"
