@@ -15,8 +15,8 @@ from benchmarks.runtime.errors import BadInput
 @options.command(
     "report",
     examples=(
-        "results/20261121-120000-lenet",
-        "results/20261121-120000-lenet --readme README.md",
+        "results/20261122-174800-lenet",
+        "results/20261122-174800-lenet --readme README.md",
         "results/certificate",
     ),
 )

@@ -37,7 +37,7 @@ def __getattr__(name: str) -> Any:
         "--net lenet,cnn --fw torch,keras --seed 0-4",
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
-        "--resume results/20261121-120000-lenet",
+        "--resume results/20261122-174800-lenet",
     ),
 )
 @options.nets

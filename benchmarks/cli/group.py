@@ -71,6 +71,8 @@ def _print_version(context: click.Context, parameter: click.Parameter, wanted: b
 )
 @click.pass_context
 def onespec(context: click.Context) -> None:
-    """Build one network in several frameworks, verify that they compute the same, and measure them."""
+    """Define a network once, build it in several frameworks, verify that they compute the same function, and measure
+    them.
+    """
     if not context.invoked_subcommand:
         click.echo(context.get_help())

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.records.csv_cells import neutral
+from benchmarks.records.runs import TrainingRun
 from benchmarks.reporting import tables
-from benchmarks.reporting.number_formats import change, day, number, percent, percent_text, ratio
+from benchmarks.reporting.number_formats import change, counted, day, number, percent, percent_text, ratio
 from benchmarks.reporting.run_comparison import ComparedRow, beyond, status
 from benchmarks.runtime.checkout import short
 from benchmarks.timing.samples import SavedRun
@@ -79,7 +80,32 @@ def notes(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow], limit: float) -
     lines = [f"{verdicts}; slower by more than {percent_text(limit)}: {'; '.join(slower) or 'nothing'}."]
     if visible is not None:
         lines.append(f"A/A control: differences under {percent(visible)} cannot be detected.")
+    lines += [*_accuracy_note(rows), *_advice(a, b, rows)]
     return [*lines, _run_note("A (baseline run)", a), _run_note("B (candidate run)", b)]
+
+
+def _accuracy_note(rows: Sequence[ComparedRow]) -> list[str]:
+    """How far the accuracies of the runs are apart, in percentage points."""
+    pairs = [row.accuracy for row in rows]
+    changes = [100 * (after - before) for before, after in pairs if before is not None and after is not None]
+    if not changes:
+        return []
+    where = f"in {counted(len(changes), 'row')}"
+    if not any(changes):
+        return [f"Test accuracy: identical {where}."]
+    return [f"Test accuracy, B minus A: {min(changes):+.2f} to {max(changes):+.2f} points {where}."]
+
+
+def _advice(a: SavedRun, b: SavedRun, rows: Sequence[ComparedRow]) -> list[str]:
+    """How to measure what two training runs cannot show."""
+    training = all(isinstance(run.info, TrainingRun) for run in (a, b))
+    nets = dict.fromkeys(row.net for row in rows if row.verdict == "not measured")
+    if not (training and nets):
+        return []
+    return [
+        f"To measure the change of speed, run `onespec speed --net {','.join(nets)}` with both versions, and compare "
+        "the two folders: a speed run has several launches and a control workload."
+    ]
 
 
 def _run_note(title: str, run: SavedRun) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.compare import command
 from benchmarks.records import events, runs
 from benchmarks.reporting.run_comparison import beyond, compare
@@ -22,6 +23,7 @@ from tests.command_line import exit_code_of
 
 SECONDS = {"torch": 1e-4, "mxnet": 2e-4, "keras": 0.8e-4}  # per image
 
+ROOT = Path(__file__).parents[2]
 main = exit_code_of(command)
 Change = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
@@ -528,3 +530,14 @@ def test_bad_input(
 def test_a_limit_is_in_per_cent(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["a", "b", "--fail-on", text]) == 2
     assert f"--fail-on {text}: not a percentage" in capsys.readouterr().err
+
+
+def test_two_training_runs_say_how_far_accuracies_are_apart_and_how_to_measure_speed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The two runs of LeNet in the repository."""
+    folders = [str(ROOT / "results" / name) for name in ("20261122-040651-lenet", "20261122-174800-lenet")]
+    assert main(folders) == ExitCode.NOT_MEASURED
+    lines = capsys.readouterr().out.splitlines()
+    assert "Test accuracy: identical in 3 rows." in lines
+    assert any(line.startswith("To measure the change of speed, run `onespec speed --net lenet`") for line in lines)
