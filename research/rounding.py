@@ -81,7 +81,7 @@ HEAD = ("optimizer", "lr", "batch", "seed", "steps", "framework", "error, of the
 @options.option(
     "--seed",
     "seeds",
-    type=options.Numbers(ranges=True),
+    type=options.SEEDS,
     default="0,1",
     metavar="N,...",
     help="Seeds of weights and noise.",

@@ -46,7 +46,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(bench: Bench, split_images: Callable[[str], tuple[Array, Array]]) -> Callable[[str, str, str], Outcome]:
-    """Losses, logits and weights of a network in a framework, given the same weights, images and order."""
+    """Losses and logits of a network in a framework, given the same weights, images and order."""
 
     @cache
     def compute(name: str, framework: str, precision: str) -> Outcome:
