@@ -183,7 +183,7 @@ class InputShape(click.ParamType):
         return sizes
 
 
-class Place(click.Path):
+class OutputPath(click.Path):
     """The path of a file or folder, which need not exist. kind: `file` or `folder`, for messages."""
 
     def __init__(self, kind: str) -> None:
@@ -223,8 +223,8 @@ def _as_mapping(context: click.Context, parameter: click.Parameter, pairs: Any) 
 
 # --- options ----------------------------------------------------------------------------------------------------------
 
-FOLDER = Place("folder")
-FILE = Place("file")
+FOLDER = OutputPath("folder")
+FILE = OutputPath("file")
 
 # The largest values are far beyond any use and small enough to be refused before memory or days are spent.
 MOST_SECONDS = 1_000_000

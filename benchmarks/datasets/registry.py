@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from benchmarks.datasets.sources import DATASETS, Progress, Published, SourceFiles, fetch, find, remedy
+from benchmarks.datasets.sources import DATASETS, Note, Published, SourceFiles, fetch, find, remedy
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput, DataError
 
@@ -55,7 +55,7 @@ class Dataset:
     source: str  # location of the originals, for messages
 
 
-def dataset(name: str, progress: Progress = print, offline: bool = False) -> Dataset:
+def dataset(name: str, progress: Note = print, offline: bool = False) -> Dataset:
     """Find, verify and convert a data set; fetch it if it is missing, unless `offline`.
 
     progress: called with lines to show. Raises BadInput for a name that is not in DATASETS, and DataError if the data
@@ -193,7 +193,7 @@ def _cached(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _fetch(name: str, folder: Path, progress: Progress, offline: bool) -> SourceFiles:
+def _fetch(name: str, folder: Path, progress: Note, offline: bool) -> SourceFiles:
     if offline:
         raise DataError(f"{name}: not on this machine; {remedy(name)}")
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ import pooch
 
 from benchmarks.runtime.errors import DataError
 
-Progress = Callable[[str], None]
+Note = Callable[[str], None]
 UNREADABLE = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
 TIMEOUT = (10, 60)  # seconds to connect, and between two parts of a response
 
@@ -176,7 +176,7 @@ def find(name: str) -> SourceFiles | None:
     return next(filter(None, (_read(name, folder, source) for folder, source in _places(name))), None)
 
 
-def fetch(name: str, folder: Path, progress: Progress) -> SourceFiles:
+def fetch(name: str, folder: Path, progress: Note) -> SourceFiles:
     """Download a data set into `folder` from its mirrors or as a Debian package; the first source that works is used.
 
     A downloaded file stays in `folder` only if it has its published MD5, so an interrupted download continues with the

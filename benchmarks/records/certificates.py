@@ -18,7 +18,7 @@ from benchmarks.runtime.machine import Machine
 SCHEMA = 2
 
 
-class Place(msgspec.Struct, frozen=True):
+class PlaceRecord(msgspec.Struct, frozen=True):
     """Where a tensor belongs: the stage, the training case or nothing, the step or 0, and the tensor's name."""
 
     stage: str
@@ -27,13 +27,13 @@ class Place(msgspec.Struct, frozen=True):
     tensor: str
 
 
-class StageVerdict(msgspec.Struct, frozen=True):
+class StageRecord(msgspec.Struct, frozen=True):
     """The verdict of one stage: ok, explained, differs, or none if the network has nothing to compare."""
 
     stage: str
     verdict: str
     error: float  # the largest relative error
-    place: Place | None = None  # where it is, or where the framework first differs
+    place: PlaceRecord | None = None  # where it is, or where the framework first differs
     note: str = ""
     later: int = 0  # differing places after the first
 
@@ -57,7 +57,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str  # ok, explained, differs or failed
     reason: str | None = None  # of a failure
     cause: str | None = None  # likely, of the first difference
-    stages: list[StageVerdict]
+    stages: list[StageRecord]
     commit: str | None = None
 
     @property

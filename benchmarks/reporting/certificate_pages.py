@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.records.atomic import write_text
-from benchmarks.records.certificates import Certificate, Finding, StageVerdict, in_order, read
+from benchmarks.records.certificates import Certificate, Finding, StageRecord, in_order, read
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
 from benchmarks.reporting.tables import Row, markdown, table
@@ -24,7 +24,7 @@ def row(finding: Finding) -> Row:
     return (finding.net, finding.precision, finding.framework, *cells)
 
 
-def _cell(stage: StageVerdict) -> str:
+def _cell(stage: StageRecord) -> str:
     if stage.verdict == "none":
         return "-"
     if stage.place is None:

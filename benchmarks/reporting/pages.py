@@ -74,7 +74,7 @@ class TableRow(NamedTuple):
     ok: bool
 
 
-class Figure(NamedTuple):
+class CurveFigure(NamedTuple):
     caption: str
     chart: Chart
 
@@ -210,7 +210,7 @@ def _bar(cell: pd.Series, scale: float) -> Bar | None:
 # --- the curves -------------------------------------------------------------------------------------------------------
 
 
-def _figures(net: str, curves: pd.DataFrame, styles: dict[str, Style]) -> list[Figure]:
+def _figures(net: str, curves: pd.DataFrame, styles: dict[str, Style]) -> list[CurveFigure]:
     """The charts of one network that have any value to draw."""
     figures = []
     for column, title, from_zero in FIGURES:
@@ -221,7 +221,9 @@ def _figures(net: str, curves: pd.DataFrame, styles: dict[str, Style]) -> list[F
                 drawn.append(Curve(styles[str(label)], seed, points))
         if drawn:
             diverged = ", \N{MULTIPLICATION SIGN} then not finite" if any(curve.diverged for curve in drawn) else ""
-            figures.append(Figure(title + diverged, line_chart(f"{net}: {title.lower()} by epoch", drawn, from_zero)))
+            figures.append(
+                CurveFigure(title + diverged, line_chart(f"{net}: {title.lower()} by epoch", drawn, from_zero))
+            )
     return figures
 
 

@@ -39,7 +39,7 @@ from frameworks.errors import Unavailable
 from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo
 
 Device = Literal["cpu", "cuda"]
-Progress = Callable[[str], None]
+Note = Callable[[str], None]
 
 RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() may have a suffix that specifiers reject
 
@@ -103,7 +103,7 @@ def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
 
 
 def environment(
-    requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Device, progress: Progress
+    requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Device, progress: Note
 ) -> Environment:
     """The interpreter for a framework or a companion; an environment is created if needed.
 
@@ -267,7 +267,7 @@ def _base_interpreter(info: FrameworkInfo) -> tuple[Path, str]:
     )
 
 
-def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progress: Progress) -> Path:
+def _cached(label: str, wanted: Sequence[str], base: Path, version: str, progress: Note) -> Path:
     """The Python of an environment in the cache; the first run that needs the environment creates it."""
     home = _cached_folder(wanted, version)
     if not _runs(home):
@@ -300,7 +300,7 @@ def _runs(home: Path) -> bool:
         return False
 
 
-def _create(home: Path, base: Path, label: str, wanted: Sequence[str], progress: Progress) -> None:
+def _create(home: Path, base: Path, label: str, wanted: Sequence[str], progress: Note) -> None:
     """Create an environment in a temporary folder and rename it to `home`. The lock on `home` is held."""
     for remnant in home.parent.glob(f"{home.name}.*.part"):  # of runs that were killed
         shutil.rmtree(remnant, ignore_errors=True)

@@ -24,7 +24,7 @@ from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
 
-Progress = Callable[[str, float], None]  # the cell, and the epochs that it has finished, a part of one included
+EpochProgress = Callable[[str, float], None]  # the cell, and the epochs that it has finished, a part of one included
 
 EVALUATION = 1 << 20  # the slice number in the seed of an evaluation in training mode: no epoch has as many slices
 
@@ -82,7 +82,7 @@ class CellTrainer:
             )
         )
 
-    def train_epoch(self, launch: int, progress: Progress) -> Epoch:
+    def train_epoch(self, launch: int, progress: EpochProgress) -> Epoch:
         """Train one epoch and evaluate; the event is on disk when this returns."""
         began = time.perf_counter()
         job, number = self.job, self.epoch + 1

@@ -16,15 +16,14 @@ import msgspec
 
 import frameworks
 from benchmarks.records.atomic import write_text
-from benchmarks.records.certificates import Certificate, Finding, Place, StageVerdict, read
+from benchmarks.records.certificates import Certificate, Finding, PlaceRecord, StageRecord, read
 from benchmarks.records.events import Certified
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
-from benchmarks.verification import cases
 from benchmarks.verification.case_runner import NetworkVerdict
-from benchmarks.verification.cases import small
+from benchmarks.verification.cases import Place, small
 from benchmarks.verification.code_identity import files_sha256
 from frameworks.adapter import Setting
 
@@ -86,7 +85,7 @@ def finding(verdict: NetworkVerdict) -> Finding:
         reason=verdict.failed,
         cause=verdict.cause,
         stages=[
-            StageVerdict(
+            StageRecord(
                 stage=stage.stage,
                 verdict=stage.verdict,
                 error=float(stage.error),
@@ -100,8 +99,8 @@ def finding(verdict: NetworkVerdict) -> Finding:
     )
 
 
-def _place(place: cases.Place) -> Place:
-    return Place(place.stage, place.training, place.step, place.tensor)
+def _place(place: Place) -> PlaceRecord:
+    return PlaceRecord(place.stage, place.training, place.step, place.tensor)
 
 
 # --- stored and looked up ---------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ PRECISION_CHOICES = (*PRECISIONS, "both")
 SIZES = ("small", "full")
 SEMANTICS = ("aligned", "native")
 
-Progress = Callable[[str], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class DefaultDifference(NamedTuple):
 
 def execute(
     request: VerifyRequest,
-    progress: Progress,
+    progress: Note,
     command: Sequence[str] = ("verify(...)",),
     *,
     on_finding: Callable[[Finding], object] = lambda finding: None,
@@ -228,7 +228,7 @@ def _covered(
 
 
 def start_targets(
-    request: VerifyRequest, logs: Path, stack: contextlib.ExitStack, progress: Progress
+    request: VerifyRequest, logs: Path, stack: contextlib.ExitStack, progress: Note
 ) -> tuple[list[Target], list[str]]:
     """A running worker for each framework, and a line for each framework that is not available."""
     targets, skipped = [], []
