@@ -1,20 +1,126 @@
-"""One name, one thing: no two classes of the package share a name, except layers, which are named after the spec's."""
+"""Names of networks are not paths, and texts in CSV files are not formulas."""
 
 from __future__ import annotations
 
-import ast
-from collections import Counter
+import csv
+import io
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ADAPTERS = {"pytorch", "mxnet_gluon", "keras3"}
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.records.csv_cells import csv_text, neutral, original
+from benchmarks.records.store import RunFolder, file_name
+from benchmarks.reporting import prediction_report, run_report
+from benchmarks.run import command as run
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.networks import network
+from benchmarks.timing.samples import read
+from benchmarks.training import checkpoints
+from benchmarks.training.prediction import ImageSet
+from benchmarks.training.progress import Progress
+from frameworks import arrays
+from frameworks.networks import NETWORKS
+from frameworks.spec import Dense, Flatten, Network
+from tests import records
+from tests.command_line import exit_code_of
+
+NETWORK = """
+from frameworks.spec import Dense, Flatten, Network
+def net():
+    return Network({name!r}, (1, 28, 28), [Flatten(), Dense("fc", 10)])
+"""
+WRONG = ["../../../evil", "/", "/tmp/evil", "a/b", "", ".", "..", ".hidden", "x" * 300, "a\nb", "a\0b", "\x1b[2J",
+         "a b", "=1+2", "-x", "@x", "a:b", 7, None, ["a"], b"a"]  # fmt: skip
+FORMULAS = ["=1+2", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(1)", "\t=1", "\r=1", "'=1", "''+x"]
+PLAIN = ["lenet", "", "1=2", "'quoted'", "'", "-1.5", "+3", "-inf", "1e-5", "naïve"]
 
 
-def test_no_two_classes_share_a_name() -> None:
-    names: Counter[str] = Counter()
-    for folder in ("benchmarks", "frameworks"):
-        for path in (ROOT / folder).rglob("*.py"):
-            if path.parent.name not in ADAPTERS:
-                tree = ast.parse(path.read_text(encoding="utf-8"))
-                names.update(node.name for node in tree.body if isinstance(node, ast.ClassDef))
-    assert [name for name, count in names.items() if count > 1] == []
+@pytest.mark.parametrize("name", WRONG, ids=repr)
+def test_a_name_that_is_not_a_name_is_refused_when_the_network_is_loaded(
+    name: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.py").write_text(NETWORK.format(name=name))
+    arguments = ["--net", f"{tmp_path}/my.py:net", "--quick", "--fw", "torch", "--out", str(tmp_path / "a" / "out")]
+    assert exit_code_of(run)(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"--net {tmp_path}/my.py:net: its network has the name ") and error.count("\n") == 1
+    assert len(error) < 400 + len(str(tmp_path)) and error[:-1].isprintable()
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["__pycache__", "my.py"], ["my.py"])
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "LeNet-5", "net_2.0+bn", "7", "réseau", "x" * 64])
+def test_a_name_is_accepted(name: str, tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(NETWORK.format(name=name))
+    assert network(f"{tmp_path}/my.py:net").name == name
+
+
+def test_a_checkpoint_cannot_bring_such_a_name(tmp_path: Path) -> None:
+    net = Network("../evil", (1, 2, 2), [Flatten(), Dense("fc", 2)])
+    checkpoints.save(tmp_path / "weights.npz", net, arrays.initial(net, 0), {})
+    with pytest.raises(BadInput, match="its network has the name"):
+        checkpoints.load(tmp_path / "weights.npz")
+
+
+def test_two_networks_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in ("a.py", "b.py"):
+        (tmp_path / file).write_text(NETWORK.format(name="tiny"))
+    nets = f"{tmp_path}/a.py:net,{tmp_path}/b.py:net"
+    assert exit_code_of(run)(["--net", nets, "--quick", "--out", str(tmp_path / "out")]) == 2
+    assert "two networks have the name tiny" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lenet.torch.0", "lenet.torch:compile==2.12.1+cpu.0"])
+def test_a_cell_names_its_file(name: str) -> None:
+    assert file_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/", "..", ".", "a/b", "a_b/", "x" * 300, "a\nb", "a\0b"])
+def test_any_name_becomes_a_safe_name_of_a_file(name: str) -> None:
+    safe = file_name(name)
+    assert Path(safe).name == safe and not safe.startswith(".") and safe.isprintable() and len(safe) <= 120
+    assert file_name(name) != file_name(f"{name}_")
+
+
+@pytest.mark.parametrize("text", FORMULAS, ids=repr)
+def test_a_formula_is_neutralized_and_restored(text: str) -> None:
+    assert neutral(text) == f"'{text}" and original(neutral(text)) == text
+
+
+@pytest.mark.parametrize("value", [*PLAIN, 1, -2.5, None], ids=repr)
+def test_other_cells_stay(value: object) -> None:
+    assert neutral(value) == value and original(neutral(value)) == value
+
+
+def test_numbers_are_written_as_before() -> None:
+    table = pd.DataFrame({"a": [1, None], "b": [-0.1, 2e-9], "c": ["x", "=1"], "d": [3, 4]}, dtype=object)
+    assert csv_text(table, index=False) == table.to_csv(index=False).replace("=1", "'=1")
+
+
+def test_a_report_has_no_formula_and_is_read_back(tmp_path: Path) -> None:
+    cell = "=1+2.torch.0"
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.write_info(records.training_run([records.training_job(net="=1+2")]))
+    for event in (records.start(cell), records.epoch(cell, 1), records.end(cell, "failed", "@reason")):
+        folder.record(event, durable=False)
+    run_report.write(folder)
+    for name in ("report.csv", "curves.csv"):
+        text = (folder.path / name).read_text()
+        texts = [value for row in csv.reader(io.StringIO(text)) for value in row]
+        assert not [value for value in texts if value[:1] in tuple("=+-@\t\r") and neutral(value) != value]
+        assert "'=1+2" in texts
+    (tmp_path / "report.csv").write_text((folder.path / "report.csv").read_text())
+    (series,) = read(tmp_path / "report.csv").series
+    assert (series.key.net, series.reason) == ("=1+2", "@reason")
+
+
+def test_predictions_have_no_formula(tmp_path: Path) -> None:
+    images = ImageSet(np.zeros((1, 1, 2, 2), np.uint8), ("=image.png",), np.array([0]), ("=a", "=a"))
+    logits = {"torch": np.array([[1.0, 0.0]])}
+    prediction_report.write(images, logits, tmp_path, grid_size=1, wrong_only=True, progress=Progress())
+    assert (
+        (tmp_path / "predictions.csv").read_text().startswith("image,label,torch,torch_probability\n'=image.png,'=a,")
+    )
+    assert (tmp_path / "confusion.csv").read_text().startswith("class,'=a,'=a\n'=a,1,0\n")
