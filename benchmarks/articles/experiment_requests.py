@@ -103,7 +103,9 @@ def resumed_request(
     for others, for an experiment that does not exist, and for code of the record that this user has neither run nor
     given.
     """
-    saved = RunFolder.open(folder).training_run.request
+    run = RunFolder.open(folder)
+    saved = run.training_run.request
+    run.records()  # refuses a damaged record before anything is prepared
     given = code_references.references(nets, adapters, pythons)
     _check_repeated(folder, "--net", nets, saved.net)
     _check_repeated(folder, "--adapter", adapters, saved.adapters)

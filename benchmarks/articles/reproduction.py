@@ -295,14 +295,16 @@ def fullest(results: Path, note: Callable[[str], None] = lambda line: None) -> d
         try:
             folder = RunFolder.open(path.parent)
             info = folder.info
+            key = (info.request.experiment, info.request.variant) if isinstance(info, TrainingRun) else ("", "")
+            if key not in known:
+                continue
+            if missing := set(known[key].nets) - set(networks_of(folder)):
+                raise BadInput(f"{path.parent}: no run of {', '.join(sorted(missing))}, which {key[0]} trains")
+            fullness = _fullness(folder)
+            if key not in runs or fullness >= _fullness(runs[key]):
+                runs[key] = folder
         except BadInput as error:
             note(f"skipped: {error}")
-            continue
-        if not isinstance(info, TrainingRun):
-            continue
-        key = info.request.experiment, info.request.variant
-        if key in known and (key not in runs or _fullness(folder) >= _fullness(runs[key])):
-            runs[key] = folder
     return runs
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.records.atomic import write_text
+from benchmarks.records.json_files import one_line, read_object
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.machine import Machine
 
@@ -105,17 +106,16 @@ def write(certificate: Certificate, folder: Path) -> None:
 def read(folder: Path) -> Certificate:
     """The certificate in a folder. Raises BadInput if there is none, or if it is damaged or of another schema."""
     path = folder / "certificate.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read: {error}") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        schema = record.get("schema") if isinstance(record, dict) else None
-        raise BadInput(f"{path}: schema {schema}; this version reads {SCHEMA}: verify again")
+    if not path.is_file():
+        run = " (it is the folder of a run: use `onespec report`)" if (folder / "run.json").is_file() else ""
+        raise BadInput(f"{folder}: no certificate.json in it{run}; name the folder of a certificate")
+    record = read_object(path)
+    if record.get("schema") != SCHEMA:
+        raise BadInput(f"{path}: schema {record.get('schema')!r:.40}; this version reads {SCHEMA}: verify again")
     try:
         return msgspec.convert(record, Certificate)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{path}: not a certificate: {error}") from None
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BadInput(f"{path}: not a certificate: {one_line(error)}") from None
 
 
 def in_order(findings: Sequence[Finding], name: str) -> list[str]:

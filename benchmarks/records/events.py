@@ -11,7 +11,12 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+# Bounds that every measurement meets: a record outside of them is damaged, and its figures would be infinite.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]  # of operations or bytes
+Versions: TypeAlias = Annotated[dict[str, str], msgspec.Meta(min_length=1)]
 
 
 class Certified(msgspec.Struct, frozen=True):
@@ -31,17 +36,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class _Ready(Event, frozen=True, kw_only=True):
     """A worker has built a network and loaded its data."""
 
-    versions: dict[str, str]  # of packages, the framework's own first
+    versions: Versions  # of packages, the framework's own first
     settings: dict[str, str]  # that decide speed, as the framework reports them
     departures: list[str] = []  # from the spec, as the adapter declares them
     certificate: Certified | None = None
-    params: int  # trained values, as the framework reports them
-    buffers: int  # values that training moves without a gradient
+    params: Size  # trained values, as the framework reports them
+    buffers: Size  # values that training moves without a gradient
     cores: list[int] = []  # that the worker is bound to; empty: not bound
-    import_seconds: float
-    import_memory: int  # peak bytes after the import
-    build_seconds: float  # building the network and setting its weights
-    load_seconds: float  # moving the data to the device
+    import_seconds: Seconds
+    import_memory: Size  # peak bytes after the import
+    build_seconds: Seconds  # building the network and setting its weights
+    load_seconds: Seconds  # moving the data to the device
 
 
 class Start(_Ready, frozen=True, kw_only=True):
@@ -55,18 +60,18 @@ class Epoch(Event, frozen=True, kw_only=True):
     """A cell has finished an epoch, evaluation included."""
 
     event: ClassVar[str] = "epoch"
-    epoch: int  # from 1
+    epoch: Count  # from 1
     launch: int  # identifies the process: nanoseconds since 1970 when the workers were started
-    first_step_seconds: float | None  # of the first epoch; not part of `slices`
-    slices: list[tuple[int, float]]  # (images, seconds) of each timed slice
+    first_step_seconds: Seconds | None  # of the first epoch; not part of `slices`
+    slices: list[tuple[Size, Seconds]]  # (images, seconds) of each timed slice
     train_loss: float  # mean over the epoch's images, each before the update of its step
     train_accuracy: float
     test_loss: float
     test_accuracy: float
-    evaluation_seconds: float
+    evaluation_seconds: Seconds
     harness_seconds: float  # of the epoch's wall time, what neither training nor evaluation took
-    augment_seconds: float | None = None  # drawing augmented images; None if another cell has drawn them
-    reload_seconds: float = 0.0  # moving them to the device
+    augment_seconds: Seconds | None = None  # drawing augmented images; None if another cell has drawn them
+    reload_seconds: Seconds = 0.0  # moving them to the device
 
     @property
     def images(self) -> int:
@@ -96,8 +101,8 @@ class End(Event, frozen=True, kw_only=True):
     event: ClassVar[str] = "end"
     status: str  # ok, unavailable, failed or refused
     reason: str | None = None
-    peak: dict[str, int] = {}  # bytes: `resident`, and on a device also `device`
-    peaks: list[dict[str, int]] = []  # of each launch of a speed run, whose medians are `peak`
+    peak: dict[str, Size] = {}  # bytes: `resident`, and on a device also `device`
+    peaks: list[dict[str, Size]] = []  # of each launch of a speed run, whose medians are `peak`
 
 
 class Launch(_Ready, frozen=True, kw_only=True):
@@ -107,8 +112,8 @@ class Launch(_Ready, frozen=True, kw_only=True):
     launch: int  # from 1
     alone: bool = True  # no other worker was starting at the same time, so the times until here are valid
     units: int  # steps, or calls of `predict`, in a slice
-    first_step_seconds: float
-    trial_seconds: list[float] = []  # of the trial slices before the first round
+    first_step_seconds: Seconds
+    trial_seconds: list[Seconds] = []  # of the trial slices before the first round
 
 
 class TimedSlice(Event, frozen=True, kw_only=True):
@@ -118,11 +123,11 @@ class TimedSlice(Event, frozen=True, kw_only=True):
     launch: int
     round: int  # from 0
     images: Count
-    seconds: float
-    cpu_seconds: float  # of all threads of the worker
-    idle_seconds: float  # since the worker's previous answer
-    idle_cpu_seconds: float
-    calls: list[float] | None = None  # seconds of each call of `predict`, at batch size 1
+    seconds: Seconds
+    cpu_seconds: Seconds  # of all threads of the worker
+    idle_seconds: Seconds  # since the worker's previous answer
+    idle_cpu_seconds: Seconds
+    calls: list[Seconds] | None = None  # seconds of each call of `predict`, at batch size 1
 
     @property
     def seconds_per_image(self) -> float:
@@ -135,7 +140,7 @@ class EvaluationTime(Event, frozen=True, kw_only=True):
     event: ClassVar[str] = "evaluation"
     launch: int
     images: Count
-    seconds: float
+    seconds: Seconds
 
 
 class Roofline(Event, frozen=True, kw_only=True):
@@ -146,9 +151,9 @@ class Roofline(Event, frozen=True, kw_only=True):
     framework: str
     threads: int
     precision: str
-    products: list[tuple[float, float, float]]  # size n, operations, seconds
-    convolutions: list[tuple[float, float, float]] = []  # the same products as convolutions
-    copies: list[tuple[float, float]]  # bytes, seconds
+    products: list[tuple[Amount, Amount, Seconds]]  # size n, operations, seconds
+    convolutions: list[tuple[Amount, Amount, Seconds]] = []  # the same products as convolutions
+    copies: list[tuple[Amount, Seconds]]  # bytes, seconds
 
 
 AnyEvent: TypeAlias = "Start | Epoch | End | Launch | TimedSlice | EvaluationTime | Roofline"
@@ -166,7 +171,8 @@ def to_json(event: AnyEvent) -> dict[str, Any]:
 
 def from_json(line: dict[str, Any]) -> AnyEvent:
     """The inverse of `to_json`. Raises ValueError for an unknown event, msgspec.ValidationError for a wrong type."""
-    kind = KINDS.get(line.get("event", ""))
+    name = line.get("event")
+    kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ValueError(f"unknown event {line.get('event')!r}")
+        raise ValueError(f"unknown event {name!r:.40}")
     return msgspec.convert(line, kind)

@@ -5,10 +5,11 @@ Optional fields are those that some versions did not record. Digests are SHA-256
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from benchmarks.records.events import Amount, Count, Seconds, Size
 from benchmarks.runtime.machine import Machine
 
 
@@ -50,7 +51,7 @@ class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How a network is trained, except for how long; what most recipes do not have is None."""
 
     dataset: str
-    batch_size: int
+    batch_size: Count
     lr: float
     initial: str  # scheme of the initial weights
     shuffle: bool
@@ -74,11 +75,11 @@ class JobInfo(RecipeInfo, frozen=True, kw_only=True):
     device: str
     precision: str
     seed: int
-    epochs: int
-    train_size: int  # images
-    test_size: int
-    threads: int
-    macs: int
+    epochs: Count
+    train_size: Count  # images
+    test_size: Count
+    threads: Count
+    macs: Size
     spec_sha256: str
     weights_sha256: str | None = None  # of the initial weights; known when the cell starts
     version: str | None = None
@@ -94,9 +95,9 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     commit: str | None = None
     data: dict[str, DataInfo]
-    jobs: list[JobInfo]
+    jobs: Annotated[list[JobInfo], msgspec.Meta(min_length=1)]
     cpu_load: float | None = None  # fraction of the cores' time, other programs
-    wall_seconds: float | None = None
+    wall_seconds: Seconds | None = None
 
 
 class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,20 +129,20 @@ class SpeedJobInfo(msgspec.Struct, frozen=True, kw_only=True):
     what: str  # train or infer
     framework: str
     mode: str = ""
-    batch_size: int
-    threads: int
+    batch_size: Count
+    threads: Count
     precision: str
     device: str
     dataset: str
-    train_size: int
-    test_size: int
+    train_size: Count
+    test_size: Count
     spec_sha256: str
-    macs: int
-    params: int
+    macs: Size
+    params: Size
     version: str | None = None
     baseline: bool = False
     control: bool = False  # the A/A control: a second worker of the baseline
-    costs: list[tuple[str, float, float, float]] = []  # layer, operations, bytes, least operations; of one image
+    costs: list[tuple[str, Amount, Amount, Amount]] = []  # layer, operations, bytes, least operations; of one image
 
 
 class ControlWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +171,7 @@ class SpeedRun(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
     data: dict[str, DataInfo]
     control_workload: ControlWorkload
-    jobs: list[SpeedJobInfo]
+    jobs: Annotated[list[SpeedJobInfo], msgspec.Meta(min_length=1)]
 
 
 AnyRun: TypeAlias = "TrainingRun | SpeedRun"
@@ -187,9 +188,16 @@ def to_json(run: AnyRun) -> dict[str, Any]:
 def from_json(fields: dict[str, Any]) -> AnyRun:
     """The inverse of `to_json`; a record without a kind is a training run.
 
-    Raises ValueError for another kind, msgspec.ValidationError for a wrong type.
+    Raises ValueError for another kind and for jobs that do not fit the rest, msgspec.ValidationError for a wrong type.
     """
-    kind = KINDS.get(fields.get("kind", TrainingRun.kind))
+    name = fields.get("kind", TrainingRun.kind)
+    kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ValueError(f"a run of kind {fields['kind']!r}, not {' or '.join(KINDS)}")
-    return msgspec.convert(fields, kind)
+        raise ValueError(f"a run of kind {name!r:.40}, not {' or '.join(KINDS)}")
+    run = msgspec.convert(fields, kind)
+    cells = [job.cell for job in run.jobs]
+    if len(set(cells)) < len(cells):
+        raise ValueError("two jobs have the same cell")
+    if missing := {job.dataset for job in run.jobs} - run.data.keys():
+        raise ValueError(f"the data set {min(missing)!r:.40} of a job is not in `data`")
+    return run

@@ -19,9 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
-from benchmarks.records import events, runs, upgrade
+from benchmarks.records import events, json_files, runs, upgrade
 from benchmarks.records.atomic import write_text
 from benchmarks.records.events import AnyEvent, End, Epoch, Start
 from benchmarks.records.runs import AnyRun, SpeedRun, TrainingRun
@@ -86,7 +84,9 @@ class RunFolder:
         """`run.json` of a training run; BadInput for another kind."""
         info = self.info
         if not isinstance(info, TrainingRun):
-            raise BadInput(f"{self.path}: a {info.kind} run, not a training run")
+            raise BadInput(
+                f"{self.path}: a {info.kind} run, not a training run; `onespec report` and `compare` read it"
+            )
         return info
 
     @property
@@ -125,13 +125,17 @@ class RunFolder:
         if not self.cells.exists():
             return
         old = self._schema() < SCHEMA
-        for number, line in enumerate(self.cells.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        try:
+            text = self.cells.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{self.cells}: cannot be read: {json_files.one_line(error)}") from None
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
             try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
+                record = json_files.parsed(line, f"{self.cells}, line {number}")
+            except BadInput:
                 if not line.endswith("\n"):
                     return
-                raise BadInput(f"{self.cells}, line {number}: not JSON") from None
+                raise
             yield self._convert(partial(_event, record, old), f"cells.jsonl, line {number}")
 
     def records(self) -> dict[str, CellRecord]:
@@ -151,27 +155,24 @@ class RunFolder:
     def _run(self) -> dict[str, Any]:
         """`run.json` with the keys of this schema."""
         path = self.path / "run.json"
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path}: cannot be read: {error}") from None
-        if not isinstance(record, dict) or record.get("schema") not in (1, SCHEMA):
-            schema = record.get("schema") if isinstance(record, dict) else None
-            raise BadInput(f"{path}: schema {schema}; this version reads 1 and {SCHEMA}")
+        record = json_files.read_object(path)
+        if "schema" not in record:
+            raise BadInput(f"{path}: not a run of onespec: it has no schema")
+        if record["schema"] not in (1, SCHEMA):
+            raise BadInput(f"{path}: schema {record['schema']!r:.40}; this version reads 1 and {SCHEMA}")
         return upgrade.run(record) if record["schema"] == 1 else record
 
     def _schema(self) -> int:
         """The schema of the folder; without run.json, that of this version."""
-        path = self.path / "run.json"
-        return int(json.loads(path.read_text(encoding="utf-8")).get("schema", SCHEMA)) if path.exists() else SCHEMA
+        return int(self._run()["schema"]) if (self.path / "run.json").exists() else SCHEMA
 
     def _convert(self, read: Callable[[], T], where: str = "run.json") -> T:
         try:
             return read()
         except BadInput:
             raise
-        except (ValueError, msgspec.ValidationError) as error:
-            raise BadInput(f"{self.path / where}: not a record of onespec: {error}") from None
+        except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
+            raise BadInput(f"{self.path / where}: not a record of onespec: {json_files.one_line(error)}") from None
 
 
 @dataclass

@@ -97,6 +97,8 @@ def _images(findings: Sequence[Finding]) -> str:
     nets: dict[tuple[int, int], dict[str, None]] = {}
     for finding in findings:
         nets.setdefault(finding.images, {})[finding.net] = None
+    if not nets:
+        return "No network was verified"
     majority, *others = sorted(nets, key=lambda images: -len(nets[images]))
     text = f"{counted(majority[0], 'image')} per step, {majority[1]} in total"
     return text + "".join(f" ({', '.join(nets[other])}: {other[0]}, {other[1]} in total)" for other in others)

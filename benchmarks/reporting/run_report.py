@@ -323,7 +323,7 @@ def _harness_overhead(folder: RunFolder) -> float | None:
         return None
     overhead = sum(epoch.harness_seconds for epoch in epochs)
     work = sum(epoch.training_seconds + epoch.evaluation_seconds for epoch in epochs)
-    return overhead / (overhead + work)
+    return overhead / (overhead + work) if overhead + work else None
 
 
 def run_text(run: TrainingRun) -> str:

@@ -16,6 +16,7 @@ from benchmarks.records.events import AnyEvent, End, EvaluationTime, Launch, Roo
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting.number_formats import counted
+from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline
 from benchmarks.timing.roofline import LayerCost, Roof
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired, speed, steady
@@ -178,6 +179,8 @@ def comparisons(folder: RunFolder) -> list[SpeedComparison]:
     groups: dict[tuple[object, ...], list[SpeedJobInfo]] = {}
     for job in jobs:
         groups.setdefault(tuple(getattr(job, name) for name in GROUPED_BY), []).append(job)
+    if not all(any(job.baseline for job in jobs) for jobs in groups.values()):
+        raise BadInput(f"{folder.path / 'run.json'}: not a record of onespec: a comparison without a baseline")
     return [_comparison(jobs, measured) for jobs in groups.values()]
 
 

@@ -172,5 +172,5 @@ def _roofline(comparison: SpeedComparison, job: SpeedJobInfo) -> Bound:
         copy_gbs=roof.bandwidth / 1e9 if roof.bandwidth else None,
         mfu=speed.value * sum(cost.flops for cost in costs) / roof.flops if speed else None,
         examples_per_second=limit,
-        fraction=speed.value / limit if speed else None,
+        fraction=speed.value / limit if speed and limit else None,
     )

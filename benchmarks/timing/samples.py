@@ -15,6 +15,7 @@ import pandas as pd
 
 from benchmarks.records.csv_cells import original
 from benchmarks.records.events import AnyEvent, End, Epoch, Launch, Start, TimedSlice
+from benchmarks.records.json_files import one_line
 from benchmarks.records.runs import AnyRun, JobInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.errors import BadInput
@@ -23,6 +24,7 @@ from benchmarks.timing.rounds import Rounds
 TEXT_COLUMNS = (
     "net", "framework", "version", "mode", "device", "precision", "dataset", "what", "status", "reason",
 )  # fmt: skip
+REQUIRED_COLUMNS = {"net", "framework", "version", "status", "reason", "params"}
 CONTROL_WORKLOAD = "control-workload"  # the cell of the control workload, which every launch of a speed run repeats
 
 
@@ -171,18 +173,25 @@ def _report(path: Path) -> SavedRun:
     known: dict[SeriesKey, TimedSeries] = {}
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, str), keep_default_na=False, na_values=[""])
+        if missing := REQUIRED_COLUMNS - set(table.columns):
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
         table = table.astype(object).where(table.notna(), None)
         for cells in table.to_dict("records"):
             row: dict[str, Any] = {str(name): original(value) for name, value in cells.items()}
             names = ("mode", "what", "batch_size", "threads", "precision", "device", "dataset")
             mode, what, *setting = (row.get(name) for name in names)
+            if not row["net"] or not row["framework"]:
+                raise ValueError("a row without network or framework")
             key = SeriesKey(row["net"], row["framework"], mode, what or "train", *setting)
             params = None if row["params"] is None else int(row["params"])
             series = known.setdefault(key, TimedSeries(key, None, row["status"], row["reason"], params=params))
             series.versions = {str(row["framework"]).partition("==")[0]: str(row["version"])}
             if row.get("test_accuracy") is not None:
                 series.accuracies[int(row.get("seed") or 0)] = float(row["test_accuracy"])
-    except (KeyError, ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        raise BadInput(f"{path}: not the report.csv of a run: {type(error).__name__} {error}".splitlines()[0]) from None
+    except (KeyError, ValueError, OSError, OverflowError) as error:  # pandas' own errors are ValueErrors
+        raise BadInput(
+            f"{path}: not a run of onespec ({type(error).__name__}: {one_line(error)}); "
+            "name the folder of a run, or its report.csv"
+        ) from None
     run.series = list(known.values())
     return run

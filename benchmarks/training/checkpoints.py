@@ -8,16 +8,23 @@ is incomplete, of another format, or does not fit its network is refused.
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from tokenize import TokenError
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from benchmarks.records.atomic import replacing
+from benchmarks.records.json_files import one_line
+from benchmarks.runtime import machine
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import check_name
 from frameworks.arrays import Weights
@@ -25,11 +32,13 @@ from frameworks.spec import Network, SpecError, from_json, to_json
 
 FORMAT = 1
 ABOUT = "about"
-# What NumPy and the zip module raise for damaged files; the last two for a wrong compression method and a wrong
-# encryption bit.
+# What NumPy and the zip module raise for damaged files. NotImplementedError: a wrong compression method.
+# RuntimeError: a wrong encryption bit, or deep nesting. MemoryError: more than the machine has.
 UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, TokenError,
+    NotImplementedError, RuntimeError, OverflowError, MemoryError,
 )  # fmt: skip
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 LISTED = 3  # names of arrays in an error message
 
 
@@ -62,7 +71,7 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
         about = json.loads(arrays.pop(ABOUT).tobytes())
         version = about.pop("format")
     except (*UNREADABLE, AttributeError, TypeError) as error:
-        raise BadInput(f"{option} {path}: {ABOUT!r} cannot be read ({error}); save it again") from None
+        raise BadInput(f"{option} {path}: {ABOUT!r} cannot be read ({one_line(error)}); save it again") from None
     if version != FORMAT:
         raise BadInput(f"{option} {path}: format {version}, this version reads {FORMAT}; save it with this version")
     try:
@@ -70,12 +79,21 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
         if not isinstance(network, Network):
             raise TypeError(f"{type(network).__name__} is not a network")
     except (SpecError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise BadInput(f"{option} {path}: its network cannot be built ({error}); save it with this version") from None
+        raise BadInput(
+            f"{option} {path}: its network cannot be built ({one_line(error)}); save it with this version"
+        ) from None
     check_name(network, f"{option} {path}")
+    dataset, permutation = about.get("dataset"), about.get("permutation")
+    if not isinstance(dataset, (str, NoneType)) or not (permutation is None or _is_seed(permutation)):
+        raise BadInput(f"{option} {path}: its data set or permutation cannot be read; save it with this version")
     if network.sha256 != about.get("spec_sha256"):
         raise BadInput(f"{option} {path}: its network does not match its hash; save it with this version")
     check_arrays(network, arrays, f"{option} {path}")
     return Checkpoint(network, arrays, about)
+
+
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def read_npz(path: Path, option: str) -> Weights:
@@ -85,10 +103,34 @@ def read_npz(path: Path, option: str) -> Weights:
     if not zipfile.is_zipfile(path):
         raise BadInput(f"{option} {path}: incomplete, or not an .npz file; save it again")
     try:
+        if (size := _declared_bytes(path)) > (available := machine.available_memory()):
+            raise BadInput(f"{option} {path}: {size / 2**30:.1f} GiB of arrays, {available / 2**30:.1f} GiB available")
         with np.load(path, allow_pickle=False) as file:
             return {name: array for name, array in file.items() if isinstance(array, np.ndarray)}
+    except BadInput:
+        raise
     except UNREADABLE as error:
-        raise BadInput(f"{option} {path}: damaged ({error}); save it again") from None
+        raise BadInput(f"{option} {path}: damaged ({one_line(error)}); save it again") from None
+
+
+def _declared_bytes(path: Path) -> int:
+    """Bytes of all arrays in an `.npz` file. Raises ValueError if an array's header promises more than the file holds.
+
+    NumPy allocates what a header promises before it reads the array.
+    """
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.filename.endswith(".npy"):
+                continue
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                shape, _, dtype = HEADERS[version](member)
+                size = prod(shape) * dtype.itemsize
+                if member.tell() + size != info.file_size:
+                    raise ValueError(f"the header of {info.filename} does not fit its {info.file_size} bytes")
+            total += size
+    return total
 
 
 def check_arrays(network: Network, weights: Weights, source: str) -> None:

@@ -76,6 +76,8 @@ class TrainingRequest:
             raise BadInput(f"--scale {self.scale:g}: at most 1, the whole experiment; --epochs makes it longer")
         if not self.net or not self.seeds:
             raise BadInput("--net and --seed: name at least one network and one seed")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise BadInput(f"--seed {','.join(map(str, self.seeds))}: name each seed once")
         if min(self.seeds) < 0:
             raise BadInput(f"--seed {min(self.seeds)}: must be 0 or more")
 

@@ -148,6 +148,7 @@ def execute(
     with contextlib.ExitStack() as stack:
         if request.out:
             stack.enter_context(locked(request.out))
+        earlier = _earlier(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         targets, skipped = start_targets(request, logs, stack, progress)
         if len(targets) < 2 and "float32" in precisions:
@@ -157,8 +158,8 @@ def execute(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
             )
             precisions = ("float64",)
-        if request.resume:
-            findings |= _covered(request, networks, targets, precisions)
+        if earlier:
+            findings |= _covered(earlier, networks, targets, precisions)
             progress(f"already certified: {', '.join(name for name in networks if findings[name]) or 'none'}")
         cases = {
             name: partial(Case.for_network, net, request.seed, request.batch_size, request.steps)
@@ -203,10 +204,8 @@ def _write(certificate: Certificate, folder: Path, write_pages: Callable[[Certif
     write_pages(certificate, folder)
 
 
-def _covered(
-    request: VerifyRequest, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
-) -> dict[str, list[Finding]]:
-    """By network, the findings in `request.out` that hold for this network, adapter code and framework version."""
+def _earlier(request: VerifyRequest) -> Certificate:
+    """The certificate in `request.out`. Raises BadInput if it was made with other options."""
     assert request.out is not None, "VerifyRequest checks this"
     certificate = read(request.out)
     for option in ("semantics", "seed", "batch_size", "steps"):
@@ -214,6 +213,13 @@ def _covered(
         if value != getattr(request, option):
             name = option.replace("_", "-")
             raise BadInput(f"--resume: the certificate in {request.out} was made with --{name} {value}")
+    return certificate
+
+
+def _covered(
+    certificate: Certificate, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
+) -> dict[str, list[Finding]]:
+    """By network, the findings of a certificate that hold for this network, adapter code and framework version."""
     code = {
         (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in targets
     }

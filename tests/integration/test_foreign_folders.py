@@ -48,7 +48,7 @@ SMALL = ["--quick", "--train-size", "64", "--test-size", "32", "--epochs", "1", 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a registry that a test may extend."""
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path / "cache"))
-    for name in ("foreign", "honest"):
+    for name in ("foreign", "correct"):
         monkeypatch.setitem(FRAMEWORKS, name, FRAMEWORKS["torch"])
         monkeypatch.delitem(FRAMEWORKS, name)
     return tmp_path / "cache"
@@ -149,9 +149,9 @@ def test_the_same_words_in_another_directory_are_other_code(
     foreign: ForeignFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = ForeignFolder(tmp_path / "mine")
-    adapter = f"{fake_adapter.__file__}:Honest"
+    adapter = f"{fake_adapter.__file__}:Correct"
     monkeypatch.chdir(mine.path)
-    code = ["--net", "net.py:tiny", "--adapter", adapter, "--fw", "honest"]
+    code = ["--net", "net.py:tiny", "--adapter", adapter, "--fw", "correct"]
     assert exit_code_of(run)([*code, *SMALL, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     foreign.write_request(net=["net.py:tiny"])
     monkeypatch.chdir(foreign.path)
@@ -173,7 +173,7 @@ def test_a_folder_that_is_in_use_is_refused(
     foreign: ForeignFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither `run` nor `verify` touches it; `report` only reads records, so it works."""
-    options = ["--net", f"{foreign.net}:tiny", "--adapter", f"{fake_adapter.__file__}:Honest", "--fw", "honest"]
+    options = ["--net", f"{foreign.net}:tiny", "--adapter", f"{fake_adapter.__file__}:Correct", "--fw", "correct"]
     assert exit_code_of(run)([*options, *SMALL, "--out", str(tmp_path / "out"), "--quiet"]) == 0
     folder = next((tmp_path / "out").iterdir())
     before = (folder / "cells.jsonl").read_bytes()
