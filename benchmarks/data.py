@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce
+from benchmarks.cli.command import Command, announce
 from benchmarks.cli.exit_codes import ExitCode
 
 HEAD = ("data set", "training", "test", "image", "classes", "download", "location")
@@ -28,7 +28,7 @@ def command(context: click.Context, as_json: bool, quiet: bool) -> ExitCode:
 
 
 @command.command(
-    "fetch", short_help="Fetch, verify and convert data sets.", cls=options.Command, examples=("fashion-mnist mnist",)
+    "fetch", short_help="Fetch, verify and convert data sets.", cls=Command, examples=("fashion-mnist mnist",)
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @options.as_json
@@ -45,7 +45,7 @@ def fetch(names: tuple[str, ...], as_json: bool, quiet: bool) -> ExitCode:
     return ExitCode.OK
 
 
-@command.command("mini", short_help="Write the 2,000 images of --quick again.", cls=options.Command)
+@command.command("mini", short_help="Write the 2,000 images of --quick again.", cls=Command)
 @options.quiet
 def mini(quiet: bool) -> ExitCode:
     """Write the 2,000 images of `--quick` again from the full Fashion-MNIST."""

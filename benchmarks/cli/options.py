@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import click
 
@@ -19,7 +19,10 @@ from frameworks.registry import FRAMEWORKS
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
 
 
-def option(*arguments: Any, heading: str = "Options", show_default: bool | str = True, **settings: Any) -> Any:
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def option(*arguments: Any, heading: str = "Options", show_default: bool | str = True, **settings: Any) -> Decorator:
     """`click.option` with a heading in help and a visible default."""
     return click.option(*arguments, cls=Option, heading=heading, show_default=show_default, **settings)
 
@@ -334,7 +337,7 @@ quiet = option(
 )
 
 
-def dataset(help_text: str, *, heading: str = HOW, show_default: bool | str = True) -> Any:
+def dataset(help_text: str, *, heading: str = HOW, show_default: bool | str = True) -> Decorator:
     """The option `--dataset`."""
     text = f"{help_text}; `onespec datasets` lists them."
     return option("--dataset", metavar="NAME", heading=heading, show_default=show_default, help=text)
