@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 
 import click
+import msgspec
 import pytest
 
 from benchmarks import api
 from benchmarks.cli.command import RENAMED
 from benchmarks.cli.commands import COMMANDS
+from benchmarks.records import certificates, events, runs
 from benchmarks.reporting import run_report, speed_report
+from benchmarks.runtime.machine import Machine
 from tests.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +34,20 @@ def test_relative_links_lead_to_files(path: Path) -> None:
 def test_every_column_of_a_report_is_documented(column: str) -> None:
     documented = (ROOT / "docs" / "reference" / "records.md").read_text(encoding="utf-8")
     assert f"`{re.sub('_(low|high)$', '', column)}`" in documented
+
+
+@pytest.mark.parametrize(
+    ("title", "module"), [("run.json", runs), ("cells.jsonl", events), ("certificate.json", certificates)]
+)
+def test_every_field_of_a_record_is_documented(title: str, module: ModuleType) -> None:
+    page = (ROOT / "docs" / "reference" / "records.md").read_text(encoding="utf-8")
+    section = page.split(f"## `{title}`")[1].split("\n## ")[0]
+    structs = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    fields = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
+    documented = set(re.findall(r"`(\w+)`", section))
+    if module is certificates:  # the fields of a machine are those of run.json
+        fields -= set(Machine.__struct_fields__)
+    assert fields - documented == set()
 
 
 def test_every_public_name_is_documented() -> None:
