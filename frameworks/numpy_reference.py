@@ -342,8 +342,8 @@ class Pass:
         """The batch's mean and biased variance by channel; the new running statistics are stored in `running`."""
         axes, count = channel_axes(x), x.size // x.shape[1]
         mean, variance = x.mean(axes), x.var(axes)
-        kept = variance * count / (count - 1) if self.unbiased else variance
-        for role, value in (("running_mean", mean), ("running_var", kept)):
+        stored = variance * count / (count - 1) if self.unbiased else variance
+        for role, value in (("running_mean", mean), ("running_var", stored)):
             name = node.parameter(role).name
             self.running[name] = (1 - momentum) * self.weights[name] + momentum * value
         return {"running_mean": mean, "running_var": variance}
@@ -444,8 +444,8 @@ class Reference(Adapter):
                 raise ValueError(f"{name} is {weights[name].shape}, the network's is {shape}")
         self.steps = int(weights.get("step", 0))
         slots = self.training.optimizer.slots if self.steps else ()
-        kept = [f"{name}/{slot}" for name, (_, trained) in self.arrays.items() if trained for slot in slots]
-        self.weights = {name: np.array(weights[name], np.float64) for name in [*self.arrays, *kept]}
+        of_optimizer = [f"{name}/{slot}" for name, (_, trained) in self.arrays.items() if trained for slot in slots]
+        self.weights = {name: np.array(weights[name], np.float64) for name in [*self.arrays, *of_optimizer]}
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         self.data[split] = images, labels

@@ -175,7 +175,7 @@ def _first(split: Split, count: int, classes: int) -> tuple[np.ndarray, np.ndarr
 
 def _published(name: str) -> Published:
     if name not in DATASETS:
-        raise BadInput(f"data set {name!r}: unknown; choose from {', '.join(sorted(DATASETS))}")
+        raise BadInput(f"data set {name!r}: no such data set; there are {', '.join(sorted(DATASETS))}")
     return DATASETS[name]
 
 

@@ -84,7 +84,7 @@ def _parse(item: str) -> FrameworkRequest:
         raise BadInput(f"--fw {item!r}: write NAME[:MODE][==VERSION], for example torch==2.12.1")
     name, mode, version = parts.groups()
     if name not in FRAMEWORKS:
-        raise BadInput(f"--fw {item!r}: unknown framework; write all, or some of {', '.join(FRAMEWORKS)}")
+        raise BadInput(f"--fw {item!r}: no such framework; write all, or some of {', '.join(FRAMEWORKS)}")
     try:
         return FrameworkRequest(name, mode or "", None if version is None else str(Version(version)))
     except InvalidVersion:

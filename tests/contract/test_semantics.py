@@ -260,9 +260,9 @@ def test_every_layer_becomes_native(native: Callable[[str], Native]) -> None:
     norms = {path: layer for path, layer in changed.items() if isinstance(layer, BatchNorm)}
     assert len(norms) == 3 and {(layer.eps, layer.momentum) for layer in norms.values()} == {(1e-3, 0.01)}
     assert changed["L"] == LocalResponseNorm("L", 3, 1.5)
-    kept = {path for path, layer in changed.items() if not isinstance(layer, (BatchNorm, LocalResponseNorm))}
+    unchanged = {path for path, layer in changed.items() if not isinstance(layer, (BatchNorm, LocalResponseNorm))}
     before = {node.path: node.layer for _, node in NESTED.walk()}
-    assert all(changed[path] == before[path] for path in kept if not changed[path].branches())
+    assert all(changed[path] == before[path] for path in unchanged if not changed[path].branches())
 
 
 def test_a_network_without_such_layers_does_not_change() -> None:

@@ -220,9 +220,9 @@ def test_mode_and_version_are_parsed_separately() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "unknown framework; write all, or some of torch, mxnet, keras"),
-        ("torch,,mxnet", "--fw '': unknown framework"),
-        ("torhc", "--fw 'torhc': unknown framework"),
+        ("", "no such framework; write all, or some of torch, mxnet, keras"),
+        ("torch,,mxnet", "--fw '': no such framework"),
+        ("torhc", "--fw 'torhc': no such framework"),
         ("torch=2.12.1", "write NAME[:MODE][==VERSION]"),
         ("torch>=2.12.1", "write NAME[:MODE][==VERSION]"),
         ("torch:", "write NAME[:MODE][==VERSION]"),

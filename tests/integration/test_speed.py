@@ -92,8 +92,8 @@ def time_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tu
         given |= {"threads": "1", "what": "train"}
         given |= {"budget": "600s", "fw": fw, "out": str(tmp_path / "out"), "device": "cpu", **named}
         pythons = [f"--python={name}={sys.executable}" for name in dict.fromkeys(fw.split(","))]
-        told = [f"--{name}={value}" for name, value in given.items()]
-        code = main([*told, *pythons, "--quiet", *options])
+        settings = [f"--{name}={value}" for name, value in given.items()]
+        code = main([*settings, *pythons, "--quiet", *options])
         return code, max((tmp_path / "out").glob("*"), default=tmp_path)
 
     return run

@@ -46,7 +46,7 @@ def build(client: WorkerClient, setting: Setting = SETTING) -> Built:
 
 
 def train(client: WorkerClient, lr: float) -> Slice:
-    """Two steps on seven images; the learning rate tells the fake adapter how to fail."""
+    """Two steps on seven images; the learning rate selects how the fake adapter fails."""
     return client.train(np.arange(10), 4, [lr, lr], start=2, stop=9, seed=0)
 
 

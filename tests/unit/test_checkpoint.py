@@ -185,7 +185,7 @@ def test_a_damaged_file_is_refused(
 
 
 def test_a_flipped_bit_is_detected_or_harmless(saved: Path) -> None:
-    """In the arrays and in the directory of the zip file, where a bit marks encryption."""
+    """In the arrays and in the directory of the zip file, where a bit indicates encryption."""
     content, intact, detected = saved.read_bytes(), load(saved), 0
     for bit in np.random.default_rng(0).choice(8 * len(content), 400, replace=False).tolist():
         changed = bytearray(content)
