@@ -13,6 +13,7 @@ import click
 from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce, command_line, given_options, is_given, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import tell
 
 if TYPE_CHECKING:
     from benchmarks.api import run
@@ -119,6 +120,8 @@ def command(
         click.echo(folder.path)
     from_files = [from_file(text).name for text in request.adapters]
     named = cells if request.frameworks != "all" else cells[cells["framework"].isin(from_files)]
+    if not quiet and "failed" in set(cells["status"]):
+        tell(f"a cell failed; {resume_advice(folder.path)}")
     failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
     return ExitCode.FAILED if failed else ExitCode.OK
 

@@ -96,6 +96,7 @@ def _train(
         _check_same_jobs(folder, jobs)
         _check_checkpoints(folder)
         folder.repair()
+        on_folder(folder)
     places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
     earlier = folder.training_run if resume else None
     info = TrainingRun(
@@ -109,7 +110,8 @@ def _train(
         wall_seconds=earlier.wall_seconds if earlier else None,
     )
     folder.write_info(info)
-    on_folder(folder)
+    if not resume:
+        on_folder(folder)
     try:
         began, before = time.monotonic(), cpu_load.cpu_times()
         for group in groups:
