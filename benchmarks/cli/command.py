@@ -70,7 +70,7 @@ class Command(OneLineErrors):
         try:
             extra.setdefault("default_map", defaults(self))
         except OnespecError as error:
-            tell(str(error))
+            tell(_printable(str(error)))
             raise click.exceptions.Exit(error.exit_code) from None
         return super().make_context(info_name, args, parent, **extra)
 
@@ -147,7 +147,7 @@ def _reported(context: click.Context) -> Iterator[None]:
         tell(_one_line(error, context))
         context.exit(ExitCode.BAD_INPUT)
     except OnespecError as error:
-        tell(str(error))
+        tell(_printable(str(error)))
         context.exit(error.exit_code)
     except KeyboardInterrupt as stop:
         tell(_with_advice(f"stopped by {stop}" if isinstance(stop, Interrupted) else "stopped", context))
@@ -192,6 +192,11 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
             return f"{name} is missing; {where} --help explains it"
         return f"{name}: {_shortened(' '.join(error.message.split()).rstrip('.'))}"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; see {where} --help"
+
+
+def _printable(message: str) -> str:
+    """A message with control characters and line breaks escaped: names and paths in it may contain any character."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def _shortened(message: str, most: int = 400) -> str:

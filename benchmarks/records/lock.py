@@ -22,10 +22,10 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / NAME
     with _acquired(path) as file:
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
         try:
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -36,7 +36,7 @@ def _acquired(path: Path) -> IO[str]:
     while True:
         try:
             file = path.open("a+", encoding="utf-8")
-        except OSError as error:
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
             raise BadInput(f"{path}: {error.strerror}; results need a folder that can be written") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

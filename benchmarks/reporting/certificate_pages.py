@@ -38,7 +38,7 @@ def brief(finding: Finding) -> str:
     if finding.reason:
         return f"failed: {finding.reason}"
     seeds = f" ({finding.seeds} seeds)" if finding.seeds > 1 else ""
-    return f"{finding.verdict} {max(stage.error for stage in finding.stages):.0e}{seeds}"
+    return f"{finding.verdict} {max((stage.error for stage in finding.stages), default=0.0):.0e}{seeds}"
 
 
 def difference(finding: Finding) -> Iterator[str]:

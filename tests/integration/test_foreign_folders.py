@@ -190,6 +190,13 @@ def test_a_folder_that_is_in_use_is_refused(
     assert not (folder / ".lock").exists()
 
 
+def test_a_refusal_is_one_printable_line(foreign: ForeignFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    foreign.write_request(net=["a\nb\x1b[2J\u202e.py:net"])
+    assert exit_code_of(run)(["--resume", str(foreign.path)]) == ExitCode.BAD_INPUT
+    error = capsys.readouterr().err
+    assert error[:-1].isprintable() and "a\\nb\\x1b[2J" in error
+
+
 def test_an_unknown_experiment_is_refused(foreign: ForeignFolder, capsys: pytest.CaptureFixture[str]) -> None:
     foreign.write_request(net=["lenet"], experiment="nothing")
     for command in (run, reproduce):

@@ -20,7 +20,7 @@ from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.compare import command as compare
 from benchmarks.predict import command as predict
 from benchmarks.records import events
-from benchmarks.records.certificates import Certificate, Finding, StageVerdict, write
+from benchmarks.records.certificates import Certificate, Finding, StageRecord, write
 from benchmarks.records.store import RunFolder
 from benchmarks.report import command as report
 from benchmarks.reproduce import command as reproduce
@@ -59,7 +59,7 @@ DAMAGES = {
 FINDING = Finding(
     net="mlp", input=[1, 28, 28], images=(4, 8), case_sha256="a", framework="torch", version="torch 1",
     versions={"torch": "1"}, mode="", code_sha256="b", precision="float64", seeds=1, device="cpu", settings={},
-    verdict="ok", stages=[StageVerdict("loss", "ok", 1e-12)],
+    verdict="ok", stages=[StageRecord("loss", "ok", 1e-12)],
 )  # fmt: skip
 CERTIFICATE = Certificate(
     command=["verify"], began=records.BEGAN, semantics="aligned", seed=0, batch_size=4, steps=2,
