@@ -114,8 +114,9 @@ def read_npz(path: Path, option: str) -> Weights:
 
 
 def _declared_bytes(path: Path) -> int:
-    """Bytes of all arrays in an `.npz` file. Raises ValueError if an array's header promises more than the file holds.
+    """Bytes of all arrays in an `.npz` file.
 
+    Raises ValueError if an array holds pickled objects, or if its header promises more than the file holds.
     NumPy allocates what a header promises before it reads the array.
     """
     total = 0
@@ -126,6 +127,8 @@ def _declared_bytes(path: Path) -> int:
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
                 shape, _, dtype = HEADERS[version](member)
+                if dtype.hasobject:
+                    raise ValueError(f"{info.filename} holds pickled Python objects, which are never loaded")
                 size = prod(shape) * dtype.itemsize
                 if member.tell() + size != info.file_size:
                     raise ValueError(f"the header of {info.filename} does not fit its {info.file_size} bytes")

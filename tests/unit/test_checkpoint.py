@@ -168,7 +168,7 @@ DAMAGES = [
     (no_json, "cannot be read"),
     (without_about, "not a checkpoint of onespec"),
     (missing, "no such file"),
-    (pickled, "allow_pickle"),
+    (pickled, "holds pickled Python objects"),
     (pickle_alone, "not an .npz file"),
 ]
 
