@@ -96,7 +96,7 @@ def test_output_of_a_framework_goes_to_the_log(client: WorkerClient) -> None:
 
 
 def test_unavailable_keeps_its_reason(client: WorkerClient) -> None:
-    with pytest.raises(Unavailable, match="no mode warp in a fake"):
+    with pytest.raises(Unavailable, match="has no mode 'warp'"):
         build(client, Setting(threads=3, mode="warp"))
 
 
