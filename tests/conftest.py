@@ -28,6 +28,15 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def _registry() -> Iterator[None]:
+    """Remove the adapters that a test registers: a command of a later test would add them to `--fw all`."""
+    before = dict(FRAMEWORKS)
+    yield
+    FRAMEWORKS.clear()
+    FRAMEWORKS.update(before)
+
+
 class Bench:
     """Running workers by framework, and the requests that tests send to them."""
 

@@ -118,7 +118,7 @@ def test_what_is_no_adapter_is_bad_input(tmp_path: Path, text: str) -> None:
 def test_two_files_with_one_name_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("class Fake(Adapter): pass\n")
     done = command("run", "--adapter", FAKE, "--adapter", f"{tmp_path / 'other.py'}:Fake", "--out", str(tmp_path))
-    assert done.returncode == 2 and "fake is the name of" in done.stderr
+    assert done.returncode == 2 and "the name fake belongs to" in done.stderr
 
 
 def test_a_version_cannot_be_chosen(tmp_path: Path) -> None:
@@ -169,7 +169,8 @@ def test_the_parent_never_imports_it(interpreter: Path) -> None:
     imported = interpreter.parents[1] / "imported"
     imported.unlink(missing_ok=True)
     done = command("run", "--fw", "nothing", python=interpreter)
-    assert done.returncode == 2 and "keras, mine, or all" in done.stderr and not imported.exists()
+    assert done.returncode == 2 and not imported.exists()
+    assert "write all, or some of torch, mxnet, keras, mine" in done.stderr
 
 
 @pytest.mark.parametrize("point, part", [

@@ -139,7 +139,7 @@ def test_from_python(bench: Bench, tmp_path: Path) -> None:
     bench.python("torch")
     options: dict[str, Any] = {"quick": True, "train_size": 100, "test_size": 50, "epochs": 1, "threads": 1}
     frame = run(net="lenet", frameworks=["torch"], out=tmp_path, **options)
-    assert list(frame.columns) == COLUMNS and frame.status.tolist() == ["ok"] and frame.params.tolist() == [61_706]
+    assert tuple(frame.columns) == COLUMNS and frame.status.tolist() == ["ok"] and frame.params.tolist() == [61_706]
     assert frame.relative_speed_low.tolist() == [None], "one round has no interval"
 
 

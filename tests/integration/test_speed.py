@@ -363,6 +363,6 @@ def test_a_report_compares_a_framework_with_both_workers_of_the_baseline(tmp_pat
 
 
 def test_the_tables_of_a_training_run_are_not_a_speed_runs(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write_info(records.training_run([]))
+    RunFolder(tmp_path).write_info(records.training_run([records.training_job()]))
     with pytest.raises(BadInput, match="not a speed run"):
         speed_report.frame(RunFolder.open(tmp_path, "FOLDER"))

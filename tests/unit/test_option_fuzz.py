@@ -35,7 +35,7 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.Percentage: (*TEXTS, *HUGE, "0%", "100%", "-5%", "5", "nan%", "1000%"),
     options.InputShape: (*TEXTS, *HUGE, "1", "1,2", "1,2,3,4", "1,2,x", "1,2,-3", "1,2,99999999999"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),
-    options.Place: ("", " ", "\t", LONG_PATH, f"{'d/' * 3000}f"),
+    options.OutputPath: ("", " ", "\t", LONG_PATH, f"{'d/' * 3000}f"),
     click.Choice: (*(text for text in TEXTS), *HUGE, "TABLE", "cpu,cuda", "float16"),
 }  # fmt: skip
 # Options whose text the command itself checks, with values that are refused before anything else is done.
