@@ -19,6 +19,9 @@ Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]  # of operatio
 Versions: TypeAlias = Annotated[dict[str, str], msgspec.Meta(min_length=1)]
 
 
+NOT_CERTIFIED = "not certified"
+
+
 class Certified(msgspec.Struct, frozen=True):
     """The certificate that covers a cell: the digest of the whole certificate, and its verdict on this network."""
 
@@ -40,6 +43,7 @@ class _Ready(Event, frozen=True, kw_only=True):
     settings: dict[str, str]  # that decide speed, as the framework reports them
     departures: list[str] = []  # from the spec, as the adapter declares them
     certificate: Certified | None = None
+    verification: str | None = None  # what covers the row, in words; None in records of earlier versions
     params: Size  # trained values, as the framework reports them
     buffers: Size  # values that training moves without a gradient
     cores: list[int] = []  # that the worker is bound to; empty: not bound
@@ -47,6 +51,13 @@ class _Ready(Event, frozen=True, kw_only=True):
     import_memory: Size  # peak bytes after the import
     build_seconds: Seconds  # building the network and setting its weights
     load_seconds: Seconds  # moving the data to the device
+
+    @property
+    def verified(self) -> str:
+        """What a row says of its verification: certified, certified in float64 only, or not certified with a reason."""
+        if self.verification is not None:
+            return self.verification
+        return "certified" if self.certificate and self.certificate.verdict in ("ok", "explained") else NOT_CERTIFIED
 
 
 class Start(_Ready, frozen=True, kw_only=True):

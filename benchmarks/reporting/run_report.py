@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text
-from benchmarks.records.events import End, Epoch
+from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
@@ -30,7 +30,6 @@ from benchmarks.reporting.number_formats import (
     ratio,
 )
 from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
-from benchmarks.verification import certificates
 
 COLUMNS = (
     "net",
@@ -145,7 +144,7 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
         **_results(record.epochs),
         **_columns_of("examples_per_second", geometric_mean([speed for speed in speeds if speed])),
         **_columns_of("relative_speed", _relative_speed(record, first)),
-        "certified": certificates.status(certificate),
+        "certified": record.start.verified if record.start else NOT_CERTIFIED,
         "certificate": certificate.certificate if certificate else None,
         "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
     }
@@ -240,7 +239,12 @@ def table(cells: pd.DataFrame, width: int | None) -> str:
     if width is not None and width < NARROW:
         text["relative speed"] = text["relative speed"].str.split(" ").str[0]
     text["status"] = list(cells["status"])
-    text["reason"] = [reason or "" for reason in cells["reason"]]
+    verification = text["verification"].str.partition(": ")
+    text["verification"] = verification[0]
+    text["reason"] = [
+        "; ".join(filter(None, (reason, why and f"{status}: {why}")))
+        for reason, status, why in zip(cells["reason"], verification[0], verification[2])
+    ]
     return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
 
 

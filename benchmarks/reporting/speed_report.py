@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text
+from benchmarks.records.events import NOT_CERTIFIED
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
@@ -19,7 +20,6 @@ from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, 
 from benchmarks.reporting.speed_row import COLUMNS, SpeedRow
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
-from benchmarks.verification import certificates
 
 
 def write(folder: RunFolder) -> pd.DataFrame:
@@ -102,7 +102,7 @@ def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
         roofline_fraction=bound.fraction,
         busy_threads=sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
         idle_fraction=sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
-        certified=certificates.status(last.certificate if last else None),
+        certified=last.verified if last else NOT_CERTIFIED,
         certificate=last.certificate.certificate if last and last.certificate else None,
         cell=job.cell,
     )

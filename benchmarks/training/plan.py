@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import msgspec
 
+from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.datasets.registry import DATASETS, Dataset, dataset
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
@@ -17,7 +18,6 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from benchmarks.training.jobs import Job
 from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
-from benchmarks.verification.certificates import case_sha256
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Resize, SpecError, times
 
@@ -178,6 +178,7 @@ def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: Trainin
         precision=request.precision,
         threads=request.threads,
         dataset=recipe.dataset,
+        requested=name,
         case_sha256=case_sha256(name),
         lr_schedule=recipe.lr_schedule,
         augmentations=recipe.augmentations,

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from benchmarks.certification import lookup
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Epoch, Start
@@ -19,7 +20,6 @@ from benchmarks.runtime import affinity
 from benchmarks.runtime.worker_client import Evaluation, Slice, WorkerClient
 from benchmarks.training import checkpoints, epoch_slices
 from benchmarks.training.jobs import Job, dropout_seed, order
-from benchmarks.verification import certificates
 from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
@@ -62,6 +62,7 @@ class CellTrainer:
         built = worker.build(job.network, job.training, job.setting)
         weights_seconds = worker.set_weights(self._weights())
         load_seconds = self._load("train", self._images("train")) + self._load("test", self._images("test"))
+        coverage = lookup.covering(job.row(started.file, started.versions))
         cores = affinity.cores_of_launch(job.seed + 1, job.threads) if job.device == "cpu" else []
         affinity.pin(worker.process.pid, cores)
         self.folder.record(
@@ -71,7 +72,8 @@ class CellTrainer:
                 versions=started.versions,
                 settings=built.settings,
                 departures=built.departures,
-                certificate=certificates.covering(job.case_sha256, job.setting, started.file, started.versions),
+                certificate=coverage.certificate,
+                verification=coverage.text,
                 params=built.params,
                 buffers=built.buffers,
                 cores=cores,

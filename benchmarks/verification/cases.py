@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from benchmarks.certification.verified_networks import BATCH as BATCH
+from benchmarks.certification.verified_networks import small as small
 from frameworks.arrays import Array, Weights, initial
 from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
-from frameworks.spec import BatchNorm, Network, Scale, SpecError
+from frameworks.spec import BatchNorm, Network, Scale
 from frameworks.training import SGD, Adam, Training
 
 # A large epsilon reveals its place in the formula. It also keeps a gradient that is zero except for rounding, such
@@ -49,9 +50,6 @@ DEEP, VERY_DEEP = 100, 150
 HEAVY, HEAVY_STEPS = 2_000_000_000, 2
 STEPS = (1, 10)  # after which weights are compared
 CURVE = 50  # losses of the last training
-
-BATCH = 4  # images per step
-LEAST = 16  # values over which batch normalization computes a statistic
 
 # In the order in which a fault shows first.
 STAGES = (
@@ -117,7 +115,7 @@ class Case:
             weights=_revealing_weights(plain, seed),
             trainings={name: TRAININGS[name] for name in (LARGE_TRAININGS if large else TRAININGS)},
             batch_size=batch_size,
-            curve=curve or (HEAVY_STEPS if heavy else STEPS[-1] if large else CURVE),
+            curve=curve or default_curve(plain),
         )
 
     def with_next_seed(self) -> Case:
@@ -160,25 +158,11 @@ class Case:
         return np.concatenate([stream.permutation(count) for _ in range(passes)])
 
 
-def small(network: Network) -> Network:
-    """The network with the smallest square input of 32, 64, 96, ... that all layers accept, if that is smaller.
-
-    Every batch normalization keeps at least `LEAST` values per channel, because fewer values amplify rounding.
-    """
-    channels, *size = network.input
-    for side in range(32, min(size, default=0), 32):
-        try:
-            smaller = network.with_input((channels, side, side))
-        except SpecError:
-            continue
-        if _enough_values(smaller):
-            return smaller
-    return network
-
-
-def _enough_values(network: Network) -> bool:
-    nodes = [node for _, node in network.walk() if isinstance(node.layer, BatchNorm)]
-    return all(BATCH * prod(node.input[1:]) >= LEAST for node in nodes)
+def default_curve(network: Network) -> int:
+    """The number of training losses that are compared unless another is requested."""
+    if network.macs > HEAVY:
+        return HEAVY_STEPS
+    return STEPS[-1] if network.params > LARGE else CURVE
 
 
 def _revealing_weights(network: Network, seed: int) -> Weights:

@@ -41,6 +41,7 @@ class StageVerdict:
     place: Place | None = None
     note: str = ""
     later: int = 0  # further places that differ after the first
+    limit: float = 0.0  # of `error`, above which the stage differs
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -189,14 +190,14 @@ def _verdict(stage: str, errors: RelativeErrors, limit: float) -> StageVerdict:
         return StageVerdict(stage, "none")
     beyond = [place for place in places if not errors.error(place) <= limit]
     if beyond:
-        return StageVerdict(stage, "differs", errors.error(beyond[0]), beyond[0], later=len(beyond) - 1)
+        return StageVerdict(stage, "differs", errors.error(beyond[0]), beyond[0], later=len(beyond) - 1, limit=limit)
     worst = max(places, key=errors.error)
     departing = [place for place in places if place in errors.departed and not errors.plain[place] <= limit]
     if not departing:
-        return StageVerdict(stage, "ok", errors.error(worst), worst)
+        return StageVerdict(stage, "ok", errors.error(worst), worst, limit=limit)
     largest = max(errors.plain[place] for place in departing)
     note = f"as declared at {len(departing)} places, which differ from the reference by up to {largest:.1e}"
-    return StageVerdict(stage, "explained", errors.error(worst), worst, note)
+    return StageVerdict(stage, "explained", errors.error(worst), worst, note, limit=limit)
 
 
 SIGMAS = 6.0  # a fair coin is rejected twice in 1e9 tests
@@ -217,7 +218,8 @@ def dropout(places: Evidence, rates: Mapping[str, float], precision: str) -> Sta
         remains, nonzero = after != 0, before != 0
         error = np.abs(after * keep - before)[remains].max(initial=0) / np.abs(before).max()
         if error > SCALING[precision]:
-            return StageVerdict("dropout", "differs", float(error), place, "values are not divided by 1 - rate")
+            note = "values are not divided by 1 - rate"
+            return StageVerdict("dropout", "differs", float(error), place, note, limit=SCALING[precision])
         flat_remains, flat_nonzero = (array.reshape(len(array), -1) for array in (remains, nonzero))
         events = {
             "the fraction of remaining values": (flat_remains, flat_nonzero, keep),
@@ -237,5 +239,5 @@ def dropout(places: Evidence, rates: Mapping[str, float], precision: str) -> Sta
                 note = (
                     f"{event}: {observed} of {count}, expected {expected:.0f}, off by {sigmas:.0f} standard deviations"
                 )
-                return StageVerdict("dropout", "differs", sigmas, place, note)
-    return StageVerdict("dropout", "ok", note=f"within {worst:.1f} standard deviations")
+                return StageVerdict("dropout", "differs", sigmas, place, note, limit=SIGMAS)
+    return StageVerdict("dropout", "ok", note=f"within {worst:.1f} standard deviations", limit=SIGMAS)

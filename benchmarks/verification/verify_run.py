@@ -17,6 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.certification import lookup
+from benchmarks.certification.covered_code import code_parts
+from benchmarks.certification.verified_networks import BATCH, CLASSES, small
 from benchmarks.records.certificates import Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
@@ -28,9 +31,9 @@ from benchmarks.runtime.networks import network
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification import certificates
 from benchmarks.verification.case_runner import Target, verify_cases
-from benchmarks.verification.cases import BATCH, Case, small
+from benchmarks.verification.cases import Case
+from benchmarks.verification.findings import recorded
 from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.networks import NETWORKS
@@ -89,7 +92,7 @@ class VerifyRequest:
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified."""
         names = list(NETWORKS) if list(self.net) == ["all"] else list(self.net)
-        networks = {name: network(name, classes=certificates.CLASSES) for name in names}
+        networks = {name: network(name, classes=CLASSES) for name in names}
         return {name: small(net) if self.size == "small" else net for name, net in networks.items()}
 
 
@@ -170,7 +173,7 @@ def execute(
         for verdicts in verify_cases(
             cases, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
-            for finding in map(certificates.finding, verdicts):
+            for finding in map(recorded, verdicts):
                 on_finding(finding)
                 findings[finding.net].append(finding)
             if request.out:
@@ -180,7 +183,7 @@ def execute(
         if request.out:
             _write(certificate, request.out, write_pages)
     if not native:
-        certificates.keep(certificate)
+        lookup.keep(certificate)
     return Verification(certificate, tuple(skipped), differences)
 
 
@@ -219,17 +222,21 @@ def _earlier(request: VerifyRequest) -> Certificate:
 def _covered(
     certificate: Certificate, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
 ) -> dict[str, list[Finding]]:
-    """By network, the findings of a certificate that hold for this network, adapter code and framework version."""
-    code = {
-        (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in targets
-    }
-    wanted = {(*each, precision) for each in code for precision in precisions}
+    """By network, the findings of a certificate that hold for this network, adapter code and these package versions."""
+    code = {target.label: code_parts(target.module) for target in targets}
     covered = {}
     for name, net in networks.items():
+        wanted = {
+            (
+                target.label,
+                lookup.Subject(net.sha256, code[target.label], target.versions, target.mode, precision, "cpu"),
+            )
+            for target in targets
+            for precision in precisions
+        }
         findings = [finding for finding in certificate.findings if finding.net == name]
-        present = {(each.framework, each.version, each.code_sha256, each.precision) for each in findings}
-        valid = all(finding.certified and finding.case_sha256 == net.sha256 for finding in findings)
-        covered[name] = findings if valid and present == wanted else []
+        present = {(finding.framework, lookup.Subject.of(finding)) for finding in findings}
+        covered[name] = findings if present == wanted and all(finding.certified for finding in findings) else []
     return covered
 
 

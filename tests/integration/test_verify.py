@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.records.certificates import read, write
+from benchmarks.certification.lookup import RowIdentity, covering
+from benchmarks.certification.verified_networks import case_sha256
+from benchmarks.records.certificates import StageRecord, read, write
 from benchmarks.records.events import Certified
-from benchmarks.verification import certificates
 from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
 from benchmarks.verification.cases import (
     BATCH,
@@ -237,22 +238,19 @@ def test_the_command_writes_a_certificate_that_is_looked_up(
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
-    assert (
-        main(["--net", "mlp", "--precision", "float64", "--steps", "2", "--out", str(tmp_path / "out"), *pythons]) == 0
-    )
+    assert main(["--net", "mlp", "--precision", "float64", "--out", str(tmp_path / "out"), *pythons]) == 0
     assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
     certificate = read(tmp_path / "out")
     assert {finding.verdict for finding in certificate.findings} == {"ok"}
     for finding in certificate.findings:
-        assert finding.case_sha256 == certificates.case_sha256("mlp")
-        code = certificates.code_sha256(FRAMEWORKS[finding.framework].module)
-        subject = [finding.case_sha256, code, finding.version, "", "float64", "cpu"]
-        verdict = Certified(certificate.sha256, "ok")
-        assert certificates.find(certificates.key(*subject)) == verdict
-        for position in range(len(subject)):
-            changed = [*subject[:position], "other", *subject[position + 1 :]]
-            assert certificates.find(certificates.key(*changed)) is None
+        assert finding.case_sha256 == case_sha256("mlp")
+        adapter = FRAMEWORKS[finding.framework].module
+        row = RowIdentity("mlp", "mlp", finding.case_sha256, finding.framework, adapter, finding.versions, SETTING)
+        coverage = covering(row)
+        assert (coverage.text, coverage.certificate) == ("certified", Certified(certificate.sha256, "ok"))
+        changed = dataclasses.replace(row, case_sha256="0" * 64)
+        assert covering(changed).text.startswith("not certified: the network changed since")
 
 
 def test_resume_keeps_only_valid_findings(
@@ -265,7 +263,9 @@ def test_resume_keeps_only_valid_findings(
     assert main(["--net", "mlp,cnn", *options]) == 0
     certificate = read(out)
     findings = [
-        replace(each, verdict="differs") if (each.net, each.framework) == ("cnn", "mxnet") else each
+        replace(each, verdict="differs", stages=[StageRecord("loss", "differs", 1.0, limit=1e-10)])
+        if (each.net, each.framework) == ("cnn", "mxnet")
+        else each
         for each in certificate.findings
     ]
     write(replace(certificate, findings=findings), out)
