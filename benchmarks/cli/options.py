@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from frameworks.registry import FRAMEWORKS
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
 
 
+T = TypeVar("T")
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -56,6 +57,14 @@ def _refuse(parameter: click.Parameter | None, value: Any, expected: str) -> NoR
     raise BadInput(f"{name} {' '.join(shown.split())}: {expected}")
 
 
+def _distinct(parameter: click.Parameter | None, value: Any, items: list[T]) -> tuple[T, ...]:
+    """The items of a list; one that is listed twice is refused, because its rows would be one or count twice."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            _refuse(parameter, value, f"{item!s:.40} is listed twice")
+    return tuple(items)
+
+
 class Names(click.ParamType):
     """`a,b,c`, or a list in a configuration file: distinct names in their order."""
 
@@ -65,7 +74,7 @@ class Names(click.ParamType):
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not items:
             _refuse(parameter, value, "not a list of names; write them separated by commas")
-        return tuple(dict.fromkeys(str(item).strip() for item in items))
+        return _distinct(parameter, value, [str(item).strip() for item in items])
 
 
 class Count(click.ParamType):
@@ -115,12 +124,14 @@ class Numbers(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        numbers: dict[int, None] = {}
+        numbers: list[int] = []
         for item in items:
-            numbers |= dict.fromkeys(self._numbers(item, parameter))
+            numbers += self._numbers(item, parameter)
+            if len(numbers) > self.MOST:
+                break
         if not 0 < len(numbers) <= self.MOST:
             _refuse(parameter, value, f"write 1 to {self.MOST:,} numbers")
-        return tuple(numbers)
+        return _distinct(parameter, value, numbers)
 
     def _numbers(self, item: Any, parameter: click.Parameter | None) -> range:
         first, dash, last = str(item).strip().partition("-") if self.ranges else (item, "", "")

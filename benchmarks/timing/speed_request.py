@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, refuse_repeated
 from benchmarks.runtime.plugins import register
 from benchmarks.timing.launches import RUNNERS, TimedJob
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -48,6 +48,13 @@ class SpeedRequest:
 
     def __post_init__(self) -> None:
         register(self.adapters)
+        for option, values in (
+            ("what", self.what),
+            ("batch-size", self.batch_sizes),
+            ("threads", self.threads),
+            ("precision", self.precision),
+        ):
+            refuse_repeated(option, values)
         for option, given, allowed in (("what", self.what, WORKLOADS), ("precision", self.precision, PRECISIONS)):
             for value in given:
                 if value not in allowed:

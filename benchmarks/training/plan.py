@@ -14,11 +14,10 @@ from benchmarks.datasets.registry import DATASETS, Dataset, dataset
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
 from benchmarks.runtime.environments import parse_frameworks
-from benchmarks.runtime.errors import BadInput
-from benchmarks.runtime.networks import network
+from benchmarks.runtime.errors import BadInput, refuse_repeated
+from benchmarks.runtime.networks import network, networks
 from benchmarks.training.jobs import Job
 from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
-from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Resize, SpecError, times
 
 MINI = "fashion-mnist-mini"
@@ -76,8 +75,7 @@ class TrainingRequest:
             raise BadInput(f"--scale {self.scale:g}: at most 1, the whole experiment; --epochs makes it longer")
         if not self.net or not self.seeds:
             raise BadInput("--net and --seed: name at least one network and one seed")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise BadInput(f"--seed {','.join(map(str, self.seeds))}: name each seed once")
+        refuse_repeated("seed", self.seeds)
         if min(self.seeds) < 0:
             raise BadInput(f"--seed {min(self.seeds)}: must be 0 or more")
 
@@ -133,17 +131,13 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
     for key in request.pythons:
         if not any(key in (framework.name, framework.label) for framework in labels):
             raise BadInput(f"--python {key}=...: --fw has no {key}; it has {', '.join(each.label for each in labels)}")
-    names = list(NETWORKS) if list(request.net) == ["all"] else list(request.net)
+    names = list(networks(request.net))  # refuses what cannot be trained before any data set is looked for
     device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
-    for name in names:
-        network(name)  # reports an unknown name before any data set is looked for
     recipes = {name: request.recipe(name) for name in names}
     data = {name: dataset(name, note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
     groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
-        if any(job.name == group[0].name for group in groups):
-            raise BadInput(f"--net {','.join(names)}: two networks have the name {job.name}; rename one of them")
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
     return groups, data

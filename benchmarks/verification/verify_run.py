@@ -27,7 +27,7 @@ from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
-from benchmarks.runtime.networks import network
+from benchmarks.runtime.networks import networks
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
@@ -36,7 +36,6 @@ from benchmarks.verification.cases import Case
 from benchmarks.verification.findings import recorded
 from frameworks.errors import Unavailable
 from frameworks.native import Native
-from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network
 
@@ -91,9 +90,8 @@ class VerifyRequest:
 
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified."""
-        names = list(NETWORKS) if list(self.net) == ["all"] else list(self.net)
-        networks = {name: network(name, classes=CLASSES) for name in names}
-        return {name: small(net) if self.size == "small" else net for name, net in networks.items()}
+        requested = networks(self.net, classes=CLASSES)
+        return {name: small(net) if self.size == "small" else net for name, net in requested.items()}
 
 
 @dataclass(frozen=True)
@@ -139,6 +137,7 @@ def execute(
     verification can be continued. Raises BadInput.
     """
     register(request.adapters)
+    parse_frameworks(request.frameworks)  # refuses what cannot be verified before a folder is made
     networks = request.networks()
     precisions = request.precisions
     if request.out:
