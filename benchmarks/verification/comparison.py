@@ -73,7 +73,8 @@ class RelativeErrors:
     """The relative error at every place; infinite if a tensor is missing, has another shape, or is not finite.
 
     plain: against the reference. departed: against the reference with the declared departures, where these differ.
-    masks: input and output of dropout. differing: tensors that differ, up to `DIFFERING_BYTES`, for the diagnosis.
+    masks: input and output of dropout. differing: tensors for the diagnosis: the masks, and those that differ, up to
+    `DIFFERING_BYTES`.
     """
 
     plain: dict[Place, float] = field(default_factory=dict)
@@ -107,7 +108,7 @@ def relative_errors(
     target_reference = target_reference or reference
     for place, tensor in tensors:
         if place.stage == "dropout":
-            errors.masks[place] = tensor
+            errors.masks[place] = errors.differing[place] = tensor
             continue
         scale = reference.scales.get(_layer(place), 0.0)
         errors.plain[place] = _relative_error(tensor, reference.evidence.get(place), scale)

@@ -102,7 +102,7 @@ FAULTS = (
     Fault("torch", "Float32OnTheWay", "dense", "evaluation", "head", "float32"),
     Fault("torch", "ReluDerivativeAtZero", "at zero", "gradients", "input", "ReLU's derivative at 0 is 1"),
     Fault("torch", "AuxiliaryHeadForgotten", "auxiliary", "loss", "loss", "auxiliary classifiers are left out"),
-    Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", None),
+    Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", "signed bytes"),
     Fault("torch", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
     Fault("torch", "Momentum", "dense", "optimizers", "fc.weight", "momentum 0.1 for 0.9"),
     Fault("torch", "NoNesterov", "dense", "optimizers", "fc.weight", "Nesterov's form is not used", "nesterov"),
@@ -118,9 +118,9 @@ FAULTS = (
         "norm.running_var",
         "ratio 36/35: unbiased for biased variance",
     ),
-    Fault("torch", "DropoutAtHalfItsRate", "dropout", "dropout", "drop", "not divided by 1 - rate"),
+    Fault("torch", "DropoutAtHalfItsRate", "dropout", "dropout", "drop", "rate 0.15 for 0.3"),
     Fault("torch", "DropoutInEvaluation", "dropout", "evaluation", "drop", "dropout acts in evaluation"),
-    Fault("torch", "PredictionsInTrainingMode", "norm", "evaluation", "head", None),
+    Fault("torch", "PredictionsInTrainingMode", "norm", "evaluation", "head", "computed in training mode"),
     Fault("mxnet", "PaddingOnTheOtherSide", "conv", "evaluation", "conv", "asymmetric padding"),
     Fault(
         "mxnet",
@@ -178,6 +178,6 @@ FAULTS = (
     ),
     Fault("keras", "LearningRateOneStepLate", "dense", "optimizers", "fc.weight", "one step late"),
     Fault("keras", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
-    Fault("keras", "MomentumInFloat32", "dense", "optimizers", "fc.weight", None),
+    Fault("keras", "MomentumInFloat32", "dense", "optimizers", "fc.weight", "momentum is rounded to float32"),
     Fault("keras", "NormMomentum", "norm", "running statistics", "norm.running_mean", "momentum 0.9 for 0.1"),
 )
