@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import msgspec
+import numpy as np
 
 from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.datasets.registry import DATASETS, Dataset, dataset
@@ -138,6 +139,8 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
     groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
+        if list(request.net) != ["all"]:  # of all networks, those that fit are trained
+            check_memory(job)
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
     return groups, data
@@ -186,6 +189,19 @@ def _at_most(requested: int | None, count: int, option: str, name: str) -> int |
     if requested is not None and requested > count:
         raise BadInput(f"{option} {requested}: {name} has {count} images in this split")
     return requested
+
+
+def check_memory(job: Job) -> None:
+    """Raise BadInput if training alone would take more memory than the machine has, before any weight is drawn."""
+    if job.device == "cpu":
+        needed = job.network.training_bytes(min(job.batch_size, job.train_size), len(job.training.optimizer.slots))
+    else:
+        needed = job.network.params * np.dtype(np.float64).itemsize  # drawn here, trained on the device
+    if needed > (total := machine.total_memory()):
+        raise BadInput(
+            f"--net {job.name}: training needs about {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{total / 2**30:,.1f} GiB; choose a smaller network or --batch-size"
+        )
 
 
 def too_large(group: Sequence[Job]) -> str | None:

@@ -94,6 +94,8 @@ def _train(
     jobs = [describe(job) for group in groups for job in group]
     if resume:
         _check_same_jobs(folder, jobs)
+        recorded = folder.training_run.jobs
+        jobs = [msgspec.structs.replace(job, weights_sha256=then.weights_sha256) for job, then in zip(jobs, recorded)]
         _check_checkpoints(folder)
         folder.repair()
         on_folder(folder)
@@ -126,7 +128,12 @@ def _train(
 
 
 def _with_weights(info: TrainingRun, group: Sequence[Job]) -> TrainingRun:
-    """The record with the digest of the group's initial weights, which are the same in every framework."""
+    """The record with the digest of the group's initial weights, which are the same in every framework.
+
+    Nothing is drawn for a group that does not fit into memory: its cells will be unavailable.
+    """
+    if too_large(group):
+        return info
     digest, cells = weights_sha256(group[0]), {job.cell for job in group}
     jobs = [msgspec.structs.replace(job, weights_sha256=digest) if job.cell in cells else job for job in info.jobs]
     return msgspec.structs.replace(info, jobs=jobs)

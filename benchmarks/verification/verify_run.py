@@ -23,7 +23,7 @@ from benchmarks.certification.verified_networks import BATCH, CLASSES, small
 from benchmarks.records.certificates import Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
-from benchmarks.runtime import checkout
+from benchmarks.runtime import checkout, machine
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
@@ -90,8 +90,19 @@ class VerifyRequest:
 
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified."""
-        requested = networks(self.net, classes=CLASSES)
-        return {name: small(net) if self.size == "small" else net for name, net in requested.items()}
+        sized = {
+            name: small(net) if self.size == "small" else net
+            for name, net in networks(self.net, classes=CLASSES).items()
+        }
+        for name, net in sized.items():
+            # The reference and each framework train in float64; Adam has two values for each trained one.
+            needed = net.training_bytes(self.batch_size, slots=2, itemsize=8)
+            if needed > (total := machine.total_memory()):
+                raise BadInput(
+                    f"--net {name}: verification needs about {needed / 2**30:,.1f} GiB, and this machine has "
+                    f"{total / 2**30:,.1f} GiB; choose a smaller network or --batch-size"
+                )
+        return sized
 
 
 @dataclass(frozen=True)
