@@ -1,4 +1,4 @@
-"""Networks that no machine can train are refused from the spec: no weight is drawn, no worker starts, no folder stays."""
+"""Networks that no machine can train are refused from the spec, before a weight is drawn or a worker starts."""
 
 from __future__ import annotations
 
