@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @options.pythons
 @options.option(
     "--out",
-    type=options.FOLDER,
+    type=options.NEW_FOLDER,
     default=Path("predictions"),
     metavar="FOLDER",
     heading=options.RESULTS,

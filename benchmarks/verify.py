@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, is_given, when_stopped
+from benchmarks.cli.command import announce, command_line, ends_with, is_given, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.cli.streams import tell
+from benchmarks.cli.streams import show, tell
 from benchmarks.runtime.errors import BadInput
 
 
@@ -75,7 +75,7 @@ from benchmarks.runtime.errors import BadInput
 @options.adapters
 @options.option(
     "--out",
-    type=options.FOLDER,
+    type=options.NEW_FOLDER,
     metavar="FOLDER",
     heading=options.RESULTS,
     help="Write certificate.json and certificate.md to this folder.",
@@ -127,13 +127,15 @@ def command(
         announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
     from benchmarks.records import certificates
     from benchmarks.reporting.certificate_pages import brief, rewrite_pages, summary, verification_text, write_pages
-    from benchmarks.reporting.markers import put
+    from benchmarks.reporting.markers import around, put
     from benchmarks.verification.verify_run import VerifyRequest, execute
 
     if read:
         table = rewrite_pages(read, readme)
-        click.echo(certificates.text(certificates.read(read)) if as_json else table)
+        show(certificates.text(certificates.read(read)) if as_json else table)
         return ExitCode.OK
+    if readme:
+        around(readme, "certificates")  # refuses a page without the table before the work
     when_stopped(_advice(out))
     requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
     verifications = [
@@ -146,18 +148,19 @@ def command(
         )
         for request in requests
     ]
+    named = given["frameworks"] != "all" or adapters
+    failed = any(not each.same or (each.skipped and named) for each in verifications)
+    code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
     whole = [verification.certificate for verification in verifications]
     if as_json:
         texts = [certificates.text(certificate) for certificate in whole]
         click.echo(texts[0] if len(texts) == 1 else f"[\n{','.join(texts)}]")
     else:
         for verification in verifications:
-            click.echo(verification_text(verification))
+            show(verification_text(verification))
     if readme:
         put(readme, "certificates", summary(whole[-1]))
-    named = given["frameworks"] != "all" or adapters
-    failed = any(not each.same or (each.skipped and named) for each in verifications)
-    return ExitCode.FAILED if failed else ExitCode.OK
+    return code
 
 
 def _advice(out: Path | None) -> str:

@@ -202,6 +202,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
     new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
@@ -228,7 +229,7 @@ def _register_slower(framework: str, folder: Path) -> None:
 @options.pythons
 @options.option(
     "--results",
-    type=options.FILE,
+    type=options.NEW_FILE,
     default=Path("results/aa.csv"),
     metavar="FILE",
     heading=options.RESULTS,
@@ -275,8 +276,7 @@ def main(
             _append(results, line)
     text = report(read(results))
     click.echo(text)
-    if out:
-        out.write_text(f"Written by `python -m research.aa`.\n\n{text}", encoding="utf-8")
+    command.write_page(out, f"Written by `python -m research.aa`.\n\n{text}")
 
 
 if __name__ == "__main__":

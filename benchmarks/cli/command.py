@@ -17,8 +17,9 @@ from click.core import ParameterSource
 
 from benchmarks.cli.configuration import defaults
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.heartbeat import CURRENT, heartbeat
 from benchmarks.cli.interruption import Interrupted, stopped_by_signals
-from benchmarks.cli.streams import discard, flush, is_terminal, tell
+from benchmarks.cli.streams import discard, flush, is_terminal, printable, tell
 from frameworks.errors import OnespecError
 
 # Options of earlier versions, and the ones that replaced them.
@@ -26,6 +27,7 @@ RENAMED = {"--batch": "--batch-size", "--seeds": "--seed", "--pictures": "--imag
 
 _ARGUMENTS = "onespec.arguments"  # key of Context.meta
 _SAVED = "onespec.saved"
+_CODE = "onespec.exit_code"
 
 
 class Option(click.Option):
@@ -45,7 +47,9 @@ class OneLineErrors(click.Command):
             return super().parse_args(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
-        with stopped_by_signals(), _reported(context):
+        quiet = bool(context.params.get("quiet")) or isinstance(self, click.Group)
+        starting = f"{context.command_path} is starting."
+        with stopped_by_signals(), heartbeat(starting, quiet), _reported(context):
             code = super().invoke(context)
             if sys.stdout:
                 sys.stdout.flush()
@@ -70,7 +74,7 @@ class Command(OneLineErrors):
         try:
             extra.setdefault("default_map", defaults(self))
         except OnespecError as error:
-            tell(_printable(str(error)))
+            tell(printable(str(error)))
             raise click.exceptions.Exit(error.exit_code) from None
         return super().make_context(info_name, args, parent, **extra)
 
@@ -121,6 +125,12 @@ def given_options() -> dict[str, tuple[str, Any]]:
     }
 
 
+def ends_with(code: ExitCode) -> ExitCode:
+    """Set the exit code before the results are printed: it holds although the reader closes the pipe."""
+    click.get_current_context().meta[_CODE] = code
+    return code
+
+
 def when_stopped(advice: str) -> None:
     """Set what the message of a stopped or failed command adds: what is saved, and how to go on."""
     click.get_current_context().meta[_SAVED] = advice
@@ -133,9 +143,10 @@ def resume_advice(folder: Path) -> str:
 
 
 def announce(line: str, quiet: bool) -> None:
-    """Print what the command is about to do: a terminal shows it before the first slow import."""
+    """Print what the command is about to do: at once on a terminal, elsewhere if it takes longer than a moment."""
     if not quiet and is_terminal(sys.stderr):
         tell(line)
+    CURRENT.doing(line)
 
 
 @contextlib.contextmanager
@@ -147,14 +158,14 @@ def _reported(context: click.Context) -> Iterator[None]:
         tell(_one_line(error, context))
         context.exit(ExitCode.BAD_INPUT)
     except OnespecError as error:
-        tell(_printable(str(error)))
+        tell(printable(str(error)))
         context.exit(error.exit_code)
     except KeyboardInterrupt as stop:
         tell(_with_advice(f"stopped by {stop}" if isinstance(stop, Interrupted) else "stopped", context))
         context.exit(ExitCode.STOPPED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard(sys.stdout)
-        context.exit(ExitCode.OK)
+        context.exit(context.meta.get(_CODE, ExitCode.OK))
     except OSError as error:
         flush(sys.stdout)
         tell(_with_advice(_storage_error(error), context))
@@ -192,11 +203,6 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
             return f"{name} is missing; {where} --help explains it"
         return f"{name}: {_shortened(' '.join(error.message.split()).rstrip('.'))}"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; see {where} --help"
-
-
-def _printable(message: str) -> str:
-    """A message with control characters and line breaks escaped: names and paths in it may contain any character."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def _shortened(message: str, most: int = 400) -> str:

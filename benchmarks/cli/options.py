@@ -198,11 +198,14 @@ class InputShape(click.ParamType):
 
 
 class OutputPath(click.Path):
-    """The path of a file or folder, which need not exist. kind: `file` or `folder`, for messages."""
+    """The path of a file or folder, which need not exist.
 
-    def __init__(self, kind: str) -> None:
+    kind: `file` or `folder`. written: whether the command writes it; whether it can is then checked before the work.
+    """
+
+    def __init__(self, kind: str, *, written: bool = False) -> None:
         super().__init__(path_type=Path)
-        self.kind = kind
+        self.kind, self.written = kind, written
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
         if not isinstance(value, (str, Path)) or not str(value).strip():
@@ -214,7 +217,26 @@ class OutputPath(click.Path):
                 _refuse(parameter, value, f"{error.strerror}; name another {self.kind}")
         except ValueError as error:  # a null character
             _refuse(parameter, value, f"{error}; name another {self.kind}")
+        if self.written and (reason := self._obstacle(Path(value))):
+            _refuse(parameter, value, f"{reason}; name a {self.kind} that can be written")
         return Path(value)
+
+    def _obstacle(self, path: Path) -> str | None:
+        """Why the file or folder cannot be written, or None. Missing folders above it will be created."""
+        try:
+            return self._obstacle_at(path.expanduser().absolute())
+        except OSError as error:  # a folder above it cannot be searched
+            return error.strerror
+
+    def _obstacle_at(self, path: Path) -> str | None:
+        if path.exists() and path.is_dir() != (self.kind == "folder"):
+            return "it is a folder" if path.is_dir() else "it is a file"
+        there = path if path.exists() else next((above for above in path.parents if above.exists()), Path())
+        if there != path and not there.is_dir():
+            return f"{there} is not a folder"
+        if not os.access(there, os.W_OK):
+            return f"{there} cannot be written"
+        return None
 
 
 class Interpreters(click.ParamType):
@@ -239,6 +261,8 @@ def _as_mapping(context: click.Context, parameter: click.Parameter, pairs: Any) 
 
 FOLDER = OutputPath("folder")
 FILE = OutputPath("file")
+NEW_FOLDER = OutputPath("folder", written=True)
+NEW_FILE = OutputPath("file", written=True)
 
 # The largest values are far beyond any use and small enough to be refused before memory or days are spent.
 MOST_SECONDS = 1_000_000
@@ -316,7 +340,7 @@ timeout = option(
 )
 out = option(
     "--out",
-    type=FOLDER,
+    type=NEW_FOLDER,
     default=Path("results"),
     metavar="FOLDER",
     heading=RESULTS,

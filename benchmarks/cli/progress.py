@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from benchmarks.cli.heartbeat import CURRENT
 from benchmarks.cli.streams import discard
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
@@ -57,11 +58,13 @@ class ProgressDisplay(progress.Progress):
         """Print a line that stays."""
         if not self.quiet:
             self.console.print(line, markup=False, soft_wrap=True)
+            CURRENT.line_printed(line)
 
     def preparation(self, line: str) -> None:
         """Print what is prepared next, which takes seconds: only where somebody waits at a terminal."""
         if self.console.is_terminal:
             self.message(line)
+        CURRENT.doing(line)
 
     def start_cells(self, cells: Sequence[str], epochs: int, completed: Sequence[int]) -> ProgressDisplay:
         """Create a bar for each cell; completed: epochs that earlier launches finished."""
@@ -82,6 +85,7 @@ class ProgressDisplay(progress.Progress):
 
     def advance(self, cell: str, epochs: float) -> None:
         """Move a cell's bar to this number of epochs, fractions included."""
+        CURRENT.doing(f"{cell}  epoch {epochs:.1f}/{self.epochs}")
         if self.bars:
             self.bars.update(self.tasks[cell], completed=epochs)
 
@@ -100,6 +104,7 @@ class ProgressDisplay(progress.Progress):
 
     def __enter__(self) -> ProgressDisplay:
         if self.bars:
+            CURRENT.paused = True
             self.bars.start()
         return self
 
@@ -107,3 +112,4 @@ class ProgressDisplay(progress.Progress):
         if self.bars:
             self.bars.stop()
             self.bars = None
+            CURRENT.paused = False

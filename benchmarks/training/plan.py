@@ -97,6 +97,8 @@ class TrainingRequest:
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * self.scale)))
         if self.quick:
             recipe = replace(recipe, dataset=MINI, epochs=2, batch_size=min(recipe.batch_size, 64), shuffle=True)
+            if quick := recipe.quick:
+                recipe = replace(recipe, training=quick.training, lr=quick.lr, batch_size=quick.batch_size)
         if self.optimizer:
             recipe = replace(recipe, training=replace(recipe.training, optimizer=OPTIMIZERS[self.optimizer]))
         given = {"dataset": self.dataset, "epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from frameworks.spec.layers import Layer, SpecError
+from frameworks.spec.layers import Layer, SpecError, times
 
 # The largest size of one axis, 2^31 - 1: the frameworks index an axis with 32 bits.
 MOST = 2**31 - 1
@@ -85,7 +85,7 @@ def check_layer(layer: Any) -> None:
 def check_input(shape: tuple[Any, ...]) -> None:
     """Raise SpecError for an input whose sizes are not counts."""
     if not shape or not all(map(_is_count, shape)):
-        raise SpecError(f"the input is {_short(shape)}; every size is at least 1, {COUNT}")
+        raise SpecError(f"the input is {times(shape)}; every size is at least 1, {COUNT}")
 
 
 def _short(value: Any) -> str:

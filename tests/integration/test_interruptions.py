@@ -149,6 +149,16 @@ def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path, temporary: Path) -> No
     assert len(list(tmp_path.glob("out/*/report.md"))) == 1
 
 
+def test_a_closed_pipe_does_not_hide_a_failed_cell(tmp_path: Path, temporary: Path) -> None:
+    """As with `| head`, which reads the exit code with `set -o pipefail`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start(tmp_path / "out", temporary, ["--lr", f"{fake_adapter.RAISES:g}"], stdout=writer)
+    os.close(writer)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.FAILED, stderr
+
+
 @pytest.mark.parametrize("words", [["networks"], ["--help"], ["summary", "--net", "lenet"]])
 @pytest.mark.parametrize("full", [False, True])
 def test_a_list_into_a_closed_pipe_or_a_full_disk_is_no_traceback(words: list[str], full: bool) -> None:

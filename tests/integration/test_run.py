@@ -64,6 +64,17 @@ def wait_for(out: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, A
     pytest.fail(f"not within two minutes; there are {events(out)}")
 
 
+# --- the first impression ---
+
+
+def test_a_quick_run_of_lenet_learns(bench: Bench, tmp_path: Path) -> None:
+    """0.57 to 0.62 with the seeds 0 to 2; chance is 0.1."""
+    bench.python("torch")
+    table = run("lenet", "torch", quick=True, threads=1, out=tmp_path)
+    (accuracy,) = table["test_accuracy"]
+    assert accuracy > 0.5
+
+
 # --- output files -----------------------------------------------------------------------------------------------------
 
 
