@@ -5,7 +5,8 @@ elsewhere. A command is `{"command": name, ...arguments}`. Its answer is `{"ok":
 ..., "reason": ...}` with kind `unavailable` or `error`. Arrays travel as `.npy` and `.npz` files at paths that the
 parent chooses. Every answer to a command that computes holds `seconds`, the wall time of that work alone, read when the
 device has finished. Answers to `train` and `infer` also hold `cpu_seconds`, the processor time of all threads during
-the work, and `idle_seconds` and `idle_cpu_seconds`, the same two times of the pause since the previous answer.
+the work, `idle_seconds` and `idle_cpu_seconds`, the same two times of the pause since the previous answer, and
+`contention`, what `frameworks/contention.py` says of other programs during the work.
 
 The module needs the standard library, NumPy and one framework; any interpreter that has these can run it.
 """
@@ -28,6 +29,7 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
+from frameworks import contention
 from frameworks.adapter import Adapter, Setting, resident_peak
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable
@@ -153,12 +155,15 @@ class Worker:
         return {"peak": self.adapter.peak_memory()}
 
     def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
-        """The result of the work, and its times: wall, all threads, and the pause before it."""
+        """The result of the work, its times (wall, all threads, and the pause before it), and its contention."""
+        before = contention.read()
         began, cpu = time.perf_counter(), time.process_time()
         idle = {"idle_seconds": began - self.rested[0], "idle_cpu_seconds": cpu - self.rested[1]}
         result = work()
         seconds = time.perf_counter() - began
-        return result, {"seconds": seconds, "cpu_seconds": time.process_time() - cpu, **idle}
+        cpu_seconds = time.process_time() - cpu
+        disturbance = contention.between(before, contention.read())
+        return result, {"seconds": seconds, "cpu_seconds": cpu_seconds, **idle, "contention": disturbance}
 
     @staticmethod
     def _timed(work: Callable[[], Any]) -> Answer:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from benchmarks.runtime.contention import Contention
+
 # Bounds that every measurement meets: a record outside of them is damaged, and its figures would be infinite.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
@@ -75,6 +77,7 @@ class Epoch(Event, frozen=True, kw_only=True):
     launch: int  # identifies the process: nanoseconds since 1970 when the workers were started
     first_step_seconds: Seconds | None  # of the first epoch; not part of `slices`
     slices: list[tuple[Size, Seconds]]  # (images, seconds) of each timed slice
+    contention: list[Contention | None] = []  # of each timed slice; empty in old records
     train_loss: float  # mean over the epoch's images, each before the update of its step
     train_accuracy: float
     test_loss: float
@@ -100,10 +103,19 @@ class Epoch(Event, frozen=True, kw_only=True):
         return (self.first_step_seconds or 0.0) + self.slice_seconds
 
     @property
+    def undisturbed_slices(self) -> list[tuple[int, float]]:
+        """The timed slices that count: other programs took little of their time, or it is not known how much."""
+        if len(self.contention) != len(self.slices):
+            return self.slices
+        pairs = zip(self.slices, self.contention)
+        return [each for each, contention in pairs if not (contention and contention.disturbed)]
+
+    @property
     def examples_per_second(self) -> float | None:
-        """Of the timed slices; None for an epoch that is a single step."""
-        seconds = self.slice_seconds
-        return self.images / seconds if seconds else None
+        """Of the undisturbed slices; None if they have less than half of the images, or the epoch is a single step."""
+        slices = self.undisturbed_slices
+        images, seconds = sum(images for images, _ in slices), sum(seconds for _, seconds in slices)
+        return images / seconds if seconds and 2 * images >= self.images else None
 
 
 class End(Event, frozen=True, kw_only=True):
@@ -139,6 +151,7 @@ class TimedSlice(Event, frozen=True, kw_only=True):
     idle_seconds: Seconds  # since the worker's previous answer
     idle_cpu_seconds: Seconds
     calls: list[Seconds] | None = None  # seconds of each call of `predict`, at batch size 1
+    contention: Contention | None = None  # None: the system does not count waiting, or an old record
 
     @property
     def seconds_per_image(self) -> float:

@@ -17,6 +17,7 @@ from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
+from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import (
     count,
@@ -27,9 +28,12 @@ from benchmarks.reporting.number_formats import (
     mebibytes,
     number,
     percent,
+    percent_text,
     ratio,
 )
-from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
+from benchmarks.reporting.training_speed import training_speed
+from benchmarks.runtime.contention import DISTURBED, load_of_others
+from benchmarks.timing.statistics import Estimate
 
 COLUMNS = (
     "net",
@@ -56,6 +60,10 @@ COLUMNS = (
     "relative_speed",
     "relative_speed_low",
     "relative_speed_high",
+    "withheld",
+    "slices",
+    "disturbed_slices",
+    "cpu_load",
     "build_seconds",
     "first_step_seconds",
     "train_seconds",
@@ -134,16 +142,20 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
     end = record.end or UNFINISHED
     first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
     first = records.get(first_job.cell, CellRecord())
-    speeds = [epoch.examples_per_second for epoch in record.epochs]
     certificate = record.start.certificate if record.start else None
+    speed = training_speed(record, first)
+    contention = [each for epoch in record.epochs for each in epoch.contention if each]
     return {
         **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
         "status": end.status,
         "reason": end.reason,
         **_start(record),
         **_results(record.epochs),
-        **_columns_of("examples_per_second", geometric_mean([speed for speed in speeds if speed])),
-        **_columns_of("relative_speed", _relative_speed(record, first)),
+        **_columns_of("examples_per_second", speed.examples_per_second),
+        **_columns_of("relative_speed", speed.relative),
+        "withheld": speed.withheld,
+        "disturbed_slices": sum(each.disturbed for each in contention) if contention else None,
+        "cpu_load": load_of_others(contention),
         "certified": record.start.verified if record.start else NOT_CERTIFIED,
         "certificate": certificate.certificate if certificate else None,
         "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
@@ -178,18 +190,9 @@ def _results(epochs: Sequence[Epoch]) -> dict[str, object]:
         "test_accuracy": last.test_accuracy,
         "first_step_seconds": epochs[0].first_step_seconds,
         "train_seconds": sum(epoch.slice_seconds for epoch in epochs),
+        "slices": sum(len(epoch.slices) for epoch in epochs),
         "evaluation_seconds": sum(epoch.evaluation_seconds for epoch in epochs),
     }
-
-
-def _relative_speed(record: CellRecord, first: CellRecord) -> Estimate | None:
-    """Speed over that of the first framework, paired by round; only rounds that both ran in the same launch count."""
-    if record is first:
-        return Estimate(1.0) if record.epochs else None
-    speeds = {(epoch.launch, epoch.epoch): epoch.examples_per_second for epoch in first.epochs}
-    pairs = [(epoch.examples_per_second, speeds.get((epoch.launch, epoch.epoch))) for epoch in record.epochs]
-    complete = [(own, other) for own, other in pairs if own and other]
-    return paired_ratio([own for own, _ in complete], [other for _, other in complete])
 
 
 def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -211,6 +214,7 @@ def formatted(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
+    unmeasured = WITHHELD if row["withheld"] else ""
     return {
         "network": row["net"],
         "framework": f"{row['framework'].split('==')[0]} {row['version'] or ''}".strip(),
@@ -218,14 +222,19 @@ def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
         "parameters": count(row["params"]),
         "train loss": number(row["train_loss"], ".4f"),
         "test accuracy": number(row["test_accuracy"], ".4f"),
-        "examples/s": examples_per_second(_estimate(row, "examples_per_second")),
-        "relative speed": ratio(_estimate(row, "relative_speed")),
+        "examples/s": examples_per_second(_estimate(row, "examples_per_second")) or unmeasured,
+        "relative speed": ratio(_estimate(row, "relative_speed")) or unmeasured,
         "first step (s)": number(row["first_step_seconds"], ".2f"),
         "training (s)": number(row["train_seconds"], ".1f"),
         "peak (MiB)": mebibytes(row["peak_memory_mib"]),
         "verification": row["certified"] or "",
-        "status": row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+        "status": ": ".join(filter(None, (row["status"], _reason(row)))),
     }
+
+
+def _reason(row: dict[Hashable, Any]) -> str:
+    """Why a cell ended as it did, and why it has no speed or ratio."""
+    return "; ".join(filter(None, (row["reason"], row["withheld"] and f"speed {WITHHELD}: {row['withheld']}")))
 
 
 def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
@@ -235,15 +244,15 @@ def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
 def table(cells: pd.DataFrame, width: int | None) -> str:
     """The table for a terminal of this many columns, None for a pipe; reasons of failures stand below the table."""
     text = formatted(cells)
-    text["examples/s"] = text["examples/s"].str.split(" ").str[0]
+    text["examples/s"] = text["examples/s"].str.split(" (", regex=False).str[0]
     if width is not None and width < NARROW:
-        text["relative speed"] = text["relative speed"].str.split(" ").str[0]
+        text["relative speed"] = text["relative speed"].str.split(" (", regex=False).str[0]
     text["status"] = list(cells["status"])
     verification = text["verification"].str.partition(": ")
     text["verification"] = verification[0]
     text["reason"] = [
-        "; ".join(filter(None, (reason, why and f"{status}: {why}")))
-        for reason, status, why in zip(cells["reason"], verification[0], verification[2])
+        "; ".join(filter(None, (_reason(row), why and f"{status}: {why}")))
+        for row, status, why in zip(cells.to_dict("records"), verification[0], verification[2])
     ]
     return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
 
@@ -278,6 +287,16 @@ def notes(folder: RunFolder) -> list[str]:
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
     ]
+    contention = [
+        each for _, record in jobs_with_records(folder) for epoch in record.epochs for each in epoch.contention
+    ]
+    if disturbed := sum(each is not None and each.disturbed for each in contention):
+        lines.append(
+            f"Other programs took more than {percent_text(DISTURBED)} of the time of {count(disturbed)} of "
+            f"{count(len(contention))} slices; these do not count in speeds."
+        )
+    elif contention and None in contention:
+        lines.append("The system does not count the time that threads wait, so disturbed slices are not recognized.")
     load = run.cpu_load or 0.0
     if load >= BUSY:
         lines.append(f"Other programs used {percent(load, 0)} of CPU time: the speeds are those of a busy machine.")

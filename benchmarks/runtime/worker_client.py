@@ -27,6 +27,7 @@ import msgspec
 import numpy as np
 
 import frameworks
+from benchmarks.runtime.contention import Contention
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from frameworks.adapter import Setting, Split
@@ -104,6 +105,7 @@ class Slice(msgspec.Struct, frozen=True):
     idle_cpu_seconds: float
     losses: list[float]  # of each step, before its update
     correct: int  # training images classified correctly
+    contention: Contention | None = None  # None: the system does not count waiting
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -114,6 +116,7 @@ class Calls(msgspec.Struct, frozen=True):
     idle_seconds: float
     idle_cpu_seconds: float
     calls: list[float]  # seconds of each
+    contention: Contention | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True):

@@ -242,6 +242,7 @@ class WorkloadRunner(ABC):
             idle_seconds=answer.idle_seconds,
             idle_cpu_seconds=answer.idle_cpu_seconds,
             calls=calls,
+            contention=answer.contention,
         )
 
     def _build(self, network: Network) -> tuple[Built, float]:

@@ -18,8 +18,9 @@ from benchmarks.records.events import AnyEvent, End, Epoch, Launch, Start, Timed
 from benchmarks.records.json_files import one_line
 from benchmarks.records.runs import AnyRun, JobInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
+from benchmarks.runtime.contention import Contention
 from benchmarks.runtime.errors import BadInput
-from benchmarks.timing.rounds import Rounds
+from benchmarks.timing.rounds import Rounds, sample
 
 TEXT_COLUMNS = (
     "net", "framework", "version", "mode", "device", "precision", "dataset", "what", "status", "reason",
@@ -61,6 +62,7 @@ class TimedSeries:
     certificate: str | None = None  # its verdict
     params: int | None = None
     rounds: Rounds = field(default_factory=dict)
+    contention: list[Contention] = field(default_factory=list)  # of its slices, where it was recorded
     losses: dict[int, list[float]] = field(default_factory=dict)  # by seed: the training loss of each epoch
     accuracies: dict[int, float] = field(default_factory=dict)  # by seed: on the test images, after the last epoch
     ends: dict[str, End | None] = field(default_factory=dict)  # by cell; None: not ended
@@ -79,10 +81,13 @@ class TimedSeries:
                 self.params = event.params
                 self.ends[event.cell] = None
             case TimedSlice():
-                self.rounds.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+                self.rounds.setdefault(event.launch, {})[event.round] = sample(event)
+                self.contention += [event.contention] if event.contention else []
             case Epoch():
                 if event.images:  # a very short epoch can be a single step, which no slice has
-                    self.rounds.setdefault(event.launch, {})[event.epoch] = event.slice_seconds / event.images
+                    speed = event.examples_per_second
+                    self.rounds.setdefault(event.launch, {})[event.epoch] = 1 / speed if speed else None
+                self.contention += filter(None, event.contention)
                 self.losses.setdefault(seed, [])[event.epoch - 1 :] = [event.train_loss]
                 self.accuracies[seed] = event.test_accuracy
             case End():
@@ -139,7 +144,7 @@ def _folder(path: Path) -> SavedRun:
         elif event.cell != workload:
             raise BadInput(f"{folder.cells}: cell {event.cell} is not a job of run.json")
         elif isinstance(event, TimedSlice):
-            run.control_workload.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+            run.control_workload.setdefault(event.launch, {})[event.round] = sample(event)
     for series in (*run.series, *run.controls):
         series.settle()
     return run

@@ -26,7 +26,7 @@ from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Roofline
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import checkout, worker_client
+from benchmarks.runtime import checkout, cpu_load, worker_client
 from benchmarks.runtime.environments import Environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
@@ -35,7 +35,7 @@ from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
-from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
+from benchmarks.timing.rounds import Rounds, paired, relative_speed, sample, speed
 from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
@@ -63,17 +63,21 @@ def execute(
     out: the folder in which the folder of the run is created. on_folder: called with it when it has its run.json.
     BadInput, DataError: nothing is left behind.
     """
+    processes = cpu_load.process_times()
     compared, data = comparisons(request, progress)
     names = dict.fromkeys(cells.baseline.job.name for cells in compared)
     folder = RunFolder.create(out, "-".join(["speed", *names]))
     try:
         device = compared[0].baseline.job.device
         available = environments(request.labels, request.pythons, device, progress)
+        machine = Machine.here()
+        if hint := cpu_load.hint_since(processes, machine.cores or 1):
+            progress.message(hint)
         info = SpeedRun(
             began=datetime.now().astimezone().isoformat(timespec="seconds"),
             command=list(command),
             request=request.info,
-            machine=Machine.here(),
+            machine=machine,
             load={"start": os.getloadavg()[0], "end": None},
             environment=worker_client.settings(request.steady),
             commit=checkout.commit(),
@@ -198,7 +202,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         cell = worker.timed.cell
         if not self.run.attempt(cell, partial(worker.slice, number)):
             return False
-        self.rounds[cell].setdefault(worker.launch, {})[number] = worker.slices[-1].seconds_per_image
+        self.rounds[cell].setdefault(worker.launch, {})[number] = sample(worker.slices[-1])
         return True
 
     def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:

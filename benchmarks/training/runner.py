@@ -91,6 +91,7 @@ def _train(
     on_folder: Callable[[RunFolder], object],
 ) -> None:
     """Train the planned cells that the folder does not hold yet. The lock on the folder is held."""
+    processes = cpu_load.process_times()
     jobs = [describe(job) for group in groups for job in group]
     if resume:
         _check_same_jobs(folder, jobs)
@@ -100,12 +101,15 @@ def _train(
         folder.repair()
         on_folder(folder)
     places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
+    machine = Machine.here()
+    if hint := cpu_load.hint_since(processes, machine.cores or 1):
+        progress.message(hint)
     earlier = folder.training_run if resume else None
     info = TrainingRun(
         began=earlier.began if earlier else datetime.now().astimezone().isoformat(timespec="seconds"),
         command=earlier.command if earlier else list(command),
         request=request.info,
-        machine=Machine.here(),
+        machine=machine,
         commit=checkout.commit(),
         data={name: DataInfo(one.sha256, one.published, one.source) for name, one in data.items()},
         jobs=jobs,

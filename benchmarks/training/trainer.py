@@ -104,12 +104,14 @@ class CellTrainer:
         self.worker.save_weights(self._checkpoint(number))
         busy = sum(each.seconds for each in slices) + test.seconds + (augment_seconds or 0.0) + reload_seconds
         timed = list(zip(images, [each.seconds for each in slices]))
+        contention = [each.contention for each in slices[number == 1 :]]
         event = Epoch(
             cell=job.cell,
             epoch=number,
             launch=launch,
             first_step_seconds=timed.pop(0)[1] if number == 1 else None,
             slices=timed,
+            contention=contention,
             train_loss=self._mean([loss for each in slices for loss in each.losses], job.train_size),
             train_accuracy=sum(each.correct for each in slices) / job.train_size,
             test_loss=test.loss,
