@@ -37,6 +37,14 @@ def _registry() -> Iterator[None]:
     FRAMEWORKS.update(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_slice_is_disturbed() -> Iterator[None]:
+    """The load of the machine decides no test: other programs never withhold a speed in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.runtime.contention.DISTURBED", float("inf"))
+        yield
+
+
 class Bench:
     """Running workers by framework, and the requests that tests send to them."""
 

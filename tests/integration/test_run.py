@@ -100,8 +100,9 @@ def test_the_report_has_a_row_per_cell(done: tuple[Path, int, str, str]) -> None
     assert tuple(table.columns) == COLUMNS
     assert list(zip(table.framework, table.seed)) == [("torch", 0), ("mxnet", 0), ("torch", 1), ("mxnet", 1)]
     assert (table.status == "ok").all() and (table.params == 61_706).all() and (table.macs == 416_520).all()
-    assert (table.examples_per_second > 0).all() and (table.peak_memory_mib > 50).all()
-    assert (table.relative_speed[table.framework == "torch"] == 1).all()
+    withheld = table.withheld.notna()  # on a busy machine
+    assert ((table.examples_per_second > 0) | withheld).all() and (table.peak_memory_mib > 50).all()
+    assert ((table.relative_speed == 1) | withheld)[table.framework == "torch"].all()
     assert table.test_accuracy.between(0, 1).all()
 
 

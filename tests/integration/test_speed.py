@@ -129,6 +129,9 @@ def test_a_run_records_every_slice_and_reports_it(time_it: Callable[..., Any], t
         assert {line["params"] for line in launches} == {12_730} and row["certified"].startswith(
             "not certified: never verified"
         )
+        if Path("/proc/self/schedstat").exists():
+            assert all(line["contention"]["waited_seconds"] >= 0 for line in slices)
+            assert all(line["contention"]["seconds"] >= line["seconds"] for line in slices)
         assert row["slices"] == len(slices) >= 3 * budget.ROUNDS and row["launches"] == 3
         assert row["examples_per_second"] > 0 and row["macs"] == 12_704 and row["params"] == 12_730
         for n in {line["launch"] for line in slices}:
