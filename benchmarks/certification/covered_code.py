@@ -19,9 +19,9 @@ from benchmarks.certification.code_identity import files_sha256
 
 FRAMEWORKS, HARNESS = Path(frameworks.__file__).parent, Path(benchmarks.__file__).parent
 
-# Names, version pins and file formats of the frameworks. They decide no number, and a new framework must not void the
-# certificates of the others.
-NO_NUMBERS = ("registry.py",)  # below FRAMEWORKS
+# What decides no number: names, version pins and file formats of the frameworks, so a new framework does not void the
+# certificates of the others; and the load of the cores, which is measured beside the work.
+NO_NUMBERS = ("registry.py", "contention.py")  # below FRAMEWORKS
 # How commands reach the worker, and how images, order, learning rates and augmentation become commands; below HARNESS.
 WORKER_CLIENT = "runtime/worker_client.py"
 TRAINING = (

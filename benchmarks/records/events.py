@@ -84,6 +84,7 @@ class Epoch(Event, frozen=True, kw_only=True):
     test_accuracy: float
     evaluation_seconds: Seconds
     harness_seconds: float  # of the epoch's wall time, what neither training nor evaluation took
+    first_losses: list[float] = []  # of the run's first steps, before their updates; in epoch 1, without dropout
     augment_seconds: Seconds | None = None  # drawing augmented images; None if another cell has drawn them
     reload_seconds: Seconds = 0.0  # moving them to the device
 

@@ -31,6 +31,7 @@ from benchmarks.reporting.number_formats import (
     percent_text,
     ratio,
 )
+from benchmarks.reporting.run_agreement import disagreements
 from benchmarks.reporting.training_speed import training_speed
 from benchmarks.runtime.contention import DISTURBED, load_of_others
 from benchmarks.timing.statistics import Estimate
@@ -74,6 +75,7 @@ COLUMNS = (
     "load_seconds",
     "certified",
     "certificate",
+    "warning",
 )
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
@@ -110,7 +112,8 @@ def write(folder: RunFolder) -> pd.DataFrame:
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell, columns `COLUMNS`; None where a value was not measured."""
     jobs, records = folder.training_run.jobs, folder.records()
-    rows = [_row(job, records, jobs) for job in jobs]
+    warnings = disagreements(jobs_with_records(folder))
+    rows = [{**_row(job, records, jobs), "warning": warnings.get(job.cell)} for job in jobs]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
@@ -208,8 +211,10 @@ def _mebibytes(size: int | None) -> float | None:
 
 
 def formatted(cells: pd.DataFrame) -> pd.DataFrame:
-    """The columns that people read, as text; the seed is left out where there is only one."""
+    """The columns that people read, as text; the seed is left out where there is only one, warnings where none is."""
     table = pd.DataFrame([_formatted_row(row) for row in cells.to_dict("records")])
+    if not table["warning"].any():
+        table = table.drop(columns="warning")
     return table.drop(columns="seed") if table["seed"].nunique() == 1 else table
 
 
@@ -228,6 +233,7 @@ def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
         "training (s)": number(row["train_seconds"], ".1f"),
         "peak (MiB)": mebibytes(row["peak_memory_mib"]),
         "verification": row["certified"] or "",
+        "warning": row["warning"] or "",
         "status": ": ".join(filter(None, (row["status"], _reason(row)))),
     }
 
@@ -251,9 +257,12 @@ def table(cells: pd.DataFrame, width: int | None) -> str:
     verification = text["verification"].str.partition(": ")
     text["verification"] = verification[0]
     text["reason"] = [
-        "; ".join(filter(None, (_reason(row), why and f"{status}: {why}")))
-        for row, status, why in zip(cells.to_dict("records"), verification[0], verification[2])
+        "; ".join(filter(None, (_reason(row), why and f"{status}: {why}", warning and f"warning: {warning}")))
+        for row, status, why, warning in zip(
+            cells.to_dict("records"), verification[0], verification[2], cells["warning"]
+        )
     ]
+    text = text.drop(columns="warning", errors="ignore")
     return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
 
 
@@ -286,6 +295,7 @@ def notes(folder: RunFolder) -> list[str]:
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
+        *(f"Warning: {cell}: {warning}." for cell, warning in disagreements(jobs_with_records(folder)).items()),
     ]
     contention = [
         each for _, record in jobs_with_records(folder) for epoch in record.epochs for each in epoch.contention

@@ -23,9 +23,11 @@ from benchmarks.training.jobs import Job, dropout_seed, order
 from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
+from frameworks.spec import Dropout, Network
 
 EpochProgress = Callable[[str, float], None]  # the cell, and the epochs that it has finished, a part of one included
 
+FIRST_LOSSES = 10  # losses of single steps that are recorded, to compare the frameworks before rounding grows
 EVALUATION = 1 << 20  # the slice number in the seed of an evaluation in training mode: no epoch has as many slices
 
 
@@ -105,6 +107,7 @@ class CellTrainer:
         busy = sum(each.seconds for each in slices) + test.seconds + (augment_seconds or 0.0) + reload_seconds
         timed = list(zip(images, [each.seconds for each in slices]))
         contention = [each.contention for each in slices[number == 1 :]]
+        losses = [loss for each in slices for loss in each.losses]
         event = Epoch(
             cell=job.cell,
             epoch=number,
@@ -112,11 +115,12 @@ class CellTrainer:
             first_step_seconds=timed.pop(0)[1] if number == 1 else None,
             slices=timed,
             contention=contention,
-            train_loss=self._mean([loss for each in slices for loss in each.losses], job.train_size),
+            train_loss=self._mean(losses, job.train_size),
             train_accuracy=sum(each.correct for each in slices) / job.train_size,
             test_loss=test.loss,
             test_accuracy=test.accuracy,
             evaluation_seconds=test.seconds,
+            first_losses=losses[:FIRST_LOSSES] if number == 1 and not _has_dropout(job.network) else [],
             augment_seconds=augment_seconds,
             reload_seconds=reload_seconds,
             harness_seconds=time.perf_counter() - began - busy,
@@ -255,3 +259,8 @@ class CellTrainer:
         if not path.exists():
             np.save(path, order(job, epoch))
         return path
+
+
+def _has_dropout(network: Network) -> bool:
+    """Whether the losses depend on masks, which every framework draws for itself."""
+    return any(isinstance(node.layer, Dropout) and node.layer.rate for _, node in network.walk())
