@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
-from benchmarks.runtime.contention import Contention
+from benchmarks.runtime.contention import Contention, disturbed
 
 # Bounds that every measurement meets: a record outside of them is damaged, and its figures would be infinite.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -108,8 +108,7 @@ class Epoch(Event, frozen=True, kw_only=True):
         """The timed slices that count: other programs took little of their time, or it is not known how much."""
         if len(self.contention) != len(self.slices):
             return self.slices
-        pairs = zip(self.slices, self.contention)
-        return [each for each, contention in pairs if not (contention and contention.disturbed)]
+        return [each for each, is_disturbed in zip(self.slices, disturbed(self.contention)) if not is_disturbed]
 
     @property
     def examples_per_second(self) -> float | None:

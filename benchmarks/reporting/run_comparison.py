@@ -19,6 +19,7 @@ from benchmarks.records.runs import SpeedRun
 from benchmarks.reporting import contention_text
 from benchmarks.reporting.comparability import different_computation, incomparable, short_value
 from benchmarks.reporting.number_formats import counted, percent_text, ratio
+from benchmarks.runtime.contention import disturbance
 from benchmarks.timing.rounds import Rounds, baseline_workers, paired, too_disturbed
 from benchmarks.timing.samples import SavedRun, TimedSeries
 from benchmarks.timing.statistics import (
@@ -238,7 +239,7 @@ def _with_speeds(
 def _disturbance(*sides: tuple[SavedRun, TimedSeries]) -> str | None:
     """What other programs did to the slices of A or B, if they left too few; None if they did not."""
     parts = [
-        f"{name}: {contention_text.reason(work.contention)}"
+        f"{name}: {contention_text.reason(disturbance(work.contention))}"
         for name, (run, work) in zip("AB", sides)
         if too_disturbed(work.rounds) or too_disturbed(work.rounds, run.control_workload)
     ]

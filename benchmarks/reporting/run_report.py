@@ -33,7 +33,7 @@ from benchmarks.reporting.number_formats import (
 )
 from benchmarks.reporting.run_agreement import disagreements
 from benchmarks.reporting.training_speed import training_speed
-from benchmarks.runtime.contention import DISTURBED, load_of_others
+from benchmarks.runtime.contention import DISTURBED, disturbance
 from benchmarks.timing.statistics import Estimate
 
 COLUMNS = (
@@ -147,7 +147,7 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
     first = records.get(first_job.cell, CellRecord())
     certificate = record.start.certificate if record.start else None
     speed = training_speed(record, first)
-    contention = [each for epoch in record.epochs for each in epoch.contention if each]
+    found = disturbance(epoch.contention for epoch in record.epochs)
     return {
         **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
         "status": end.status,
@@ -157,8 +157,8 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
         **_columns_of("examples_per_second", speed.examples_per_second),
         **_columns_of("relative_speed", speed.relative),
         "withheld": speed.withheld,
-        "disturbed_slices": sum(each.disturbed for each in contention) if contention else None,
-        "cpu_load": load_of_others(contention),
+        "disturbed_slices": found.disturbed if found.slices else None,
+        "cpu_load": found.load,
         "certified": record.start.verified if record.start else NOT_CERTIFIED,
         "certificate": certificate.certificate if certificate else None,
         "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
@@ -297,15 +297,14 @@ def notes(folder: RunFolder) -> list[str]:
         *augmentation_notes(folder),
         *(f"Warning: {cell}: {warning}." for cell, warning in disagreements(jobs_with_records(folder)).items()),
     ]
-    contention = [
-        each for _, record in jobs_with_records(folder) for epoch in record.epochs for each in epoch.contention
-    ]
-    if disturbed := sum(each is not None and each.disturbed for each in contention):
+    epochs = [epoch for _, record in jobs_with_records(folder) for epoch in record.epochs]
+    found = disturbance(epoch.contention for epoch in epochs)
+    if found.disturbed:
         lines.append(
-            f"Other programs took more than {percent_text(DISTURBED)} of the time of {count(disturbed)} of "
-            f"{count(len(contention))} slices; these do not count in speeds."
+            f"Other programs took more than {percent_text(DISTURBED)} of the time of {count(found.disturbed)} of "
+            f"{count(found.slices)} slices; these do not count in speeds."
         )
-    elif contention and None in contention:
+    elif any(None in epoch.contention for epoch in epochs):
         lines.append("The system does not count the time that threads wait, so disturbed slices are not recognized.")
     load = run.cpu_load or 0.0
     if load >= BUSY:

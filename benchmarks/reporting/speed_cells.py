@@ -17,11 +17,11 @@ from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import contention_text
 from benchmarks.reporting.number_formats import counted
-from benchmarks.runtime.contention import Contention
+from benchmarks.runtime.contention import Contention, disturbance
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.roofline import LayerCost, Roof
-from benchmarks.timing.rounds import Rounds, baseline_workers, paired, sample, speed, steady, too_disturbed
+from benchmarks.timing.rounds import Rounds, baseline_workers, paired, rounds_of, speed, steady, too_disturbed
 from benchmarks.timing.statistics import Estimate, NoiseFloor, break_even, launches_ratio, noise_floor
 
 UNFINISHED = End(cell="", status="unfinished", reason="stopped before its end")
@@ -59,22 +59,24 @@ class CellMeasurements:
         return [slice_ for rounds in self.slices.values() for slice_ in rounds.values()]
 
     @property
-    def contention(self) -> list[Contention]:
-        """Of all slices, where it was recorded."""
-        return [slice_.contention for slice_ in self.timed_slices if slice_.contention]
+    def contention(self) -> list[list[Contention | None]]:
+        """Of the slices of each launch."""
+        return [[slice_.contention for slice_ in rounds.values()] for rounds in self.slices.values()]
 
     @property
     def undisturbed_slices(self) -> list[TimedSlice]:
         """The slices that count."""
-        return [slice_ for slice_ in self.timed_slices if sample(slice_) is not None]
+        return [
+            slice_
+            for launch, rounds in self.slices.items()
+            for number, slice_ in rounds.items()
+            if self.rounds[launch][number] is not None
+        ]
 
     @cached_property
     def rounds(self) -> Rounds:
         """Seconds per image, by launch and round; None for a slice that other programs disturbed."""
-        return {
-            launch: {number: sample(slice_) for number, slice_ in rounds.items()}
-            for launch, rounds in self.slices.items()
-        }
+        return rounds_of(self.slices)
 
     @property
     def warm_ups(self) -> list[int]:
@@ -157,9 +159,10 @@ class SpeedComparison:
     def _disturbance(self, job: SpeedJobInfo) -> str:
         """What other programs did to the slices of a job and of the baseline's workers."""
         compared = dict.fromkeys(each.cell for each in (job, self.baseline, self.control) if each)
-        slices = [each for cell in compared for each in self.measured.get(cell, CellMeasurements()).contention]
+        launches = [each for cell in compared for each in self.measured.get(cell, CellMeasurements()).contention]
         idle = [sanity_checks.idle_use(cell.timed_slices) for cell in self.measured.values() if cell.slices]
-        return contention_text.reason(slices, sum(idle) * (1 - 1 / len(idle)) / max(1, slices[0].cores))
+        cores = max(each.cores for slices in launches for each in slices if each)
+        return contention_text.reason(disturbance(launches), sum(idle) * (1 - 1 / len(idle)) / max(1, cores))
 
     def roof(self, job: SpeedJobInfo) -> Roof | None:
         """The roofline of a job's framework at its precision and threads, whichever cell it was measured with."""

@@ -19,7 +19,7 @@ from benchmarks.reporting import speed_text
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
 from benchmarks.reporting.speed_row import COLUMNS, SpeedRow
-from benchmarks.runtime.contention import load_of_others
+from benchmarks.runtime.contention import disturbance
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
 
@@ -55,6 +55,7 @@ def comparison_rows(comparison: SpeedComparison) -> list[SpeedRow]:
 
 def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
     cell, floor, withheld = comparison.of(job), comparison.floor, comparison.withheld(job)
+    disturbed = disturbance(cell.contention)
     last = cell.launches[-1] if cell.launches else None
     relative = comparison.ratio(job) if cell.slices and not withheld else None
     speed, memory, bound = cell.speed, _memory(job, cell), _roofline(comparison, job)
@@ -75,8 +76,8 @@ def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
         macs=job.macs,
         launches=len(cell.slices),
         slices=len(cell.timed_slices),
-        disturbed_slices=sum(each.disturbed for each in cell.contention) if cell.contention else None,
-        cpu_load=load_of_others(cell.contention),
+        disturbed_slices=disturbed.disturbed if disturbed.slices else None,
+        cpu_load=disturbed.load,
         examples_per_second=speed.value if speed else None,
         examples_per_second_low=speed.low if speed else None,
         examples_per_second_high=speed.high if speed else None,

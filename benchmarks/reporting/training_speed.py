@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks.records.events import Epoch
 from benchmarks.records.store import CellRecord
 from benchmarks.reporting import contention_text
+from benchmarks.runtime.contention import disturbance
 from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
 
 
@@ -35,11 +36,11 @@ def training_speed(record: CellRecord, first: CellRecord) -> TrainingSpeed:
     ratio = paired_ratio([speed for speed, _ in complete], [other for _, other in complete])
     if record is first:
         ratio = Estimate(1.0) if record.epochs else None
-    contention = [each for cell in (record, first) for epoch in cell.epochs for each in epoch.contention if each]
+    found = disturbance(epoch.contention for cell in (record, first) for epoch in cell.epochs)
     return TrainingSpeed(
         examples_per_second=None if few else geometric_mean(speeds),
         relative=None if few_pairs else ratio,
-        withheld=contention_text.reason(contention) if few_pairs and contention else None,
+        withheld=contention_text.reason(found) if few_pairs and found.slices else None,
     )
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.records.events import TimedSlice
+from benchmarks.runtime.contention import disturbed
 from benchmarks.timing.budget import LAUNCHES
 from benchmarks.timing.statistics import Estimate, Launches, geometric_mean, launches_ratio, warm_up
 
@@ -23,9 +24,16 @@ Rounds: TypeAlias = dict[int, dict[int, float | None]]  # launch, then round: se
 LEAST_UNDISTURBED = 0.25
 
 
-def sample(timed: TimedSlice) -> float | None:
-    """The value of a slice in `Rounds`."""
-    return None if timed.contention and timed.contention.disturbed else timed.seconds_per_image
+def rounds_of(slices: Mapping[int, Mapping[int, TimedSlice]]) -> Rounds:
+    """The samples of a worker from its slices, by launch and round."""
+    rounds: Rounds = {}
+    for launch, timed in slices.items():
+        is_disturbed = disturbed([each.contention for each in timed.values()])
+        rounds[launch] = {
+            number: None if lost else each.seconds_per_image
+            for (number, each), lost in zip(timed.items(), is_disturbed)
+        }
+    return rounds
 
 
 def paired(*workers: Rounds) -> tuple[Launches, ...]:
@@ -33,33 +41,33 @@ def paired(*workers: Rounds) -> tuple[Launches, ...]:
 
     A launch with too few undisturbed rounds is left out. No samples are returned if this leaves fewer than `LAUNCHES`.
     """
-    pairs, disturbed = _by_launch(workers)
-    if not pairs or (disturbed and len(pairs) < LAUNCHES):
+    pairs, lost = _by_launch(workers)
+    if not pairs or (lost and len(pairs) < LAUNCHES):
         return tuple([] for _ in workers)
     return tuple(list(each) for each in zip(*pairs))
 
 
 def too_disturbed(*workers: Rounds) -> bool:
     """Whether `paired` returns no samples because of other programs."""
-    pairs, disturbed = _by_launch(workers)
-    return disturbed > 0 and len(pairs) < LAUNCHES
+    pairs, lost = _by_launch(workers)
+    return lost > 0 and len(pairs) < LAUNCHES
 
 
 def _by_launch(workers: Sequence[Rounds]) -> tuple[list[list[list[float]]], int]:
     """The samples of each worker in the launches that count, and the number of launches that are too disturbed."""
     pairs: list[list[list[float]]] = []
-    disturbed = 0
+    lost = 0
     for launch in sorted(set.intersection(*(set(rounds) for rounds in workers))):
         samples = [rounds[launch] for rounds in workers]
         shared = sorted(set.intersection(*map(set, samples)))
         quiet = [number for number in shared if all(rounds[number] is not None for rounds in samples)]
         if len(quiet) < LEAST_UNDISTURBED * len(shared):
-            disturbed += 1
+            lost += 1
         elif quiet:
             start = max(map(steady, samples))
             if counted := [number for number in quiet if number >= start]:
                 pairs.append([_values(rounds, counted) for rounds in samples])
-    return pairs, disturbed
+    return pairs, lost
 
 
 def _values(rounds: Mapping[int, float | None], numbers: Sequence[int]) -> list[float]:

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records.events import End, Roofline
+from benchmarks.records.events import End, Roofline, TimedSlice
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime import checkout, cpu_load, worker_client
@@ -35,7 +35,7 @@ from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
-from benchmarks.timing.rounds import Rounds, paired, relative_speed, sample, speed
+from benchmarks.timing.rounds import paired, relative_speed, rounds_of, speed
 from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
@@ -169,7 +169,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         self.timed: list[tuple[TimedJob, WorkloadFiles]] = [(timed, files) for timed in cells.all]
         self.timed.append(control_workload.control_workload(like.job, scratch))
         self.units: dict[str, int] = {}  # of a slice, by cell, as determined in the first launch
-        self.rounds: defaultdict[str, Rounds] = defaultdict(dict)  # by cell
+        self.slices: defaultdict[str, dict[int, dict[int, TimedSlice]]] = defaultdict(dict)  # by cell, launch, round
 
     def wants_launch(self, launch: int) -> bool:
         return self.budget.begin_launch() and not (launch >= ENOUGH and self.is_narrow())
@@ -202,7 +202,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         cell = worker.timed.cell
         if not self.run.attempt(cell, partial(worker.slice, number)):
             return False
-        self.rounds[cell].setdefault(worker.launch, {})[number] = sample(worker.slices[-1])
+        self.slices[cell].setdefault(worker.launch, {})[number] = worker.slices[-1]
         return True
 
     def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
@@ -219,9 +219,9 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
 
     def is_narrow(self) -> bool:
         """Whether the interval of every ratio to the baseline is narrow."""
-        baseline, control = (self.rounds[timed.cell] for timed in (self.cells.baseline, self.cells.control))
+        baseline, control = (rounds_of(self.slices[each.cell]) for each in (self.cells.baseline, self.cells.control))
         ratios = [
-            relative_speed(self.rounds[timed.cell], baseline, control)
+            relative_speed(rounds_of(self.slices[timed.cell]), baseline, control)
             for timed in self.cells.frameworks
             if timed != self.cells.baseline and timed.cell not in self.run.over
         ]
@@ -235,7 +235,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         for timed in self.cells.all:
             if timed.cell in self.run.over:
                 continue
-            estimate = speed(self.rounds[timed.cell])
+            estimate = speed(rounds_of(self.slices[timed.cell]))
             most = roofline.reachable(_costs(timed), roofs) if roofs else float("inf")
             if estimate and estimate.value > most:
                 reason = (
