@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.records.atomic import write_text
 from benchmarks.records.certificates import Certificate, Finding, StageRecord, in_order, read
 from benchmarks.reporting.markers import put
-from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
+from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error, signed
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.verification.cases import STAGES
+from benchmarks.verification.native_effects import Effect
 from benchmarks.verification.verify_run import Verification
 
 HEAD = ("network", "precision", "framework", *STAGES)
@@ -143,5 +145,18 @@ def verification_text(verification: Verification) -> str:
     lines += [line for finding in findings for line in difference(finding)]
     lines += verification.skipped
     if verification.native_differences:
-        lines.append(table(("framework", "setting", "aligned", "native"), list(verification.native_differences)))
+        lines.append("What each default alone changes, measured on the reference:")
+        rows = [(*line[:-1], effect_text(line.effect)) for line in verification.native_differences]
+        lines.append(table(("framework", "network", "setting", "aligned", "native", "effect"), rows))
     return "\n".join(lines)
+
+
+def effect_text(effect: Effect) -> str:
+    """The effect of a default on the loss, and on the weights as a fraction of the distance that they moved."""
+    if effect.loss is None or effect.weights is None:
+        return "layers of other shapes"
+    steps = f"after {counted(effect.steps, 'step')} of {effect.optimizer}"
+    if not math.isfinite(effect.loss):
+        return f"the loss diverges {steps}"
+    weights = relative_error(effect.weights)
+    return f"loss {signed(effect.loss)}, weights {weights} {steps}"

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.certification import lookup
 from benchmarks.certification.covered_code import code_parts
@@ -34,6 +33,7 @@ from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.case_runner import Target, verify_cases
 from benchmarks.verification.cases import Case
 from benchmarks.verification.findings import recorded
+from benchmarks.verification.native_effects import DefaultDifference, default_differences
 from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.registry import FRAMEWORKS
@@ -124,15 +124,6 @@ class Verification:
         return bool(self.findings) and all(finding.certified for finding in self.findings)
 
 
-class DefaultDifference(NamedTuple):
-    """A default of a framework that differs from the spec."""
-
-    framework: str
-    setting: str
-    aligned: str
-    native: str
-
-
 def execute(
     request: VerifyRequest,
     progress: Note,
@@ -188,7 +179,14 @@ def execute(
                 findings[finding.net].append(finding)
             if request.out:
                 _write(_certificate(request, findings, command), request.out, write_pages)
-        differences = tuple(ledger(targets)) if native else ()
+        differences: tuple[DefaultDifference, ...] = ()
+        if native:
+            progress("measuring the effect of each default on the reference")
+            all_cases = (
+                (name, Case.for_network(net, request.seed, request.batch_size)) for name, net in networks.items()
+            )
+            natives = {target.label: target.native for target in targets if target.native}
+            differences = tuple(default_differences(all_cases, natives))
         certificate = _certificate(request, findings, command)
         if request.out:
             _write(certificate, request.out, write_pages)
@@ -276,14 +274,3 @@ def start_targets(
         except (Unavailable, WorkerFailed) as error:
             skipped.append(f"{requested.label}: unavailable: {error}")
     return targets, skipped
-
-
-def ledger(targets: Sequence[Target]) -> list[DefaultDifference]:
-    """The defaults of each framework that differ from the spec."""
-    return [
-        DefaultDifference(target.label, line.what, line.aligned, line.native)
-        for target in targets
-        if target.native
-        for line in target.native.ledger()
-        if line.native != line.aligned
-    ]
