@@ -66,48 +66,63 @@ def default_differences(
     cases: the name of each network, and its case. natives: the defaults of each framework by its label.
     """
     for net, case in cases:
-        effects: dict[tuple[str, Any], Effect | None] = {}  # frameworks share defaults
+        effects, known = Effects(case), dict[tuple[str, Any], Effect | None]()  # frameworks share defaults
         for label, native in natives.items():
             for name, choice in CHOICES.items():
                 value = getattr(native, name).value
                 if value == choice.aligned:
                     continue
-                if (name, value) not in effects:
-                    effects[name, value] = effect(case, name, value)
-                if found := effects[name, value]:
+                if (name, value) not in known:
+                    known[name, value] = effects.effect(name, value)
+                if found := known[name, value]:
                     texts = choice.formula(choice.aligned), choice.formula(value)
                     yield DefaultDifference(label, net, choice.what, *texts, found)
 
 
-def effect(case: Case, name: str, value: Any) -> Effect | None:
-    """The effect of the default `name` of `CHOICES` with this value; None if it changes nothing in the network."""
-    optimizer = "Adam" if name in OF_ADAM else "SGD"
-    training, network = TRAININGS[optimizer], case.network
-    steps = LARGE_STEPS if network.params > LARGE or network.macs > HEAVY else STEPS
-    try:
-        changed, other = with_default(network, training, name, value)
-    except OnespecError:
-        return Effect(optimizer, steps, None, None)
-    if changed.parameters != network.parameters:
-        return Effect(optimizer, steps, None, None)
-    start = arrays.initial(network, case.seed)
-    own = initial(network, case.seed, replace(ALIGNED, **{name: Default(value, "")}))
-    same_start = all(np.allclose(start[key], own[key], rtol=1e-12) for key in start)
-    kinds = {node.layer.kind for _, node in network.walk()}
-    of_reference = (name == "norm_unbiased" and "BatchNorm" in kinds) or (
-        name == "resize_positions" and "Resize" in kinds
-    )
-    if changed == network and other == training and same_start and not of_reference:
-        return None
-    lrs = [LRS[optimizer] * 0.5 ** (step // 3 % 3) for step in range(steps)]  # changes show where the rate is stored
-    before = _Trained(case, network, training, start)
-    after = _Trained(case, changed, other, start if same_start else own, name, value)
-    before.take(lrs)
-    after.take(lrs)
-    with np.errstate(invalid="ignore"):  # a default can make the training diverge
-        apart = _distance(network, after.weights, before.weights)
-        whole = _distance(network, before.weights, start if same_start else {key: 0 * start[key] for key in start})
-        return Effect(optimizer, steps, after.loss() - before.loss(), apart / whole)
+class Effects:
+    """The effects of defaults on the network of a case. The aligned training of each optimizer is computed once."""
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.network = case, case.network
+        self.large = self.network.params > LARGE or self.network.macs > HEAVY
+        self.start = arrays.initial(self.network, case.seed)
+        self.aligned: dict[str, _Trained] = {}
+
+    def effect(self, name: str, value: Any) -> Effect | None:
+        """The effect of the default `name` of `CHOICES` with this value; None if it changes nothing in the network."""
+        optimizer = "Adam" if name in OF_ADAM else "SGD"
+        training, network, steps = TRAININGS[optimizer], self.network, LARGE_STEPS if self.large else STEPS
+        try:
+            changed, other = with_default(network, training, name, value)
+        except OnespecError:
+            return Effect(optimizer, steps, None, None)
+        if changed.parameters != network.parameters:
+            return Effect(optimizer, steps, None, None)
+        start = initial(network, self.case.seed, replace(ALIGNED, **{name: Default(value, "")}))
+        same_start = all(np.allclose(self.start[key], start[key], rtol=1e-12) for key in start)
+        if changed == network and other == training and same_start and not self._in_the_pass(name):
+            return None
+        if optimizer not in self.aligned:
+            self.aligned[optimizer] = _Trained(self.case, network, training, self.start)
+            self.aligned[optimizer].take(self._lrs(optimizer, steps))
+        before = self.aligned[optimizer]
+        after = _Trained(self.case, changed, other, self.start if same_start else start, name, value)
+        with np.errstate(over="ignore", invalid="ignore"):  # a default can make the training diverge
+            after.take(self._lrs(optimizer, steps))
+            apart = _distance(network, after.weights, before.weights)
+            begin = self.start if same_start else {key: np.zeros_like(array) for key, array in start.items()}
+            whole = _distance(network, before.weights, begin)
+            return Effect(optimizer, steps, after.loss() - before.loss(), apart / whole)
+
+    def _in_the_pass(self, name: str) -> bool:
+        """Whether the default changes what a pass of the reference computes in a layer of the network."""
+        kinds = {node.layer.kind for _, node in self.network.walk()}
+        return {"norm_unbiased": "BatchNorm", "resize_positions": "Resize"}.get(name) in kinds
+
+    def _lrs(self, optimizer: str, steps: int) -> list[float]:
+        """Learning rates that change, because the forms of the momentum differ only then."""
+        constant = 1 if self.large else 3
+        return [LRS[optimizer] * 0.5 ** (step // constant % 3) for step in range(steps)]
 
 
 def _distance(network: Network, one: Weights, other: Weights) -> float:

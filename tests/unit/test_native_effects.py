@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.verification.cases import BATCH, Case
-from benchmarks.verification.native_effects import ALIGNED, default_differences, effect
+from benchmarks.verification.native_effects import ALIGNED, Effects, default_differences
 from frameworks import arrays
 from frameworks.adapter import Setting
 from frameworks.native import CHOICES, Native
@@ -105,7 +105,7 @@ def test_the_effect_is_that_of_ten_steps_of_the_reference() -> None:
         reference.train(given.order[: 10 * BATCH], BATCH, lrs, 0)
         losses.append(cross_entropy(reference.predict("test", BATCH), given.labels[:BATCH])[0])
         weights.append(reference.get_weights())
-    found = effect(given, "norm_epsilon", 1e-3)
+    found = Effects(given).effect("norm_epsilon", 1e-3)
     assert found is not None and (found.optimizer, found.steps) == ("SGD", 10)
     assert found.loss == pytest.approx(losses[1] - losses[0], rel=1e-6)
     start = arrays.initial(given.network, 0)
@@ -118,5 +118,5 @@ def test_the_effect_is_that_of_ten_steps_of_the_reference() -> None:
 
 
 def test_a_default_without_effect_has_no_line() -> None:
-    assert effect(case("batch norm"), "norm_epsilon", 1e-5) is None
-    assert effect(case("plain"), "norm_epsilon", 1e-3) is None
+    assert Effects(case("batch norm")).effect("norm_epsilon", 1e-5) is None
+    assert Effects(case("plain")).effect("norm_epsilon", 1e-3) is None
