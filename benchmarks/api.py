@@ -230,8 +230,9 @@ def speed(
     an A/A control, which shows the smallest difference that this machine can detect now.
 
     Columns: `examples_per_second` and `relative_speed` with 95 % intervals (`_low`, `_high`), `verdict` (`faster`,
-    `slower` or `same`), `step_seconds`, `first_step_seconds`, `latency_median_ms`, `peak_memory_mib` and more; see
-    docs/reference/records.md. docs/statistics.md explains the intervals. `frame.attrs["folder"]` is the run's folder.
+    `slower`, `same`, or `not measured` if other programs disturbed the run), `step_seconds`, `first_step_seconds`,
+    `latency_median_ms`, `peak_memory_mib` and more; see docs/reference/records.md. docs/statistics.md explains the
+    intervals. `frame.attrs["folder"]` is the run's folder.
 
     A framework whose losses differ from the reference, or whose timing is implausible, has the status `refused`.
     Raises BadInput for an argument that cannot be used or a budget that is too small, DataError as `run` does.

@@ -156,9 +156,10 @@ class Worker:
 
     def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
         """The result of the work, its times (wall, all threads, and the pause before it), and its contention."""
-        before = contention.read()
         began, cpu = time.perf_counter(), time.process_time()
         idle = {"idle_seconds": began - self.rested[0], "idle_cpu_seconds": cpu - self.rested[1]}
+        before = contention.read()
+        began, cpu = time.perf_counter(), time.process_time()
         result = work()
         seconds = time.perf_counter() - began
         cpu_seconds = time.process_time() - cpu
