@@ -34,8 +34,8 @@ def activation(layer: Layer, x: Array, actual: Array) -> Iterator[Hypothesis]:
         yield Hypothesis("{} for {}", np.clip(x, 0, 6), ("ReLU6", layer.kind))
     if isinstance(layer, spec.ReLU) and actual.shape == x.shape:
         slope = float(f"{np.median((actual / x)[x < 0]) if (x < 0).any() else 0:.3g}")
-        if 0 < abs(slope) < 1:
-            yield Hypothesis("LeakyReLU of slope {:g} for ReLU", np.where(x > 0, x, slope * x), (slope,))
+        for exact in (slope, float(np.float32(slope))) if 0 < abs(slope) < 1 else ():  # TensorFlow's is float32
+            yield Hypothesis("LeakyReLU of slope {:g} for ReLU", np.where(x > 0, x, exact * x), (slope,))
     if isinstance(layer, spec.Tanh):
         for name in ("amplitude", "slope"):
             if getattr(layer, name) != 1:
