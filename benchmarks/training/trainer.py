@@ -55,12 +55,17 @@ class CellTrainer:
         self._worker: WorkerClient | None = None
 
     def open(self, python: Path, info: FrameworkInfo, timeout: float) -> None:
-        """Start the worker, build the network, load the data; restore the state of the last finished epoch."""
-        job = self.job
-        log = self.folder.log(job.cell)
-        worker = WorkerClient(python, info.module, info.adapter, threads=job.threads, log=log, timeout=timeout)
+        """Start the worker and begin."""
+        log = self.folder.log(self.job.cell)
+        self._worker = WorkerClient(
+            python, info.module, info.adapter, threads=self.job.threads, log=log, timeout=timeout
+        )
+        self.begin(self._worker)
+
+    def begin(self, worker: WorkerClient) -> None:
+        """Build the network in a worker, load the data, and restore the state of the last finished epoch."""
         self._worker = worker
-        started = worker.started
+        job, started = self.job, worker.started
         built = worker.build(job.network, job.training, job.setting)
         weights_seconds = worker.set_weights(self._weights())
         load_seconds = self._load("train", self._images("train")) + self._load("test", self._images("test"))

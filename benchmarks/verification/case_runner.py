@@ -35,7 +35,10 @@ from frameworks.native import Native
 
 @dataclass
 class Target:
-    """A framework that is verified: its running worker, which computes one case at a time."""
+    """A framework that is verified: its running worker, which computes one case at a time.
+
+    open_worker: starts another worker with so many threads.
+    """
 
     label: str
     module: str
@@ -44,6 +47,7 @@ class Target:
     versions: Mapping[str, str]
     native: Native | None = None
     lock: Lock = field(default_factory=Lock)
+    open_worker: Callable[[int], WorkerClient] | None = None
 
 
 @dataclass(frozen=True)

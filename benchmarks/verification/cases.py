@@ -112,7 +112,7 @@ class Case:
             seed=seed,
             images=images,
             labels=labels,
-            weights=_revealing_weights(plain, seed),
+            weights=revealing_weights(plain, seed),
             trainings={name: TRAININGS[name] for name in (LARGE_TRAININGS if large else TRAININGS)},
             batch_size=batch_size,
             curve=curve or default_curve(plain),
@@ -165,7 +165,7 @@ def default_curve(network: Network) -> int:
     return STEPS[-1] if network.params > LARGE else CURVE
 
 
-def _revealing_weights(network: Network, seed: int) -> Weights:
+def revealing_weights(network: Network, seed: int) -> Weights:
     """Initial weights without a 0 or 1 that could hide a fault; every value is exact in float32."""
     weights = initial(network, seed, "he_normal")
     stream = np.random.default_rng([seed, 1])

@@ -85,6 +85,11 @@ class RelativeErrors:
     def error(self, place: Place) -> float:
         return self.departed.get(place, self.plain[place])
 
+    def add(self, later: RelativeErrors) -> None:
+        """Take the errors of other places."""
+        for name in ("plain", "departed", "masks", "differing"):
+            getattr(self, name).update(getattr(later, name))
+
     def worst(self, stage: str) -> float:
         return max((self.error(place) for place in self.plain if place.stage == stage), default=0.0)
 
@@ -170,7 +175,7 @@ def stage_verdicts(errors: Mapping[str, RelativeErrors], case: Case, precision: 
     limits = {stage: _limit(stage, precision, [each.worst(stage) for each in errors.values()]) for stage in STAGES}
     return {
         name: [
-            dropout(each.masks, rates, precision) if stage == "dropout" else _verdict(stage, each, limits[stage])
+            dropout(each.masks, rates, precision) if stage == "dropout" else stage_verdict(stage, each, limits[stage])
             for stage in STAGES
         ]
         for name, each in errors.items()
@@ -185,7 +190,8 @@ def _limit(stage: str, precision: str, worst: Sequence[float]) -> float:
     return max(rounding, TIMES * sorted(worst)[(len(worst) - 1) // 2])
 
 
-def _verdict(stage: str, errors: RelativeErrors, limit: float) -> StageVerdict:
+def stage_verdict(stage: str, errors: RelativeErrors, limit: float) -> StageVerdict:
+    """The verdict of one stage with a limit of the relative error."""
     places = [place for place in errors.plain if place.stage == stage]
     if not places:
         return StageVerdict(stage, "none")

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
 from benchmarks.verification.cases import STEPS, Case, Place
+from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
-from frameworks.numpy_reference import Reference
 from frameworks.spec import Auxiliary, Dropout, Network, Node
-from frameworks.worker import Worker
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
-
-
-class ReferenceClient(Commands):
-    """The NumPy reference in this process, with the commands of a worker.
-
-    departures: names of declared departures that the reference imitates.
-    """
-
-    def __init__(self, scratch: Path, departures: Sequence[str] = ()) -> None:
-        self.scratch = scratch
-        self.worker = Worker()
-        self.worker.kind = partial(Reference, departures=departures)  # type: ignore[assignment]
-
-    def request(self, command: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(self.worker, command)(**arguments)
-        return answer
 
 
 def write_case_files(case: Case, folder: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.certification.covered_code import code_parts, code_sha256
 from benchmarks.certification.verified_networks import BATCH
-from benchmarks.records.certificates import Finding, PlaceRecord, StageRecord
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, Finding, PlaceRecord, StageRecord
 from benchmarks.runtime import checkout
 from benchmarks.verification.case_runner import NetworkVerdict
 from benchmarks.verification.cases import STAGES, Case, Place, default_curve
+from benchmarks.verification.framework_checks import STAGES as CHECK_STAGES
 
 
 def version(versions: Mapping[str, str]) -> str:
@@ -33,6 +34,7 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         )
         for stage in verdict.verdicts
     ]
+    present = {stage.stage for stage in stages}
     return Finding(
         net=verdict.net,
         name=case.spec.name,
@@ -45,7 +47,7 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         mode=target.mode,
         code_sha256=code_sha256(code),
         code=code,
-        weaker=list(weaker(case, {stage.stage for stage in stages})),
+        weaker=list(_missing(CHECK_STAGES, present) if verdict.net == FRAMEWORK_CHECKS else weaker(case, present)),
         precision=verdict.precision,
         seeds=verdict.seeds,
         device="cpu",
@@ -64,7 +66,12 @@ def weaker(case: Case, stages: set[str]) -> Iterator[str]:
         yield f"--batch-size {case.batch_size}"
     if case.curve < default_curve(case.network):
         yield f"--steps {case.curve}"
-    missing = [stage for stage in STAGES if stage not in stages]
+    yield from _missing(STAGES, stages)
+
+
+def _missing(expected: Sequence[str], stages: set[str]) -> Iterator[str]:
+    """The stages that were not judged, unless there is no verdict at all."""
+    missing = [stage for stage in expected if stage not in stages]
     if stages and missing:
         yield f"no stage {', '.join(missing)}"
 

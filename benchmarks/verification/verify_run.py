@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.certification import lookup
 from benchmarks.certification.covered_code import code_parts
 from benchmarks.certification.verified_networks import BATCH, CLASSES, small
-from benchmarks.records.certificates import Certificate, Finding, now, read, write
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
 from benchmarks.runtime import checkout, machine
@@ -30,13 +30,16 @@ from benchmarks.runtime.networks import networks
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification.case_runner import Target, verify_cases
+from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
 from benchmarks.verification.cases import Case
 from benchmarks.verification.findings import recorded
+from benchmarks.verification.framework_checks import CHECKS, PROBE
+from benchmarks.verification.framework_checks.runner import THREADS, FrameworkChecks
 from benchmarks.verification.native_effects import DefaultDifference, default_differences
+from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
@@ -132,7 +135,7 @@ def execute(
     on_finding: Callable[[Finding], object] = lambda finding: None,
     write_pages: Callable[[Certificate, Path], object] = lambda certificate, folder: None,
 ) -> Verification:
-    """Verify the networks and store the findings where later runs look for them.
+    """Verify the frameworks and the networks, and store the findings where later runs look for them.
 
     progress: called with a line while workers start. on_finding: called with each finding. write_pages: called with
     the certificate and `request.out`, after each network; certificate.json is written there too, so an interrupted
@@ -147,8 +150,9 @@ def execute(
             request.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--out {request.out}: {error.strerror}; name a folder that can be written") from None
-    findings: dict[str, list[Finding]] = {name: [] for name in networks}
     native = request.semantics == "native"
+    verified = networks if native else {FRAMEWORK_CHECKS: PROBE, **networks}
+    findings: dict[str, list[Finding]] = {name: [] for name in verified}
     with contextlib.ExitStack() as stack:
         if request.out:
             stack.enter_context(locked(request.out))
@@ -163,8 +167,14 @@ def execute(
             )
             precisions = ("float64",)
         if earlier:
-            findings |= _covered(earlier, networks, targets, precisions)
-            progress(f"already certified: {', '.join(name for name in networks if findings[name]) or 'none'}")
+            findings |= _covered(earlier, verified, targets, precisions)
+            progress(f"already certified: {', '.join(name for name in verified if findings[name]) or 'none'}")
+        if not native and not findings[FRAMEWORK_CHECKS]:
+            checks = FrameworkChecks(CHECKS, request.seed)
+            for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
+                finding = recorded(verdict)
+                on_finding(finding)
+                findings[FRAMEWORK_CHECKS].append(finding)
         cases = {
             name: partial(Case.for_network, net, request.seed, request.batch_size, request.steps)
             for name, net in networks.items()
@@ -193,6 +203,18 @@ def execute(
     if not native:
         lookup.keep(certificate)
     return Verification(certificate, tuple(skipped), differences)
+
+
+def _framework_verdicts(
+    checks: FrameworkChecks, targets: Sequence[Target], precisions: Sequence[str], threads: int
+) -> Iterator[NetworkVerdict]:
+    """The verdicts on the frameworks themselves, each in a worker of its own with at least `THREADS` threads."""
+    threads = max(THREADS, threads)
+    for target in targets:
+        assert target.open_worker, "start_targets sets it"
+        with target.open_worker(threads) as client:
+            for precision in precisions:
+                yield checks.verdicts(target, client, Setting("cpu", precision, threads, target.mode))  # type: ignore
 
 
 def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], command: Sequence[str]) -> Certificate:
@@ -234,10 +256,11 @@ def _covered(
     code = {target.label: code_parts(target.module) for target in targets}
     covered = {}
     for name, net in networks.items():
+        identity = FRAMEWORK_CHECKS if name == FRAMEWORK_CHECKS else net.sha256
         wanted = {
             (
                 target.label,
-                lookup.Subject(net.sha256, code[target.label], target.versions, target.mode, precision, "cpu"),
+                lookup.Subject(identity, code[target.label], target.versions, target.mode, precision, "cpu"),
             )
             for target in targets
             for precision in precisions
@@ -258,19 +281,16 @@ def start_targets(
         try:
             place = environment(requested, request.pythons, device="cpu", progress=progress)
             info = FRAMEWORKS[requested.name]
-            client = stack.enter_context(
-                WorkerClient(
-                    place.python,
-                    info.module,
-                    info.adapter,
-                    threads=request.threads,
-                    log=logs / f"{file_name(requested.label)}.log",
-                    steady=True,  # nothing is timed; memory of a large network must be released
-                )
-            )
+            open_worker = partial(_worker, place.python, info, logs / f"{file_name(requested.label)}.log")
+            client = stack.enter_context(open_worker(request.threads))
             started = client.started
             native = Native.from_json(started.native) if started.native else None
-            targets.append(Target(requested.label, started.file, requested.mode, client, started.versions, native))
+            target = Target(requested.label, started.file, requested.mode, client, started.versions, native)
+            targets.append(replace(target, open_worker=open_worker))
         except (Unavailable, WorkerFailed) as error:
             skipped.append(f"{requested.label}: unavailable: {error}")
     return targets, skipped
+
+
+def _worker(python: Path, info: FrameworkInfo, log: Path, threads: int) -> WorkerClient:
+    return WorkerClient(python, info.module, info.adapter, threads=threads, log=log)

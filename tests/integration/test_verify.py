@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from benchmarks.certification.lookup import RowIdentity, covering
 from benchmarks.certification.verified_networks import case_sha256
-from benchmarks.records.certificates import StageRecord, read, write
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, StageRecord, read, write
 from benchmarks.records.events import Certified
+from benchmarks.verification import verify_run
 from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
 from benchmarks.verification.cases import (
     BATCH,
@@ -34,7 +35,9 @@ from benchmarks.verification.comparison import (
     relative_errors,
     stage_verdicts,
 )
-from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, ReferenceClient, write_case_files
+from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, write_case_files
+from benchmarks.verification.framework_checks import CHECKS
+from benchmarks.verification.reference_client import ReferenceClient
 from benchmarks.verify import command
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
@@ -230,20 +233,32 @@ def test_worker_and_reference_yield_the_same_places(bench: Bench, tmp_path: Path
     assert [place for place, _ in EvidenceCollector(client, mlp, SETTING, tmp_path).tensors()] == places
 
 
+@pytest.fixture
+def few_framework_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the framework checks, because all take half a minute for each framework; see test_framework_checks.py."""
+    monkeypatch.setattr(verify_run, "CHECKS", [check for check in CHECKS if check.stages[0] in ("counts", "threads")])
+
+
 # --- the command and its records --------------------------------------------------------------------------------------
 
 
 def test_the_command_writes_a_certificate_that_is_looked_up(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    few_framework_checks: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
     assert main(["--net", "mlp", "--precision", "float64", "--out", str(tmp_path / "out"), *pythons]) == 0
-    assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
+    assert capsys.readouterr().out.count("mlp ") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
     certificate = read(tmp_path / "out")
-    assert {finding.verdict for finding in certificate.findings} == {"ok"}
-    for finding in certificate.findings:
+    checks = [finding for finding in certificate.findings if finding.net == FRAMEWORK_CHECKS]
+    assert [finding.framework for finding in checks] == list(FRAMEWORKS)
+    assert all(finding.certified for finding in certificate.findings)
+    for finding in [finding for finding in certificate.findings if finding.net == "mlp"]:
         assert finding.case_sha256 == case_sha256("mlp")
         adapter = FRAMEWORKS[finding.framework].module
         row = RowIdentity("mlp", "mlp", finding.case_sha256, finding.framework, adapter, finding.versions, SETTING)
@@ -254,7 +269,11 @@ def test_the_command_writes_a_certificate_that_is_looked_up(
 
 
 def test_resume_keeps_only_valid_findings(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    few_framework_checks: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
@@ -272,11 +291,11 @@ def test_resume_keeps_only_valid_findings(
     capsys.readouterr()
     assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
     progress = capsys.readouterr().err
-    assert "already certified: mlp\n" in progress
+    assert "already certified: framework checks, mlp\n" in progress
     assert "cnn mxnet float64: ok" in progress and "mlp mxnet" not in progress
     findings = read(out).findings
-    assert [each.net for each in findings] == ["cnn"] * 3 + ["mlp"] * 3
-    assert {each.verdict for each in findings} == {"ok"}
+    assert [each.net for each in findings] == [FRAMEWORK_CHECKS] * 3 + ["cnn"] * 3 + ["mlp"] * 3
+    assert all(each.certified for each in findings)
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
     assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
