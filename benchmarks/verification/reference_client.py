@@ -26,14 +26,16 @@ NO_TIMES = dict.fromkeys(("seconds", "cpu_seconds", "idle_seconds", "idle_cpu_se
 class ReferenceClient(Commands):
     """The NumPy reference in this process, always in float64.
 
-    scratch: a folder for arrays. departures: names of declared departures that the reference imitates.
+    scratch: a folder for arrays. departures: names of declared departures that the reference imitates. kind: the
+    reference, or a variant with a mistake.
     """
 
     adapter: Reference
 
-    def __init__(self, scratch: Path, departures: Sequence[str] = ()) -> None:
+    def __init__(self, scratch: Path, departures: Sequence[str] = (), kind: type[Reference] = Reference) -> None:
         self.scratch = scratch
         self.departures = departures
+        self.kind = kind
 
     def request(self, command: str, **arguments: Any) -> dict[str, Any]:
         answer: dict[str, Any] = getattr(self, f"_answer_{command}")(**arguments)
@@ -41,7 +43,7 @@ class ReferenceClient(Commands):
 
     def _answer_build(self, network: Any, training: Any, setting: dict[str, Any]) -> dict[str, Any]:
         where = Setting(precision="float64", threads=setting["threads"])
-        self.adapter = Reference(from_json(network), Training.from_json(training), where, self.departures)
+        self.adapter = self.kind(from_json(network), Training.from_json(training), where, self.departures)
         arrays = {name: [list(shape), trained] for name, (shape, trained) in self.adapter.arrays.items()}
         return {"seconds": 0.0, "arrays": arrays, "settings": self.adapter.settings(), "departures": []}
 

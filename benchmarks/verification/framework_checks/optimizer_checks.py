@@ -99,7 +99,6 @@ def batch_sizes(session: Session) -> Iterator[PlacedTensor]:
         order, steps = session.order(count), -(-count // size)
         trained = session.client.train(order, size, [0.05] * steps, stop=count, seed=session.seed)
         yield from losses(trained.losses, BATCH_SIZES, what)
-        yield Place(BATCH_SIZES, what, steps, "correct"), np.array(trained.correct)
         yield from state(session, BATCH_SIZES, what, steps)
         yield Place(BATCH_SIZES, f"{what}, predicted", 0, "head"), session.client.predict("test", size)
 

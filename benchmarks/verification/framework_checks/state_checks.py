@@ -58,4 +58,4 @@ def _trained(session: Session, lr: float, what: str, start: int = 0) -> Iterator
 
 
 def _predicted(session: Session, what: str) -> Iterator[PlacedTensor]:
-    yield Place(STATE, what, 0, "head"), session.client.predict("test", 16)
+    yield Place(STATE, what, 0, "head"), session.client.predict("test", 20)
