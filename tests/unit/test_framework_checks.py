@@ -18,10 +18,12 @@ import pytest
 
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.verification.comparison import ReferenceEvidence, relative_errors
-from benchmarks.verification.framework_checks import CHECKS, NETWORKS, PROBE, STAGES, Session, judged
+from benchmarks.verification.framework_checks import CHECKS as ALL_CHECKS
+from benchmarks.verification.framework_checks import NETWORKS, PROBE, STAGES, Session, judged
 from benchmarks.verification.framework_checks.optimizer_checks import trainings
 from benchmarks.verification.framework_checks.runner import FrameworkChecks
 from benchmarks.verification.framework_checks.session import LATE
+from benchmarks.verification.framework_checks.trainer_check import TRAINER
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks import numpy_reference
 from frameworks.adapter import Setting, Split, Trained
@@ -30,6 +32,8 @@ from frameworks.numpy_reference import Reference
 from frameworks.spec import Network
 from frameworks.training import SGD, Adam, Optimizer, Training
 
+# The trainer needs a worker process: see tests/integration/test_verify.py.
+CHECKS = [check for check in ALL_CHECKS if check.stages != (TRAINER,)]
 SETTING = Setting(precision="float64", threads=2)
 
 
@@ -342,7 +346,7 @@ def sound_checks() -> FrameworkChecks:
 def first_difference(kind: type[Reference], checks: FrameworkChecks, seed: int = 0) -> str | None:
     with TemporaryFolder("faulty") as scratch:
         session = Session(ReferenceClient(scratch, kind=kind), SETTING, seed)
-        verdicts = judged(checks.errors(session, ()), "float64")
+        verdicts = judged(checks.errors(session, ()), "float64", checks.stages)
     return next((verdict.stage for verdict in verdicts if verdict.verdict == "differs"), None)
 
 
@@ -379,7 +383,7 @@ def test_a_check_that_yields_nothing_differs() -> None:
     with TemporaryFolder("missing") as scratch:
         evidence = dict(check.expected(Session(ReferenceClient(scratch), SETTING, 0)))
     reference = ReferenceEvidence.from_evidence(sound_checks().case, evidence)
-    verdicts = judged(relative_errors([], reference, [], "float64"), "float64")
+    verdicts = judged(relative_errors([], reference, [], "float64"), "float64", check.stages)
     assert [verdict.stage for verdict in verdicts if verdict.verdict == "differs"] == ["counts"]
 
 
