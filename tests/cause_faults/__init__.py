@@ -55,6 +55,7 @@ class CauseFault(NamedTuple):
     stage: str
     tensor: str
     cause: str
+    missing: tuple[str, ...] = ()  # frameworks in which the fault cannot be planted
 
 
 FAULTS = (
@@ -64,6 +65,14 @@ FAULTS = (
         "dropout",
         "drop",
         "the rate is taken for the fraction that remains: 0.7 is dropped, not 0.3",
+    ),
+    CauseFault(
+        "ComplementOfAnyRate",
+        "dropout",
+        "training",
+        "drop",
+        "the rate is taken for the fraction that remains: at rate 0 nothing remains",
+        missing=("mxnet", "keras"),  # with a probability of 1, values are not finite; there is no gradient
     ),
     CauseFault("SoftmaxOfLogits", "relu", "evaluation", "head", "softmax acts on the logits"),
     CauseFault("GammaForBeta", "norm", "evaluation", "norm", "gamma and beta are exchanged"),

@@ -25,6 +25,10 @@ class RateOfComplement(ComplementOfRate, PyTorch):
     pass
 
 
+class ComplementOfAnyRate(PyTorch):
+    layers = LAYERS | {spec.Dropout: lambda node, layer: nn.Dropout(1 - layer.rate)}
+
+
 class SmallerWindow(WindowOf3, PyTorch):
     pass
 

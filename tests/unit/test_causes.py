@@ -94,10 +94,13 @@ def test_a_pattern_is_named(known: Known, change: Callable[[Array], Array], word
 def test_an_unknown_pattern_has_no_cause(known: Known, net: str) -> None:
     right = known(net)
     stream = np.random.default_rng(0)
+    steps = set()  # of the steps, one tensor after each is enough: all are computed again together
     for place, tensor in right.evidence.items():
-        if place.stage not in ("parameters", "dropout", "curve"):
-            actual = tensor * stream.uniform(1.001, 1.002, tensor.shape)
-            assert likely(place, {place: actual}, right.evidence, right.case) is None, place
+        if place.stage in ("parameters", "dropout", "curve") or (place.step and place[:3] in steps):
+            continue
+        steps.add(place[:3])
+        actual = tensor * stream.uniform(1.001, 1.002, tensor.shape)
+        assert likely(place, {place: actual}, right.evidence, right.case) is None, place
 
 
 def test_float32_hides_no_pattern(known: Known) -> None:

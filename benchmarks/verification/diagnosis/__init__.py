@@ -31,6 +31,8 @@ HYPOTHESES: dict[str, Callable[[Difference], Iterator[Hypothesis]]] = {
     "dropout": of_dropout,
 }
 
+MOST = 3  # causes that are listed if all of them reproduce the difference
+
 
 def likely(place: Place, actual: Evidence, reference: Evidence, case: Case) -> str | None:
     """The likely cause of the first difference, which is at `place`, and its evidence; None if it is unknown.
@@ -46,7 +48,8 @@ def likely(place: Place, actual: Evidence, reference: Evidence, case: Case) -> s
         return "the plain formula: a declared departure does not show"
     with np.errstate(all="ignore"):  # a wrong hypothesis may divide by zero
         if causes := confirmed(difference):
-            return ", or ".join(dict.fromkeys(cause.text for cause in causes))
+            texts = list(dict.fromkeys(cause.text for cause in causes))
+            return ", or ".join(texts[:MOST]) + (f", or {len(texts) - MOST} others" if len(texts) > MOST else "")
         if difference.actual.shape != difference.reference.shape:
             return f"the shape is {spec.times(difference.actual.shape)}, not {spec.times(difference.reference.shape)}"
         return next(filter(None, (pattern(difference) for pattern in PATTERNS)), None)

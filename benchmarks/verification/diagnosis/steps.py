@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -19,15 +19,15 @@ from frameworks.arrays import Weights
 from frameworks.numpy_reference import Pass
 from frameworks.training import SGD, Adam, Training
 
-Replay = Callable[[int], Mapping[int, Weights]]  # number of steps -> the arrays after each step
+SLOW = 20_000_000  # multiply-adds per image, above which ten steps with every mistake take minutes
 
 
 def of_steps(difference: Difference) -> Iterator[Hypothesis]:
     """The steps of the case with another update rule."""
     place, case = difference.place, difference.case
     training = case.trainings.get(place.training)
-    if training is None or (place.step > 1 and case.network.params > LARGE):
-        return  # ten steps with every mistake would take longer than the verification
+    if training is None or (place.step > 1 and _slow(case)):
+        return
     right = replayed(case, training, case.lrs(place.training, place.step))
     if not difference.recomputes(right[place.step][place.tensor]):
         return
@@ -48,13 +48,18 @@ def of_steps(difference: Difference) -> Iterator[Hypothesis]:
     yield from _rate(difference, training, right)
 
 
+def _slow(case: Case) -> bool:
+    """Whether ten steps with every mistake would take longer than the verification."""
+    return case.network.params > LARGE or case.network.macs > SLOW
+
+
 def _hypothesis(
     difference: Difference, cause: str, values: tuple[object, ...], training: Training, **changes: Any
 ) -> Hypothesis:
     """Steps with a mistake; if the tensor at the place agrees, all arrays at the end of the training must, too."""
     place, case = difference.place, difference.case
     steps = sorted({other.step for other in difference.observed if other[:2] == place[:2]} | {place.step})
-    last = place.step if case.network.params > LARGE else steps[-1]
+    last = place.step if _slow(case) else steps[-1]
 
     def further() -> Evidence:
         weights = replayed(case, training, case.lrs(place.training, last), **changes)
