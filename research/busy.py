@@ -29,6 +29,7 @@ import pandas as pd
 
 from benchmarks.cli import options
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.reporting import speed_report
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.number_formats import percent
@@ -39,7 +40,6 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import speed_run
 from benchmarks.timing.speed_request import SpeedRequest
 from benchmarks.training.plan import MINI
-from benchmarks.training.progress import Progress
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from research import command
 
@@ -108,7 +108,7 @@ def burning(count: int) -> Iterator[list[int]]:
 
 def result(request: SpeedRequest, out: Path) -> dict[str, Any]:
     """One run: the row of the framework that is compared with itself."""
-    folder = speed_run.execute(request, Progress(), out, write_report=speed_report.write)
+    folder = speed_run.execute(request, ProgressDisplay(), out, write_report=speed_report.write)
     rows = speed_report.frame(folder).set_index("framework")
     row = rows.loc[AGAIN]
     if row["status"] != "ok" or row["verdict"] is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from benchmarks.records import events
+from benchmarks.records.events import TimedSlice
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
 from benchmarks.reporting.run_comparison import compare
 from benchmarks.runtime.contention import Contention, disturbance, disturbed
 from benchmarks.timing import samples
-from benchmarks.timing.rounds import Rounds, paired, speed, too_disturbed
+from benchmarks.timing.rounds import Rounds, paired, rounds_of, speed, too_disturbed
+from benchmarks.timing.statistics import launches_ratio, noise_floor, verdict
 from frameworks import contention
 from tests import records
 
@@ -377,3 +381,52 @@ def test_contention_survives_the_records(tmp_path: Path) -> None:
     old = events.to_json(event)
     del old["contention"]
     assert events.from_json(old) == msgspec.structs.replace(event, contention=None)
+
+
+# --- a comparison on a simulated machine ------------------------------------------------------------------------------
+
+SENSITIVITY = {"base": 1.0, "control": 1.0, "mine": 2.5}  # how much of the lost time a worker's slice is longer
+
+
+def simulated_verdict(seed: int, busy: float) -> str | None:
+    """The verdict on two equally fast programs, of which one suffers more from lost cores; None: withheld.
+
+    Six launches of 60 rounds on one core; another program runs in bursts of about ten slices, `busy` of the time, and
+    takes up to half of the core.
+    """
+    stream = np.random.default_rng(seed)
+    slices: dict[str, dict[int, dict[int, TimedSlice]]] = {name: {} for name in SENSITIVITY}
+    for launch in range(6):
+        burst, taken = False, 0.0
+        for number, name in product(range(60), SENSITIVITY):
+            if stream.random() < 0.1:
+                burst, taken = bool(stream.random() < busy), float(stream.uniform(0.1, 0.5))
+            lost = taken if burst else 0.0
+            work = 0.05 * float(np.exp(stream.normal(0, 0.01)))
+            seconds = work * (1 + SENSITIVITY[name] * lost / (1 - lost))
+            contention = Contention(
+                seconds=seconds,
+                cpu_seconds=seconds * (1 - lost),
+                cores=1,
+                waited_seconds=seconds * lost,
+                busy_seconds=max(0.0, seconds + float(stream.uniform(-0.01, 0.01))),
+            )
+            timed = records.timed_slice(name, launch, number, seconds, contention=contention)
+            slices[name].setdefault(launch, {})[number] = timed
+    base, control, mine = (rounds_of(slices[name]) for name in SENSITIVITY)
+    ratio, floor = launches_ratio(*paired(mine, base, control)), launches_ratio(*paired(control, base))
+    return verdict(ratio, noise_floor(floor)) if ratio and floor else None
+
+
+@pytest.mark.parametrize(("busy", "withheld"), [(0.0, False), (0.2, False), (0.5, None), (1.0, True)])
+def test_no_verdict_is_wrong_on_a_busy_machine(busy: float, withheld: bool | None) -> None:
+    """Equal programs are `same`, or nothing is said; about 2 % of A/A intervals are beyond the noise floor."""
+    verdicts = [simulated_verdict(seed, busy) for seed in range(20)]
+    assert sum(each in ("faster", "slower") for each in verdicts) <= 2
+    if withheld is not None:
+        assert (verdicts.count(None) == 20) == withheld
+
+
+def test_verdicts_would_be_wrong_if_disturbed_slices_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.runtime.contention.DISTURBED", math.inf)
+    assert [simulated_verdict(seed, 1.0) for seed in range(5)] == ["slower"] * 5
