@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.cli import options
 from benchmarks.cli.command import announce, command_line, ends_with, is_given, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.heartbeat import CURRENT
 from benchmarks.cli.streams import show, tell
 from benchmarks.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.verification.time_left import WorkLeft
 
 
 @options.command(
@@ -143,7 +147,10 @@ def command(
             request,
             lambda line: _progress(line, quiet),
             command_line(),
-            on_finding=lambda one: _progress(f"{one.net} {one.framework} {one.precision}: {brief(one)}", quiet),
+            on_finding=lambda one, left: _progress(
+                f"{one.net} {one.framework} {one.precision}: {brief(one)} ({_left(left)})", quiet
+            ),
+            doing=CURRENT.doing,
             write_pages=write_pages,
         )
         for request in requests
@@ -168,6 +175,16 @@ def _advice(out: Path | None) -> str:
         return "--out FOLDER saves the networks that are verified"
     again = [*command_line(), *([] if is_given("resume") else ["--resume"])]
     return f"verified networks are saved in {out}; continue with: {shlex.join(again)}"
+
+
+def _left(left: WorkLeft) -> str:
+    """How many findings are made, and how long the others take."""
+    from benchmarks.reporting.number_formats import duration
+
+    made = f"{left.done} of {left.total}"
+    if left.done == left.total:
+        return made
+    return f"{made}; about {duration(left.seconds)} left"
 
 
 def _progress(line: str, quiet: bool) -> None:

@@ -10,13 +10,16 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
-from benchmarks.verification.cases import STEPS, Case, Place
+from benchmarks.verification.cases import LARGE, STEPS, Case, Place
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
 from frameworks.spec import Auxiliary, Dropout, Network, Node
+from frameworks.training import Training
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
+
+SMOOTHED = "smoothed labels"  # in place of a training, for the loss
 
 
 def write_case_files(case: Case, folder: Path) -> None:
@@ -48,6 +51,7 @@ class EvidenceCollector:
         for training in others:
             self._build(training)
             yield from self._with_steps(training)
+        yield from self._without_smoothing(first)
         yield from self._with_dropout()
 
     def _without_steps(self, training: str) -> Iterator[PlacedTensor]:
@@ -61,11 +65,21 @@ class EvidenceCollector:
                 if node.path in outputs:
                     yield Place(stage, "", 0, node.path), outputs[node.path]
         loss, gradients = self.client.gradients(images, labels)
-        yield Place("loss", "", 0, "loss"), np.array(loss)
+        smoothed = self.case.trainings[training].label_smoothing
+        yield Place("loss", SMOOTHED if smoothed else "", 0, "loss"), np.array(loss)
         for parameter in reversed(self.case.network.parameters):
             if parameter.name in gradients:
                 yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
         yield Place("gradients", "", 0, "input"), gradients["input"]
+
+    def _without_smoothing(self, training: str) -> Iterator[PlacedTensor]:
+        """The loss without label smoothing, if the first training has it; a large network is not built again."""
+        case = self.case
+        if case.trainings[training].label_smoothing and case.network.params <= LARGE:
+            self.client.build(case.network, Training(), self.setting)
+            self.client.set_weights(self.files / "weights.npz")
+            loss, _ = self.client.gradients(self._file("batch_images"), self._file("batch_labels"))
+            yield Place("loss", "", 0, "loss"), np.array(loss)
 
     def _with_dropout(self) -> Iterator[PlacedTensor]:
         """Input and output of each dropout in training, stacked."""

@@ -36,6 +36,8 @@ from benchmarks.verification.findings import recorded
 from benchmarks.verification.framework_checks import CHECKS, PROBE
 from benchmarks.verification.framework_checks.runner import THREADS, FrameworkChecks
 from benchmarks.verification.native_effects import DefaultDifference, default_differences
+from benchmarks.verification.time_left import CHECKS as CHECK_SECONDS
+from benchmarks.verification.time_left import WorkEstimate, WorkLeft, cost
 from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
@@ -132,14 +134,16 @@ def execute(
     progress: Note,
     command: Sequence[str] = ("verify(...)",),
     *,
-    on_finding: Callable[[Finding], object] = lambda finding: None,
+    on_finding: Callable[[Finding, WorkLeft], object] = lambda finding, left: None,
+    doing: Note = lambda line: None,
     write_pages: Callable[[Certificate, Path], object] = lambda certificate, folder: None,
 ) -> Verification:
     """Verify the frameworks and the networks, and store the findings where later runs look for them.
 
-    progress: called with a line while workers start. on_finding: called with each finding. write_pages: called with
-    the certificate and `request.out`, after each network; certificate.json is written there too, so an interrupted
-    verification can be continued. Raises BadInput.
+    progress: called with a line while workers start. doing: called with what begins, which is shown if it takes long.
+    on_finding: called with each finding, and what is left. write_pages: called with the certificate and `request.out`,
+    after each network; certificate.json is written there too, so an interrupted verification can be continued. Raises
+    BadInput.
     """
     register(request.adapters)
     parse_frameworks(request.frameworks)  # refuses what cannot be verified before a folder is made
@@ -169,11 +173,14 @@ def execute(
         if earlier:
             findings |= _covered(earlier, verified, targets, precisions)
             progress(f"already certified: {', '.join(name for name in verified if findings[name]) or 'none'}")
+        costs = {name: CHECK_SECONDS if net is PROBE else cost(net) for name, net in verified.items()}
+        costs = {name: seconds for name, seconds in costs.items() if not findings[name]}
+        estimate = WorkEstimate(costs, len(targets) * len(precisions))
         if not native and not findings[FRAMEWORK_CHECKS]:
-            checks = FrameworkChecks(CHECKS, request.seed)
+            checks = FrameworkChecks(CHECKS, request.seed, doing)
             for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
                 finding = recorded(verdict)
-                on_finding(finding)
+                on_finding(finding, estimate.finished(FRAMEWORK_CHECKS))
                 findings[FRAMEWORK_CHECKS].append(finding)
         cases = {
             name: partial(Case.for_network, net, request.seed, request.batch_size, request.steps)
@@ -185,7 +192,7 @@ def execute(
             cases, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
             for finding in map(recorded, verdicts):
-                on_finding(finding)
+                on_finding(finding, estimate.finished(finding.net))
                 findings[finding.net].append(finding)
             if request.out:
                 _write(_certificate(request, findings, command), request.out, write_pages)

@@ -26,13 +26,11 @@ THREADS = 2  # of the worker, at least: the cases of the networks have one by de
 class FrameworkChecks:
     """The checks, with the evidence of the reference, which all frameworks share.
 
-    seed: of weights, images and hyperparameters. progress: called with the framework and the check that begins.
+    seed: of weights, images and hyperparameters. doing: called with a line for each check that begins.
     """
 
-    def __init__(
-        self, checks: Sequence[Check], seed: int, progress: Callable[[str, str], None] = lambda label, stage: None
-    ) -> None:
-        self.checks, self.seed, self.progress = checks, seed, progress
+    def __init__(self, checks: Sequence[Check], seed: int, doing: Callable[[str], None] = lambda line: None) -> None:
+        self.checks, self.seed, self.doing = checks, seed, doing
         self._evidence: dict[tuple[tuple[str, ...], str, tuple[str, ...]], ReferenceEvidence] = {}
 
     @property
@@ -60,7 +58,7 @@ class FrameworkChecks:
         """The relative errors of all checks. departures: names of those that the framework declares."""
         errors = RelativeErrors()
         for check in self.checks:
-            self.progress(label, check.stages[0])
+            self.doing(f"{FRAMEWORK_CHECKS} {label} {session.setting.precision}: {check.stages[0]}")
             plain = self._expected(check, session.setting, ())
             departed = self._expected(check, session.setting, tuple(departures))
             found = relative_errors(check.script(session), plain, [], session.setting.precision, departed)
