@@ -34,7 +34,8 @@ def network(text: str, *, classes: int | None = None, input: Shape | None = None
             net = function(**_arguments(function, classes))
         return net if input is None else net.with_input(input)
     except SpecError as error:
-        raise BadInput(str(error)) from None
+        source = f"--net {text}: " if user_files.is_file(text) else ""
+        raise BadInput(f"{source}{error}") from None
 
 
 def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, Network]:

@@ -74,9 +74,9 @@ def run(problem: str, file: str, work: Callable[[], T]) -> T:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return work()
-    except SpecError:
+    except (SpecError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except BaseException as error:  # the user's code may raise anything
         what = ": ".join(filter(None, (type(error).__name__, one_line(error))))
         raise BadInput(f"{problem}: {what}{_place(error, file)}") from None
 
@@ -123,5 +123,8 @@ def _place(error: BaseException, file: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks."""
-    return " ".join(str(error).split())
+    """An exception's message without line breaks; empty if the exception, of the user's code, fails to give one."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # the user's `__str__` may raise anything
+        return ""
