@@ -29,7 +29,7 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from frameworks import contention
+from frameworks import answer_checks, contention
 from frameworks.adapter import Adapter, Setting, resident_peak
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable
@@ -48,6 +48,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.labels: dict[str, Array] = {}
+        self.file = ""  # of the user's adapter
         self.rest()
 
     def rest(self) -> None:
@@ -56,12 +57,13 @@ class Worker:
 
     def start(self, module: str, adapter: str) -> Answer:
         """Import the framework, through a module of this package or the user's own file."""
+        self.file = module if module.endswith(".py") else ""
         began = time.perf_counter()
         self.kind = _adapter(module, adapter)
         seconds = time.perf_counter() - began
         return {
             "seconds": seconds,
-            "versions": self.kind.versions(),
+            "versions": answer_checks.texts(self.kind, "versions", self.kind.versions()),
             "native": self.kind.native and self.kind.native.to_json(),
             "file": inspect.getfile(self.kind),
             "resident": resident_peak(),
@@ -80,8 +82,11 @@ class Worker:
         seconds = time.perf_counter() - began
         return {
             "seconds": seconds,
-            "arrays": {name: [list(shape), trained] for name, (shape, trained) in self.adapter.arrays.items()},
-            "settings": self.adapter.settings(),
+            "arrays": {
+                name: [list(shape), trained]
+                for name, (shape, trained) in answer_checks.array_shapes(self.adapter).items()
+            },
+            "settings": answer_checks.texts(self.kind, "settings", self.adapter.settings()),
             "departures": [departure.name for departure in self.adapter.departures],
         }
 
@@ -92,7 +97,7 @@ class Worker:
 
     def get_weights(self, path: str, slots: bool = True) -> Answer:
         """Write the network's arrays, and with `slots` the optimizer's, to an `.npz` file."""
-        weights = self.adapter.get_weights()
+        weights = answer_checks.named_arrays(self.adapter, "get_weights", self.adapter.get_weights())
         np.savez(path, **{name: weights[name] for name in (weights if slots else self.adapter.arrays)})  # type: ignore
         return {}
 
@@ -105,7 +110,8 @@ class Worker:
     def train(self, order: str, start: int, stop: int, batch_size: int, lrs: list[float], seed: int) -> Answer:
         """One step per batch of `order[start:stop]`, with the learning rate of each step."""
         indices = np.load(order, mmap_mode="r", allow_pickle=False)[start:stop].copy()
-        trained, spent = self._spent(lambda: self.adapter.train(indices, batch_size, np.asarray(lrs, np.float64), seed))
+        answer, spent = self._spent(lambda: self.adapter.train(indices, batch_size, np.asarray(lrs, np.float64), seed))
+        trained = answer_checks.trained(self.adapter, answer, len(lrs), len(indices))
         return {**spent, "losses": trained.losses.tolist(), "correct": trained.correct}
 
     def evaluate(self, split: str, batch_size: int) -> Answer:
@@ -114,7 +120,7 @@ class Worker:
         logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
         labels = self.labels[split]
-        logits = logits.astype(np.float64)
+        logits = answer_checks.logits(self.adapter, logits, len(labels)).astype(np.float64)
         shifted = logits - logits.max(1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
         accuracy = float((logits.argmax(1) == labels).mean())
@@ -122,7 +128,8 @@ class Worker:
 
     def predict(self, split: str, batch_size: int, path: str) -> Answer:
         """Write the logits of a split, N x classes, to an `.npy` file."""
-        np.save(path, self.adapter.predict(split, batch_size))  # type: ignore[arg-type]
+        logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
+        np.save(path, answer_checks.logits(self.adapter, logits, len(self.labels[split])))
         return {}
 
     def infer(self, split: str, batch_size: int, repeats: int) -> Answer:
@@ -142,17 +149,19 @@ class Worker:
 
     def gradients(self, images: str, labels: str, path: str) -> Answer:
         """The training loss of one batch; its gradients go to an `.npz` file."""
-        loss, gradients = self.adapter.gradients(np.load(images), np.load(labels))
+        answer = self.adapter.gradients(np.load(images), np.load(labels))
+        loss, gradients = answer_checks.loss_and_gradients(self.adapter, answer)
         np.savez(path, **gradients)  # type: ignore[arg-type]
         return {"loss": loss}
 
     def activations(self, images: str, training: bool, path: str) -> Answer:
         """Write every layer's output for one batch to an `.npz` file."""
-        np.savez(path, **self.adapter.activations(np.load(images), training))  # type: ignore[arg-type]
+        outputs = self.adapter.activations(np.load(images), training)
+        np.savez(path, **answer_checks.named_arrays(self.adapter, "activations", outputs))  # type: ignore[arg-type]
         return {}
 
     def memory(self) -> Answer:
-        return {"peak": self.adapter.peak_memory()}
+        return {"peak": answer_checks.sizes(self.adapter, self.adapter.peak_memory())}
 
     def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
         """The result of the work, its times (wall, all threads, and the pause before it), and its contention."""
@@ -182,9 +191,9 @@ def serve(commands: TextIO, answers: TextIO) -> None:
             answer = {"ok": True, **getattr(worker, request.pop("command"))(**request)}
         except Unavailable as error:
             answer = {"ok": False, "kind": "unavailable", "reason": str(error)}
-        except Exception as error:  # a framework may raise anything, and the parent decides what it means
+        except (Exception, SystemExit) as error:  # a framework may raise anything; the parent decides what it means
             traceback.print_exc()
-            answer = {"ok": False, "kind": "error", "reason": _one_line(error)}
+            answer = {"ok": False, "kind": "error", "reason": f"{_one_line(error)}{_place(error, worker.file)}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
         worker.rest()
@@ -214,10 +223,21 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """An error's class and the first line of its message."""
-    message = str(error).strip().splitlines()
+    try:
+        message = str(error).strip().splitlines()
+    except Exception:  # the user's `__str__` may raise anything
+        message = []
     return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+
+
+def _place(error: BaseException, file: str) -> str:
+    """The user's adapter and the line in which an error was raised, if it was raised in the file; else empty."""
+    if not file or isinstance(error, answer_checks.WrongAnswer):  # which names the method
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({file}, line {frames[-1].lineno})" if frames else f" ({file})"
 
 
 def main(commands: int, answers: int) -> None:

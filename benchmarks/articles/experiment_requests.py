@@ -116,7 +116,10 @@ def resumed_request(
             f"--resume {folder}: its run.json names code that you have not run before; "
             f"if you trust it, repeat {' '.join(map(str, foreign))}"
         )
-    return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+    try:
+        return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+    except BadInput as error:
+        raise BadInput(f"{folder / 'run.json'}: {error}") from None
 
 
 def _check_repeated(folder: Path, option: str, given: Sequence[str], recorded: Sequence[str]) -> None:

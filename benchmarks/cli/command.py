@@ -186,7 +186,7 @@ def _storage_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""  # of standard output and open files it is not known
     return (
         f"{where}{reason}; make space, or name another place: --out for results, TMPDIR for temporary files, "
-        "another file for standard output"
+        "ONESPEC_CACHE for cached files, another file for standard output"
     )
 
 

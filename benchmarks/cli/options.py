@@ -224,7 +224,7 @@ class OutputPath(click.Path):
     def _obstacle(self, path: Path) -> str | None:
         """Why the file or folder cannot be written, or None. Missing folders above it will be created."""
         try:
-            return self._obstacle_at(path.expanduser().absolute())
+            return self._obstacle_at(path.absolute())
         except OSError as error:  # a folder above it cannot be searched
             return error.strerror
 

@@ -39,10 +39,18 @@ def split(text: str) -> tuple[str, str]:
     return file, name
 
 
+def expanded(text: str) -> Path:
+    """A path with `~` replaced by a home folder, where there is one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no user of this name
+        return Path(text)
+
+
 def parse(option: str, file: str) -> ast.Module:
     """The syntax tree of a file, which is not executed. Raises BadInput, whose message starts with `option`."""
     try:
-        return ast.parse(Path(file).expanduser().read_bytes())
+        return ast.parse(expanded(file).read_bytes())
     except OSError as error:
         raise BadInput(f"{option}: {file} cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:  # ValueError: bytes that are not text

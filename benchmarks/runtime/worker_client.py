@@ -127,6 +127,14 @@ class Evaluation(msgspec.Struct, frozen=True):
     accuracy: float
 
 
+def _converted(answer: dict[str, Any], kind: type[T], command: str) -> T:
+    """An answer as a typed object. Raises WorkerFailed for one that the protocol does not allow."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise WorkerFailed(f"its answer to {command!r} does not follow the protocol: {error}") from None
+
+
 class Commands(ABC):
     """The commands of a worker, one method each. Raises `Unavailable` and `WorkerFailed`.
 
@@ -218,7 +226,7 @@ class Commands(ABC):
         return peak
 
     def _typed(self, kind: type[T], command: str, **arguments: Any) -> T:
-        return msgspec.convert(self.request(command, **arguments), kind)
+        return _converted(self.request(command, **arguments), kind, command)
 
     def _seconds(self, command: str, **arguments: Any) -> float:
         return float(self.request(command, **arguments)["seconds"])
@@ -295,7 +303,7 @@ class WorkerClient(Commands):
     @cached_property
     def started(self) -> Started:
         """What the worker reports of its start; waits until the framework is imported."""
-        return msgspec.convert(self._receive(), Started)
+        return _converted(self._receive(), Started, "start")
 
     def request(self, command: str, **arguments: Any) -> dict[str, Any]:
         self.started  # noqa: B018  its answer comes first

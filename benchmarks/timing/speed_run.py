@@ -27,7 +27,7 @@ from benchmarks.records.events import End, Roofline, TimedSlice
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime import checkout, cpu_load, worker_client
-from benchmarks.runtime.environments import Environment, parse_frameworks
+from benchmarks.runtime.environments import Environment, check_cache, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.runtime.machine import Machine
@@ -63,6 +63,7 @@ def execute(
     out: the folder in which the folder of the run is created. on_folder: called with it when it has its run.json.
     BadInput, DataError: nothing is left behind.
     """
+    check_cache()
     processes = cpu_load.process_times()
     compared, data = comparisons(request, progress)
     names = dict.fromkeys(cells.baseline.job.name for cells in compared)

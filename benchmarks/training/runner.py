@@ -19,7 +19,7 @@ from benchmarks.records.lock import locked
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.runtime import checkout, cpu_load
-from benchmarks.runtime.environments import Environment, environment, parse_frameworks
+from benchmarks.runtime.environments import Environment, check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
@@ -67,6 +67,7 @@ def execute(
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.
     """
     register(request.adapters)
+    check_cache()
     groups, data = plan(request, progress.message)
     code_references.register(code_references.references(request.net, request.adapters, request.pythons))
     folder = RunFolder.open(resume) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))

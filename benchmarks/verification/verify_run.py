@@ -23,7 +23,7 @@ from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Findi
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
 from benchmarks.runtime import checkout, machine
-from benchmarks.runtime.environments import environment, parse_frameworks
+from benchmarks.runtime.environments import check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import networks
@@ -146,6 +146,7 @@ def execute(
     BadInput.
     """
     register(request.adapters)
+    check_cache()
     parse_frameworks(request.frameworks)  # refuses what cannot be verified before a folder is made
     networks = request.networks()
     precisions = request.precisions

@@ -102,7 +102,7 @@ def test_unavailable_keeps_its_reason(client: WorkerClient) -> None:
 
 def test_an_error_is_one_line_and_the_worker_stays_alive(client: WorkerClient) -> None:
     build(client)
-    with pytest.raises(WorkerFailed, match=r"^RuntimeError: a shape is wrong$"):
+    with pytest.raises(WorkerFailed, match=r"^RuntimeError: a shape is wrong \(.*fake_adapter.py, line \d+\)$"):
         train(client, fake_adapter.RAISES)
     assert train(client, 0.1).correct == 7
     assert "and more of it" in client.log.read_text()
