@@ -160,6 +160,7 @@ def _start(temporary: Path, *arguments: str, largest_file: int | None = None) ->
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, and a process inherits this
         if largest_file:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
