@@ -19,10 +19,12 @@ from benchmarks.training import progress
 
 
 def epoch_summary(epoch: Epoch) -> str:
-    """Loss, accuracy and speed of an epoch in one phrase."""
+    """Loss, accuracy and speed of an epoch in one phrase; without a speed if the epoch is a single step."""
     speed = epoch.examples_per_second
     text = f"loss {epoch.train_loss:.4f}, test accuracy {epoch.test_accuracy:.4f}"
-    return f"{text}, {examples_per_second(speed)} examples/s" if speed else text
+    if speed:
+        return f"{text}, {examples_per_second(speed)} examples/s"
+    return f"{text}, speed disturbed by other programs" if epoch.slice_seconds else text
 
 
 class ProgressConsole(Console):

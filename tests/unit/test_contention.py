@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.cli.progress import epoch_summary
 from benchmarks.records import events
 from benchmarks.records.events import TimedSlice
 from benchmarks.records.store import RunFolder
@@ -358,6 +359,18 @@ def test_a_training_run_gives_no_ratio_of_disturbed_epochs(
     for text in texts:
         assert ("not measured" in text) != ratio and ("other programs had" in text) != ratio
     assert ("these do not count" in texts[2]) == ("x" in "".join(marks.values()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "ending"),
+    [
+        ({"contention": [QUIET]}, "accuracy 0.5000, 50 examples/s"),
+        ({"contention": [BUSY]}, "accuracy 0.5000, speed disturbed by other programs"),
+        ({"slices": []}, "accuracy 0.5000"),
+    ],
+)
+def test_progress_says_that_an_epoch_was_disturbed(fields: dict[str, Any], ending: str) -> None:
+    assert epoch_summary(records.epoch("lenet.torch.0", 1, **fields)).endswith(ending)
 
 
 def test_a_system_that_counts_no_waiting_is_mentioned(tmp_path: Path) -> None:
