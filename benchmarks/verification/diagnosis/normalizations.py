@@ -115,7 +115,7 @@ def _constants(layer: spec.LocalResponseNorm, x: Array, actual: Array, below: in
     for name, value in solved.items():
         other = float(f"{value:.3g}") if np.isfinite(value) else 0.0
         named = (alpha, layer.alpha * layer.size) if name == "alpha" else ()  # undivided, or divided twice
-        if other > 0 and other not in (getattr(layer, name), *named):
+        if other > 1e-6 and other not in (getattr(layer, name), *named):  # below, it is rounding of 0
             changed = replace(layer, **{name: other})  # type: ignore[arg-type]
             y = numpy_reference.local_response_norm(changed, x)[0]
             yield Hypothesis("{} {:g} for {:g}", y, (name, other, getattr(layer, name)))
