@@ -55,7 +55,9 @@ def between(before: Reading, after: Reading) -> dict[str, float | int | None] | 
     """
     waited = None
     if before.waited is not None and after.waited is not None:
-        waited = sum(seconds - before.waited.get(thread, 0.0) for thread, seconds in after.waited.items())
+        known = before.waited
+        # The id of a thread that has ended may be that of a new one, whose counter begins at 0.
+        waited = sum(max(0.0, seconds - known.get(thread, 0.0)) for thread, seconds in after.waited.items())
     stalled = _difference(before.stalled, after.stalled)
     if waited is None and stalled is None:
         return None

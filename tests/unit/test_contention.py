@@ -75,9 +75,9 @@ def test_the_counters_are_those_of_the_threads_and_of_the_allowed_cores(
 
 
 def test_what_happened_is_the_difference_of_two_readings() -> None:
-    """Thread 2 has ended and 3 is new; a counter of a core runs backwards by a tick."""
-    before = contention.Reading(10.0, 5.0, {"1": 1.0, "2": 7.0}, 3, frozenset({0}), 100.0, 2.0, 1.0)
-    after = contention.Reading(12.0, 6.0, {"1": 1.5, "3": 0.25}, 9, frozenset({0, 1}), 101.5, 1.99, 1.25)
+    """Thread 2 has ended, 3 is new, 4 has the id of one that has ended; a counter runs backwards by a tick."""
+    before = contention.Reading(10.0, 5.0, {"1": 1.0, "2": 7.0, "4": 9.0}, 3, frozenset({0}), 100.0, 2.0, 1.0)
+    after = contention.Reading(12.0, 6.0, {"1": 1.5, "3": 0.25, "4": 0.1}, 9, frozenset({0, 1}), 101.5, 1.99, 1.25)
     assert contention.between(before, after) == {
         "seconds": 2.0,
         "cpu_seconds": 1.0,
