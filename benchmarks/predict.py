@@ -111,13 +111,13 @@ def command(
         raise BadInput("--dataset and --images: give only one")
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.datasets.registry import DATASETS
+    from benchmarks.datasets.registry import check_name
     from benchmarks.reporting import prediction_report
     from benchmarks.runtime.environments import parse_frameworks
     from benchmarks.training import checkpoints, prediction
 
-    if dataset is not None and dataset not in DATASETS:
-        raise BadInput(f"--dataset {dataset}: no such data set; choose from {', '.join(sorted(DATASETS))}")
+    if dataset is not None:
+        check_name(dataset)
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
     progress = ProgressDisplay(quiet)
     checkpoint = checkpoints.load(weights)

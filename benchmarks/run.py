@@ -42,6 +42,7 @@ def __getattr__(name: str) -> Any:
     examples=(
         "--net lenet --fw all --quick",
         "--net lenet,cnn --fw torch,keras --seed 0-4",
+        "--net lenet_cifar --dataset flowers/ --image-size 32",
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
         "--resume results/20261122-174800-lenet",
@@ -68,6 +69,7 @@ def __getattr__(name: str) -> Any:
 @options.option(
     "--test-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N test images."
 )
+@options.images
 @options.device
 @options.threads
 @options.timeout

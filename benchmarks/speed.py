@@ -77,6 +77,7 @@ TIMING = "How long"
     heading=TIMING,
     help="Time for each comparison, such as 60s or 5m; rooflines are extra.",
 )
+@options.images
 @options.timeout
 @options.device
 @options.option(

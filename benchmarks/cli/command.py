@@ -101,7 +101,21 @@ class Command(OneLineErrors):
 
 
 class CommandGroup(Command, click.Group):
-    """A command that works with and without a sub-command."""
+    """A command that works with and without a sub-command.
+
+    default: the sub-command for arguments that name none; empty: such arguments are an error.
+    """
+
+    def __init__(self, *arguments: Any, default: str = "", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.default = default
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.default and arguments[0] not in self.commands:
+            arguments = [self.default, *arguments]
+        return super().resolve_command(context, arguments)
 
 
 def command_line() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import math
 import os
 import re
@@ -13,10 +14,12 @@ from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 import click
 
 from benchmarks.cli.command import Command, CommandGroup, Option
+from benchmarks.datasets.image_options import FITS, LARGEST, ImageOptions
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
+IMAGES_HEADING = "Images of your own (--dataset PATH)"
 
 
 T = TypeVar("T")
@@ -34,11 +37,21 @@ def command(name: str, *, examples: tuple[str, ...] = (), **settings: Any) -> Ca
     return click.command(name, cls=Command, examples=examples, **settings)
 
 
-def command_group(name: str, *, examples: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], CommandGroup]:
-    """Declare a command of `onespec` that works with and without a sub-command."""
+def command_group(
+    name: str, *, examples: tuple[str, ...] = (), default: str = ""
+) -> Callable[[Callable[..., Any]], CommandGroup]:
+    """Declare a command of `onespec` that works with and without a sub-command.
+
+    default: the sub-command for arguments that name none.
+    """
     settings = {"help_option_names": ["-h", "--help"]}
     return click.group(
-        name, cls=CommandGroup, examples=examples, context_settings=settings, invoke_without_command=True
+        name,
+        cls=CommandGroup,
+        examples=examples,
+        default=default,
+        context_settings=settings,
+        invoke_without_command=True,
     )
 
 
@@ -89,6 +102,19 @@ class Count(click.ParamType):
         number = _whole(value)
         if number is None or not self.least <= number <= self.most:
             _refuse(parameter, value, f"must be a whole number from {self.least:,} to {self.most:,}")
+        return number
+
+
+class Channels(Count):
+    """`1` for gray or `3` for RGB."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 3)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        number = super().convert(value, parameter, context)
+        if number == 2:
+            _refuse(parameter, value, "must be 1 for gray or 3 for RGB")
         return number
 
 
@@ -195,6 +221,21 @@ class InputShape(click.ParamType):
             expected = "not channels, height, width; write it as 3,224,224"
             _refuse(parameter, value, f"{expected}, each at most {MOST_SIZE:,}")
         return sizes
+
+
+class ImageSize(click.ParamType):
+    """`64` or `48x64`: height and width."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[int, int] | None:
+        items = value.lower().split("x") if isinstance(value, str) else value if isinstance(value, tuple) else [value]
+        sides = tuple(side for side in map(_whole, items) if side is not None and 1 <= side <= LARGEST)
+        if len(items) not in (1, 2) or len(sides) != len(items):
+            _refuse(parameter, value, f"write 64, or height and width as 48x64, each from 1 to {LARGEST:,}")
+        return sides[0], sides[-1]
 
 
 class OutputPath(click.Path):
@@ -374,8 +415,69 @@ quiet = option(
 
 def dataset(help_text: str, *, heading: str = HOW, show_default: bool | str = True) -> Decorator:
     """The option `--dataset`."""
-    text = f"{help_text}; `onespec datasets` lists them."
-    return option("--dataset", metavar="NAME", heading=heading, show_default=show_default, help=text)
+    text = f"{help_text}; a PATH is images of your own; `onespec datasets` lists the names."
+    return option("--dataset", metavar="NAME|PATH", heading=heading, show_default=show_default, help=text)
+
+
+def images(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options for images of one's own, which the function gets as one argument, `images`."""
+
+    @functools.wraps(function)
+    def with_images(*arguments: Any, **values: Any) -> Any:
+        given = {name: values.pop(name) for name in ImageOptions.__struct_fields__}
+        return function(*arguments, images=ImageOptions(**given), **values)
+
+    declared: Callable[..., Any] = with_images
+    for decorate in reversed(
+        (
+            option(
+                "--image-size",
+                type=ImageSize(),
+                metavar="N",
+                heading=IMAGES_HEADING,
+                help="Height and width of all images, such as 64 or 48x64.",
+            ),
+            option(
+                "--image-fit",
+                type=click.Choice(FITS),
+                default=ImageOptions().image_fit,
+                heading=IMAGES_HEADING,
+                help="Cut a centered window, add black borders, or change the aspect ratio.",
+            ),
+            option(
+                "--channels",
+                type=Channels(),
+                metavar="1|3",
+                heading=IMAGES_HEADING,
+                help="Gray or RGB; default: gray if all files are gray.",
+            ),
+            option(
+                "--test-fraction",
+                type=Percentage(),
+                default="20%",
+                metavar="PERCENT",
+                heading=IMAGES_HEADING,
+                help="Test images of each class, if the files have no split.",
+            ),
+            option(
+                "--split-seed",
+                type=Count(0, 2**32 - 1),
+                default=0,
+                metavar="N",
+                heading=IMAGES_HEADING,
+                help="Seed of the split and of the stored order.",
+            ),
+            option(
+                "--skip-broken",
+                is_flag=True,
+                show_default=False,
+                heading=IMAGES_HEADING,
+                help="Leave out files that cannot be decoded, and record them.",
+            ),
+        )
+    ):
+        declared = decorate(declared)
+    return declared
 
 
 def in_words(frameworks: str) -> str:

@@ -287,7 +287,7 @@ def _rows(text: pd.DataFrame) -> list[tables.Row]:
 def notes(folder: RunFolder) -> list[str]:
     """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
     run = folder.training_run
-    unpublished = sorted(name for name, data in run.data.items() if not data.published)
+    unpublished = sorted(name for name, data in run.data.items() if not (data.published or data.images))
     lines = [
         *_recipes(run.jobs),
         *(f"{name}: the files differ from the published ones." for name in unpublished),

@@ -10,6 +10,7 @@ from typing import get_args, get_type_hints
 
 import msgspec
 
+from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
@@ -40,6 +41,7 @@ class SpeedRequest:
     modes: str = ""  # all: every mode of every framework
     layers: bool = False
     dataset: str | None = None
+    images: ImageOptions = field(default_factory=ImageOptions)
     device: str = "auto"
     steady: bool = True  # control the allocator, the waiting threads and the cores of the workers
     timeout: float = 600.0
@@ -126,6 +128,7 @@ def comparisons(request: SpeedRequest, progress: Progress) -> tuple[list[Compare
         net=request.net,
         frameworks=request.labels,
         dataset=request.dataset,
+        images=request.images,
         device=request.device,
         timeout=request.timeout,
         pythons=request.pythons,

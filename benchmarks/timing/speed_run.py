@@ -82,7 +82,7 @@ def execute(
             load={"start": os.getloadavg()[0], "end": None},
             environment=worker_client.settings(request.steady),
             commit=checkout.commit(),
-            data={name: DataInfo(each.sha256, each.published, each.source) for name, each in data.items()},
+            data={name: DataInfo(each.sha256, each.published, each.source, each.images) for name, each in data.items()},
             control_workload=control_workload.description(),
             jobs=[_description(timed, cells) for cells in compared for timed in cells.all],
         )

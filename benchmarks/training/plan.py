@@ -11,14 +11,15 @@ import msgspec
 import numpy as np
 
 from benchmarks.certification.verified_networks import case_sha256
-from benchmarks.datasets.registry import DATASETS, Dataset, dataset
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.registry import Dataset, check_name, dataset
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput, refuse_repeated
 from benchmarks.runtime.networks import network, networks
 from benchmarks.training.jobs import Job
-from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
+from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe, normalized
 from frameworks.spec import Network, Resize, SpecError, times
 
 MINI = "fashion-mnist-mini"
@@ -40,7 +41,8 @@ class TrainingRequest:
 
     net: Sequence[str] = ("lenet",)
     frameworks: str = "all"
-    dataset: str | None = None
+    dataset: str | None = None  # a name, or a path to images of the user's own
+    images: ImageOptions = field(default_factory=ImageOptions)  # how the latter are read
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
@@ -68,10 +70,10 @@ class TrainingRequest:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise BadInput(f"--{name.replace('_', '-')} {value}: must be more than 0 and finite")
-        for name, allowed in (("optimizer", OPTIMIZERS), ("dataset", DATASETS)):
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise BadInput(f"--{name} {value}: unknown {name}; choose from {', '.join(allowed)}")
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"--optimizer {self.optimizer}: unknown optimizer; choose from {', '.join(OPTIMIZERS)}")
+        if self.dataset is not None:
+            check_name(self.dataset)
         if self.scale > 1:
             raise BadInput(f"--scale {self.scale:g}: at most 1, the whole experiment; --epochs makes it longer")
         if not self.net or not self.seeds:
@@ -137,7 +139,8 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
     names = list(networks(request.net))  # refuses what cannot be trained before any data set is looked for
     device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
     recipes = {name: request.recipe(name) for name in names}
-    data = {name: dataset(name, note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
+    named = dict.fromkeys(recipe.dataset for recipe in recipes.values())
+    data = {text: dataset(text, note, images=request.images) for text in named}
     groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
@@ -145,12 +148,14 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
             check_memory(job)
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
-    return groups, data
+    return groups, {each.name: each for each in data.values()}
 
 
 def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: TrainingRequest) -> Job:
     """The job of a network, without a framework and a seed."""
     net = network(name, classes=data.classes)
+    if data.images:  # the constants of a recipe are those of its own data set
+        recipe = replace(recipe, pixels=normalized(data.images.mean, data.images.std))
     built = fit(net, recipe, data)
     train_size, test_size = (max(1, round(split.count * request.scale)) for split in (data.train, data.test))
     batch_size, epochs = recipe.batch_size, recipe.epochs
@@ -171,12 +176,12 @@ def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: Trainin
         training=recipe.training,
         initial=recipe.initial,
         shuffle=recipe.shuffle,
-        train_size=_at_most(request.train_size, data.train.count, "--train-size", recipe.dataset) or train_size,
-        test_size=_at_most(request.test_size, data.test.count, "--test-size", recipe.dataset) or test_size,
+        train_size=_at_most(request.train_size, data.train.count, "--train-size", data.name) or train_size,
+        test_size=_at_most(request.test_size, data.test.count, "--test-size", data.name) or test_size,
         device=device,
         precision=request.precision,
         threads=request.threads,
-        dataset=recipe.dataset,
+        dataset=data.name,
         requested=name,
         case_sha256=case_sha256(name),
         lr_schedule=recipe.lr_schedule,
@@ -211,11 +216,13 @@ def too_large(group: Sequence[Job]) -> str | None:
     if not group:
         return None
     job = group[0]
-    each = job.network.training_bytes(job.batch_size, len(job.training.optimizer.slots)) + FRAMEWORK_BYTES
+    images = (job.train_size + job.test_size) * math.prod(job.network.input)  # a byte for each value
+    each = job.network.training_bytes(job.batch_size, len(job.training.optimizer.slots)) + FRAMEWORK_BYTES + images
     free = machine.available_memory()
     if job.device != "cpu" or each * len(group) <= free:
         return None
     return (
         f"training needs about {each / 2**30:.1f} GiB in each of {len(group)} frameworks side by side, and "
-        f"{free / 2**30:.1f} GiB are available; choose a smaller --batch-size or fewer frameworks (--fw)"
+        f"{free / 2**30:.1f} GiB are available; choose a smaller --batch-size or --train-size, or "
+        "fewer frameworks (--fw)"
     )

@@ -96,6 +96,7 @@ def _train(
     jobs = [describe(job) for group in groups for job in group]
     if resume:
         _check_same_jobs(folder, jobs)
+        _check_same_data(folder, data)
         recorded = folder.training_run.jobs
         jobs = [msgspec.structs.replace(job, weights_sha256=then.weights_sha256) for job, then in zip(jobs, recorded)]
         _check_checkpoints(folder)
@@ -106,13 +107,14 @@ def _train(
     if hint := cpu_load.hint_since(processes, machine.cores or 1):
         progress.message(hint)
     earlier = folder.training_run if resume else None
+    described = {name: DataInfo(one.sha256, one.published, one.source, one.images) for name, one in data.items()}
     info = TrainingRun(
         began=earlier.began if earlier else datetime.now().astimezone().isoformat(timespec="seconds"),
         command=earlier.command if earlier else list(command),
         request=request.info,
         machine=machine,
         commit=checkout.commit(),
-        data={name: DataInfo(one.sha256, one.published, one.source) for name, one in data.items()},
+        data=described,
         jobs=jobs,
         wall_seconds=earlier.wall_seconds if earlier else None,
     )
@@ -216,6 +218,17 @@ def _check_same_jobs(folder: RunFolder, jobs: Sequence[JobInfo]) -> None:
             raise BadInput(
                 f"--resume {folder.path}: {now.cell} would now be trained differently: {', '.join(changed)} changed"
             )
+
+
+def _check_same_data(folder: RunFolder, data: Mapping[str, Dataset]) -> None:
+    """Raise BadInput unless the data sets have the digests that the folder records."""
+    for name, recorded in folder.training_run.data.items():
+        if name in data and (changed := _changed(recorded.sha256, data[name].sha256)):
+            raise BadInput(f"--resume {folder.path}: {name} changed since the run began ({changed}); start a new run")
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    return ", ".join(sorted(name for name in {*then, *now} if then.get(name) != now.get(name)))
 
 
 def _check_checkpoints(folder: RunFolder) -> None:

@@ -239,6 +239,9 @@ class CellTrainer:
         with np.load(self._weights(), allow_pickle=False) as state:
             trained = {parameter.name: state[parameter.name] for parameter in self.job.network.parameters}
         about = {name: getattr(self.job, name) for name in ("framework", "seed", "epochs", "dataset", "permutation")}
+        about["class_names"] = list(self.data.class_names)
+        if self.data.images:
+            about["images"] = self.data.images.options.record
         checkpoints.save(path, self.job.network, trained, about)
 
     def _weights(self) -> Path:
