@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from benchmarks.cli import options, terminal
 from benchmarks.cli.command import Command, announce
 from benchmarks.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from benchmarks.datasets.image_options import ImageOptions, Survey
+    from benchmarks.datasets.image_options import ImageOptions
+    from benchmarks.datasets.image_records import Survey
     from benchmarks.datasets.registry import Dataset
 
 HEAD = ("data set", "training", "test", "image", "classes", "download", "location")
@@ -50,6 +50,8 @@ def show(dataset: str, images: ImageOptions, as_json: bool, quiet: bool) -> Exit
     Exit code 3 if a file cannot be decoded, unless --skip-broken is given.
     """
     announce(f"Reading {dataset}.", quiet)
+    import msgspec
+
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.datasets import registry
 

@@ -65,7 +65,7 @@ def check_resumed_options(folder: Path, given: Mapping[str, tuple[str, Any]]) ->
     for parameter, (option, value) in given.items():
         if parameter in OBEYED:
             continue
-        owner = saved.images if parameter in saved.images.__struct_fields__ else saved
+        owner = saved.images if hasattr(saved.images, parameter) else saved
         recorded = folder.parent if parameter == "out" else getattr(owner, RECORDED_AS.get(parameter, parameter))
         same = value.resolve() == recorded.resolve() if parameter == "out" else _as_list(value) == _as_list(recorded)
         if not same:

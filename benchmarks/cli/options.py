@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
@@ -424,7 +425,7 @@ def images(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_images(*arguments: Any, **values: Any) -> Any:
-        given = {name: values.pop(name) for name in ImageOptions.__struct_fields__}
+        given = {name: values.pop(name) for name in (item.name for item in fields(ImageOptions))}
         return function(*arguments, images=ImageOptions(**given), **values)
 
     declared: Callable[..., Any] = with_images

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.datasets.image_options import ImagesInfo
+from benchmarks.datasets.image_records import ImagesInfo
 from benchmarks.runtime.environments import cache_folder
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")

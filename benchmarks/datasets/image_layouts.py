@@ -104,7 +104,8 @@ def arranged(names: Sequence[str], where: str) -> tuple[list[tuple[str, str, Par
         )
     tops = {parts[0]: part_of_name(parts[0]) for parts in paths.values()}
     nested = {top for top in tops if all(len(parts) > 2 for parts in paths.values() if parts[0] == top)}
-    if not any(part == "train" and top in nested for top, part in tops.items()):
+    named = {top for top in nested if tops[top]}
+    if named != set(tops) and not any(tops[top] == "train" for top in named):
         return [(name, parts[0], None) for name, parts in paths.items()], []
     others = sorted(top for top, part in tops.items() if part is None or top not in nested)
     used, notes = parts_of([tops[top] for top in tops if top not in others], where)
@@ -215,7 +216,8 @@ def _key(name: str) -> str:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = [part for part in path.parts if part.startswith((".", "__MACOSX")) and part != ".."]
+    return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def _check_sizes(path: Path, sizes: Mapping[str, int]) -> None:

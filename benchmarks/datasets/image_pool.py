@@ -25,9 +25,11 @@ from benchmarks.datasets.images import ImageHeader
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+WORKER = ("-m", "benchmarks.datasets.image_worker")
 MOST_BYTES = 256 << 20  # of one image file
 MOST_WORKERS = 32
 WAITING = 4  # files in memory for each process
+WORTHWHILE = 50  # files for which another process is started
 
 
 class Broken(ValueError):
@@ -41,7 +43,7 @@ class _Process:
         # Started in the folder of the package: a module in the working directory is never imported.
         variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.datasets.image_worker"],
+            [sys.executable, *WORKER],
             cwd=ROOT,
             env=variables,
             stdin=subprocess.PIPE,
@@ -78,11 +80,11 @@ class _Process:
 
 
 class ImagePool:
-    """A fixed number of worker processes; use it as a context manager."""
+    """Worker processes for a number of files, at most one for each core; use it as a context manager."""
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, files: int) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.workers = workers or min(cores, MOST_WORKERS)
+        self.workers = max(1, min(cores, MOST_WORKERS, files // WORTHWHILE))
         self.idle: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()
         for _ in range(self.workers):
             self.idle.put(None)  # started when first needed

@@ -46,6 +46,8 @@ def emnist(contents: dict[str, bytes]) -> list[np.ndarray]:
 def qmnist(contents: dict[str, bytes]) -> list[np.ndarray]:
     """IDX files whose labels are eight numbers, the first of which is the digit: Yadav and Bottou 2019."""
     train, train_labels, test, test_labels = idx(contents)
+    if any(labels.ndim != 2 for labels in (train_labels, test_labels)):
+        raise ValueError(f"labels of the shapes {train_labels.shape} and {test_labels.shape}, not N x 8")
     return [train, _small(train_labels[:, 0]), test, _small(test_labels[:, 0])]
 
 
@@ -71,13 +73,14 @@ def _cifar(contents: dict[str, bytes], labels: int) -> list[np.ndarray]:
 def svhn(contents: dict[str, bytes]) -> list[np.ndarray]:
     """MATLAB files with `X`, H x W x C x N, and `y`, N x 1, where 10 is the digit 0: Netzer et al. 2011."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     arrays = []
     for file, content in contents.items():
         try:
             fields = loadmat(io.BytesIO(content), variable_names=("X", "y"))
             images, labels = fields["X"], fields["y"]
-        except (KeyError, TypeError, OSError, IndexError) as error:
+        except (MatReadError, NotImplementedError, KeyError, TypeError, OSError, IndexError) as error:
             raise ValueError(f"{file} is not a MATLAB file with X and y ({error})") from None
         if images.ndim != 4:
             raise ValueError(f"{file} has images of the shape {images.shape}, not H x W x C x N")

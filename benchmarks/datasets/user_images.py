@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ from benchmarks.datasets.image_layouts import (
     listed,
     tar_suffix,
 )
-from benchmarks.datasets.image_options import ImageOptions, ImagesInfo, Survey
+from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.image_pool import Broken, ImagePool
+from benchmarks.datasets.image_records import ImagesInfo, Survey
 from benchmarks.datasets.pixel_layouts import PixelFiles
 from benchmarks.datasets.sources import UNREADABLE, Note
 from benchmarks.datasets.splits import Part, divided, stored_order
@@ -161,7 +162,7 @@ def survey(path: Path, options: ImageOptions, progress: Note) -> Survey:
         dataset_cache.data_folder().mkdir(parents=True, exist_ok=True)
         source = _examined(files, path, progress) if isinstance(files, ImageFiles) else _pixels(files)
         size = options.image_size or (max(source.sizes) if len(source.sizes) > 1 else None)
-        plan = _planned(source, path, msgspec.structs.replace(options, image_size=size, skip_broken=True))
+        plan = _planned(source, path, replace(options, image_size=size, skip_broken=True))
         contents = _pixel_digests(files) if isinstance(files, PixelFiles) else source.contents
     names = source.names
     return Survey(
@@ -370,7 +371,7 @@ def _examine(
                 yield content
 
     counted = _Counted(line, len(files.examples) - len(fresh), progress)
-    with ImagePool() as pool:
+    with ImagePool(counted.total) as pool:
         for place, header in enumerate(pool.examine(contents())):
             example, digest = stale[place]
             if isinstance(header, Broken):
@@ -470,7 +471,7 @@ def _chunks(source: _Source, plan: _Plan) -> Iterator[tuple[np.ndarray, np.ndarr
                     raise DataError(f"{source.names[index]}: changed while it was read; start again")
                 yield content
 
-    with ImagePool() as pool:
+    with ImagePool(len(used)) as pool:
         for index, pixels in zip(used, pool.decode(contents(), plan.input[0], plan.options)):
             if isinstance(pixels, Broken):
                 raise DataError(f"{source.names[index]}: {pixels}, although it was decoded before; start again")

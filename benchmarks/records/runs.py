@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
-from benchmarks.datasets.image_options import ImageOptions, ImagesInfo
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.image_records import ImagesInfo
 from benchmarks.records.events import Amount, Count, Seconds, Size
 from benchmarks.runtime.machine import Machine
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from benchmarks.datasets import augmentation
@@ -103,13 +102,9 @@ def from_folder(folder: Path, checkpoint: Checkpoint, invert: bool) -> ImageSet:
     if not importlib.util.find_spec("PIL"):
         raise BadInput(f"--images {folder}: {NEEDS_PILLOW}")
     # Without the options of a training, the aspect ratio is that of the network's input.
-    options = (
-        _options(checkpoint)
-        if checkpoint.images
-        else msgspec.structs.replace(_options(checkpoint), image_fit="stretch")
-    )
+    options = _options(checkpoint) if checkpoint.images else replace(_options(checkpoint), image_fit="stretch")
     pixels = []
-    with ImagePool() as pool:
+    with ImagePool(len(files)) as pool:
         for path, image in zip(files, pool.decode((path.read_bytes() for path in files), shape[0], options)):
             if isinstance(image, Broken):
                 raise BadInput(f"--images {path}: cannot be read as an image ({image})")
@@ -129,8 +124,7 @@ def _options(checkpoint: Checkpoint) -> ImageOptions:
     """How images are read for a checkpoint: as in its training, at the size of its input."""
     channels, height, width = checkpoint.network.input
     options = checkpoint.images or ImageOptions()
-    kept = 1 if channels == 1 else 3
-    return msgspec.structs.replace(options, image_size=(height, width), channels=kept)
+    return replace(options, image_size=(height, width), channels=1 if channels == 1 else 3)
 
 
 def _permuted(images: Array, checkpoint: Checkpoint) -> Array:
