@@ -106,6 +106,13 @@ class Count(click.ParamType):
         return number
 
 
+class Seed(Count):
+    """A seed of NumPy: from 0."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2**32 - 1)
+
+
 class Channels(Count):
     """`1` for gray or `3` for RGB."""
 
@@ -462,7 +469,7 @@ def images(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             option(
                 "--split-seed",
-                type=Count(0, 2**32 - 1),
+                type=Seed(),
                 default=0,
                 metavar="N",
                 heading=IMAGES_HEADING,

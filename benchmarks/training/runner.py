@@ -95,8 +95,8 @@ def _train(
     processes = cpu_load.process_times()
     jobs = [describe(job) for group in groups for job in group]
     if resume:
-        _check_same_jobs(folder, jobs)
         _check_same_data(folder, data)
+        _check_same_jobs(folder, jobs)
         recorded = folder.training_run.jobs
         jobs = [msgspec.structs.replace(job, weights_sha256=then.weights_sha256) for job, then in zip(jobs, recorded)]
         _check_checkpoints(folder)

@@ -35,6 +35,7 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.Percentage: (*TEXTS, *HUGE, "0%", "100%", "-5%", "5", "nan%", "1000%"),
     options.InputShape: (*TEXTS, *HUGE, "1", "1,2", "1,2,3,4", "1,2,x", "1,2,-3", "1,2,99999999999"),
     options.ImageSize: (*TEXTS, *HUGE, "0", "-1", "1.5", "x", "8x", "1x2x3", "64x99999"),
+    options.Seed: (*TEXTS, *HUGE, "-1", "1.5", "0,1", "4294967296"),
     options.Channels: (*TEXTS, *HUGE, "0", "2", "4", "rgb"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),
     options.OutputPath: ("", " ", "\t", LONG_PATH, f"{'d/' * 3000}f"),
