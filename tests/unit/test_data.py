@@ -790,7 +790,7 @@ def test_mini_is_written_from_the_full_data(tmp_path: Path, monkeypatch: pytest.
 )
 def test_command(tmp_path: Path, arguments: list[str], given: dict[str, bytes] | None, code: int, message: str) -> None:
     environment = {**os.environ, **({"ONESPEC_DATA": str(write(tmp_path / "given", given))} if given else {})}
-    command = [sys.executable, "-m", "benchmarks.data", *arguments]
+    command = [sys.executable, "-m", "benchmarks.data", *arguments, "-q"]  # a line after a second otherwise
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == code
     assert message in (done.stderr if code else done.stdout)
