@@ -104,10 +104,18 @@ class ShortBatchPadded(StepByStep):
 class LargeBatchWeighted(StepByStep):
     """The loss of a batch of more than 16 images is multiplied by 1.1."""
 
+    above = 16
+
     def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
-        factor = 1.1 if len(batch) > 16 else 1.0
+        factor = 1.1 if len(batch) > self.above else 1.0
         trained = super().step(batch, batch_size, factor * lr, seed)
         return Trained(factor * trained.losses, trained.correct)
+
+
+class VeryLargeBatchWeighted(LargeBatchWeighted):
+    """The same above 100 images."""
+
+    above = 100
 
 
 # --- state ------------------------------------------------------------------------------------------------------------
@@ -135,6 +143,14 @@ class PredictionsWithLoadedWeights(Adapter):
         predictions = super().predict(split, batch_size)
         super().set_weights(present)
         return predictions
+
+
+class TrainImagesPredicted(Adapter):
+    """The predictions of the test images are those of as many training images."""
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        count = len(self.data[split][0])  # type: ignore[attr-defined]
+        return super().predict("train", batch_size)[:count]
 
 
 class SecondLoadIgnored(Adapter):
@@ -258,7 +274,12 @@ class DecayOnWeightsAlone(OtherTraining):
 
 class LearningRateCapped(Adapter):
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        return super().train(order, batch_size, np.minimum(lrs, 0.02), seed)
+        return super().train(order, batch_size, np.minimum(lrs, 0.5), seed)
+
+
+class LearningRateFloored(Adapter):
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        return super().train(order, batch_size, np.maximum(lrs, 1e-6), seed)
 
 
 # --- late steps -------------------------------------------------------------------------------------------------------

@@ -176,6 +176,18 @@ class OneMaskForAllImages(Keras3):
         return trained
 
 
+class SameMaskInEveryLayer(Keras3):
+    """Every dropout restarts the same stream of random numbers."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        dropouts, self.dropouts = self.dropouts, []  # `Keras3.train` seeds these apart
+        for layer in dropouts:
+            layer.seed_generator.state.assign([seed % 2**31, 0])
+        trained = super().train(order, batch_size, lrs, seed)
+        self.dropouts = dropouts
+        return trained
+
+
 class LossDividedByFour(Keras3):
     """The sum over the batch is divided by 4 at any batch size."""
 

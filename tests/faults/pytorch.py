@@ -181,6 +181,15 @@ class AuxiliaryHeadForgotten(PyTorch):
             head.weight = 0.0
 
 
+class SmoothingOnTheMainHeadAlone(PyTorch):
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(self._input(images))
+        loss = self._cross_entropy(logits, labels)
+        for head in self.heads:
+            loss = loss + head.weight * F.cross_entropy(head.logits, labels)
+        return loss, logits.detach()
+
+
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runtime.worker_client import Evaluation
+from benchmarks.runtime.worker_client import Evaluation, WorkerClient
 from benchmarks.training.trainer import CellTrainer
 
-opened, ordered, evaluated, train_epoch = (
-    CellTrainer.open,
+begun, ordered, evaluated, train_epoch = (
+    CellTrainer.begin,
     CellTrainer._order,
     CellTrainer._evaluate,
     CellTrainer.train_epoch,
@@ -24,23 +24,23 @@ class OneOrderForAllEpochs:
 
 
 class TenthOfTheLearningRate:
-    def open(self: CellTrainer, *arguments: Any, **options: Any) -> None:
+    def begin(self: CellTrainer, worker: WorkerClient) -> None:
         self.lrs = self.lrs / 10
-        opened(self, *arguments, **options)
+        begun(self, worker)
 
 
 class ScheduleIgnored:
-    def open(self: CellTrainer, *arguments: Any, **options: Any) -> None:
+    def begin(self: CellTrainer, worker: WorkerClient) -> None:
         self.lrs = np.full_like(self.lrs, self.job.lr)
-        opened(self, *arguments, **options)
+        begun(self, worker)
 
 
 class ScheduleByEpochRestarted:
     """Every epoch has the learning rates of the first."""
 
-    def open(self: CellTrainer, *arguments: Any, **options: Any) -> None:
+    def begin(self: CellTrainer, worker: WorkerClient) -> None:
         self.lrs = np.repeat(self.lrs[:1], len(self.lrs), axis=0)
-        opened(self, *arguments, **options)
+        begun(self, worker)
 
 
 class MeanOfBatchLosses:
