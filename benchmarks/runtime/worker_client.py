@@ -180,7 +180,8 @@ class Commands(ABC):
         """
         if count is None:
             count = len(np.load(images, mmap_mode="r") if isinstance(images, Path) else images)
-        paths = {"images": self._file("images", images), "labels": self._file("labels", labels)}
+        # A file for each split: the worker maps the images, and an adapter may keep them so.
+        paths = {"images": self._file(f"{split}.images", images), "labels": self._file("labels", labels)}
         return self._seconds("load", split=split, count=count, **paths)
 
     def train(

@@ -22,11 +22,11 @@ MASKS, SCALE = "dropout", "dropout in training"
 STEPS, SEEDS = 300, 40
 CONSTANT = 40.0
 BITS = len(PIXELS) * len(FEATURES)
-RATES = {"drop": 1 - KEEP}
+RATES = {"drop": 1 - KEEP}  # of the two layers together
 
 
 def dropout_masks(session: Session) -> Iterator[PlacedTensor]:
-    """Masks that vary with image, feature, step and seed, scaled by 1 / keep, the same again for the same seed."""
+    """Masks that vary with image, feature, step, layer and seed, scaled by 1 / keep, the same again for a seed."""
     weights = {"head.weight": np.array([[-w for w in FEATURES], [0.0] * len(FEATURES)]), "head.bias": np.zeros(2)}
     weights["head.bias"][0] = -CONSTANT
     session.build(MASKED, Training(SGD()), weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -65,14 +65,21 @@ def trainings(seed: int) -> dict[str, Training]:
 
 
 def lr_of(training: Training) -> float:
-    """A learning rate that moves the weights of the small networks by a few percent per step."""
-    return 3e-3 if isinstance(training.optimizer, Adam) else 0.05
+    """A learning rate that moves the weights by a few percent per step; with SGD alone, as large as in any recipe."""
+    if isinstance(training.optimizer, Adam):
+        return 3e-3
+    return 0.05 if training.optimizer.momentum else 1.0
 
 
-def hyperparameters(session: Session) -> Iterator[PlacedTensor]:
-    """Four steps of each optimizer, the learning rate halved after the second one."""
+def hyperparameters(session: Session, names: Collection[str] = ()) -> Iterator[PlacedTensor]:
+    """Four steps of each optimizer, the learning rate halved after the second one.
+
+    names: of `trainings`; all if empty.
+    """
     order = session.order(16)
     for name, training in trainings(session.seed).items():
+        if names and name not in names:
+            continue
         session.build(ROLES, training)
         session.load(ROLES)
         lr = lr_of(training)
@@ -85,13 +92,13 @@ def hyperparameters(session: Session) -> Iterator[PlacedTensor]:
             yield from state(session, OPTIMIZERS, name, stop)
 
 
-SIZES = ((4, 18), (18, 18), (32, 40), (7, 40))  # images per step, and in total: the last batch is shorter in most
+SIZES = ((4, 18), (18, 18), (32, 40), (128, 300))  # images per step, and in total: the last batch is shorter in most
 
 
 def batch_sizes(session: Session) -> Iterator[PlacedTensor]:
     """Losses, running statistics, weights and predictions with batches of several sizes, most with a shorter last."""
     session.build(PROBE, Training(SGD(momentum=0.8), label_smoothing=0.2))
-    session.load(PROBE)
+    session.load(PROBE, max(count for _, count in SIZES))
     start = session.weights_of(PROBE)
     for size, count in SIZES:
         what = f"{count} images in batches of {size}"

@@ -59,12 +59,13 @@ LATE = Network(
 
 FEATURES = (1.0, 2.0)  # the contribution of a feature that remains
 PIXELS = (1, 4, 16, 64)  # of the images of a batch, by which the contribution is multiplied
-KEEP = 0.625  # exact in binary
-# The loss of a batch is a constant and a sum over the values that dropout leaves: see `dropout_masks`.
+KEEP_EACH = 0.75  # exact in binary, as is its square
+KEEP = KEEP_EACH**2  # of two layers with masks that are independent of each other
+# The loss of a batch is a constant and a sum over the values that both dropouts leave: see `dropout_masks`.
 MASKED = Network(
     "masked",
     (1, 1, len(FEATURES)),
-    [Flatten("flat"), Dropout("drop", rate=1 - KEEP), Dense("head", 2)],
+    [Flatten("flat"), Dropout("drop1", rate=1 - KEEP_EACH), Dropout("drop2", rate=1 - KEEP_EACH), Dense("head", 2)],
 )
 
 NETWORKS = (PROBE, BRIEF, ROLES, LATE, MASKED)

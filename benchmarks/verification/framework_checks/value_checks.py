@@ -60,13 +60,13 @@ def full_precision(session: Session) -> Iterator[PlacedTensor]:
 
 
 def large_values(session: Session) -> Iterator[PlacedTensor]:
-    """Confident logits, between about -500 and 500, and gradients with a norm above 100."""
+    """Confident logits, between about -2000 and 2000, and gradients with a norm above 100."""
     session.build(LATE, Training(SGD()))
     session.load(LATE)
     images, labels = session.images(LATE, 16)
     for what, factors in {
         "logits around 50": {"head.weight": 30.0},
-        "logits around 500": {"head.weight": 300.0},
+        "logits around 2000": {"head.weight": 1000.0},  # exp overflows at 709
         "large gradient": {"head.weight": 100.0, "fc.weight": 0.2},
     }.items():
         session.client.set_weights(scaled(session.weights_of(LATE), factors))
@@ -75,8 +75,8 @@ def large_values(session: Session) -> Iterator[PlacedTensor]:
         for name in sorted(gradients):
             yield Place(LARGE, f"{what}, gradients", 0, name), gradients[name]
         trained = session.client.train(session.order(16), 8, [1e-3, 1e-3], stop=16, seed=session.seed)
-        yield from losses(trained.losses, LARGE, what)
-        yield from state(session, LARGE, what, 2)
+        yield from losses(trained.losses, LARGE, f"{what}, steps")
+        yield from state(session, LARGE, f"{what}, steps", 2)
         evaluation = session.client.evaluate("test", 16)
         yield Place(LARGE, f"{what}, evaluated", 2, "loss"), np.array(evaluation.loss)
 
