@@ -22,7 +22,7 @@ def planted(adapter: type[Adapter], name: str) -> type[Adapter]:
     fault = globals().get(name)
     if not (isinstance(fault, type) and issubclass(fault, Adapter)):
         raise AttributeError(f"{name} is neither a faulty adapter nor a fault of the contract")
-    return type(name, (fault, adapter), {"__doc__": fault.__doc__})
+    return type(name, (fault, adapter), {"__doc__": fault.__doc__, "__module__": fault.__module__})
 
 
 class StepByStep(Adapter):
