@@ -18,12 +18,11 @@ import pytest
 
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.training.trainer import CellTrainer
-from benchmarks.training.trainer_check import CHECK as TRAINER_CHECK
 from benchmarks.verification.cases import BATCH, TRAININGS, Case
 from benchmarks.verification.comparison import ReferenceEvidence, StageVerdict, relative_errors, stage_verdicts
 from benchmarks.verification.diagnosis import likely
 from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, write_case_files
-from benchmarks.verification.framework_checks import CHECKS, PROBE, Check, Session, judged
+from benchmarks.verification.framework_checks import CHECKS, PROBE, STAGES, Check, Session, judged
 from benchmarks.verification.framework_checks.optimizer_checks import OPTIMIZERS, hyperparameters
 from benchmarks.verification.framework_checks.runner import FrameworkChecks
 from frameworks.adapter import Setting
@@ -153,8 +152,6 @@ def test_an_unmodified_adapter_has_no_difference(sound: Fault, examined: Examine
 
 # --- framework checks -------------------------------------------------------------------------------------------------
 
-ALL_CHECKS = (*CHECKS, TRAINER_CHECK)
-
 
 def as_far_as(what: str, check: Check) -> Check:
     """The check, ended after the tensors of one question: those of later questions count as missing."""
@@ -173,7 +170,7 @@ def as_far_as(what: str, check: Check) -> Check:
 @cache
 def checks_of(stage: str, what: str) -> FrameworkChecks:
     """The check of a stage, as far as a question; the reference answers once."""
-    check = next(check for check in ALL_CHECKS if stage in check.stages)
+    check = next(check for check in CHECKS if stage in check.stages)
     if stage == OPTIMIZERS:
         check = replace(check, script=partial(hyperparameters, names=[what]))
     return FrameworkChecks([as_far_as(what, check)], seed=0)
@@ -206,7 +203,7 @@ def test_a_fault_is_reported_by_the_framework_check_that_concerns_it(
     session = Session(faulty(fault), SETTING, seed=0)
     departures = session.build(PROBE, Training()).departures
     errors = checks_of(fault.stage, fault.what).errors(session, departures)
-    verdict = next(verdict for verdict in judged(errors, "float64") if verdict.stage == fault.stage)
+    (verdict,) = judged(errors, "float64", [fault.stage])
     assert verdict.verdict == "differs" and verdict.place is not None, "not caught"
     assert verdict.place.training == fault.what
 
@@ -216,16 +213,16 @@ def test_a_fault_is_reported_by_the_framework_check_that_concerns_it(
 def test_an_unmodified_adapter_passes_the_framework_checks(plant: Plant, framework: str, precision: str) -> None:
     session = Session(plant(framework, FRAMEWORKS[framework].adapter), replace(SETTING, precision=precision), seed=0)
     departures = session.build(PROBE, Training()).departures
-    verdicts = judged(all_checks().errors(session, departures), precision)
+    verdicts = judged(all_checks().errors(session, departures), precision, STAGES)
     assert {verdict.stage: verdict for verdict in verdicts if verdict.verdict not in ("ok", "explained")} == {}
 
 
 def test_an_unmodified_worker_and_trainer_pass_the_framework_checks(tmp_path: Path) -> None:
     with WorkerClient(sys.executable, worker.__file__, "FaultyWorker", threads=THREADS, log=tmp_path / "log") as client:
-        verdicts = judged(all_checks().errors(Session(client, SETTING, seed=0), []), "float64")
+        verdicts = judged(all_checks().errors(Session(client, SETTING, seed=0), []), "float64", STAGES)
     assert {verdict.verdict for verdict in verdicts} == {"ok"}
 
 
 @cache
 def all_checks() -> FrameworkChecks:
-    return FrameworkChecks(ALL_CHECKS, seed=0)
+    return FrameworkChecks(CHECKS, seed=0)
