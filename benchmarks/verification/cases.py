@@ -66,6 +66,7 @@ STAGES = (
     "dropout",
     "curve",
 )
+SEVERAL_STEPS = ("optimizers", "running statistics", "curve")  # stages in which rounding grows from step to step
 
 
 class Place(NamedTuple):
@@ -94,6 +95,7 @@ class Case:
     trainings: dict[str, Training]
     batch_size: int
     curve: int  # steps of the last training
+    lr_factor: float = 1.0  # of all learning rates: below 1 if the network amplifies rounding (`conditioning`)
 
     @staticmethod
     def for_network(network: Network, seed: int, batch_size: int, curve: int | None = None) -> Case:
@@ -122,7 +124,12 @@ class Case:
 
     def with_next_seed(self) -> Case:
         """The same case with other weights, images and labels."""
-        return Case.for_network(self.spec, self.seed + 1, self.batch_size, self.curve)
+        later = Case.for_network(self.spec, self.seed + 1, self.batch_size, self.curve)
+        return replace(later, lr_factor=self.lr_factor)
+
+    def with_batch_size(self, batch_size: int) -> Case:
+        """The same network, seed and number of steps with other images: batches of `batch_size`."""
+        return replace(Case.for_network(self.spec, self.seed, batch_size, self.curve), lr_factor=self.lr_factor)
 
     def natively(self, native: Native) -> Case:
         """The case with the default settings of a framework (`frameworks/native.py`), except for Adam's epsilon."""
@@ -149,7 +156,7 @@ class Case:
                 first = 1e-6 if norms > VERY_DEEP else 1e-5
             else:
                 first = 1e-4 if self.network.params > LARGE else 1e-3
-        return [first * 0.5 ** (step // 3 % 3) for step in range(steps)]
+        return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
     @property
     def order(self) -> Array:

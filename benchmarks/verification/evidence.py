@@ -154,12 +154,15 @@ def _computed(nodes: Sequence[Node], training: bool) -> Iterator[Node]:
 IN_MEMORY = 1 << 20  # bytes; larger arrays of the reference are mapped from files
 
 
-def reference_evidence(case: Case, files: Path, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
+def reference_evidence(
+    case: Case, files: Path, scratch: Path, departures: Sequence[str] = (), kind: type[Reference] = Reference
+) -> dict[Place, Array]:
     """All tensors of the reference in float64; large arrays are mapped from files in `scratch`.
 
     files: a folder written by `write_case_files`. departures: names of departures that the reference imitates.
+    kind: the reference, or a class derived from it.
     """
-    collector = EvidenceCollector(ReferenceClient(scratch, departures), case, Setting(precision="float64"), files)
+    collector = EvidenceCollector(ReferenceClient(scratch, departures, kind), case, Setting(precision="float64"), files)
     evidence: dict[Place, Array] = {}
     for number, (place, array) in enumerate(collector.tensors()):
         if array.nbytes > IN_MEMORY:

@@ -91,7 +91,8 @@ class VerifyRequest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        return PRECISIONS if self.precision == "both" else (self.precision,)
+        """float32 rests on float64: a float32 verdict needs the float64 verdict of the same code."""
+        return ("float64",) if self.precision == "float64" else PRECISIONS
 
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified."""
@@ -164,9 +165,12 @@ def execute(
         earlier = _earlier(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         targets, skipped = start_targets(request, logs, stack, progress)
-        if len(targets) < 2 and "float32" in precisions:
-            if precisions == ("float32",):
-                raise BadInput("--precision float32: frameworks are compared with one another; name two or more (--fw)")
+        if "float32" in precisions and len({target.package for target in targets}) < 2:
+            if request.precision == "float32":
+                raise BadInput(
+                    "--precision float32: frameworks are compared with one another, and all modes and versions of one "
+                    "count as one; name two or more (--fw)"
+                )
             skipped.append(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
             )
