@@ -54,7 +54,7 @@ class Target:
     @property
     def package(self) -> str:
         """The package that computes: what all modes and versions of a framework have in common."""
-        return next(iter(self.versions))
+        return next(iter(self.versions), self.label)
 
     def close(self) -> None:
         """End the worker that runs now."""

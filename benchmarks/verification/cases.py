@@ -128,8 +128,9 @@ class Case:
         return replace(later, lr_factor=self.lr_factor)
 
     def with_batch_size(self, batch_size: int) -> Case:
-        """The same network, seed and number of steps with other images: batches of `batch_size`."""
-        return replace(Case.for_network(self.spec, self.seed, batch_size, self.curve), lr_factor=self.lr_factor)
+        """The same network, seed, trainings and number of steps with batches of `batch_size` other images."""
+        other = Case.for_network(self.spec, self.seed, batch_size, self.curve)
+        return replace(other, trainings=self.trainings, lr_factor=self.lr_factor)
 
     def natively(self, native: Native) -> Case:
         """The case with the default settings of a framework (`frameworks/native.py`), except for Adam's epsilon."""

@@ -2,8 +2,8 @@
 
 The reference runs a case twice, the second time with every weight changed relatively by `CHANGE` before each pass, up
 or down at random. The change of a tensor, divided by `CHANGE`, is the amplification: a correct framework is off by
-about the amplification times the unit of rounding. Most networks amplify by 10. Batch normalization over few values after a
-dense layer amplifies by up to 1e13, which no precision withstands.
+about the amplification times the unit of rounding. Most networks amplify by 10. Batch normalization over few values
+after a dense layer amplifies by up to 1e13, which no precision withstands.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from benchmarks.verification.cases import LARGE, STEPS, Case, Place
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
+from frameworks.numpy_reference import Reference
 from frameworks.spec import Auxiliary, Dropout, Network, Node
 from frameworks.training import Training
 
