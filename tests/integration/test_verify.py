@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,3 +331,38 @@ def test_float32_needs_two_frameworks(bench: Bench, capsys: pytest.CaptureFixtur
     python = f"--python=torch={bench.python('torch')}"
     assert main(["--net", "mlp", "--fw", "torch", "--precision", "float32", python]) == 2
     assert "two or more" in capsys.readouterr().err
+
+
+# --- workers that end -------------------------------------------------------------------------------------------------
+
+DYING = """
+import os
+import signal
+
+from frameworks.numpy_reference import Reference
+
+
+class Dying(Reference):
+    def __init__(self, network, training, setting, departures=()):
+        super().__init__(network, training, setting, departures)
+        if network.name == "dies":
+            os.kill(os.getpid(), signal.SIGFPE)
+"""
+
+
+def test_a_worker_that_dies_fails_one_network_only(tmp_path: Path) -> None:
+    (tmp_path / "dying.py").write_text(DYING, encoding="utf-8")
+    request = verify_run.VerifyRequest(frameworks="dying", adapters=(f"{tmp_path / 'dying.py'}:Dying",))
+    verify_run.register(request.adapters)
+    cases = {}
+    for name in ("first", "dies", "last"):
+        network = dataclasses.replace(NETWORKS["mlp"](), name=name)
+        few = dataclasses.replace(Case.for_network(network, 0, BATCH, curve=2), trainings={"sgd": TRAININGS["sgd"]})
+        cases[name] = lambda few=few: few
+    with contextlib.ExitStack() as stack:
+        targets, skipped = verify_run.start_targets(request, tmp_path, stack, print)
+        assert not skipped
+        findings = [found for (found,) in verify_cases(cases, targets, ["float64"], threads=1, workers=1)]
+    assert [(found.net, found.verdict) for found in findings] == [("first", "ok"), ("dies", "failed"), ("last", "ok")]
+    assert findings[1].failed is not None and "SIGFPE" in findings[1].failed
+    assert targets[0].client.process.poll() is not None, "the second worker is closed, too"
