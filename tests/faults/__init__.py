@@ -174,7 +174,15 @@ FAULTS = (
     Fault("keras", "NoBeta", "coefficients", "evaluation", "affine", "beta is left out"),
     Fault("keras", "BatchStatisticsInEvaluation", "norm", "evaluation", "norm", "the batch's statistics in evaluation"),
     Fault("keras", "SoftmaxTwice", "dense", "loss", "loss", "softmax is applied twice"),
-    Fault("torch", "SmoothingOnTheMainHeadAlone", "auxiliary", "loss", "loss", None, "sgd, smoothed labels"),
+    Fault(
+        "torch",
+        "SmoothingOnTheMainHeadAlone",
+        "auxiliary",
+        "loss",
+        "loss",
+        "not smoothed for auxiliary",
+        "sgd, smoothed labels",
+    ),
     Fault("keras", "AuxiliaryHeadInFull", "auxiliary", "loss", "loss", "count in full"),
     Fault("keras", "EpsilonInside", "dense", "optimizers", "fc.weight", "epsilon inside the bias correction", "adam"),
     Fault(
