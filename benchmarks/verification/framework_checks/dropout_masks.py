@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.verification.cases import Place
 from benchmarks.verification.framework_checks.session import FEATURES, KEEP, MASKED, PIXELS, PlacedTensor, Session
-from frameworks.arrays import Array
+from frameworks.arrays import Array, Weights
 from frameworks.training import SGD, Training
 
 MASKS, SCALE = "dropout", "dropout in training"
@@ -35,12 +35,12 @@ def dropout_masks(session: Session) -> Iterator[PlacedTensor]:
     session.client.load("train", images, np.zeros(len(PIXELS), np.int64))
     seed = 1000 * session.seed + 1
 
-    values = recovered(session, seed, STEPS)
+    values = recovered(session, weights, seed, STEPS)
     yield Place(SCALE, "losses", 0, "scale"), 1 + fraction(values)
     masks = decoded(values)
-    again = recovered(session, seed, STEPS)
+    again = recovered(session, weights, seed, STEPS)
     yield Place(SCALE, "the same seed", 0, "losses"), 1 + (again - values)
-    first = np.stack([decoded(recovered(session, seed + number, 2))[0] for number in range(SEEDS)])
+    first = np.stack([decoded(recovered(session, weights, seed + number, 2))[0] for number in range(SEEDS)])
     rows = {
         "images": masks.reshape(-1, len(FEATURES)),  # rows are the images of a batch, batch after batch
         "steps": masks.reshape(STEPS, BITS),
@@ -48,11 +48,15 @@ def dropout_masks(session: Session) -> Iterator[PlacedTensor]:
     }
     for what, remains in rows.items():
         yield Place(MASKS, what, 0, "drop"), np.stack([np.ones_like(remains), remains / KEEP])
-    yield from _gradient(session, seed, weights["head.weight"])
+    yield from _gradient(session, weights, seed)
 
 
-def recovered(session: Session, seed: int, steps: int) -> Array:
-    """The sum over a batch of w x m, of each step without an update; an integer if dropout scales by 1 / keep."""
+def recovered(session: Session, weights: Weights, seed: int, steps: int) -> Array:
+    """The sum over a batch of w x m, of each step without an update; an integer if dropout scales by 1 / keep.
+
+    The weights are set anew, because a mask may depend on the number of the step as well as on the seed.
+    """
+    session.client.set_weights(weights)
     order = np.tile(np.arange(len(PIXELS)), steps)
     trained = session.client.train(order, len(PIXELS), [0.0] * steps, stop=len(order), seed=seed)
     return (np.array(trained.losses) - CONSTANT) * len(PIXELS) * KEEP
@@ -71,10 +75,11 @@ def decoded(values: Array) -> Array:
     return bits.reshape(len(values), len(PIXELS), len(FEATURES)).astype(float)
 
 
-def _gradient(session: Session, seed: int, weight: Array) -> Iterator[PlacedTensor]:
+def _gradient(session: Session, weights: Weights, seed: int) -> Iterator[PlacedTensor]:
     """The gradient has the mask of the loss: the mean over images of x m / keep."""
-    mask = decoded(recovered(session, seed, 1))[0]
+    mask = decoded(recovered(session, weights, seed, 1))[0]
+    session.client.set_weights(weights)
     session.client.train(np.arange(len(PIXELS)), len(PIXELS), [1.0], stop=len(PIXELS), seed=seed)
-    moved = session.client.get_weights(slots=False)["head.weight"][0] - weight[0]
+    moved = session.client.get_weights(slots=False)["head.weight"][0] - weights["head.weight"][0]
     expected = (np.array(PIXELS)[:, None] * mask).mean(0) / KEEP
     yield Place(SCALE, "gradient", 1, "head.weight"), 1 + (moved - expected)
