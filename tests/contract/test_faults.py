@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import pytest
 
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, read
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.training.trainer import CellTrainer
 from benchmarks.verification.cases import BATCH, TRAININGS, Case
@@ -25,12 +26,16 @@ from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, wr
 from benchmarks.verification.framework_checks import CHECKS, PROBE, STAGES, Check, Session, judged
 from benchmarks.verification.framework_checks.optimizer_checks import OPTIMIZERS, hyperparameters
 from benchmarks.verification.framework_checks.runner import FrameworkChecks
+from benchmarks.verify import command
 from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
 from frameworks.training import Training
 from tests import faults
+from tests.command_line import exit_code_of
 from tests.conftest import THREADS, Bench, evidence_of_reference
 from tests.faults import CHECK_FAULTS, FAULTS, NETS, CheckFault, Fault, trainer, worker
+
+main = exit_code_of(command)
 
 ROOT = Path(faults.__file__).parents[2]
 SETTING = Setting(precision="float64", threads=THREADS)
@@ -226,3 +231,24 @@ def test_an_unmodified_worker_and_trainer_pass_the_framework_checks(tmp_path: Pa
 @cache
 def all_checks() -> FrameworkChecks:
     return FrameworkChecks(CHECKS, seed=0)
+
+
+SMALL = """
+from frameworks.spec import *
+
+def small():
+    return Network("small", (1, 6, 6), [Conv("conv", 2, 3), Tanh(), Flatten(), Dense("head", 5)])
+"""
+
+
+def test_the_command_refuses_what_only_a_framework_check_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`onespec verify` runs every framework check; one that differs refuses the framework, though its networks pass."""
+    monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
+    (tmp_path / "net.py").write_text(SMALL, encoding="utf-8")
+    adapter = f"{worker.__file__}:TiesCountedInEvaluation"
+    options = ["--net", f"{tmp_path / 'net.py'}:small", "--fw", "tiescountedinevaluation", "--adapter", adapter]
+    assert main([*options, "--precision", "float64", "--out", str(tmp_path / "out")]) == 1
+    checks, network = read(tmp_path / "out").findings
+    assert (checks.net, checks.verdict, network.name, network.verdict) == (FRAMEWORK_CHECKS, "differs", "small", "ok")
+    assert [stage.stage for stage in checks.stages] == list(STAGES)
+    assert [stage.stage for stage in checks.stages if stage.verdict == "differs"] == ["counts"]
