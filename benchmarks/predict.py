@@ -137,10 +137,13 @@ def command(
         return ExitCode.FAILED
     lines, all_agree = prediction_report.agreement(predictions.logits)
     if as_json:
-        click.echo(json.dumps(prediction_report.accuracies(chosen, predictions.logits), indent=1))
+        click.echo(
+            json.dumps(prediction_report.accuracies(chosen, predictions.logits, predictions.verification), indent=1)
+        )
     else:
         first, logits = next(iter(predictions.logits.items()))
         click.echo(f"{checkpoint.network.name}, trained by {checkpoint.about.get('framework')}; {first} predicts:")
+        lines += [f"{framework}: {text}" for framework, text in predictions.verification.items()]
         click.echo("\n".join([prediction_report.text(chosen, logits), "", *lines]))
     prediction_report.write(chosen, predictions.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
     if not as_json:

@@ -21,6 +21,7 @@ from pathlib import Path
 from msgspec import UNSET
 
 from benchmarks.certification.covered_code import PARTS, code_parts
+from benchmarks.certification.verified_networks import verified_forms
 from benchmarks.records import certificates
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StoredFinding
 from benchmarks.records.events import NOT_CERTIFIED, Certified
@@ -29,6 +30,7 @@ from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
 from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
+from frameworks.spec import Network
 
 SHIPPED = Path(__file__).parents[2] / "results" / "certificate"  # in a checkout
 
@@ -111,6 +113,21 @@ def _of_certificate(certificate: Certificate) -> Iterator[StoredFinding]:
 
 
 # --- looked up --------------------------------------------------------------------------------------------------------
+
+
+def covering_trained(
+    network: Network, framework: str, setting: Setting, adapter: str, versions: Mapping[str, str]
+) -> Coverage:
+    """What a row with trained weights says: their network has layers in front that no certificate covers.
+
+    framework: its label. adapter, versions: as the worker reports them.
+    """
+    rows = [
+        RowIdentity(form.requested, network.name, form.case_sha256, framework, adapter, versions, setting)
+        for form in verified_forms(network)
+    ]
+    coverages = [covering(row) for row in rows if _folder(row.name, row.case_sha256).is_dir()] or [covering(rows[0])]
+    return next((each for each in coverages if each.text == CERTIFIED), coverages[0])
 
 
 def covering(row: RowIdentity) -> Coverage:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.certification.lookup import Coverage, covering_trained
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.image_pool import Broken, ImagePool
@@ -137,11 +138,12 @@ def _permuted(images: Array, checkpoint: Checkpoint) -> Array:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of each framework, N x classes by label, and the reasons of those that have none."""
+    """The logits of each framework, N x classes by label, what covers them, and the reasons of those without logits."""
 
-    logits: dict[str, Array]
-    unavailable: dict[str, str]
-    failed: dict[str, str]
+    logits: dict[str, Array] = field(default_factory=dict)
+    verification: dict[str, str] = field(default_factory=dict)  # certified, ..., or not certified with the reason
+    unavailable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def predict(
@@ -156,14 +158,15 @@ def predict(
     timeout: float,
 ) -> Predictions:
     """Predict in each framework of `--fw`. Raises BadInput."""
-    predictions = Predictions({}, {}, {})
+    predictions = Predictions()
     for requested in parse_frameworks(frameworks):
         progress.preparation(f"{requested.label}: predicting")
         try:
             place = environment(requested, pythons, device=device, progress=progress.message)
-            predictions.logits[requested.label] = logits(
-                checkpoint, images, place, requested, threads=threads, device=device, timeout=timeout
-            )
+            setting = Setting(device=device, threads=threads, mode=requested.mode)
+            values, coverage = _predicted(checkpoint, images, place, requested, setting, timeout)
+            predictions.logits[requested.label] = values
+            predictions.verification[requested.label] = coverage.text
         except Unavailable as error:
             predictions.unavailable[requested.label] = str(error)
         except WorkerFailed as error:
@@ -182,12 +185,26 @@ def logits(
     timeout: float = 600.0,
 ) -> Array:
     """The logits of one framework, N x classes, for images uint8, N x C x H x W. Unavailable, WorkerFailed."""
-    info = FRAMEWORKS[requested.name]
     setting = Setting(device=device, threads=threads, mode=requested.mode)
+    return _predicted(checkpoint, images, place, requested, setting, timeout)[0]
+
+
+def _predicted(
+    checkpoint: Checkpoint,
+    images: Array,
+    place: Environment,
+    requested: FrameworkRequest,
+    setting: Setting,
+    timeout: float,
+) -> tuple[Array, Coverage]:
+    """The logits of one framework, and the certificate that covers them."""
+    info = FRAMEWORKS[requested.name]
     with TemporaryFolder("predict") as folder:
-        log = folder / "log"
+        log, threads = folder / "log", setting.threads
         with WorkerClient(place.python, info.module, info.adapter, threads=threads, log=log, timeout=timeout) as client:
+            started = client.started
+            coverage = covering_trained(checkpoint.network, requested.label, setting, started.file, started.versions)
             client.build(checkpoint.network, Training(), setting)
             client.set_weights(checkpoint.weights)
             client.load("test", images, labels=np.zeros(len(images), np.int64))  # predictions do not use labels
-            return client.predict("test", BATCH_SIZE)
+            return client.predict("test", BATCH_SIZE), coverage

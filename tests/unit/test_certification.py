@@ -14,14 +14,18 @@ import pytest
 
 from benchmarks.certification import covered_code, lookup
 from benchmarks.certification.covered_code import PARTS, code_parts, code_sha256
-from benchmarks.certification.lookup import RowIdentity, covering
+from benchmarks.certification.lookup import RowIdentity, covering, covering_trained
+from benchmarks.certification.verified_networks import case_sha256, small, verified_forms
+from benchmarks.datasets.registry import DATASETS
 from benchmarks.records import certificates
 from benchmarks.records.certificates import Certificate, Finding, StageRecord, digest
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.networks import network
 from benchmarks.verification.cases import STAGES, Case
 from benchmarks.verification.findings import weaker
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
+from frameworks.spec import Dense, Flatten, Network, Resize, Scale
 from tests.records import BEGAN, MACHINE
 
 VERSIONS = {"keras": "3.15.1", "tensorflow": "2.21.0", "numpy": "2.4.6"}
@@ -310,6 +314,35 @@ def test_the_nearest_finding_gives_the_reason(adapter: Path) -> None:
     other = replace(row, versions={"keras": "3.14.0"}, setting=replace(FLOAT64, mode="eager"))
     keep(a_finding(other), a_finding(replace(row, versions=VERSIONS | {"numpy": "2.3.1"})))
     assert covering(row).text == "not certified: other versions: numpy 2.4.6"
+
+
+# --- trained weights --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lenet", "lenet_bn", "mlp", "alexnet_d2l", "googlenet_aux", "resnet18"])
+@pytest.mark.parametrize("data", ["fashion-mnist", "cifar10"])
+def test_weights_have_the_certificate_of_their_network(name: str, data: str) -> None:
+    """With pixel arithmetic and a resize in front, and with the channels of another data set."""
+    shape = DATASETS[data].input
+    built = network(name, classes=10)
+    built = built.with_input((shape[0], *built.input[1:]))
+    front = [Scale("pixels"), Resize("resize", *built.input[1:])]
+    assert list(verified_forms(built.after(*front, input=shape))) == [(name, case_sha256(name))]
+
+
+def test_weights_of_a_network_with_a_known_name_need_its_layers(adapter: Path) -> None:
+    """The user's own network may have the name of another one; its layers are looked up."""
+    own = Network("lenet", (1, 28, 28), [Flatten(), Dense("fc", 10)])
+    trained = own.after(Scale("pixels"), input=(1, 28, 28))
+    digests = {form.case_sha256 for form in verified_forms(trained)}
+    assert small(own).sha256 in digests and case_sha256("lenet") not in digests
+    row = a_row(adapter, name="lenet", case_sha256=case_sha256("lenet"))
+    arguments = "mine", FLOAT64, str(adapter), VERSIONS
+    keep(a_finding(row))
+    assert covering_trained(network("lenet"), *arguments).text == "certified"
+    assert covering_trained(trained, *arguments).text.startswith("not certified: the network changed since")
+    keep(a_finding(replace(row, case_sha256=small(own).sha256)))
+    assert covering_trained(trained, *arguments).text == "certified"
 
 
 # --- a weaker verification --------------------------------------------------------------------------------------------
