@@ -103,7 +103,8 @@ def keep(certificate: Certificate) -> None:
 
 def _folder(name: str, network: str) -> Path:
     """The folder of all findings on a network, or of the framework checks."""
-    return cache_folder() / "certificates" / file_name(f"{name}-{network[:12]}")
+    folder = FRAMEWORK_CHECKS if network == FRAMEWORK_CHECKS else f"{name}-{network[:12]}"
+    return cache_folder() / "certificates" / file_name(folder)
 
 
 def _of_certificate(certificate: Certificate) -> Iterator[StoredFinding]:
@@ -135,7 +136,7 @@ def covering(row: RowIdentity) -> Coverage:
     code = code_parts(row.adapter)
     mode, device = row.setting.mode, row.setting.device
     network = Subject(row.case_sha256, code, row.versions, mode, "float64", device)
-    needed = [network]
+    needed = [network, replace(network, network=FRAMEWORK_CHECKS)]
     outcomes = [_outcome(subject, row) for subject in needed]
     if failure := next((each for each in outcomes if each.reason), None):
         return Coverage(f"{NOT_CERTIFIED}: {failure.reason}", outcomes[0].certificate)
@@ -170,7 +171,7 @@ def _outcome(subject: Subject, row: RowIdentity) -> _Outcome:
             return _Outcome(
                 certificate, _prefixed(name, _difference(finding)), finding.verdict in ("differs", "failed")
             )
-        return _Outcome(certificate, _prefixed(name, f"verified only with {' '.join(finding.weaker or [])}"))
+        return _Outcome(certificate, _prefixed(name, f"weaker verification: {', '.join(finding.weaker or [])}"))
     if damaged:
         return _Outcome(reason=damaged[0])
     return _Outcome(reason=_prefixed(name, _nearest(subject, stored, row)))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from benchmarks.certification import lookup
 from benchmarks.certification.lookup import RowIdentity, covering
 from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, StageRecord, read, write
@@ -259,14 +260,21 @@ def test_the_command_writes_a_certificate_that_is_looked_up(
     checks = [finding for finding in certificate.findings if finding.net == FRAMEWORK_CHECKS]
     assert [finding.framework for finding in checks] == list(FRAMEWORKS)
     assert all(finding.certified for finding in certificate.findings)
-    for finding in [finding for finding in certificate.findings if finding.net == "mlp"]:
+    rows = []
+    for finding in certificate.findings[len(checks) :]:
         assert finding.case_sha256 == case_sha256("mlp")
         adapter = FRAMEWORKS[finding.framework].module
         row = RowIdentity("mlp", "mlp", finding.case_sha256, finding.framework, adapter, finding.versions, SETTING)
-        coverage = covering(row)
-        assert (coverage.text, coverage.certificate) == ("certified", Certified(certificate.sha256, "ok"))
-        changed = dataclasses.replace(row, case_sha256="0" * 64)
-        assert covering(changed).text.startswith("not certified: the network changed since")
+        rows.append(row)
+        assert covering(row).text.startswith("not certified: framework checks: weaker verification: no stage weights")
+    complete = replace(certificate, findings=[replace(each, weaker=[]) for each in certificate.findings])
+    for kept in (complete, certificate):  # as if all checks had been made; a weaker finding does not replace that
+        lookup.keep(kept)
+        for row in rows:
+            coverage = covering(row)
+            assert (coverage.text, coverage.certificate) == ("certified", Certified(kept.sha256, "ok"))
+    changed = dataclasses.replace(rows[0], case_sha256="0" * 64)
+    assert covering(changed).text.startswith("not certified: the network changed since")
 
 
 def test_resume_keeps_only_valid_findings(

@@ -18,11 +18,12 @@ from benchmarks.certification.lookup import RowIdentity, covering, covering_trai
 from benchmarks.certification.verified_networks import case_sha256, small, verified_forms
 from benchmarks.datasets.registry import DATASETS
 from benchmarks.records import certificates
-from benchmarks.records.certificates import Certificate, Finding, StageRecord, digest
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StageRecord, digest
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from benchmarks.verification.cases import STAGES, Case
 from benchmarks.verification.findings import weaker
+from benchmarks.verification.framework_checks import STAGES as CHECK_STAGES
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.spec import Dense, Flatten, Network, Resize, Scale
@@ -131,8 +132,20 @@ def a_certificate(*findings: Finding, semantics: str = "aligned") -> Certificate
     )
 
 
+def with_checks(*findings: Finding, **change: Any) -> Certificate:
+    """A certificate of these findings and, beside each, of framework checks that are ok or changed."""
+    sound = {"verdict": "ok", "reason": None, "weaker": [], "stages": [stage(name) for name in CHECK_STAGES]}
+    checks = [
+        msgspec.structs.replace(
+            finding, **{"net": FRAMEWORK_CHECKS, "name": "probe", "case_sha256": "c" * 64} | sound | change
+        )
+        for finding in findings
+    ]
+    return a_certificate(*checks, *findings)
+
+
 def keep(*findings: Finding) -> Certificate:
-    certificate = a_certificate(*findings)
+    certificate = with_checks(*findings)
     lookup.keep(certificate)
     return certificate
 
@@ -153,7 +166,7 @@ def test_a_complete_finding_certifies(adapter: Path) -> None:
 def test_the_certificate_of_the_checkout_certifies(adapter: Path) -> None:
     row = a_row(adapter)
     lookup.SHIPPED.mkdir()
-    certificates.write(a_certificate(a_finding(row)), lookup.SHIPPED)
+    certificates.write(with_checks(a_finding(row)), lookup.SHIPPED)
     assert covering(row).text == "certified"
 
 
@@ -180,6 +193,40 @@ def test_a_float32_row_needs_both_precisions(
     given = ((FLOAT64, float64), (FLOAT32, float32))
     keep(*(a_finding(replace(row, setting=setting), **change) for setting, change in given if change is not None))
     assert covering(row).text == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "certified"),
+        (DIFFERS, "not certified: framework checks: differs at stage gradients"),
+        ({"weaker": ["no stage trainer"]}, "not certified: framework checks: weaker verification: no stage trainer"),
+        (
+            {"versions": VERSIONS | {"numpy": "1"}},
+            "not certified: framework checks: other versions: numpy 2.4.6",
+        ),
+        (
+            {"framework": "other"},
+            "not certified: framework checks: never verified: onespec verify --net mine_net --fw mine",
+        ),
+    ],
+)
+def test_a_network_needs_the_checks_of_its_framework(adapter: Path, change: dict[str, Any], expected: str) -> None:
+    if "framework" in change:  # of another adapter, too
+        change = {**change, "code": {part: "0" * 64 for part in PARTS}}
+    row = a_row(adapter)
+    lookup.keep(with_checks(a_finding(row), **change))
+    assert covering(row).text == expected
+
+
+def test_float32_needs_the_checks_in_float32(adapter: Path) -> None:
+    row = a_row(adapter, FLOAT32)
+    both = [a_finding(replace(row, setting=setting)) for setting in (FLOAT64, FLOAT32)]
+    lookup.keep(with_checks(both[0]))
+    lookup.keep(a_certificate(both[1]))
+    assert covering(row).text == "certified in float64 only"
+    lookup.keep(with_checks(both[1], **DIFFERS))
+    assert covering(row).text == "not certified: framework checks: differs at stage gradients in float32"
 
 
 def test_a_weaker_finding_does_not_replace_a_complete_one(adapter: Path) -> None:
@@ -351,7 +398,7 @@ def test_weights_of_a_network_with_a_known_name_need_its_layers(adapter: Path) -
 def test_a_weaker_verification_certifies_nothing(adapter: Path) -> None:
     row = a_row(adapter)
     keep(a_finding(row, weaker=["--steps 1", "--batch-size 2"]))
-    assert covering(row).text == "not certified: verified only with --steps 1 --batch-size 2"
+    assert covering(row).text == "not certified: weaker verification: --steps 1, --batch-size 2"
 
 
 @pytest.mark.parametrize(
@@ -402,16 +449,17 @@ def test_an_edited_file_is_refused_by_name(
 ) -> None:
     """A new digest with a plausible error cannot be recognized; every other edit is."""
     row = a_row(adapter)
-    certificate = a_certificate(a_finding(row, **DIFFERS))
+    certificate = with_checks(a_finding(row, **DIFFERS))
     if shipped:
         lookup.SHIPPED.mkdir()
         certificates.write(certificate, lookup.SHIPPED)
     else:
         lookup.keep(certificate)
-    (path,) = lookup.SHIPPED.glob("*.json") if shipped else (lookup.cache_folder() / "certificates").glob("*/*.json")
+    folder = lookup.SHIPPED if shipped else lookup._folder(row.name, row.case_sha256)
+    (path,) = folder.glob("*.json")
     assert covering(row).text == "not certified: differs at stage gradients"
     record = json.loads(path.read_text())
-    edit(record["findings"][0] if shipped else record["finding"])
+    edit(record["findings"][1] if shipped else record["finding"])
     if signed:
         record["sha256"] = digest(record)
     path.write_text(json.dumps(record))
