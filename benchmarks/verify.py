@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Choice(("float64", "float32", "both")),
     default="both",
     heading=options.WHAT,
-    help="float64 finds faults; float32 compares the frameworks with one another.",
+    help="float64 finds faults; float32 also compares the frameworks with one another, and includes float64.",
 )
 @options.option(
     "--semantics",

@@ -16,6 +16,7 @@ from benchmarks.verification.native_effects import Effect
 from benchmarks.verification.verify_run import Verification
 
 HEAD = ("network", "precision", "framework", *STAGES)
+WITHHELD = ("not verified", "not distinguishable")  # verdicts that neither accept nor refuse
 
 
 def row(finding: Finding) -> Row:
@@ -60,10 +61,19 @@ def brief(finding: Finding) -> str:
 
 
 def difference(finding: Finding) -> Iterator[str]:
-    """The first place where a framework differs from the reference, and the number of later ones."""
+    """The first place where a framework differs from the reference, and the number of later ones.
+
+    Also the reason of each stage whose verdict is withheld.
+    """
     label = f"{finding.framework} in {finding.precision}"
     if finding.reason:
         yield f"{label}: {finding.net}: {finding.reason}"
+    withheld: dict[tuple[str, str], list[str]] = {}
+    for stage in finding.stages:
+        if stage.verdict in WITHHELD:
+            withheld.setdefault((stage.verdict, stage.note), []).append(stage.stage)
+    for (verdict, note), stages in withheld.items():
+        yield f"{label}: {finding.net}: {verdict} at stage {', '.join(stages)}: {note}"
     differing = [stage for stage in finding.stages if stage.verdict == "differs"]
     if not differing:
         return

@@ -125,7 +125,7 @@ class Case:
     def with_next_seed(self) -> Case:
         """The same case with other weights, images and labels."""
         later = Case.for_network(self.spec, self.seed + 1, self.batch_size, self.curve)
-        return replace(later, lr_factor=self.lr_factor)
+        return replace(later, trainings=self.trainings, lr_factor=self.lr_factor)
 
     def with_batch_size(self, batch_size: int) -> Case:
         """The same network, seed, trainings and number of steps with batches of `batch_size` other images."""
