@@ -22,7 +22,13 @@ AT_LEAST_1 = click.IntRange(min=1)
 
 def research_command(module: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Declare a command of this package; its help is the docstring of the function."""
-    return options.command(module)
+
+    def declare(function: Callable[..., Any]) -> click.Command:
+        declared = options.command(module)(function)
+        declared.starting = f"python -m {module} is starting."
+        return declared
+
+    return declare
 
 
 launches = options.option(

@@ -39,7 +39,12 @@ class Option(click.Option):
 
 
 class OneLineErrors(click.Command):
-    """Reports each error as one line on standard error and ends with the error's exit code."""
+    """Reports each error as one line on standard error and ends with the error's exit code.
+
+    starting: what a slow command prints if it is silent at first; the others announce their work.
+    """
+
+    starting = ""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
         context.meta[_ARGUMENTS] = list(arguments)
@@ -48,8 +53,7 @@ class OneLineErrors(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         quiet = bool(context.params.get("quiet")) or isinstance(self, click.Group)
-        starting = f"{context.command_path} is starting."
-        with stopped_by_signals(), heartbeat(starting, quiet), _reported(context):
+        with stopped_by_signals(), heartbeat(self.starting, quiet), _reported(context):
             code = super().invoke(context)
             if sys.stdout:
                 sys.stdout.flush()

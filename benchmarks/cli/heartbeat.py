@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 FIRST, EVERY = 0.8, 10.0  # seconds without a line
+SWITCH = "ONESPEC_HEARTBEAT"  # an environment variable; 0 turns the lines off
 
 
 class Heartbeat:
@@ -52,16 +53,20 @@ CURRENT = Heartbeat()
 
 def _beat(number: int, frame: FrameType | None) -> None:
     with contextlib.suppress(OSError):  # a closed pipe or a full disk ends no command
-        if not CURRENT.paused:
+        if CURRENT.activity and not CURRENT.paused:
             os.write(2, f"{CURRENT.line()}\n".encode(errors="replace"))  # a buffered stream may be in use right now
     signal.setitimer(signal.ITIMER_REAL, EVERY)
 
 
 @contextlib.contextmanager
 def heartbeat(activity: str, quiet: bool) -> Iterator[None]:
-    """Print what the command is doing while it is silent, unless the user wants it to be quiet."""
+    """Print what the command is doing while it is silent, unless the user wants it to be quiet.
+
+    activity: what it is doing at first; empty: nothing is printed before it says so.
+    """
     CURRENT.restart(activity)
     of_process = sys.stderr is not None and sys.stderr is sys.__stderr__
+    quiet = quiet or os.environ.get(SWITCH) == "0"
     if quiet or not of_process or threading.current_thread() is not threading.main_thread():
         yield
         return

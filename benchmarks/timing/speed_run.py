@@ -120,6 +120,7 @@ class SpeedRunner:
             progress,
         )
         self.launches = 0
+        self.stopped = False  # the user stops the run: a worker that ends now has not failed
         self.over: set[str] = set()  # cells that have ended
         self.peaks: defaultdict[str, list[dict[str, int]]] = defaultdict(list)  # bytes, by cell and launch
         self.roofs: dict[tuple[str, int, str], roofline.Roof | None] = {}  # by framework, threads, precision
@@ -140,6 +141,8 @@ class SpeedRunner:
         try:
             act()
         except (Unavailable, WorkerFailed, Refused) as error:
+            if self.stopped:
+                return False
             status = {Unavailable: "unavailable", WorkerFailed: "failed", Refused: "refused"}[type(error)]
             self.end(cell, status, str(error))
             return False
@@ -186,8 +189,15 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         alone = [runner for runner in runners if launch == 0 and runner.timed in self.cells.frameworks]
         ready = {id(runner): self._make_ready(runner, True) for runner in alone}
         side_by_side = [runner for runner in runners if id(runner) not in ready]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(os.cpu_count())
+        with contextlib.ExitStack() as stopped:
+            stopped.callback(pool.shutdown, cancel_futures=True)
+            for runner in side_by_side:
+                stopped.callback(runner.close)  # ends the request that a thread of the pool waits for
+            stopped.callback(setattr, self.run, "stopped", True)
             ready |= zip(map(id, side_by_side), pool.map(lambda runner: self._make_ready(runner, False), side_by_side))
+            stopped.pop_all()
+        pool.shutdown()
         runners = [runner for runner in runners if ready[id(runner)]]
         if all(runner.timed.cell == CONTROL_WORKLOAD for runner in runners):
             return []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks.cli.heartbeat import SWITCH
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -19,9 +22,12 @@ heartbeat.FIRST, heartbeat.EVERY = 0.05, 0.1
 """
 
 
-def lines_of(body: str) -> list[str]:
+def lines_of(body: str, **variables: str) -> list[str]:
     program = PROGRAM.format(body=body)
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != SWITCH} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
     assert not done.stdout
     return done.stderr.splitlines()
 
@@ -55,6 +61,17 @@ except SystemExit:
 time.sleep(0.3)
 """
     assert lines_of(body) == []
+
+
+@pytest.mark.parametrize("activity, variables", [("", {}), ("x is starting.", {SWITCH: "0"})])
+def test_a_command_without_an_activity_and_a_switched_off_heartbeat_say_nothing(
+    activity: str, variables: dict[str, str]
+) -> None:
+    body = f"""
+with heartbeat.heartbeat({activity!r}, quiet=False):
+    time.sleep(0.3)
+"""
+    assert lines_of(body, **variables) == []
 
 
 def test_nothing_is_printed_between_live_bars() -> None:
