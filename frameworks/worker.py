@@ -13,6 +13,7 @@ The module needs the standard library, NumPy and one framework; any interpreter 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import importlib.util
@@ -72,11 +73,7 @@ class Worker:
 
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
         """Build a network; `arrays` are those that the framework itself reports."""
-        if hasattr(self, "adapter"):
-            previous = weakref.ref(self.adapter)
-            del self.adapter  # two would take twice the memory
-            if previous():  # in a reference cycle; collecting takes 0.2 s when PyTorch is imported
-                gc.collect()
+        self._drop()  # two would take twice the memory
         began = time.perf_counter()
         self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
         seconds = time.perf_counter() - began
@@ -89,6 +86,24 @@ class Worker:
             "settings": answer_checks.texts(self.kind, "settings", self.adapter.settings()),
             "departures": [departure.name for departure in self.adapter.departures],
         }
+
+    def release(self) -> Answer:
+        """Give up the network and its images, and give free memory back to the system."""
+        self.labels.clear()
+        self._drop()
+        if sys.platform == "linux":
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, other C libraries do not
+            if trim:
+                trim(0)
+        return {}
+
+    def _drop(self) -> None:
+        """Give up the adapter, if there is one."""
+        if hasattr(self, "adapter"):
+            previous = weakref.ref(self.adapter)
+            del self.adapter
+            if previous():  # in a reference cycle; collecting takes 0.2 s when PyTorch is imported
+                gc.collect()
 
     def set_weights(self, path: str) -> Answer:
         with np.load(path, allow_pickle=False) as arrays:

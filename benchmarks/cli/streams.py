@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from typing import TextIO
@@ -23,17 +22,15 @@ def tell(line: str) -> None:
         discard(sys.stderr)
 
 
-KEPT = "\n\u00a0"  # the space that tables do not break
-
-
-def printable(line: str) -> str:
-    """A line with control characters escaped: names and paths in it may contain any character."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+def printable(text: str, keep: str = "") -> str:
+    """A text with control characters escaped, except those to keep: names and paths in it may contain any character."""
+    allowed = f"{keep}\u00a0"  # the space that tables do not break
+    return "".join(c if c.isprintable() or c in allowed else c.encode("unicode_escape").decode() for c in text)
 
 
 def show(text: str) -> None:
-    """Print a result on standard output. Control characters, which a record may hold, are escaped as in JSON."""
-    click.echo("".join(c if c.isprintable() or c in KEPT else json.dumps(c)[1:-1] for c in text))
+    """Print a result on standard output. Control characters, which a foreign record may hold, are escaped."""
+    click.echo(printable(text, keep="\n"))
 
 
 def discard(stream: TextIO | None) -> None:

@@ -206,6 +206,10 @@ class Commands(ABC):
         """Predict a split `repeats` times."""
         return self._typed(Calls, "infer", split=split, batch_size=batch_size, repeats=repeats)
 
+    def release(self) -> None:
+        """Give up the network, its images and their memory, until the next `build`."""
+        self.request("release")
+
     def settle(self) -> float:
         """Wait until the device has finished; returns seconds."""
         return self._seconds("settle")

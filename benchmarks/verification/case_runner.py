@@ -18,7 +18,7 @@ from threading import Lock
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification.cases import Case
+from benchmarks.verification.cases import LARGE, Case
 from benchmarks.verification.comparison import (
     STEP_SIZE,
     ReferenceEvidence,
@@ -30,6 +30,7 @@ from benchmarks.verification.comparison import (
 from benchmarks.verification.conditioning import calm_evidence
 from benchmarks.verification.diagnosis import likely
 from benchmarks.verification.evidence import EvidenceCollector, reference_evidence
+from benchmarks.verification.memory_budget import MemoryBudget, memory_of
 from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
@@ -205,11 +206,12 @@ class _CaseRunner:
         self, pool: ThreadPoolExecutor, targets: Sequence[Target], threads: int, native: bool, scratch: Path
     ) -> None:
         self.pool, self.targets, self.threads, self.native, self.scratch = pool, targets, threads, native, scratch
+        self.memory = MemoryBudget.of_machine()
 
     def prepare(self, case: Case) -> _PreparedCase:
         """Start the computation of the reference evidence of a case, or of a calmer one."""
         files = Path(tempfile.mkdtemp(dir=self.scratch))
-        reference = self.pool.submit(calm_evidence, case, files, self.scratch)
+        reference = self.pool.submit(self._reference, case, files)
         if not self.native:
             return _PreparedCase(files, reference, {target.label: reference for target in self.targets})
         references = {
@@ -253,9 +255,13 @@ class _CaseRunner:
             findings.append(finding)
         return findings
 
+    def _reference(self, case: Case, files: Path) -> ReferenceEvidence:
+        with self.memory.hold(memory_of(case, "float64")):
+            return calm_evidence(case, files, self.scratch)
+
     def _native_reference(self, reference: Future[ReferenceEvidence], native: Native, files: Path) -> ReferenceEvidence:
         case = reference.result().case.natively(native)  # the pool is first in, first out: this waits for no later work
-        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder, self.memory.hold(memory_of(case, "float64")):
             return ReferenceEvidence.from_evidence(case, reference_evidence(case, files, Path(folder)))
 
     def _answer(self, prepared: _PreparedCase, target: Target, precision: str) -> _Answer:
@@ -264,12 +270,15 @@ class _CaseRunner:
         reference = prepared.reference.result()
         target_reference = prepared.target_references[target.label].result()
         setting = Setting("cpu", precision, self.threads, target.mode)  # type: ignore[arg-type]
-        with target.lock:
-            collector = EvidenceCollector(target.client, target_reference.case, setting, prepared.files)
+        case = target_reference.case
+        with target.lock, self.memory.hold(memory_of(case, precision)):
+            collector = EvidenceCollector(target.client, case, setting, prepared.files)
             try:
                 errors = relative_errors(
                     collector.tensors(), reference, collector.departures, precision, target_reference
                 )
+                if case.network.params > LARGE:
+                    target.client.release()  # it would keep the memory while other frameworks compute
                 return _Answer(errors, collector.settings)
             except (WorkerFailed, Unavailable) as error:
                 target.restart_if_dead(self.threads)

@@ -40,8 +40,8 @@ TRAININGS: dict[str, Training] = {
 # A network gets the training with the most terms. The others, with drawn hyperparameters, are among the framework
 # checks, because an optimizer does not depend on the network.
 DEFAULT_TRAINING = "adam, decay, smoothed labels"
-# A network with more than LARGE trained values gets fewer steps and builds.
-LARGE = 1_000_000
+# A network with more than LARGE trained values gets fewer steps and builds. The learning rate changes after the third.
+LARGE, LARGE_STEPS = 1_000_000, 5
 # Batch normalization over few values amplifies rounding from layer to layer and from step to step. With the learning
 # rate of large networks, ten float64 steps of Adam change ResNet-101 by 1e-9 and ResNet-152 by 1e-4 in every framework
 # alike. A network with more than DEEP batch normalizations gets a smaller learning rate, and one with more than
@@ -51,7 +51,7 @@ DEEP, VERY_DEEP = 100, 150
 # A network with more than HEAVY multiply-adds per image accepts no small images (Inception v3 with its auxiliary
 # classifier). It gets one batch and HEAVY_STEPS steps; more would take more memory and time than all other networks.
 HEAVY, HEAVY_STEPS = 2_000_000_000, 2
-STEPS = (1, 10)  # after which weights are compared
+STEPS = 10  # after which weights are compared, as after the first
 CURVE = 50  # losses of the last training
 
 # In the order in which a fault shows first.
@@ -159,12 +159,20 @@ class Case:
                 first = 1e-4 if self.network.params > LARGE else 1e-3
         return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
+    def steps(self, training: str) -> int:
+        """The number of steps of a training: the last one is as long as the sequence of losses."""
+        return self.curve if training == list(self.trainings)[-1] else STEPS
+
+    def compared_steps(self, training: str) -> tuple[int, ...]:
+        """The steps after which weights are compared: the first one, and the tenth one or the last one before it."""
+        return tuple(sorted({1, min(STEPS, self.steps(training))}))
+
     @property
     def order(self) -> Array:
         """Indices of the images, batch after batch; every pass over the images has another order."""
         count = len(self.images)
         stream = np.random.default_rng(count)
-        passes = -(-max(self.curve, STEPS[-1]) * self.batch_size // count)
+        passes = -(-max(self.curve, STEPS) * self.batch_size // count)
         return np.concatenate([stream.permutation(count) for _ in range(passes)])
 
 
@@ -172,7 +180,7 @@ def default_curve(network: Network) -> int:
     """The number of training losses that are compared unless another is requested."""
     if network.macs > HEAVY:
         return HEAVY_STEPS
-    return STEPS[-1] if network.params > LARGE else CURVE
+    return LARGE_STEPS if network.params > LARGE else CURVE
 
 
 def revealing_weights(network: Network, seed: int) -> Weights:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
-from benchmarks.verification.cases import LARGE, STEPS, Case, Place
+from benchmarks.verification.cases import LARGE, Case, Place
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
@@ -98,21 +98,20 @@ class EvidenceCollector:
             yield Place("dropout", "", 0, path), np.stack([outputs[last], outputs[path]])
 
     def _with_steps(self, training: str) -> Iterator[PlacedTensor]:
-        """The arrays of the network after each step of `STEPS`, and all losses."""
+        """The arrays of the network after some of the steps, and all losses."""
         case = self.case
         for split in ("train", "test"):
             self.client.load(split, self._file("images"), self._file("labels"))  # type: ignore[arg-type]
         if training == next(iter(case.trainings)):
             logits = self.client.predict("test", batch_size=len(case.images) - 1)  # the last batch has one image
             yield Place("evaluation", "predicted", 0, case.network.nodes[-1].path), logits
-        is_last = training == list(case.trainings)[-1]
-        steps, batch = case.curve if is_last else STEPS[-1], case.batch_size
+        steps, compared, batch = case.steps(training), case.compared_steps(training), case.batch_size
         lrs = case.lrs(training, steps)
-        for start, stop in pairwise([0, *[step for step in STEPS if step < steps], steps]):
+        for start, stop in pairwise(sorted({0, *compared, steps})):
             trained = self.client.train(
                 self._file("order"), batch, lrs[start:stop], start=start * batch, stop=stop * batch, seed=0
             )
-            if stop in STEPS:
+            if stop in compared:
                 weights = self.client.get_weights(slots=False)
                 for parameter in case.network.parameters:
                     stage = "optimizers" if parameter.trainable else "running statistics"

@@ -197,6 +197,15 @@ def test_a_network_is_freed_before_the_next_is_built(in_cycle: bool) -> None:
             patch.setenv("OMP_NUM_THREADS", "1")
             for _ in range(3):
                 worker.build(to_json(NETWORKS["lenet"]()), Training().to_json(), asdict(SETTING))
+        assert len(earlier) == 3 and earlier[-1]() is worker.adapter
+        worker.release()
+        assert earlier[-1]() is None
     finally:
         gc.enable()
-    assert len(earlier) == 3 and earlier[-1]() is worker.adapter
+
+
+def test_a_released_worker_builds_again(client: WorkerClient) -> None:
+    client.release()  # before the first network
+    build(client)
+    client.release()
+    assert build(client).arrays["C1.weight"] == ([6, 1, 5, 5], True)

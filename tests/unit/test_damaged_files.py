@@ -17,12 +17,10 @@ import pytest
 
 from benchmarks.checkpoint import command as import_weights
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.cli.streams import show
 from benchmarks.compare import command as compare
 from benchmarks.predict import command as predict
 from benchmarks.records import events
 from benchmarks.records.certificates import Certificate, Finding, StageRecord, write
-from benchmarks.records.lock import locked
 from benchmarks.records.store import RunFolder
 from benchmarks.report import command as report
 from benchmarks.reproduce import command as reproduce
@@ -260,45 +258,6 @@ def test_a_folder_of_another_kind_is_named(
 ) -> None:  # fmt: skip
     path = folders[kind]
     assert named in refused(command, arguments.replace("{}", str(path)).split(), path, capsys)
-
-
-HOSTILE = "x\x1b[2J\x1b]0;title\x07\u202e\r"
-
-
-@pytest.mark.parametrize("kind", ["run", "speed"])
-@pytest.mark.parametrize("as_json", [False, True])
-def test_control_characters_of_a_record_do_not_reach_the_terminal(
-    kind: str, as_json: bool, folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = json.loads((folders[kind] / "run.json").read_text())
-    record = changed(changed(record, ("machine", "processor"), HOSTILE), ("command",), ["onespec", HOSTILE])
-    (folders[kind] / "run.json").write_text(json.dumps(record))
-    if kind == "run":
-        RunFolder(folders[kind]).record(records.end("lenet.torch.0", status="failed", reason=HOSTILE), durable=False)
-    capsys.readouterr()
-    assert exit_code_of(report)([str(folders[kind]), *(["--json"] if as_json else [])]) == 0
-    output = capsys.readouterr().out
-    assert output.count("\n") > 1 and output.replace("\n", "").replace("\u00a0", "").isprintable()
-    if as_json:
-        assert json.loads(output)
-
-
-def test_a_result_in_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """Text of JSON may hold control characters beyond ASCII."""
-    show(json.dumps([HOSTILE, "\x9b2J", "\U000e0001"], ensure_ascii=False))
-    output = capsys.readouterr().out
-    assert json.loads(output) == [HOSTILE, "\x9b2J", "\U000e0001"] and output[:-1].isprintable()
-
-
-def test_a_reproduction_in_use_is_refused_before_its_run_time_is_estimated(
-    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_record = records.training_run([records.training_job()])
-    request = msgspec.structs.replace(run_record.request, experiment="d2l-lenet", variant="as-written")
-    RunFolder(path).write_info(msgspec.structs.replace(run_record, request=request))
-    monkeypatch.setattr("benchmarks.articles.forecast.forecast", None)
-    with locked(path):
-        assert "is writing in this folder" in refused(reproduce, ["--resume", str(path)], path, capsys)
 
 
 @pytest.mark.parametrize("kind", ["run", "speed", "certificate"])
