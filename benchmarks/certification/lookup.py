@@ -93,7 +93,8 @@ def keep(certificate: Certificate) -> None:
     """Store each finding in the user's cache, where runs look it up. A weaker one does not replace a complete one."""
     for stored in _of_certificate(certificate):
         subject = Subject.of(stored.finding)
-        assert subject is not None, "a new finding has all fields"
+        if subject is None:
+            continue
         folder = _folder(stored.finding.name or stored.finding.net, subject.network)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{subject.key}.json"

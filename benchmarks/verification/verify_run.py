@@ -14,7 +14,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
+
+from msgspec import UNSET
 
 from benchmarks.certification import lookup
 from benchmarks.certification.covered_code import code_parts
@@ -115,14 +118,10 @@ class VerifyRequest:
 class Verification:
     """The outcome of `execute`."""
 
-    certificate: Certificate
+    certificate: Certificate  # as written to `out`, with findings of earlier verifications
+    findings: list[Finding]  # of this request: one per network, framework and precision
     skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
     native_differences: tuple[DefaultDifference, ...] = ()  # with semantics="native"
-
-    @property
-    def findings(self) -> list[Finding]:
-        """One per network, framework and precision."""
-        return self.certificate.findings
 
     @property
     def same(self) -> bool:
@@ -175,6 +174,7 @@ def execute(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
             )
             precisions = ("float64",)
+        others = _of_others(request, [*product(verified, (target.label for target in targets), precisions)])
         if earlier:
             findings |= _covered(earlier, verified, targets, precisions)
             progress(f"already certified: {', '.join(name for name in verified if findings[name]) or 'none'}")
@@ -200,7 +200,7 @@ def execute(
                 on_finding(finding, estimate.finished(finding.net))
                 findings[finding.net].append(finding)
             if request.out:
-                _write(_certificate(request, findings, command), request.out, write_pages)
+                _write(_certificate(request, findings, others, command), request.out, write_pages)
         differences: tuple[DefaultDifference, ...] = ()
         if native:
             progress("measuring the effect of each default on the reference")
@@ -209,12 +209,13 @@ def execute(
             )
             natives = {target.label: target.native for target in targets if target.native}
             differences = tuple(default_differences(all_cases, natives))
-        certificate = _certificate(request, findings, command)
+        certificate = _certificate(request, findings, others, command)
         if request.out:
             _write(certificate, request.out, write_pages)
     if not native:
         lookup.keep(certificate)
-    return Verification(certificate, tuple(skipped), differences)
+    own = [finding for of_network in findings.values() for finding in of_network]
+    return Verification(certificate, own, tuple(skipped), differences)
 
 
 def _framework_verdicts(
@@ -229,8 +230,10 @@ def _framework_verdicts(
                 yield checks.verdicts(target, client, Setting("cpu", precision, threads, target.mode))  # type: ignore
 
 
-def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], command: Sequence[str]) -> Certificate:
-    """All findings so far, in the order of the request."""
+def _certificate(
+    request: VerifyRequest, findings: Mapping[str, list[Finding]], others: Sequence[Finding], command: Sequence[str]
+) -> Certificate:
+    """All findings so far, in the order of the request, and those of earlier verifications in the same folder."""
     return Certificate(
         command=list(command),
         began=now(),
@@ -240,13 +243,30 @@ def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], 
         steps=request.steps,
         machine=Machine.here(),
         commit=checkout.commit(),
-        findings=[finding for of_network in findings.values() for finding in of_network],
+        findings=[*(finding for of_network in findings.values() for finding in of_network), *others],
     )
 
 
 def _write(certificate: Certificate, folder: Path, write_pages: Callable[[Certificate, Path], object]) -> None:
     write(certificate, folder)
     write_pages(certificate, folder)
+
+
+def _of_others(request: VerifyRequest, remade: Sequence[tuple[str, str, str]]) -> list[Finding]:
+    """The findings in `request.out` other than those on `remade`: network, framework and precision.
+
+    Several verifications with the same options, one after the other, so make one certificate. A certificate with other
+    options, or of an earlier version, is replaced.
+    """
+    try:
+        certificate = _earlier(request) if request.out else None
+    except BadInput:
+        return []
+    return [
+        finding
+        for finding in (certificate.findings if certificate else [])
+        if finding.code is not UNSET and (finding.net, finding.framework, finding.precision) not in remade
+    ]
 
 
 def _earlier(request: VerifyRequest) -> Certificate:
