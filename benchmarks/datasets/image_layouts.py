@@ -46,6 +46,12 @@ class ImageFiles:
     notes: list[str] = field(default_factory=list)
 
 
+def read_limited(path: Path) -> bytes:
+    """The bytes of a file; of a file that is too large to be an image, one more than is allowed."""
+    with path.open("rb") as stream:
+        return stream.read(MOST_BYTES + 1)
+
+
 def listed(names: Sequence[str]) -> str:
     """The first names and the number of the others."""
     more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
@@ -62,7 +68,7 @@ def from_folder(folder: Path) -> ImageFiles:
     examples = [Example(name, class_name, part, files[name]) for name, class_name, part in placed]
 
     def contents() -> Iterator[bytes]:
-        return ((folder / example.name).read_bytes() for example in examples)
+        return (read_limited(folder / example.name) for example in examples)
 
     return ImageFiles("folder of class folders", examples, contents, notes=notes)
 

@@ -326,7 +326,8 @@ def _examined(files: ImageFiles, path: Path, progress: Note) -> _Source:
     if len(fresh) < len(files.examples):
         began = time.time_ns()
         fresh |= _examine(files, fresh, f"{path.name}: examined", progress)
-        stable = {name: one for name, one in fresh.items() if one.stamp[1] < began - RECENT}
+        # Not the broken files: a decoder may have ended for lack of memory.
+        stable = {name: one for name, one in fresh.items() if not one.error and one.stamp[1] < began - RECENT}
         index_file.parent.mkdir(exist_ok=True)
         temporary = index_file.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(msgspec.json.encode(_Index(decoder, stable)))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
-from benchmarks.records.runs import JobInfo, TrainingRun
+from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
@@ -35,6 +35,7 @@ from benchmarks.reporting.run_agreement import disagreements
 from benchmarks.reporting.training_speed import training_speed
 from benchmarks.runtime.contention import DISTURBED, disturbance
 from benchmarks.timing.statistics import Estimate
+from frameworks.spec import times
 
 COLUMNS = (
     "net",
@@ -291,6 +292,7 @@ def notes(folder: RunFolder) -> list[str]:
     lines = [
         *_recipes(run.jobs),
         *(f"{name}: the files differ from the published ones." for name in unpublished),
+        *(_own_images(name, data) for name, data in run.data.items() if data.images),
         f"{run_text(run)}.",
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
@@ -325,6 +327,21 @@ def _recipes(jobs: Sequence[JobInfo]) -> list[str]:
         )
         nets.setdefault(recipe, []).append(job.net)
     return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
+
+
+def _own_images(name: str, data: DataInfo) -> str:
+    """How image files were read, and what may mislead: files that were left out, and duplicates."""
+    info = data.images
+    assert info
+    parts = [
+        f"{info.layout}, {times(info.input)}, {len(info.class_names)} classes",
+        f"split: {info.split}",
+        f"SHA-256 of the listing: {data.sha256.get('listing', '')[:8]}",
+        *([f"{counted(len(info.broken), 'file')} that cannot be decoded left out"] if info.broken else []),
+        *([f"{counted(info.duplicates, 'test image')} also for training"] if info.duplicates else []),
+        *([f"{counted(info.ambiguous, 'image')} in more than one class"] if info.ambiguous else []),
+    ]
+    return f"{name}: {'; '.join(parts)}."
 
 
 def augmentation_notes(folder: RunFolder) -> list[str]:

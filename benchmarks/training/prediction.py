@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.certification.lookup import Coverage, covering_trained
 from benchmarks.datasets import augmentation
+from benchmarks.datasets.image_layouts import read_limited
 from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.image_pool import Broken, ImagePool
 from benchmarks.datasets.images import SUFFIXES
@@ -106,7 +107,7 @@ def from_folder(folder: Path, checkpoint: Checkpoint, invert: bool) -> ImageSet:
     options = _options(checkpoint) if checkpoint.images else replace(_options(checkpoint), image_fit="stretch")
     pixels = []
     with ImagePool(len(files)) as pool:
-        for path, image in zip(files, pool.decode((path.read_bytes() for path in files), shape[0], options)):
+        for path, image in zip(files, pool.decode(map(read_limited, files), shape[0], options)):
             if isinstance(image, Broken):
                 raise BadInput(f"--images {path}: cannot be read as an image ({image})")
             pixels.append(image)

@@ -71,7 +71,10 @@ def test_the_run_records_the_images(trained: Path) -> None:
     path = trained.parents[1] / "flowers"
     again = dataset(str(path), lambda line: None, images=ImageOptions(image_size=(24, 24)))
     assert run["data"]["flowers"]["sha256"] == again.sha256
-    assert "differ from the published ones" not in (trained / "report.md").read_text()
+    report = (trained / "report.md").read_text()
+    assert "differ from the published ones" not in report
+    assert "folder of class folders, 3x24x24, 3 classes; split: 0.2 of each class for testing, seed 0" in report
+    assert f"SHA-256 of the listing: {again.sha256['listing'][:8]}" in report
 
 
 def test_pixels_are_normalized_by_the_training_images(trained: Path) -> None:

@@ -18,10 +18,10 @@ import pytest
 
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.data import command
-from benchmarks.datasets import images, user_images
+from benchmarks.datasets import image_layouts, images, user_images
 from benchmarks.datasets.image_layouts import arranged
 from benchmarks.datasets.image_options import ImageOptions
-from benchmarks.datasets.image_pool import ImagePool
+from benchmarks.datasets.image_pool import Broken, ImagePool
 from benchmarks.datasets.registry import DATASETS, Dataset, check_name, dataset, own_name, survey
 from benchmarks.datasets.splits import divided, part_of_name, parts_of
 from benchmarks.runtime.errors import BadInput, DataError
@@ -487,17 +487,28 @@ def age(folder: Path, seconds: int = 60) -> None:
 
 def test_unchanged_files_are_not_read_again(aged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read(aged)
-    monkeypatch.setattr(Path, "read_bytes", _refuse_images(Path.read_bytes))
+    monkeypatch.setattr(image_layouts, "read_limited", None)
     monkeypatch.setattr(ImagePool, "_ask", None)
     assert read(aged) == first
 
 
-def _refuse_images(real: Callable[[Path], bytes]) -> Callable[[Path], bytes]:
-    def read_bytes(path: Path) -> bytes:
-        assert path.suffix != ".png", f"{path} is read again"
-        return real(path)
+def test_a_file_is_examined_again_after_a_decoder_ended(aged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lack of memory of one moment is no property of the file."""
 
-    return read_bytes
+    def fail(pool: ImagePool, request: object, content: bytes) -> None:
+        raise Broken("the decoder ended by SIGKILL")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(ImagePool, "_ask", fail)
+        with pytest.raises(DataError, match="SIGKILL"):
+            read(aged)
+    assert set(stored(read(aged))["train"]) <= expected(FILES)
+
+
+def test_of_a_file_that_is_too_large_only_a_part_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_layouts, "MOST_BYTES", 1000)
+    (tmp_path / "large.png").write_bytes(bytes(5000))
+    assert len(image_layouts.read_limited(tmp_path / "large.png")) == 1001
 
 
 def test_only_changed_files_are_examined_again(aged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
