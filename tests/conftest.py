@@ -34,6 +34,16 @@ def heed_interrupts() -> None:
 @pytest.fixture(autouse=True)
 def _registry() -> Iterator[None]:
     """Remove the adapters that a test registers: a command of a later test would add them to `--fw all`."""
+    yield from _without_new_frameworks()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registry_of_module() -> Iterator[None]:
+    """The same for the adapters that the fixtures of a module register."""
+    yield from _without_new_frameworks()
+
+
+def _without_new_frameworks() -> Iterator[None]:
     before = dict(FRAMEWORKS)
     yield
     FRAMEWORKS.clear()
