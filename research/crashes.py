@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import random
 import resource
 import signal
@@ -23,6 +24,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 import frameworks
 from benchmarks.cli import options
@@ -265,7 +268,8 @@ def main(kills: int, first: int, write: Path | None) -> ExitCode:
             CURRENT.doing(f"{number}: stopping and resuming a run")
             crashes.append(crash(number, whole, Path(scratch) / str(number)))
             command.progress(f"{number}: {crashes[-1]}")
-    conditions = f"`python -m research.crashes --kills {kills} --first {first}`; {command.machine()}."
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
+    conditions = f"`python -m research.crashes --kills {kills} --first {first}`; {versions}; {command.machine()}."
     command.publish(f"{table(crashes)}\n\n{conditions}", write, "crashes")
     return ExitCode.OK if all(one.passed for one in crashes) else ExitCode.FAILED
 
