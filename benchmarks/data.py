@@ -49,6 +49,7 @@ def show(dataset: str, images: ImageOptions, as_json: bool, quiet: bool) -> Exit
 
     Exit code 3 if a file cannot be decoded, unless --skip-broken is given.
     """
+    as_json, quiet = as_json or _of_group("as_json"), quiet or _of_group("quiet")
     announce(f"Reading {dataset}.", quiet)
     import msgspec
 
@@ -74,6 +75,7 @@ def show(dataset: str, images: ImageOptions, as_json: bool, quiet: bool) -> Exit
 @options.quiet
 def fetch(names: tuple[str, ...], as_json: bool, quiet: bool) -> ExitCode:
     """Fetch, verify and convert data sets, so that later runs need no network."""
+    as_json, quiet = as_json or _of_group("as_json"), quiet or _of_group("quiet")
     announce(f"Fetching {', '.join(names)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.datasets.registry import check_published, dataset
@@ -105,6 +107,12 @@ def mini(quiet: bool) -> ExitCode:
 def datasets(as_json: bool, quiet: bool) -> ExitCode:
     """List the data sets: images, classes, size of the download, and where each one was found on this machine."""
     return _list(as_json)
+
+
+def _of_group(name: str) -> bool:
+    """Whether a flag is given before the sub-command."""
+    group = click.get_current_context().parent
+    return bool(group and group.params.get(name))
 
 
 def _described(data: Dataset) -> dict[str, Any]:

@@ -780,8 +780,22 @@ def test_the_command_lists_every_broken_file(
     assert sum(printed["train_counts"] + printed["test_counts"]) == len(FILES)
 
 
-def test_the_command_describes_a_published_data_set(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "fashion-mnist-mini", "--json", "-q"]) == ExitCode.OK
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "fashion-mnist-mini", "--json", "-q"],
+        ["fashion-mnist-mini", "-q", "--json"],
+        ["--json", "-q", "fashion-mnist-mini"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_describes_a_published_data_set(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == ExitCode.OK
     printed = json.loads(capsys.readouterr().out)
     assert printed["train_counts"] == [200] * 10
     assert printed["class_names"] == list(DATASETS["fashion-mnist-mini"].class_names)
+
+
+def test_the_flags_of_the_group_hold_for_fetch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "-q", "fetch", "fashion-mnist-mini"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)[0]["dataset"] == "fashion-mnist-mini"
