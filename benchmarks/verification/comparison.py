@@ -302,15 +302,19 @@ def float32_limits(
 def _typical(errors: RelativeErrors) -> dict[Place, float]:
     """The largest error at a place and before it, in the order of computation.
 
-    One error may be small by chance. All arrays after one step belong together.
+    One error may be small by chance, above all that of a single value: a loss is computed after the outputs in training.
+    All arrays after one step belong together.
     """
+    outputs = errors.worst("training")
     together: dict[tuple[str, ...], float] = defaultdict(float)
     for place in errors.plain:
         together[_together(place)] = max(together[_together(place)], errors.error(place))
     largest: dict[tuple[str, ...], float] = defaultdict(float)
     so_far: dict[tuple[str, ...], float] = {}
     for group, error in together.items():
-        series = group[:3]
+        stage, *_ = series = group[:3]
+        if stage in ("loss", "curve"):
+            error = max(error, outputs)
         largest[series] = so_far[group] = max(largest[series], error)
     return {place: so_far[_together(place)] for place in errors.plain}
 

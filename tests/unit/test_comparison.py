@@ -88,6 +88,15 @@ def test_an_error_early_in_the_network_excuses_a_smaller_one_after_it() -> None:
     assert not differing(judged({"a": lucky, "b": lucky, "c": usual}, "evaluation"))
 
 
+@pytest.mark.parametrize("stage", ["loss", "curve"])
+def test_a_loss_that_is_right_by_chance_refuses_no_other(stage: str) -> None:
+    place = Place(stage, "", int(stage == "curve"), "loss")
+    output = Place("training", "", 0, "out")
+    lucky, usual = {output: 1e-3, place: 1e-7}, {output: 1e-3, place: 1e-3}
+    assert not differing(judged({"a": lucky, "b": lucky, "c": usual}, stage))
+    assert differing(judged({"a": lucky, "b": lucky, "c": usual | {place: 0.01}}, stage)) == {"c"}
+
+
 def test_a_late_step_excuses_no_early_one() -> None:
     correct = {weight(1): 1e-6, weight(10): 1e-2}
     faulty = {weight(1): 1e-4, weight(10): 1e-2}
