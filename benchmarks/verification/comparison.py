@@ -302,8 +302,8 @@ def float32_limits(
 def _typical(errors: RelativeErrors) -> dict[Place, float]:
     """The largest error at a place and before it, in the order of computation.
 
-    One error may be small by chance, above all that of a single value: a loss is computed after the outputs in training.
-    All arrays after one step belong together.
+    One error may be small by chance, above all that of a single value: a loss comes after the outputs in training. All
+    arrays after one step belong together.
     """
     outputs = errors.worst("training")
     together: dict[tuple[str, ...], float] = defaultdict(float)
