@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
+from benchmarks.records.certificates import worst_verdict
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
@@ -102,11 +103,8 @@ class NetworkVerdict:
 
     @property
     def verdict(self) -> str:
-        """ok, explained, differs or failed: the worst of all stages."""
-        if self.failed:
-            return "failed"
-        verdicts = {stage.verdict for stage in self.verdicts}
-        return next((verdict for verdict in ("differs", "explained") if verdict in verdicts), "ok")
+        """The worst of all stages; `not verified` or `not distinguishable` certifies no more than `differs`."""
+        return worst_verdict([stage.verdict for stage in self.verdicts], failed=self.failed is not None)
 
     @property
     def error(self) -> float:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from benchmarks.records.certificates import Finding, PlaceRecord, StageRecord
 from benchmarks.reporting.certificate_pages import WITHHELD, difference, row
+from benchmarks.verification.case_runner import NetworkVerdict, Target
+from benchmarks.verification.cases import Case
+from benchmarks.verification.comparison import StageVerdict
+from benchmarks.verification.findings import recorded
+from frameworks.spec import Dense, Flatten, Network
 
 PLACE = PlaceRecord("curve", "sgd", 9, "loss")
 
@@ -31,3 +38,17 @@ def test_the_reason_is_reported_once_for_all_stages(verdict: str) -> None:
         f"torch in float32: net: {verdict} at stage optimizers, curve: an error below 2e-01 would not be seen"
     ]
     assert f"{verdict} 3e-01" in row(withheld)
+
+
+@pytest.mark.parametrize("verdict", ["ok", "explained", "differs", *WITHHELD])
+def test_the_verdict_on_a_network_is_that_of_its_worst_stage(verdict: Any) -> None:
+    target = Target("torch", "frameworks.numpy_reference", "", None, {"torch": "1"})  # type: ignore[arg-type]
+    case = Case.for_network(Network("net", (1, 2, 2), [Flatten(), Dense("out", 3)]), 0, 4)
+    stages = [
+        StageVerdict("evaluation", "ok"),
+        StageVerdict("loss", verdict, 0.3, limit=0.2 if verdict == "differs" else 0.4),
+    ]
+    found = recorded(NetworkVerdict("net", case, "float32", target, {}, stages))
+    assert found.verdict == verdict
+    assert found.contradiction is None
+    assert found.certified == (verdict in ("ok", "explained"))
