@@ -22,10 +22,10 @@ from typing import Any, TypeAlias
 import click
 import numpy as np
 
+from benchmarks.certification.covered_code import code_parts, code_sha256
 from benchmarks.cli import options
 from benchmarks.reporting import markers
 from benchmarks.reporting.tables import Row, markdown
-from benchmarks.runtime import checkout
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.worker_client import Commands
 from benchmarks.verification.case_runner import SEEDS
@@ -253,6 +253,14 @@ def _place(verdict: StageVerdict | None) -> str:
     return f"{verdict.stage}, {place.tensor}" if place and place.tensor != verdict.stage else verdict.stage
 
 
+def conditions(framework: str, versions: str, seed: int, runs: int, code: str) -> str:
+    """What the table rests on. code: digest of the code that a certificate covers."""
+    return (
+        f"The fault is in {framework}. {versions}; {command.machine()}; seed {seed}; {runs} runs of a case; code "
+        f"{code[:12]}."
+    )
+
+
 @command.research_command("research.sensitivity")
 @options.option("--net", type=options.Names(), default=NETS, metavar="NAME,...", heading=options.WHAT, help="Networks.")
 @command.one_framework
@@ -272,6 +280,8 @@ def main(net: tuple[str, ...], framework: str, seed: int, write: Path | None) ->
         clients = {target.label: target.client for target in targets}
         packages = {target.label: target.package for target in targets}
         versions = ", ".join(" ".join(next(iter(target.versions.items()))) for target in targets)
+        module = next(target.module for target in targets if target.label == framework)
+        code = code_sha256(code_parts(module))
         for name, network in request.networks().items():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 experiment = Experiment(network, clients, packages, framework, seed, Path(scratch))
@@ -279,8 +289,7 @@ def main(net: tuple[str, ...], framework: str, seed: int, write: Path | None) ->
                     command.progress(" ".join(row))
                     lines.append(row)
             runs += experiment.runs
-            conditions = f"{versions}; {command.machine()}; seed {seed}; {runs} runs; commit {checkout.commit()}"
-            text = f"{markdown(HEAD, lines)}\n\nThe fault is in {framework}. {conditions}."
+            text = f"{markdown(HEAD, lines)}\n\n{conditions(framework, versions, seed, runs, code)}"
             if write:  # after each network, because a large one takes minutes
                 markers.put(write, MARKER, f"\n{text}\n", "--write")
     click.echo(text)
