@@ -159,11 +159,14 @@ class Experiment:
         self.clients, self.packages, self.faulty, self.scratch = clients, packages, faulty, scratch
         self.first_case = Case.for_network(network, seed, BATCH)
         self.sound: list[_Sound] = []
+        self.probed: dict[type[ScaledWeight | ScaledLr], RelativeErrors] = {}
         self.runs = 0
 
     def start(self, fault: type[ScaledWeight | ScaledLr], precision: str) -> float:
         """The change whose error is at the limit of a place, from the errors of the change `PROBE` in float64."""
-        errors = self._faulty_errors(0, "float64", fault, PROBE)
+        if fault not in self.probed:
+            self.probed[fault] = self._faulty_errors(0, "float64", fault, PROBE)
+        errors = self.probed[fault]
         amplification = self._sound(0).reference.amplification
         if precision == "float64":
             limits = float64_limits(amplification)
