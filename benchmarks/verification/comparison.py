@@ -35,9 +35,9 @@ HEADROOM = 100.0  # how much more than by one random rounding of the weights a c
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-24}
 # A place whose limit is above this reveals too little. In float64 it concerns only stages of several steps: elsewhere,
 # rounding is amplified most where a gradient is zero except for rounding. Its limit is small beside other gradients.
-BLIND = {"float64": 1e-6, "float32": 1e-1}
+BLIND = {"float64": 1e-6, "float32": TIMES * 1e-1}
 STEP_SIZE = "step size"  # name of the tensor: the factor between the steps of the framework and the reference
-# A step of float32 weights is rounded to multiples of their spacing: this much may the median step be off.
+# The median step of a correct framework is off by up to this in float32, times the number of steps.
 STEP_SIZE_ROUNDING = 1e-3
 
 
@@ -293,7 +293,7 @@ def float32_limits(
         frameworks = sorted(min(mode.get(place, infinite) for mode in modes) for modes in by_package.values())
         median = frameworks[(len(frameworks) - 1) // 2]
         predicted = amplification.get(place, 0.0) * UNIT["float32"]
-        least = STEP_SIZE_ROUNDING if place.tensor == STEP_SIZE else rounding
+        least = STEP_SIZE_ROUNDING * place.step if place.tensor == STEP_SIZE else rounding
         return max(least, TIMES * max(median, predicted))
 
     return limit
@@ -358,17 +358,23 @@ def _unless_blind(verdict: StageVerdict, errors: RelativeErrors, limits: Limits,
         blind = [place for place in blind if place.stage in SEVERAL_STEPS and errors.error(place) > rounding]
         if not blind:
             return verdict
-        limit = max(map(limits, blind))
+        widest = max(blind, key=limits)
+        limit = limits(widest)
         amplified = limit / HEADROOM / UNIT[precision]
         note = f"the network amplifies rounding by {amplified:.0e}: an error below {limit:.0e} would not be seen"
-        return replace(verdict, verdict="not verified", note=note)
+        return replace(
+            verdict, verdict="not verified", error=errors.error(widest), place=widest, limit=limit, note=note
+        )
     seen = {(place.training, place.tensor) for place in places if place not in blind}
     hidden = [place for place in blind if (place.training, place.tensor) not in seen]
     if not hidden:
         return verdict
-    limit = max(map(limits, hidden))
+    widest = max(hidden, key=limits)
+    limit = limits(widest)
     note = f"correct frameworks are off by {limit / TIMES:.0e}: an error below {limit:.0e} would not be seen"
-    return replace(verdict, verdict="not distinguishable", error=errors.error(hidden[0]), place=hidden[0], note=note)
+    return replace(
+        verdict, verdict="not distinguishable", error=errors.error(widest), place=widest, limit=limit, note=note
+    )
 
 
 SIGMAS = 6.0  # a fair coin is rejected twice in 1e9 tests

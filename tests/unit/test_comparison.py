@@ -135,6 +135,14 @@ def test_the_step_size_is_compared(factor: float) -> None:
     assert errors.plain[weight(1, STEP_SIZE)] == pytest.approx(abs(factor - 1), abs=1e-12)
 
 
+def test_the_step_size_may_be_off_by_more_after_more_steps() -> None:
+    errors = {weight(1): 1e-6, weight(1, STEP_SIZE): 1e-5, weight(5): 1e-6, weight(5, STEP_SIZE): 4e-3}
+    lucky = errors | {weight(5, STEP_SIZE): 1e-5}
+    assert not differing(judged({"a": lucky, "b": lucky, "c": errors}, "optimizers"))
+    early = lucky | {weight(1, STEP_SIZE): 4e-3}
+    assert differing(judged({"a": lucky, "b": lucky, "c": early}, "optimizers")) == {"c"}
+
+
 def test_a_learning_rate_one_percent_off_differs_although_single_values_are_off_by_more() -> None:
     correct = {weight(1): 0.02, weight(1, STEP_SIZE): 1e-5}
     faulty = {weight(1): 0.02, weight(1, STEP_SIZE): 0.01}
