@@ -7,7 +7,8 @@ Where this limit is too wide to reveal a fault, the stage is not verified. A pla
 with the value that the formula of the departure gives.
 
 An error is relative to the largest value of all arrays of the layer: the gradient of a bias before batch normalization
-is 0, so relative to itself only its rounding would be compared.
+is 0, so relative to itself only its rounding would be compared. Between two batch normalizations the gradients of a
+whole layer are 0 except for rounding, so a gradient counts as at least `SMALL_GRADIENT` of the network's largest one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from frameworks.spec import BatchNorm, Dropout
 # Measured with correct frameworks: 1e-15 for gradients, 1e-14 after 200 steps. The rest is headroom for deep networks.
 LIMITS = {"parameters": 0.0, "optimizers": 1e-9, "running statistics": 1e-9, "curve": 1e-9}
 LIMIT = 1e-10
+SMALL_GRADIENT = 1e-4
 TIMES = 4.0
 ROUNDING = 64 * 2.0**-24  # float32 errors below this are not compared
 HEADROOM = 100.0  # how much more than by one random rounding of the weights a correct framework may be off in float64
@@ -77,6 +79,9 @@ class ReferenceEvidence:
         scales: dict[tuple[str, str, int, str], float] = defaultdict(float)
         for place, tensor in evidence.items():
             scales[_layer(place)] = max(scales[_layer(place)], float(np.abs(tensor).max(initial=0)))
+        gradients = [layer for layer in scales if layer[0] == "gradients"]
+        least = SMALL_GRADIENT * max((scales[layer] for layer in gradients), default=0.0)
+        scales.update({layer: max(scales[layer], least) for layer in gradients})
         return ReferenceEvidence(case, evidence, scales)
 
 

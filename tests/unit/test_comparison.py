@@ -10,6 +10,7 @@ import pytest
 from benchmarks.verification.cases import BATCH, Case, Place
 from benchmarks.verification.comparison import (
     BLIND,
+    LIMIT,
     STEP_SIZE,
     TIMES,
     ReferenceEvidence,
@@ -170,6 +171,17 @@ def test_a_gradient_that_is_zero_except_for_rounding_is_compared_with_its_roundi
     place = Place("gradients", "", 0, "fc.weight")
     for error, verdict in ((1e-3, "ok"), (1.0, "differs")):
         assert judged({"a": {place: error}}, "gradients", "float64", {place: 1e13})["a"].verdict == verdict
+
+
+@pytest.mark.parametrize("gradient, refused", [(1e-16, False), (1e-9, False), (1e-3, True), (1.0, True)])
+def test_a_gradient_is_relative_to_at_least_a_fraction_of_the_largest(gradient: float, refused: bool) -> None:
+    """Networks 62, 69 and 78 of `research.random_networks` were refused for the rounding of gradients that are 0."""
+    small, large = (Place("gradients", "", 0, f"{layer}.weight") for layer in ("fc", "out"))
+    evidence = {small: np.full(4, gradient), large: np.ones(4)}
+    reference = ReferenceEvidence.from_evidence(CASE, evidence)
+    actual = evidence | {small: evidence[small] * (1 + 1e-6)}
+    error = relative_errors(iter(actual.items()), reference, (), "float64").error(small)
+    assert (error > LIMIT) == refused
 
 
 def test_errors_are_arrays_of_the_reference_shape() -> None:
