@@ -43,6 +43,7 @@ from benchmarks.verification.conditioning import calm_evidence
 from benchmarks.verification.evidence import EvidenceCollector
 from benchmarks.verification.verify_run import PRECISIONS, VerifyRequest, start_targets
 from frameworks.adapter import Setting
+from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network
 from research import command
 
@@ -266,13 +267,21 @@ def conditions(framework: str, versions: str, seed: int, runs: int, code: str) -
 
 @command.research_command("research.sensitivity")
 @options.option("--net", type=options.Names(), default=NETS, metavar="NAME,...", heading=options.WHAT, help="Networks.")
-@command.one_framework
+@options.option(
+    "--fw",
+    "framework",
+    type=click.Choice(tuple(FRAMEWORKS)),
+    default=next(iter(FRAMEWORKS)),
+    heading=options.WHAT,
+    help="The framework that receives the fault.",
+)
 @options.option("--seed", type=options.Seed(), default="0", metavar="N", heading=command.HOW, help="The first seed.")
 @command.write
 def main(net: tuple[str, ...], framework: str, seed: int, write: Path | None) -> None:
     """Measure how small a fault in one framework is when verification refuses it."""
     command.check_page(write, MARKER)
     request = VerifyRequest(net=net, seed=seed)
+    networks = request.networks()
     lines: list[Row] = []
     runs = 0
     with contextlib.ExitStack() as stack:
@@ -285,7 +294,7 @@ def main(net: tuple[str, ...], framework: str, seed: int, write: Path | None) ->
         versions = ", ".join(" ".join(next(iter(target.versions.items()))) for target in targets)
         module = next(target.module for target in targets if target.label == framework)
         code = code_sha256(code_parts(module))
-        for name, network in request.networks().items():
+        for name, network in networks.items():
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 experiment = Experiment(network, clients, packages, framework, seed, Path(scratch))
                 for row in rows(name, experiment):
