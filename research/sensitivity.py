@@ -102,7 +102,8 @@ class ScaledWeight:
         return {**arguments, "path": str(self.file)}
 
 
-FAULTS: tuple[type[ScaledWeight | ScaledLr], ...] = (ScaledWeight, ScaledLr)
+Fault: TypeAlias = type[ScaledWeight | ScaledLr]
+FAULTS: tuple[Fault, ...] = (ScaledWeight, ScaledLr)
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,10 @@ class Experiment:
         self.clients, self.packages, self.faulty, self.scratch = clients, packages, faulty, scratch
         self.first_case = Case.for_network(network, seed, BATCH)
         self.sound: list[_Sound] = []
-        self.probed: dict[type[ScaledWeight | ScaledLr], RelativeErrors] = {}
+        self.probed: dict[Fault, RelativeErrors] = {}
         self.runs = 0
 
-    def start(self, fault: type[ScaledWeight | ScaledLr], precision: str) -> float:
+    def estimate(self, fault: Fault, precision: str) -> float:
         """The change whose error is at the limit of a place, from the errors of the change `PROBE` in float64."""
         if fault not in self.probed:
             self.probed[fault] = self._faulty_errors(0, "float64", fault, PROBE)
@@ -179,7 +180,7 @@ class Experiment:
         places = [place for place in errors.plain if errors.error(place) and limits(place)]
         return float(f"{min(PROBE * limits(place) / errors.error(place) for place in places):.0e}")
 
-    def refusal(self, fault: type[ScaledWeight | ScaledLr], precision: str, size: float) -> StageVerdict | None:
+    def refusal(self, fault: Fault, precision: str, size: float) -> StageVerdict | None:
         """The first stage in which a change of this size is refused at all seeds, or None if it passes."""
         refused: dict[str, StageVerdict] | None = None
         for number in range(SEEDS if precision == "float32" else 1):
@@ -190,9 +191,7 @@ class Experiment:
                 return None
         return next(iter((refused or {}).values()))
 
-    def verdicts(
-        self, number: int, fault: type[ScaledWeight | ScaledLr], precision: str, size: float
-    ) -> list[StageVerdict]:
+    def verdicts(self, number: int, fault: Fault, precision: str, size: float) -> list[StageVerdict]:
         """The verdicts on the faulty framework at the seed of this number."""
         errors = {self.faulty: self._faulty_errors(number, precision, fault, size), **self._others(number, precision)}
         reference = self._sound(number).reference
@@ -221,9 +220,7 @@ class Experiment:
                 sound.errors[precision] = dict(zip(others, computed))
         return sound.errors[precision]
 
-    def _faulty_errors(
-        self, number: int, precision: str, fault: type[ScaledWeight | ScaledLr], size: float
-    ) -> RelativeErrors:
+    def _faulty_errors(self, number: int, precision: str, fault: Fault, size: float) -> RelativeErrors:
         sound = self._sound(number)
         change = fault(sound.reference.case, size, self.scratch)
         return self._errors(sound, precision, FaultyClient(self.clients[self.faulty], change))
@@ -244,7 +241,7 @@ def rows(net: str, experiment: Experiment) -> Iterator[Row]:
     """A row for each fault and precision."""
     for fault in FAULTS:
         for precision in PRECISIONS:
-            start = experiment.start(fault, precision)
+            start = experiment.estimate(fault, precision)
             found = bracket(start, partial(experiment.refusal, fault, precision))
             refused = f"{found.refused:.1e}" if found.refused else "-"
             yield net, fault.name, precision, f"{found.passes:.1e}", refused, _place(found.first)

@@ -15,7 +15,7 @@ from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.numpy_reference import Reference
 from frameworks.training import Training
-from research.sensitivity import FAULTS, LARGEST, Bracket, Experiment, ScaledLr, ScaledWeight, bracket
+from research.sensitivity import FAULTS, LARGEST, Bracket, Experiment, Fault, ScaledLr, ScaledWeight, bracket
 
 LABELS = ("a", "b", "c")
 SEED = 3  # at which the changed weight has an input that is not 0
@@ -60,10 +60,10 @@ def test_a_bracket_without_a_refused_change_says_so() -> None:
 
 def test_the_smallest_learning_rate_fault_is_the_limit_of_the_step_size(experiment: Experiment) -> None:
     """The median step is off by the change itself."""
-    start = experiment.start(ScaledLr, "float64")
-    assert start == LIMITS["optimizers"]
-    assert experiment.refusal(ScaledLr, "float64", start / 2) is None
-    refused = experiment.refusal(ScaledLr, "float64", start * 2)
+    estimate = experiment.estimate(ScaledLr, "float64")
+    assert estimate == LIMITS["optimizers"]
+    assert experiment.refusal(ScaledLr, "float64", estimate / 2) is None
+    refused = experiment.refusal(ScaledLr, "float64", estimate * 2)
     assert refused is not None and refused.place is not None and refused.place.tensor == STEP_SIZE
 
 
@@ -80,15 +80,15 @@ def test_the_smallest_weight_fault_follows_from_the_outputs(experiment: Experime
         reference.set_weights(weights)
         outputs.append(reference.activations(case.images[: case.batch_size], False)[layer])
     relative = np.abs(outputs[1] - outputs[0]).max() / np.abs(outputs[0]).max() / 0.001
-    assert experiment.start(ScaledWeight, "float64") <= 1.5 * LIMIT / relative  # rounded to one digit
+    assert experiment.estimate(ScaledWeight, "float64") <= 1.5 * LIMIT / relative  # rounded to one digit
     assert experiment.refusal(ScaledWeight, "float64", 1.1 * LIMIT / relative) is not None
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_float32_hides_more_than_float64(experiment: Experiment, fault: type[ScaledWeight | ScaledLr]) -> None:
+def test_float32_hides_more_than_float64(experiment: Experiment, fault: Fault) -> None:
     found = {
         precision: bracket(
-            experiment.start(fault, precision), lambda size, at=precision: experiment.refusal(fault, at, size)
+            experiment.estimate(fault, precision), lambda size, at=precision: experiment.refusal(fault, at, size)
         )
         for precision in ("float64", "float32")
     }
