@@ -1,9 +1,10 @@
 """How much a network amplifies rounding, and cases in which it does so little that a fault is seen.
 
-The reference runs a case twice, the second time with every weight changed relatively by `CHANGE` before each pass, up
-or down at random. The change of a tensor, divided by `CHANGE`, is the amplification: a correct framework is off by
-about the amplification times the unit of rounding. Most networks amplify by 10. Batch normalization over few values
-after a dense layer amplifies by up to 1e13, which no precision withstands.
+The reference runs a case twice. The second time, every weight before each pass and every gradient between two layers is
+changed relatively by `CHANGE`, up or down at random. The change of a tensor, divided by `CHANGE`, is the amplification:
+a correct framework is off by about the amplification times the unit of rounding. Most networks amplify by 10. Batch
+normalization over few values after a dense layer amplifies by up to 1e13, which no precision withstands. So does the
+gradient of an array that has no effect, such as a shift before batch normalization: it is a sum that should be zero.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from benchmarks.verification.cases import LARGE, SEVERAL_STEPS, Case
 from benchmarks.verification.comparison import ReferenceEvidence, relative_errors
 from benchmarks.verification.evidence import reference_evidence, write_case_files
 from frameworks.arrays import Array, Weights
-from frameworks.numpy_reference import Pass, Reference
-from frameworks.spec import BatchNorm, Network
+from frameworks.numpy_reference import Pass, Reference, Result
+from frameworks.spec import BatchNorm, Network, Node
 
 # Far above the rounding of float64, so that the reference's own disturbs little; far below what switches a ReLU.
 CHANGE = 2.0**-44
@@ -32,17 +33,42 @@ LR_FACTORS = (0.1, 0.01)  # and smaller steps grow rounding less, with the large
 MEASURED_MACS = 30_000_000
 
 
+class ChangedPass(Pass):
+    """A pass whose gradients between layers are changed. Outputs are not: equal values under a maximum stay equal."""
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        images: Array,
+        masks: np.random.Generator | None,
+        unbiased: bool,
+        stream: np.random.Generator,
+    ) -> None:
+        self.stream = stream
+        super().__init__(network, weights, images, masks, unbiased)
+
+    def _layer(self, node: Node, x: Array) -> Result:
+        y, back = super()._layer(node, x)
+        return y, lambda dy: back(_changed(dy, self.stream))
+
+
 class ChangedReference(Reference):
-    """The reference, with every value of a weight changed by a relative `CHANGE` before each pass."""
+    """The reference, with changed weights and gradients; the weights stay changed."""
 
     def set_weights(self, weights: Weights) -> None:
         self.stream = np.random.default_rng(0)
         super().set_weights(weights)
 
     def _run(self, images: Array, masks: np.random.Generator | None = None) -> Pass:
-        for name, (shape, _) in self.arrays.items():
-            self.weights[name] = self.weights[name] * (1 + CHANGE * self.stream.choice((-1.0, 1.0), shape))
-        return super()._run(images, masks)
+        for name in self.arrays:
+            self.weights[name] = _changed(self.weights[name], self.stream)
+        return ChangedPass(self.network, self.weights, images, masks, self.unbiased, self.stream)
+
+
+def _changed(array: Array, stream: np.random.Generator) -> Array:
+    changed: Array = array * (1 + CHANGE * stream.choice((-1.0, 1.0), array.shape))
+    return changed
 
 
 def measured(network: Network) -> bool:

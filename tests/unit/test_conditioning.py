@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.verification.cases import BATCH, TRAININGS, Case
+from benchmarks.verification.cases import BATCH, TRAININGS, Case, Place
 from benchmarks.verification.conditioning import CALM, calm_evidence, largest, measured
 from frameworks.networks import NETWORKS
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU
@@ -63,6 +63,17 @@ def test_batch_normalization_of_dense_layers_gets_more_images_per_step(seed: int
     assert reference.case.trainings == requested.trainings and reference.case.curve == requested.curve
     assert np.array_equal(np.load(files / "images.npy"), reference.case.images), "files of another case"
     assert not any(scratch.iterdir())
+
+
+def test_the_gradient_of_an_array_without_effect_is_amplified(tmp_path: Path) -> None:
+    """A shift before batch normalization has the gradient 0 except for rounding; limits are absolute there."""
+    layers = [Conv("conv", 3, 3), BatchNorm("shift", gamma=False), BatchNorm("norm"), Flatten("flat"), Dense("out", 4)]
+    reference = calm_evidence(case(Network("net", (1, 8, 8), layers), seed=0), *folders(tmp_path))
+    place = Place("gradients", "", 0, "shift.beta")
+    scale = np.abs(reference.evidence[place]).max()
+    assert scale < 1e-12
+    rounding = reference.amplification[place] * 2.0**-52 * scale
+    assert 1e-18 < rounding < 1e-14
 
 
 @pytest.mark.parametrize("name, expected", [("lenet", False), ("lenet_bn", True), ("resnet18", False)])
