@@ -222,7 +222,8 @@ def main(framework: str, launches: int, seconds: float, pythons: Mapping[str, st
         threads=all_cores,
     )
     click.echo(text)
-    command.write_page(out, text)
+    if out:
+        out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

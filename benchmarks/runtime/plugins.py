@@ -16,6 +16,7 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
@@ -49,7 +50,7 @@ def from_file(text: str) -> FrameworkInfo:
         raise BadInput(f"{option}: {file} has no class {name}; its classes: {', '.join(classes) or 'none'}")
     if not classes[name].bases:
         raise BadInput(f"{option}: {name} is not an adapter; derive it from frameworks.adapter.Adapter")
-    path = user_files.expanded(file).absolute()
+    path = Path(file).expanduser().absolute()
     return FrameworkInfo(name.lower(), name, str(path), name, package="", python=ANY_PYTHON, outside=True)
 
 

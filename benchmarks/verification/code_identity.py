@@ -8,10 +8,8 @@ nothing. Adjacent strings of an f-string are joined, because Python 3.12 splits 
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # `ctx` follows from the position of a name; the prefix u of a string (`kind`) and type comments have no effect.
@@ -21,56 +19,38 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 def source_sha256(source: str | bytes) -> str:
     """The digest of the syntax tree of a module. Raises SyntaxError."""
-    parts: list[str] = []
-    _collect(ast.parse(source), parts.append)
-    return hashlib.sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """The identity of a file: of its syntax tree, or of its bytes if it is not Python that this interpreter parses.
-
-    A digest is computed once for each version of the file. Raises OSError.
-    """
-    status = path.stat()
-    return _file_sha256(path, status.st_mtime_ns, status.st_size)
-
-
-@cache
-def _file_sha256(path: Path, modified: int, size: int) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".py":
-        with contextlib.suppress(SyntaxError, ValueError):  # ValueError: a null byte
-            return source_sha256(content)
-    return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    for part in _parts(ast.parse(source)):
+        digest.update(part.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """The digest of several modules, in the order given. Raises OSError."""
-    return hashlib.sha256("".join(map(file_sha256, paths)).encode()).hexdigest()
+    """The digest of several modules, in the order given. Raises OSError and SyntaxError."""
+    return hashlib.sha256("".join(source_sha256(path.read_bytes()) for path in paths).encode()).hexdigest()
 
 
-def _collect(value: object, add: Callable[[str], None]) -> None:
-    """Add the tree as text, part by part; different trees give different texts."""
+def _parts(value: object) -> Iterator[str]:
+    """The tree as text; different trees give different texts."""
     if isinstance(value, ast.AST):
-        add(f"({type(value).__name__}")
-        for name in value._fields:
-            field = getattr(value, name, None)
+        yield f"({type(value).__name__}"
+        for name, field in ast.iter_fields(value):
             if name == "body" and isinstance(value, _WITH_DOCSTRING):
-                field = _without_docstring(value.body)
-            if name == "values" and isinstance(value, ast.JoinedStr):
-                field = _joined(value.values)
+                field = _without_docstring(field)
+            if isinstance(value, ast.JoinedStr):
+                field = _joined(field)
             if name not in _MEANINGLESS and field is not None and field != []:
-                add(f" {name}=")
-                _collect(field, add)
-        add(")")
+                yield f" {name}="
+                yield from _parts(field)
+        yield ")"
     elif isinstance(value, list):
-        add("[")
+        yield "["
         for item in value:
-            _collect(item, add)
-            add(",")
-        add("]")
+            yield from _parts(item)
+            yield ","
+        yield "]"
     else:  # a name or a constant
-        add(f"{type(value).__name__}:{value!r}")
+        yield f"{type(value).__name__}:{value!r}"
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
