@@ -36,11 +36,12 @@ def _registry() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _registry_of_module() -> Iterator[None]:
-    """The same for the adapters that the fixtures of a module register."""
+    """Remove the adapters that the fixtures of a module register, for the same reason."""
     yield from _without_new_frameworks()
 
 
 def _without_new_frameworks() -> Iterator[None]:
+    """Restore the registry to what it holds now when the fixture ends."""
     before = dict(FRAMEWORKS)
     yield
     FRAMEWORKS.clear()
