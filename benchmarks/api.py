@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.cli.progress import ProgressDisplay
-from benchmarks.datasets.registry import DATASETS, Dataset
+from benchmarks.datasets.registry import DATASETS, Dataset, ImageOptions
 from benchmarks.datasets.registry import dataset as load_dataset
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
@@ -57,6 +57,7 @@ __all__ = [
     "Checkpoint",
     "DataError",
     "Dataset",
+    "ImageOptions",
     "Network",
     "OnespecError",
     "SpecError",
@@ -85,6 +86,7 @@ def run(
     *,
     seed: Numbers = 0,
     dataset: str | None = None,
+    images: ImageOptions | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -111,7 +113,8 @@ def run(
     frameworks: names from `FRAMEWORKS`, optionally with a mode and a version (`torch:compile`, `torch==2.12.1`), or
     `all`.
     seed: one or several seeds (integers, 0 or more) of the initial weights, the order of the images and dropout.
-    dataset: a name from `DATASETS`. optimizer: `sgd`, `momentum`, `adam`, ... (`onespec run --help` lists them).
+    dataset: a name from `DATASETS`, or a path to images of your own. images: how the latter are read.
+    optimizer: `sgd`, `momentum`, `adam`, ... (`onespec run --help` lists them).
     train_size, test_size: use only the first images of each split.
     quick: 2 epochs on at most 2,000 images that are included in the package.
     threads: CPU threads of each framework; None: all cores.
@@ -134,6 +137,7 @@ def run(
         net=_names(net),
         frameworks=",".join(_names(frameworks)),
         dataset=dataset,
+        images=images or ImageOptions(),
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -214,6 +218,7 @@ def speed(
     budget: float = 60.0,
     baseline: str | None = None,
     dataset: str | None = None,
+    images: ImageOptions | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     pythons: Mapping[str, str] | None = None,
     adapters: Sequence[str] = (),
@@ -230,8 +235,9 @@ def speed(
     an A/A control, which shows the smallest difference that this machine can detect now.
 
     Columns: `examples_per_second` and `relative_speed` with 95 % intervals (`_low`, `_high`), `verdict` (`faster`,
-    `slower` or `same`), `step_seconds`, `first_step_seconds`, `latency_median_ms`, `peak_memory_mib` and more; see
-    docs/reference/records.md. docs/statistics.md explains the intervals. `frame.attrs["folder"]` is the run's folder.
+    `slower`, `same`, or `not measured` if other programs disturbed the run), `step_seconds`, `first_step_seconds`,
+    `latency_median_ms`, `peak_memory_mib` and more; see docs/reference/records.md. docs/statistics.md explains the
+    intervals. `frame.attrs["folder"]` is the run's folder.
 
     A framework whose losses differ from the reference, or whose timing is implausible, has the status `refused`.
     Raises BadInput for an argument that cannot be used or a budget that is too small, DataError as `run` does.
@@ -247,6 +253,7 @@ def speed(
         budget=budget,
         baseline=baseline,
         dataset=dataset,
+        images=images or ImageOptions(),
         device=device,
         timeout=timeout,
         pythons=pythons or {},

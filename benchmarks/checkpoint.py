@@ -38,7 +38,7 @@ from benchmarks.runtime.errors import BadInput
 )
 @options.pythons
 @options.option(
-    "--out", type=options.FILE, required=True, metavar="FILE", heading=options.RESULTS, help="The checkpoint, .npz."
+    "--out", type=options.NEW_FILE, required=True, metavar="FILE", heading=options.RESULTS, help="The checkpoint, .npz."
 )
 @options.as_json
 @options.quiet
@@ -67,6 +67,7 @@ def command(
     weights = import_weights(file, spec, pythons, ProgressDisplay(quiet).message)
     spec = spec.after(*PIXELS[pixels], input=spec.input)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         save(out, spec, weights, {"framework": file.suffix, "source": file.name})
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from benchmarks.cli import options, terminal
+from benchmarks.cli.command import ends_with
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import show
 
 
 @options.command(
@@ -53,8 +55,9 @@ def command(baseline: Path, candidate: Path, limit: float, form: str, as_json: b
 
     a, b = read(baseline), read(candidate)
     rows = compare(a, b, limit)
-    click.echo(rendered(a, b, rows, limit, "json" if as_json else form, terminal.width()))
-    return ExitCode(status(rows, limit))
+    code = ends_with(ExitCode(status(rows, limit)))
+    show(rendered(a, b, rows, limit, "json" if as_json else form, terminal.width()))
+    return code
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""`onespec data` and `onespec datasets`: list, fetch and verify the data sets."""
+"""`onespec data` and `onespec datasets`: list, fetch, verify and describe data sets."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,20 +13,58 @@ from benchmarks.cli import options, terminal
 from benchmarks.cli.command import Command, announce
 from benchmarks.cli.exit_codes import ExitCode
 
+if TYPE_CHECKING:
+    from benchmarks.datasets.image_options import ImageOptions
+    from benchmarks.datasets.image_records import Survey
+    from benchmarks.datasets.registry import Dataset
+
 HEAD = ("data set", "training", "test", "image", "classes", "download", "location")
 
 
-@options.command_group("data", examples=("", "fetch fashion-mnist mnist"))
+@options.command_group("data", examples=("", "flowers/ --image-size 64", "fetch fashion-mnist mnist"), default="show")
 @options.as_json
 @options.quiet
 @click.pass_context
 def command(context: click.Context, as_json: bool, quiet: bool) -> ExitCode:
-    """Fetch and verify data sets. Without a sub-command, list them.
+    """Describe, fetch and verify data sets. Without a sub-command, list them; PATH is short for show PATH.
 
     A data set is looked for in $ONESPEC_DATA, in the folder of Debian's package dataset-fashion-mnist and in the
-    cache ($ONESPEC_CACHE moves it), and is downloaded otherwise. Every file is verified by its SHA-256.
+    cache ($ONESPEC_CACHE moves it), and is downloaded otherwise. Every file is verified by its digest.
     """
     return ExitCode.OK if context.invoked_subcommand else _list(as_json)
+
+
+@command.command(
+    "show",
+    short_help="Show classes, sizes, broken files and duplicates of images of your own.",
+    cls=Command,
+    examples=("flowers/ --image-size 64", "digits.npz"),
+)
+@click.argument("dataset", metavar="NAME|PATH")
+@options.images
+@options.as_json
+@options.quiet
+def show(dataset: str, images: ImageOptions, as_json: bool, quiet: bool) -> ExitCode:
+    """Show the classes, counts, broken files and duplicates of a data set or of images of your own.
+
+    Exit code 3 if a file cannot be decoded, unless --skip-broken is given.
+    """
+    as_json, quiet = as_json or _of_group("as_json"), quiet or _of_group("quiet")
+    announce(f"Reading {dataset}.", quiet)
+    import msgspec
+
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.datasets import registry
+
+    registry.check_name(dataset, "NAME|PATH")
+    progress = ProgressDisplay(quiet)
+    if dataset in registry.DATASETS:
+        data = registry.dataset(dataset, progress.message, images=images)
+        click.echo(json.dumps(_described(data), indent=1) if as_json else _text(data))
+        return ExitCode.OK
+    survey = registry.survey(Path(dataset), images, progress.message)
+    click.echo(json.dumps(msgspec.to_builtins(survey), indent=1) if as_json else _survey_text(survey))
+    return ExitCode.BAD_DATA if survey.broken and not images.skip_broken else ExitCode.OK
 
 
 @command.command(
@@ -35,10 +75,13 @@ def command(context: click.Context, as_json: bool, quiet: bool) -> ExitCode:
 @options.quiet
 def fetch(names: tuple[str, ...], as_json: bool, quiet: bool) -> ExitCode:
     """Fetch, verify and convert data sets, so that later runs need no network."""
+    as_json, quiet = as_json or _of_group("as_json"), quiet or _of_group("quiet")
     announce(f"Fetching {', '.join(names)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.datasets.registry import dataset
+    from benchmarks.datasets.registry import check_published, dataset
 
+    for name in names:
+        check_published(name)
     progress = ProgressDisplay(quiet)
     locations = {name: dataset(name, progress.message).source for name in names}
     _print(locations, as_json)
@@ -64,6 +107,72 @@ def mini(quiet: bool) -> ExitCode:
 def datasets(as_json: bool, quiet: bool) -> ExitCode:
     """List the data sets: images, classes, size of the download, and where each one was found on this machine."""
     return _list(as_json)
+
+
+def _of_group(name: str) -> bool:
+    """Whether a flag is given before the sub-command."""
+    group = click.get_current_context().parent
+    return bool(group and group.params.get(name))
+
+
+def _described(data: Dataset) -> dict[str, Any]:
+    """A published data set as JSON values."""
+    train, test = _counts(data)
+    return {
+        "dataset": data.name,
+        "input": data.input,
+        "class_names": data.class_names,
+        "train_counts": train,
+        "test_counts": test,
+        "sha256": data.sha256,
+        "published": data.published,
+        "source": data.source,
+    }
+
+
+def _text(data: Dataset) -> str:
+    """A published data set: its classes with their counts, and where it is."""
+    from frameworks.spec import times
+
+    return "\n".join([_classes(data.class_names, *_counts(data)), "", f"images: {times(data.input)} ({data.source})"])
+
+
+def _survey_text(survey: Survey) -> str:
+    """The user's own images: their classes with counts, and what a run would refuse."""
+    smallest, largest = (" x ".join(map(str, size)) for size in (survey.smallest, survey.largest))
+    sizes = smallest if survey.sizes == 1 else f"{survey.sizes:,} sizes from {smallest} to {largest}"
+    lines = [
+        _classes(survey.class_names, survey.train_counts, survey.test_counts),
+        "",
+        f"layout: {survey.layout}; split: {survey.split}",
+        f"height x width: {sizes}; {'gray' if survey.channels == 1 else 'RGB'}",
+        f"SHA-256 of the listing: {survey.sha256}",
+        *survey.notes,
+    ]
+    for names, problem in (
+        ([f"{name} ({reason})" for name, reason in survey.broken.items()], "files that cannot be decoded"),
+        (survey.duplicates, "test images that are also training images"),
+        (survey.ambiguous, "images that occur in more than one class"),
+    ):
+        lines += [f"{problem}: {len(names):,}", *(f"  {name}" for name in names)]
+    if survey.sizes > 1:
+        lines.append("to train on them, give them one size, such as --image-size 64")
+    return "\n".join(lines)
+
+
+def _classes(names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> str:
+    from benchmarks.reporting.tables import table
+
+    rows = [(name, f"{train[number]:,}", f"{test[number]:,}") for number, name in enumerate(names)]
+    return table(("class", "training", "test"), [*rows, ("all", f"{sum(train):,}", f"{sum(test):,}")])
+
+
+def _counts(data: Dataset) -> tuple[list[int], list[int]]:
+    """Training and test images by class."""
+    import numpy as np
+
+    train, test = (np.bincount(np.load(split.labels), minlength=data.classes) for split in (data.train, data.test))
+    return train.tolist(), test.tolist()
 
 
 def _list(as_json: bool) -> ExitCode:

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @options.pythons
 @options.option(
     "--out",
-    type=options.FOLDER,
+    type=options.NEW_FOLDER,
     default=Path("predictions"),
     metavar="FOLDER",
     heading=options.RESULTS,
@@ -111,13 +111,13 @@ def command(
         raise BadInput("--dataset and --images: give only one")
     announce(f"Predicting with {weights} in {options.in_words(frameworks)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.datasets.registry import DATASETS
+    from benchmarks.datasets.registry import check_name
     from benchmarks.reporting import prediction_report
     from benchmarks.runtime.environments import parse_frameworks
     from benchmarks.training import checkpoints, prediction
 
-    if dataset is not None and dataset not in DATASETS:
-        raise BadInput(f"--dataset {dataset}: no such data set; choose from {', '.join(sorted(DATASETS))}")
+    if dataset is not None:
+        check_name(dataset)
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
     progress = ProgressDisplay(quiet)
     checkpoint = checkpoints.load(weights)
@@ -137,10 +137,13 @@ def command(
         return ExitCode.FAILED
     lines, all_agree = prediction_report.agreement(predictions.logits)
     if as_json:
-        click.echo(json.dumps(prediction_report.accuracies(chosen, predictions.logits), indent=1))
+        click.echo(
+            json.dumps(prediction_report.accuracies(chosen, predictions.logits, predictions.verification), indent=1)
+        )
     else:
         first, logits = next(iter(predictions.logits.items()))
         click.echo(f"{checkpoint.network.name}, trained by {checkpoint.about.get('framework')}; {first} predicts:")
+        lines += [f"{framework}: {text}" for framework, text in predictions.verification.items()]
         click.echo("\n".join([prediction_report.text(chosen, logits), "", *lines]))
     prediction_report.write(chosen, predictions.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
     if not as_json:

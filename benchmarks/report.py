@@ -9,6 +9,7 @@ import click
 from benchmarks.cli import options, terminal
 from benchmarks.cli.command import announce
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import show
 from benchmarks.runtime.errors import BadInput
 
 
@@ -38,9 +39,9 @@ def command(folder: Path, readme: Path | None, as_json: bool, quiet: bool) -> Ex
     """
     announce(f"Reading {folder}.", quiet)
     if (folder / "certificate.json").is_file():
-        click.echo(_certificate(folder, readme, as_json))
+        show(_certificate(folder, readme, as_json))
     elif (folder / "run.json").is_file():
-        click.echo(_run(folder, readme, as_json))
+        show(_run(folder, readme, as_json))
     else:
         raise BadInput(f"FOLDER {folder}: neither run.json nor certificate.json in it; name the folder of a run")
     return ExitCode.OK

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, given_options, resume_advice, when_stopped
+from benchmarks.cli.command import announce, command_line, ends_with, given_options, resume_advice, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import show
 from benchmarks.runtime.errors import BadInput
 
 if TYPE_CHECKING:
@@ -119,12 +120,15 @@ def command(
     from benchmarks.articles.experiment_requests import check_resumed_options, experiment_request, resumed_experiment
     from benchmarks.articles.reproduction_text import summary
     from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.records.lock import locked
     from benchmarks.reporting import run_report
     from benchmarks.training.runner import execute
 
     progress = ProgressDisplay(quiet)
     if resume:
         check_resumed_options(resume, given_options())
+        with locked(resume):
+            pass  # a folder in use is refused before the forecast, which takes a minute
     request = resumed_experiment(resume, given) if resume else experiment_request(str(recipe), given)
     seconds = forecasts.forecast(request, progress, resume)
     click.echo(forecasts.forecast_text(request, seconds), err=as_json and not forecast)
@@ -132,13 +136,14 @@ def command(
         return ExitCode.OK
     folder = execute(request, progress, out, resume, command_line(), write_report=run_report.write, on_folder=_advise)
     cells = run_report.frame(folder)
-    if as_json:
-        click.echo(cells.to_json(orient="records", indent=1))
-    else:
-        click.echo(summary(folder, margin, target))
-        click.echo(folder.path)
     failed = {"failed", "unfinished"} | ({"unavailable"} if request.frameworks != "all" else set())
-    return ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK
+    code = ends_with(ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK)
+    if as_json:
+        show(cells.to_json(orient="records", indent=1))
+    else:
+        show(summary(folder, margin, target))
+        show(str(folder.path))
+    return code
 
 
 def _list(as_json: bool) -> ExitCode:

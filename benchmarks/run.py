@@ -8,12 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, given_options, is_given, resume_advice, when_stopped
+from benchmarks.cli.command import (
+    announce,
+    command_line,
+    ends_with,
+    given_options,
+    is_given,
+    resume_advice,
+    when_stopped,
+)
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.cli.streams import tell
+from benchmarks.cli.streams import show, tell
 
 if TYPE_CHECKING:
     from benchmarks.api import run
@@ -36,6 +42,7 @@ def __getattr__(name: str) -> Any:
     examples=(
         "--net lenet --fw all --quick",
         "--net lenet,cnn --fw torch,keras --seed 0-4",
+        "--net lenet_cifar --dataset flowers/ --image-size 32",
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
         "--resume results/20261122-174800-lenet",
@@ -62,6 +69,7 @@ def __getattr__(name: str) -> Any:
 @options.option(
     "--test-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N test images."
 )
+@options.images
 @options.device
 @options.threads
 @options.timeout
@@ -113,17 +121,18 @@ def command(
         request, ProgressDisplay(quiet), out, resume, command_line(), write_report=run_report.write, on_folder=_advise
     )
     cells = run_report.frame(folder)
-    if as_json:
-        click.echo(cells.to_json(orient="records", indent=1))
-    else:
-        click.echo(run_report.table(cells, terminal.width()))
-        click.echo(folder.path)
     from_files = [from_file(text).name for text in request.adapters]
     named = cells if request.frameworks != "all" else cells[cells["framework"].isin(from_files)]
+    failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
+    code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
     if not quiet and "failed" in set(cells["status"]):
         tell(f"a cell failed; {resume_advice(folder.path)}")
-    failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
-    return ExitCode.FAILED if failed else ExitCode.OK
+    if as_json:
+        show(cells.to_json(orient="records", indent=1))
+    else:
+        show(run_report.table(cells, terminal.width()))
+        show(str(folder.path))
+    return code
 
 
 def _advise(folder: RunFolder) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, when_stopped
+from benchmarks.cli.command import announce, command_line, ends_with, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import show
 
 if TYPE_CHECKING:
     from benchmarks.records.store import RunFolder
@@ -78,6 +77,7 @@ TIMING = "How long"
     heading=TIMING,
     help="Time for each comparison, such as 60s or 5m; rooflines are extra.",
 )
+@options.images
 @options.timeout
 @options.device
 @options.option(
@@ -127,13 +127,14 @@ def command(
         request, ProgressDisplay(quiet), out, command_line(), write_report=speed_report.write, on_folder=_advise
     )
     cells = speed_report.frame(folder)
-    if as_json:
-        click.echo(cells.to_json(orient="records", indent=1))
-    else:
-        click.echo(speed_report.text(folder, terminal.width()))
-        click.echo(folder.path)
     failed = {"failed", "refused", "unfinished"} | ({"unavailable"} if frameworks != "all" else set())
-    return ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK
+    code = ends_with(ExitCode.FAILED if set(cells["status"]) & failed else ExitCode.OK)
+    if as_json:
+        show(cells.to_json(orient="records", indent=1))
+    else:
+        show(speed_report.text(folder, terminal.width()))
+        show(str(folder.path))
+    return code
 
 
 def _advise(folder: RunFolder) -> None:

@@ -54,7 +54,11 @@ from frameworks.networks import NETWORKS
     help="Number of classes.",
 )
 @options.option(
-    "--draw", type=options.FILE, metavar="FILE", heading=options.RESULTS, help="Draw the network into this SVG file."
+    "--draw",
+    type=options.NEW_FILE,
+    metavar="FILE",
+    heading=options.RESULTS,
+    help="Draw the network into this SVG file.",
 )
 @options.option(
     "--format",
@@ -67,7 +71,7 @@ from frameworks.networks import NETWORKS
 )
 @options.option(
     "--out",
-    type=options.FILE,
+    type=options.NEW_FILE,
     metavar="FILE",
     heading=options.RESULTS,
     help="Write to this file; .md and .json choose the format.",

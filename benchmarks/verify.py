@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.cli import options
-from benchmarks.cli.command import announce, command_line, is_given, when_stopped
+from benchmarks.cli.command import announce, command_line, ends_with, is_given, when_stopped
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.cli.streams import tell
+from benchmarks.cli.heartbeat import CURRENT
+from benchmarks.cli.streams import show, tell
 from benchmarks.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.verification.time_left import WorkLeft
 
 
 @options.command(
@@ -32,7 +36,7 @@ from benchmarks.runtime.errors import BadInput
     type=click.Choice(("float64", "float32", "both")),
     default="both",
     heading=options.WHAT,
-    help="float64 finds faults; float32 compares the frameworks with one another.",
+    help="float64 finds faults; float32 also compares the frameworks with one another, and includes float64.",
 )
 @options.option(
     "--semantics",
@@ -75,7 +79,7 @@ from benchmarks.runtime.errors import BadInput
 @options.adapters
 @options.option(
     "--out",
-    type=options.FOLDER,
+    type=options.NEW_FOLDER,
     metavar="FOLDER",
     heading=options.RESULTS,
     help="Write certificate.json and certificate.md to this folder.",
@@ -127,13 +131,15 @@ def command(
         announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
     from benchmarks.records import certificates
     from benchmarks.reporting.certificate_pages import brief, rewrite_pages, summary, verification_text, write_pages
-    from benchmarks.reporting.markers import put
+    from benchmarks.reporting.markers import around, put
     from benchmarks.verification.verify_run import VerifyRequest, execute
 
     if read:
         table = rewrite_pages(read, readme)
-        click.echo(certificates.text(certificates.read(read)) if as_json else table)
+        show(certificates.text(certificates.read(read)) if as_json else table)
         return ExitCode.OK
+    if readme:
+        around(readme, "certificates")  # refuses a page without the table before the work
     when_stopped(_advice(out))
     requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
     verifications = [
@@ -141,23 +147,27 @@ def command(
             request,
             lambda line: _progress(line, quiet),
             command_line(),
-            on_finding=lambda one: _progress(f"{one.net} {one.framework} {one.precision}: {brief(one)}", quiet),
+            on_finding=lambda one, left: _progress(
+                f"{one.net} {one.framework} {one.precision}: {brief(one)} ({_left(left)})", quiet
+            ),
+            doing=CURRENT.doing,
             write_pages=write_pages,
         )
         for request in requests
     ]
+    named = given["frameworks"] != "all" or adapters
+    failed = any(not each.same or (each.skipped and named) for each in verifications)
+    code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
     whole = [verification.certificate for verification in verifications]
     if as_json:
         texts = [certificates.text(certificate) for certificate in whole]
         click.echo(texts[0] if len(texts) == 1 else f"[\n{','.join(texts)}]")
     else:
         for verification in verifications:
-            click.echo(verification_text(verification))
+            show(verification_text(verification))
     if readme:
         put(readme, "certificates", summary(whole[-1]))
-    named = given["frameworks"] != "all" or adapters
-    failed = any(not each.same or (each.skipped and named) for each in verifications)
-    return ExitCode.FAILED if failed else ExitCode.OK
+    return code
 
 
 def _advice(out: Path | None) -> str:
@@ -165,6 +175,16 @@ def _advice(out: Path | None) -> str:
         return "--out FOLDER saves the networks that are verified"
     again = [*command_line(), *([] if is_given("resume") else ["--resume"])]
     return f"verified networks are saved in {out}; continue with: {shlex.join(again)}"
+
+
+def _left(left: WorkLeft) -> str:
+    """How many findings are made, and how long the others take."""
+    from benchmarks.reporting.number_formats import duration
+
+    made = f"{left.done} of {left.total}"
+    if left.done == left.total:
+        return made
+    return f"{made}; about {duration(left.seconds)} left"
 
 
 def _progress(line: str, quiet: bool) -> None:

@@ -19,7 +19,22 @@ import numpy as np
 
 from frameworks import arrays
 from frameworks.arrays import Weights
-from frameworks.spec import BatchNorm, Layer, LocalResponseNorm, Network
+from frameworks.spec import (
+    Auxiliary,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Layer,
+    LocalResponseNorm,
+    MaxPool,
+    Network,
+    Node,
+    Residual,
+    Sides,
+    pair,
+    sides,
+)
 from frameworks.training import SGD, Adam, Training
 
 T = TypeVar("T", bool, float, str)
@@ -78,7 +93,34 @@ CHOICES = {
     ),
     "weights": Choice("initial weights", "sqrt(6 / (fan_in + fan_out))", _distribution),
     "biases": Choice("initial biases", "0", _distribution),
+    "same_padding": Choice(
+        'padding that keeps size / stride ("same") at stride 2',
+        "explicit",
+        {
+            "explicit": "explicit in each layer",
+            "symmetric": "kernel // 2 on each side",
+            "after": "as much as the last window needs; an odd line at the bottom and right",
+        }.__getitem__,
+    ),
+    "pool_rounding": Choice(
+        "number of pooling windows",
+        "explicit",
+        {"explicit": "explicit in each layer", "down": "rounded down"}.__getitem__,
+    ),
+    "padding_counts": Choice(
+        "average pooling: padded zeros",
+        "explicit",
+        {"explicit": "explicit in each layer", "counted": "counted", "not counted": "not counted"}.__getitem__,
+    ),
+    "resize_positions": Choice(
+        "linear resize: position of pixel i",
+        "half pixel",
+        {"half pixel": "(i + 1/2) size / to - 1/2", "corners": "i (size - 1) / (to - 1)"}.__getitem__,
+    ),
 }
+# What a spec says in each layer or what no layer of a spec can say: `native` does not change it. The lines of the
+# ledger tell a person who writes the network with the layers of the framework what changes.
+OF_LAYERS = ("same_padding", "pool_rounding", "padding_counts", "resize_positions")
 
 
 @dataclass(frozen=True)
@@ -115,6 +157,10 @@ class Native:
     sum_squares: Default[bool]
     weights: Default[str]
     biases: Default[str]
+    same_padding: Default[str]
+    pool_rounding: Default[str]
+    padding_counts: Default[str]
+    resize_positions: Default[str]
 
     def ledger(self) -> list[Row]:
         """Every choice, whether the framework's default differs from the aligned value or not."""
@@ -133,27 +179,116 @@ class Native:
         return Native(**{name: Default(**default) for name, default in thing.items()})
 
 
+# --- networks and trainings with defaults -----------------------------------------------------------------------------
+
+
 def with_defaults(network: Network, training: Training, native: Native) -> tuple[Network, Training]:
     """The network and the training with a framework's defaults; names, shapes and arrays do not change.
 
     Decoupled decay of a recipe stays decoupled, because the recipe names AdamW. The running variance does not change:
-    an adapter computes that of its framework, and declares a departure if it differs from the aligned one.
+    an adapter computes that of its framework, and declares a departure if it differs from the aligned one. What each
+    layer of the spec says explicitly, `OF_LAYERS`, does not change either.
     """
+    for name in CHOICES:
+        if name not in OF_LAYERS:
+            network, training = with_default(network, training, name, getattr(native, name).value)
+    return network, training
 
-    def change(layer: Layer) -> Layer:
-        match layer:
-            case BatchNorm():
-                return replace(layer, eps=native.norm_epsilon.value, momentum=native.norm_momentum.value)
-            case LocalResponseNorm() if native.sum_squares.value:
-                return replace(layer, alpha=layer.alpha * layer.size)  # the spec's alpha multiplies the mean
+
+def with_default(network: Network, training: Training, name: str, value: Any) -> tuple[Network, Training]:
+    """The network and the training with one default of a framework.
+
+    name: a key of `CHOICES`; the initial values, the running variance and the positions of a resize are no part of a
+    network or a training, so they change nothing here. Raises SpecError if the network cannot be built with the
+    default.
+    """
+    rule = training.optimizer
+    match name:
+        case "lr_in_velocity" if isinstance(rule, SGD):
+            rule = replace(rule, lr_in_velocity=value)
+        case "epsilon" | "epsilon_hat" if isinstance(rule, Adam):
+            rule = replace(rule, **{name: value})
+        case "decoupled":
+            rule = replace(rule, decoupled=rule.decoupled or value)
+        case "decay_all":
+            training = replace(training, decay_all=value)
+        case "norm_epsilon":
+            network = mapped(
+                network, lambda layer: replace(layer, eps=value) if isinstance(layer, BatchNorm) else layer
+            )
+        case "norm_momentum":
+            network = mapped(
+                network, lambda layer: replace(layer, momentum=value) if isinstance(layer, BatchNorm) else layer
+            )
+        case "sum_squares" if value:
+            network = mapped(network, _alpha_of_the_sum)
+        case "same_padding" if value != "explicit":
+            network = _renewed(network, lambda node: _same_size(node, value))
+        case "pool_rounding" if value == "down":
+            unchecked = replace(network, as_printed=False)
+            network = mapped(
+                unchecked, lambda layer: replace(layer, ceil=False) if isinstance(layer, MaxPool) else layer
+            )
+            network = replace(network, as_printed=unchecked == network)
+        case "padding_counts" if value != "explicit":
+            counts = value == "counted"
+            network = mapped(network, lambda layer: _counting(layer, counts))
+    return network, replace(training, optimizer=rule)
+
+
+def _alpha_of_the_sum(layer: Layer) -> Layer:
+    """The spec's alpha multiplies the mean of the squares."""
+    return replace(layer, alpha=layer.alpha * layer.size) if isinstance(layer, LocalResponseNorm) else layer
+
+
+def _counting(layer: Layer, counts: bool) -> Layer:
+    padded = isinstance(layer, AvgPool) and sides(layer.padding) != ((0, 0), (0, 0))
+    return replace(layer, count_padding=counts) if padded else layer  # type: ignore[call-arg]
+
+
+def _same_size(node: Node, form: str) -> Layer:
+    """The layer with the padding with which a framework keeps ceil(size / stride) at a stride above 1.
+
+    form: "symmetric" or "after". A layer of another size or stride does not change, and neither does one whose windows
+    stay at their places.
+    """
+    layer = node.layer
+    if not isinstance(layer, (Conv, MaxPool, AvgPool)) or pair(layer.stride) == (1, 1):
         return layer
+    ways = list(zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding)))
+    if any(to != -(-size // stride) for size, to, _, stride, _ in ways):
+        return layer
+    around = []
+    for size, to, kernel, stride, _ in ways:
+        total = max(0, (to - 1) * stride + kernel - size)
+        around.append((total // 2, total - total // 2) if form == "after" else (kernel // 2, kernel // 2))
+    padding: Sides = (around[0], around[1])
+    moved = replace(layer, padding=padding)
+    same_places = all(before == way[-1][0] for (before, _), way in zip(padding, ways))
+    return layer if same_places or moved.output(node.input) != node.output else moved
 
-    rule = replace(training.optimizer, decoupled=training.optimizer.decoupled or native.decoupled.value)
-    if isinstance(rule, SGD):
-        rule = replace(rule, lr_in_velocity=native.lr_in_velocity.value)
-    else:
-        rule = replace(rule, epsilon=native.epsilon.value, epsilon_hat=native.epsilon_hat.value)
-    return mapped(network, change), replace(training, optimizer=rule, decay_all=native.decay_all.value)
+
+def _renewed(network: Network, change: Callable[[Node], Layer]) -> Network:
+    """The same network with every layer changed, which `change` sees at its place, with the shapes around it."""
+
+    def inside(nodes: tuple[Node, ...]) -> tuple[Layer, ...]:
+        return tuple(layer(node) for node in nodes)
+
+    def layer(node: Node) -> Layer:
+        match node.layer:
+            case Concat():
+                return replace(node.layer, chains=tuple(inside(branch) for branch in node.branches))
+            case Residual():
+                body, shortcut = (inside(branch) for branch in node.branches)
+                return replace(node.layer, body=body, shortcut=shortcut)
+            case Auxiliary():
+                return replace(node.layer, head=inside(node.branches[0]))
+        return change(node)
+
+    changed = [change(node) for _, node in network.walk()]
+    if all(after is node.layer for after, (_, node) in zip(changed, network.walk())):
+        return network
+    return replace(network, layers=inside(network.nodes))
 
 
 def mapped(network: Network, change: Callable[[Layer], Layer]) -> Network:

@@ -5,13 +5,15 @@ elsewhere. A command is `{"command": name, ...arguments}`. Its answer is `{"ok":
 ..., "reason": ...}` with kind `unavailable` or `error`. Arrays travel as `.npy` and `.npz` files at paths that the
 parent chooses. Every answer to a command that computes holds `seconds`, the wall time of that work alone, read when the
 device has finished. Answers to `train` and `infer` also hold `cpu_seconds`, the processor time of all threads during
-the work, and `idle_seconds` and `idle_cpu_seconds`, the same two times of the pause since the previous answer.
+the work, `idle_seconds` and `idle_cpu_seconds`, the same two times of the pause since the previous answer, and
+`contention`, what `frameworks/contention.py` says of other programs during the work.
 
 The module needs the standard library, NumPy and one framework; any interpreter that has these can run it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import importlib.util
@@ -28,6 +30,7 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
+from frameworks import answer_checks, contention
 from frameworks.adapter import Adapter, Setting, resident_peak
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable
@@ -46,6 +49,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.labels: dict[str, Array] = {}
+        self.file = ""  # of the user's adapter
         self.rest()
 
     def rest(self) -> None:
@@ -54,12 +58,13 @@ class Worker:
 
     def start(self, module: str, adapter: str) -> Answer:
         """Import the framework, through a module of this package or the user's own file."""
+        self.file = module if module.endswith(".py") else ""
         began = time.perf_counter()
         self.kind = _adapter(module, adapter)
         seconds = time.perf_counter() - began
         return {
             "seconds": seconds,
-            "versions": self.kind.versions(),
+            "versions": answer_checks.texts(self.kind, "versions", self.kind.versions()),
             "native": self.kind.native and self.kind.native.to_json(),
             "file": inspect.getfile(self.kind),
             "resident": resident_peak(),
@@ -68,20 +73,37 @@ class Worker:
 
     def build(self, network: Any, training: Any, setting: dict[str, Any]) -> Answer:
         """Build a network; `arrays` are those that the framework itself reports."""
-        if hasattr(self, "adapter"):
-            previous = weakref.ref(self.adapter)
-            del self.adapter  # two would take twice the memory
-            if previous():  # in a reference cycle; collecting takes 0.2 s when PyTorch is imported
-                gc.collect()
+        self._drop()  # two would take twice the memory
         began = time.perf_counter()
         self.adapter = self.kind(from_json(network), Training.from_json(training), Setting(**setting))
         seconds = time.perf_counter() - began
         return {
             "seconds": seconds,
-            "arrays": {name: [list(shape), trained] for name, (shape, trained) in self.adapter.arrays.items()},
-            "settings": self.adapter.settings(),
+            "arrays": {
+                name: [list(shape), trained]
+                for name, (shape, trained) in answer_checks.array_shapes(self.adapter).items()
+            },
+            "settings": answer_checks.texts(self.kind, "settings", self.adapter.settings()),
             "departures": [departure.name for departure in self.adapter.departures],
         }
+
+    def release(self) -> Answer:
+        """Give up the network and its images, and give free memory back to the system."""
+        self.labels.clear()
+        self._drop()
+        if sys.platform == "linux":
+            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, other C libraries do not
+            if trim:
+                trim(0)
+        return {}
+
+    def _drop(self) -> None:
+        """Give up the adapter, if there is one."""
+        if hasattr(self, "adapter"):
+            previous = weakref.ref(self.adapter)
+            del self.adapter
+            if previous():  # in a reference cycle; collecting takes 0.2 s when PyTorch is imported
+                gc.collect()
 
     def set_weights(self, path: str) -> Answer:
         with np.load(path, allow_pickle=False) as arrays:
@@ -90,7 +112,7 @@ class Worker:
 
     def get_weights(self, path: str, slots: bool = True) -> Answer:
         """Write the network's arrays, and with `slots` the optimizer's, to an `.npz` file."""
-        weights = self.adapter.get_weights()
+        weights = answer_checks.named_arrays(self.adapter, "get_weights", self.adapter.get_weights())
         np.savez(path, **{name: weights[name] for name in (weights if slots else self.adapter.arrays)})  # type: ignore
         return {}
 
@@ -103,7 +125,8 @@ class Worker:
     def train(self, order: str, start: int, stop: int, batch_size: int, lrs: list[float], seed: int) -> Answer:
         """One step per batch of `order[start:stop]`, with the learning rate of each step."""
         indices = np.load(order, mmap_mode="r", allow_pickle=False)[start:stop].copy()
-        trained, spent = self._spent(lambda: self.adapter.train(indices, batch_size, np.asarray(lrs, np.float64), seed))
+        answer, spent = self._spent(lambda: self.adapter.train(indices, batch_size, np.asarray(lrs, np.float64), seed))
+        trained = answer_checks.trained(self.adapter, answer, len(lrs), len(indices))
         return {**spent, "losses": trained.losses.tolist(), "correct": trained.correct}
 
     def evaluate(self, split: str, batch_size: int) -> Answer:
@@ -112,7 +135,7 @@ class Worker:
         logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
         seconds = time.perf_counter() - began
         labels = self.labels[split]
-        logits = logits.astype(np.float64)
+        logits = answer_checks.logits(self.adapter, logits, len(labels)).astype(np.float64)
         shifted = logits - logits.max(1, keepdims=True)
         losses = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]
         accuracy = float((logits.argmax(1) == labels).mean())
@@ -120,7 +143,8 @@ class Worker:
 
     def predict(self, split: str, batch_size: int, path: str) -> Answer:
         """Write the logits of a split, N x classes, to an `.npy` file."""
-        np.save(path, self.adapter.predict(split, batch_size))  # type: ignore[arg-type]
+        logits = self.adapter.predict(split, batch_size)  # type: ignore[arg-type]
+        np.save(path, answer_checks.logits(self.adapter, logits, len(self.labels[split])))
         return {}
 
     def infer(self, split: str, batch_size: int, repeats: int) -> Answer:
@@ -140,25 +164,31 @@ class Worker:
 
     def gradients(self, images: str, labels: str, path: str) -> Answer:
         """The training loss of one batch; its gradients go to an `.npz` file."""
-        loss, gradients = self.adapter.gradients(np.load(images), np.load(labels))
+        answer = self.adapter.gradients(np.load(images), np.load(labels))
+        loss, gradients = answer_checks.loss_and_gradients(self.adapter, answer)
         np.savez(path, **gradients)  # type: ignore[arg-type]
         return {"loss": loss}
 
     def activations(self, images: str, training: bool, path: str) -> Answer:
         """Write every layer's output for one batch to an `.npz` file."""
-        np.savez(path, **self.adapter.activations(np.load(images), training))  # type: ignore[arg-type]
+        outputs = self.adapter.activations(np.load(images), training)
+        np.savez(path, **answer_checks.named_arrays(self.adapter, "activations", outputs))  # type: ignore[arg-type]
         return {}
 
     def memory(self) -> Answer:
-        return {"peak": self.adapter.peak_memory()}
+        return {"peak": answer_checks.sizes(self.adapter, self.adapter.peak_memory())}
 
     def _spent(self, work: Callable[[], T]) -> tuple[T, Answer]:
-        """The result of the work, and its times: wall, all threads, and the pause before it."""
+        """The result of the work, its times (wall, all threads, and the pause before it), and its contention."""
         began, cpu = time.perf_counter(), time.process_time()
         idle = {"idle_seconds": began - self.rested[0], "idle_cpu_seconds": cpu - self.rested[1]}
+        before = contention.read()
+        began, cpu = time.perf_counter(), time.process_time()
         result = work()
         seconds = time.perf_counter() - began
-        return result, {"seconds": seconds, "cpu_seconds": time.process_time() - cpu, **idle}
+        cpu_seconds = time.process_time() - cpu
+        disturbance = contention.between(before, contention.read())
+        return result, {"seconds": seconds, "cpu_seconds": cpu_seconds, **idle, "contention": disturbance}
 
     @staticmethod
     def _timed(work: Callable[[], Any]) -> Answer:
@@ -176,9 +206,9 @@ def serve(commands: TextIO, answers: TextIO) -> None:
             answer = {"ok": True, **getattr(worker, request.pop("command"))(**request)}
         except Unavailable as error:
             answer = {"ok": False, "kind": "unavailable", "reason": str(error)}
-        except Exception as error:  # a framework may raise anything, and the parent decides what it means
+        except (Exception, SystemExit) as error:  # a framework may raise anything; the parent decides what it means
             traceback.print_exc()
-            answer = {"ok": False, "kind": "error", "reason": _one_line(error)}
+            answer = {"ok": False, "kind": "error", "reason": f"{_one_line(error)}{_place(error, worker.file)}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
         worker.rest()
@@ -208,10 +238,21 @@ def _module(name: str) -> ModuleType:
     return module
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """An error's class and the first line of its message."""
-    message = str(error).strip().splitlines()
+    try:
+        message = str(error).strip().splitlines()
+    except Exception:  # the user's `__str__` may raise anything
+        message = []
     return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+
+
+def _place(error: BaseException, file: str) -> str:
+    """The user's adapter and the line in which an error was raised, if it was raised in the file; else empty."""
+    if not file or isinstance(error, answer_checks.WrongAnswer):  # which names the method
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({file}, line {frames[-1].lineno})" if frames else f" ({file})"
 
 
 def main(commands: int, answers: int) -> None:

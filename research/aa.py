@@ -32,6 +32,7 @@ from benchmarks.cli import options
 from benchmarks.records.events import End
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_cells, speed_report
+from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.tables import Row, markdown
 from benchmarks.runtime import checkout
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -107,18 +108,20 @@ def result(request: SpeedRequest, out: Path) -> dict[str, Any]:
     alone = len(group.jobs) == 1
     last = group.control if alone and group.control else group.jobs[-1]
     ratio = group.control_ratio if alone else group.ratio(last)
+    rows = speed_report.frame(folder)
+    own = {"launches": rows["launches"].iloc[-1], "commit": checkout.short(checkout.commit() or "none")}
+    if group.floor_withheld or group.withheld(group.jobs[-1]):
+        return {**dict.fromkeys(COLUMNS[4:]), **own, "verdict": WITHHELD}
     if ratio is None or ratio.low is None or ratio.high is None:
         raise WorkerFailed(f"{folder.path}: no interval; {_reasons(folder)}")
-    rows = speed_report.frame(folder)
     baseline = [group.of(group.baseline).rounds] if alone else group.baseline_rounds
     return {
+        **own,
         "ratio": ratio.value,
         "low": ratio.low,
         "high": ratio.high,
-        "launches": rows["launches"].iloc[-1],
         **spreads(*paired(group.of(last).rounds, *baseline)),
         "verdict": verdict(ratio, noise_floor()) if alone else rows["verdict"].iloc[-1],
-        "commit": checkout.short(checkout.commit() or "none"),
     }
 
 
@@ -148,6 +151,7 @@ HEAD = (
     "threads",
     "budget",
     "pairs",
+    "not measured",
     "launches",
     "median ratio",
     "half width in %",
@@ -163,12 +167,14 @@ HEAD = (
 
 def row(settings: Row, results: pd.DataFrame) -> Row:
     """A row of the table: the runs of one kind with the same settings."""
+    pairs, results = len(results), results[results["verdict"] != WITHHELD]
     widths = 100 * (results["high"] / results["low"] - 1) / 2
     covers = int(((results["low"] <= 1) & (results["high"] >= 1)).sum())
     spread, explained = (f"{np.sqrt((results[name] ** 2).mean()):.1f}" for name in ("spread", "explained"))
     return (
         *settings,
-        str(len(results)),
+        str(pairs),
+        str(pairs - len(results)),
         f"{results['launches'].median():g}",
         f"{results['ratio'].median():.3f}",
         f"{widths.median():.2f} ({widths.min():.2f} to {widths.max():.2f})",
@@ -189,7 +195,8 @@ def report(results: pd.DataFrame) -> str:
     commits = ", ".join(dict.fromkeys(results["commit"]))
     return (
         f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256; a second process loads one core at random. Ratios "
-        "above 1 are faster than the baseline. A/A is called slower or faster where its interval leaves 1 out. "
+        "above 1 are faster than the baseline. A/A is called slower or faster where its interval leaves 1 out. Not "
+        "measured: the second process disturbed too many slices; the other columns are about the rest. "
         "The last two columns are root mean squares: the spread of the launches of a run, and the spread that the "
         f"noise of their rounds alone would cause. {command.machine()}; commit {commits}.\n"
     )
@@ -202,6 +209,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
     new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
@@ -228,7 +236,7 @@ def _register_slower(framework: str, folder: Path) -> None:
 @options.pythons
 @options.option(
     "--results",
-    type=options.FILE,
+    type=options.NEW_FILE,
     default=Path("results/aa.csv"),
     metavar="FILE",
     heading=options.RESULTS,
@@ -275,8 +283,7 @@ def main(
             _append(results, line)
     text = report(read(results))
     click.echo(text)
-    if out:
-        out.write_text(f"Written by `python -m research.aa`.\n\n{text}", encoding="utf-8")
+    command.write_page(out, f"Written by `python -m research.aa`.\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from benchmarks.cli import options
+from benchmarks.cli.streams import tell
+from benchmarks.records.atomic import write_text
 from benchmarks.reporting import markers
 from benchmarks.reporting.number_formats import machine_text
 from benchmarks.runtime.machine import Machine
@@ -20,7 +22,13 @@ AT_LEAST_1 = click.IntRange(min=1)
 
 def research_command(module: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Declare a command of this package; its help is the docstring of the function."""
-    return options.command(module)
+
+    def declare(function: Callable[..., Any]) -> click.Command:
+        declared = options.command(module)(function)
+        declared.starting = f"python -m {module} is starting."
+        return declared
+
+    return declare
 
 
 launches = options.option(
@@ -45,7 +53,7 @@ write = options.option(
     help="Also replace the table between the markers of this page.",
 )
 out_file = options.option(
-    "--out", type=options.FILE, metavar="FILE", heading=options.RESULTS, help="Also write the page to this file."
+    "--out", type=options.NEW_FILE, metavar="FILE", heading=options.RESULTS, help="Also write the page to this file."
 )
 one_framework = options.option(
     "--fw",
@@ -60,6 +68,13 @@ one_framework = options.option(
 def machine() -> str:
     """This machine in one line."""
     return machine_text(Machine.here())
+
+
+def write_page(path: Path | None, text: str) -> None:
+    """Write the page of `--out`, if the option is given; folders above it are created."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
 
 
 def publish(text: str, page: Path | None, marker: str) -> None:
@@ -77,4 +92,4 @@ def check_page(page: Path | None, marker: str) -> None:
 
 def progress(line: str) -> None:
     """A line of progress."""
-    click.echo(line, err=True)
+    tell(line)

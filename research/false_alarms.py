@@ -85,8 +85,7 @@ def main(count: int, first: int, out: Path | None) -> ExitCode:
     conditions = f"{versions}; {command.machine()}; seeds from {first} on."
     text = f"`python -m research.false_alarms --count {count}` gave:\n\n{table(by_network)}\n\n{conditions}\n"
     click.echo(text)
-    if out:
-        out.write_text(f"# Certificates of unchanged adapters\n\n{text}", encoding="utf-8")
+    command.write_page(out, f"# Certificates of unchanged adapters\n\n{text}")
     all_passed = all(passed(finding) for findings in by_network.values() for finding in findings)
     return ExitCode.OK if all_passed else ExitCode.FAILED
 

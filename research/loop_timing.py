@@ -302,10 +302,11 @@ def time_loops(
         yield TimedLoops(name, asked, launches)
 
 
-def table(head: Row, rows: Iterator[Row]) -> str:
-    """The table in Markdown; each row is also shown as progress."""
+def table(head: Row, rows: Iterator[Row], on_row: Callable[[str], object] = lambda table: None) -> str:
+    """The table in Markdown; each row is also shown as progress. on_row: called with the table after each row."""
     body = []
     for row in rows:
         body.append(row)
         progress(markdown(head, [row]).splitlines()[-1])
+        on_row(markdown(head, body))
     return markdown(head, body)

@@ -3,7 +3,8 @@
     python -m research.predecessors results/20261123-130550-speed-lenet
 
 The predecessor of a slice follows from the order of the rounds (`benchmarks.runtime.interleaving`), so the run must be
-of this version, and complete. Each slice is compared with the median of its worker in that launch.
+of this version, and complete. Each slice is compared with the median of its worker in that launch. Slices that other
+programs disturbed are left out.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ def by_predecessor(group: SpeedComparison) -> dict[tuple[str, str], list[float]]
     for number, launch in enumerate(sorted(group.of(group.baseline).rounds)):
         logs = {}
         for cell in names:
-            rounds = group.measured[cell].rounds[launch]
-            steady_logs = {each: np.log(rounds[each]) for each in rounds if each >= steady(rounds)}
-            median = np.median(list(steady_logs.values()))
+            quiet = {each: seconds for each, seconds in group.measured[cell].rounds[launch].items() if seconds}
+            start = steady(quiet) if quiet else 0
+            steady_logs = {each: np.log(seconds) for each, seconds in quiet.items() if each >= start}
+            median = np.median(list(steady_logs.values())) if steady_logs else 0.0
             logs[cell] = {each: float(log - median) for each, log in steady_logs.items()}
-        count = max(max(each) for each in logs.values()) + 1
+        count = max(max(group.measured[cell].rounds[launch]) for cell in names) + 1
         sequence = chain.from_iterable(
             ((each, cell) for cell in order) for each, order in interleaved(rotated(list(names), number), count)
         )

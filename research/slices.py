@@ -222,8 +222,7 @@ def main(framework: str, launches: int, seconds: float, pythons: Mapping[str, st
         threads=all_cores,
     )
     click.echo(text)
-    if out:
-        out.write_text(text, encoding="utf-8")
+    command.write_page(out, text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.cli.heartbeat import SWITCH
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import Case, Evidence
@@ -21,6 +23,7 @@ from frameworks.spec import Network, to_json
 from frameworks.training import Training
 
 THREADS = 2
+os.environ[SWITCH] = "0"  # lines by time would make the output of commands depend on the load of the machine
 
 
 def heed_interrupts() -> None:
@@ -46,6 +49,14 @@ def _without_new_frameworks() -> Iterator[None]:
     yield
     FRAMEWORKS.clear()
     FRAMEWORKS.update(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_slice_is_disturbed() -> Iterator[None]:
+    """The load of the machine decides no test: other programs never withhold a speed in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.runtime.contention.DISTURBED", float("inf"))
+        yield
 
 
 class Bench:

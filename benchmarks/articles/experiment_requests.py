@@ -65,7 +65,8 @@ def check_resumed_options(folder: Path, given: Mapping[str, tuple[str, Any]]) ->
     for parameter, (option, value) in given.items():
         if parameter in OBEYED:
             continue
-        recorded = folder.parent if parameter == "out" else getattr(saved, RECORDED_AS.get(parameter, parameter))
+        owner = saved.images if hasattr(saved.images, parameter) else saved
+        recorded = folder.parent if parameter == "out" else getattr(owner, RECORDED_AS.get(parameter, parameter))
         same = value.resolve() == recorded.resolve() if parameter == "out" else _as_list(value) == _as_list(recorded)
         if not same:
             shown = "none" if recorded is None else recorded
@@ -116,7 +117,10 @@ def resumed_request(
             f"--resume {folder}: its run.json names code that you have not run before; "
             f"if you trust it, repeat {' '.join(map(str, foreign))}"
         )
-    return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+    try:
+        return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+    except BadInput as error:
+        raise BadInput(f"{folder / 'run.json'}: {error}") from None
 
 
 def _check_repeated(folder: Path, option: str, given: Sequence[str], recorded: Sequence[str]) -> None:

@@ -225,7 +225,7 @@ def paired_accuracies(folder: RunFolder, margin: float) -> list[PairedAccuracies
 
 
 @dataclass(frozen=True)
-class Effect:
+class RecipeEffect:
     """The change of the final test accuracy between two experiments, paired by seed, in percentage points."""
 
     net: str
@@ -234,7 +234,7 @@ class Effect:
     changes: list[float]
 
 
-def effects(folder: RunFolder, plain: RunFolder) -> list[Effect]:
+def effects(folder: RunFolder, plain: RunFolder) -> list[RecipeEffect]:
     """The effect of the one difference between an experiment and the plain one, by network and framework."""
     rows = []
     for net in networks_of(folder):
@@ -245,7 +245,7 @@ def effects(folder: RunFolder, plain: RunFolder) -> list[Effect]:
             own, other = accuracies[framework], plain_accuracies[framework]
             changes = [(own[seed] - other[seed]) / POINT for seed in sorted(own.keys() & other.keys())]
             if changes:
-                rows.append(Effect(net, framework, change, changes))
+                rows.append(RecipeEffect(net, framework, change, changes))
     return rows
 
 

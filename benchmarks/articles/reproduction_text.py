@@ -31,6 +31,8 @@ from benchmarks.articles.reproduction import (
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report
 from benchmarks.reporting.number_formats import counted, spread
+from benchmarks.reporting.run_agreement import disagreements
+from benchmarks.reporting.run_report import jobs_with_records
 from benchmarks.reporting.tables import Row, markdown, table
 
 Form = Callable[[Row, Sequence[Row]], str]
@@ -65,6 +67,7 @@ def summary(folder: RunFolder, margin: float, target: float | None) -> str:
     parts = [table(*comparison(folder, experiment)) if experiment.published else NOTHING_PUBLISHED]
     parts.append(table(*accuracies(folder, target or experiment.target)))
     parts += equivalences(folder, margin)
+    parts += verification(folder)
     if experiment.plain:
         plain = fullest(folder.path.parent).get((experiment.plain, "as-written"))
         if plain:
@@ -157,6 +160,16 @@ def _time_to_target(seconds: Sequence[float], runs: int) -> str:
 def _interval(values: Sequence[float], form: str) -> str:
     ends = mean_interval(values)
     return "" if ends is None else f"{ends[0]:{form}} to {ends[1]:{form}}"
+
+
+def verification(folder: RunFolder) -> list[str]:
+    """What covers the rows of a run, framework by framework, and the rows that leave the others."""
+    rows = run_report.frame(folder)
+    frameworks: dict[str, dict[str, None]] = {}
+    for framework, text in zip(rows["framework"], rows["certified"]):
+        frameworks.setdefault(text, {})[framework] = None
+    lines = [f"verification of {', '.join(names)}: {text}" for text, names in frameworks.items()]
+    return [*lines, *(f"warning: {cell}: {text}" for cell, text in disagreements(jobs_with_records(folder)).items())]
 
 
 def equivalences(folder: RunFolder, margin: float) -> list[str]:
@@ -271,6 +284,7 @@ def _section(
     notes = [
         *(f"**{reason}**" for reason in reasons if reason),
         *equivalences(folder, margin),
+        *verification(folder),
         *(line.removesuffix(".") for line in run_report.augmentation_notes(folder)),
         f"`{folder.path.name}`: {run_report.run_text(folder.training_run)}",
     ]

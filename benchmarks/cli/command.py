@@ -17,8 +17,9 @@ from click.core import ParameterSource
 
 from benchmarks.cli.configuration import defaults
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.heartbeat import CURRENT, heartbeat
 from benchmarks.cli.interruption import Interrupted, stopped_by_signals
-from benchmarks.cli.streams import discard, flush, is_terminal, tell
+from benchmarks.cli.streams import discard, flush, is_terminal, printable, tell
 from frameworks.errors import OnespecError
 
 # Options of earlier versions, and the ones that replaced them.
@@ -26,6 +27,7 @@ RENAMED = {"--batch": "--batch-size", "--seeds": "--seed", "--pictures": "--imag
 
 _ARGUMENTS = "onespec.arguments"  # key of Context.meta
 _SAVED = "onespec.saved"
+_CODE = "onespec.exit_code"
 
 
 class Option(click.Option):
@@ -37,7 +39,12 @@ class Option(click.Option):
 
 
 class OneLineErrors(click.Command):
-    """Reports each error as one line on standard error and ends with the error's exit code."""
+    """Reports each error as one line on standard error and ends with the error's exit code.
+
+    starting: what a slow command prints if it is silent at first; the others announce their work.
+    """
+
+    starting = ""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
         context.meta[_ARGUMENTS] = list(arguments)
@@ -45,7 +52,8 @@ class OneLineErrors(click.Command):
             return super().parse_args(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
-        with stopped_by_signals(), _reported(context):
+        quiet = bool(context.params.get("quiet")) or isinstance(self, click.Group)
+        with stopped_by_signals(), heartbeat(self.starting, quiet), _reported(context):
             code = super().invoke(context)
             if sys.stdout:
                 sys.stdout.flush()
@@ -70,7 +78,7 @@ class Command(OneLineErrors):
         try:
             extra.setdefault("default_map", defaults(self))
         except OnespecError as error:
-            tell(_printable(str(error)))
+            tell(printable(str(error)))
             raise click.exceptions.Exit(error.exit_code) from None
         return super().make_context(info_name, args, parent, **extra)
 
@@ -97,7 +105,21 @@ class Command(OneLineErrors):
 
 
 class CommandGroup(Command, click.Group):
-    """A command that works with and without a sub-command."""
+    """A command that works with and without a sub-command.
+
+    default: the sub-command for arguments that name none; empty: such arguments are an error.
+    """
+
+    def __init__(self, *arguments: Any, default: str = "", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.default = default
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.default and arguments[0] not in self.commands:
+            arguments = [self.default, *arguments]
+        return super().resolve_command(context, arguments)
 
 
 def command_line() -> list[str]:
@@ -121,6 +143,12 @@ def given_options() -> dict[str, tuple[str, Any]]:
     }
 
 
+def ends_with(code: ExitCode) -> ExitCode:
+    """Set the exit code before the results are printed: it holds although the reader closes the pipe."""
+    click.get_current_context().meta[_CODE] = code
+    return code
+
+
 def when_stopped(advice: str) -> None:
     """Set what the message of a stopped or failed command adds: what is saved, and how to go on."""
     click.get_current_context().meta[_SAVED] = advice
@@ -133,9 +161,10 @@ def resume_advice(folder: Path) -> str:
 
 
 def announce(line: str, quiet: bool) -> None:
-    """Print what the command is about to do: a terminal shows it before the first slow import."""
+    """Print what the command is about to do: at once on a terminal, elsewhere if it takes longer than a moment."""
     if not quiet and is_terminal(sys.stderr):
         tell(line)
+    CURRENT.doing(line)
 
 
 @contextlib.contextmanager
@@ -147,14 +176,14 @@ def _reported(context: click.Context) -> Iterator[None]:
         tell(_one_line(error, context))
         context.exit(ExitCode.BAD_INPUT)
     except OnespecError as error:
-        tell(_printable(str(error)))
+        tell(printable(str(error)))
         context.exit(error.exit_code)
     except KeyboardInterrupt as stop:
         tell(_with_advice(f"stopped by {stop}" if isinstance(stop, Interrupted) else "stopped", context))
         context.exit(ExitCode.STOPPED)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         discard(sys.stdout)
-        context.exit(ExitCode.OK)
+        context.exit(context.meta.get(_CODE, ExitCode.OK))
     except OSError as error:
         flush(sys.stdout)
         tell(_with_advice(_storage_error(error), context))
@@ -175,7 +204,7 @@ def _storage_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""  # of standard output and open files it is not known
     return (
         f"{where}{reason}; make space, or name another place: --out for results, TMPDIR for temporary files, "
-        "another file for standard output"
+        "ONESPEC_CACHE for cached files, another file for standard output"
     )
 
 
@@ -192,11 +221,6 @@ def _one_line(error: click.UsageError, context: click.Context) -> str:
             return f"{name} is missing; {where} --help explains it"
         return f"{name}: {_shortened(' '.join(error.message.split()).rstrip('.'))}"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; see {where} --help"
-
-
-def _printable(message: str) -> str:
-    """A message with control characters and line breaks escaped: names and paths in it may contain any character."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 def _shortened(message: str, most: int = 400) -> str:

@@ -25,7 +25,7 @@ COMMANDS = {
     "networks": Entry("Inspect", "networks", "List the networks."),
     "frameworks": Entry("Inspect", "frameworks", "List the frameworks and their versions."),
     "datasets": Entry("Data and weights", "data", "List the data sets and where they were found.", "datasets"),
-    "data": Entry("Data and weights", "data", "Fetch and verify data sets."),
+    "data": Entry("Data and weights", "data", "Describe, fetch and verify data sets."),
     "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
     "import-weights": Entry("Data and weights", "checkpoint", "Convert PyTorch or Keras weights to a checkpoint."),
 }

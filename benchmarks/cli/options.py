@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import errno
+import functools
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 import click
 
 from benchmarks.cli.command import Command, CommandGroup, Option
+from benchmarks.datasets.image_options import FITS, LARGEST, ImageOptions
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
+IMAGES_HEADING = "Images of your own (--dataset PATH)"
 
 
+T = TypeVar("T")
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -33,11 +38,21 @@ def command(name: str, *, examples: tuple[str, ...] = (), **settings: Any) -> Ca
     return click.command(name, cls=Command, examples=examples, **settings)
 
 
-def command_group(name: str, *, examples: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], CommandGroup]:
-    """Declare a command of `onespec` that works with and without a sub-command."""
+def command_group(
+    name: str, *, examples: tuple[str, ...] = (), default: str = ""
+) -> Callable[[Callable[..., Any]], CommandGroup]:
+    """Declare a command of `onespec` that works with and without a sub-command.
+
+    default: the sub-command for arguments that name none.
+    """
     settings = {"help_option_names": ["-h", "--help"]}
     return click.group(
-        name, cls=CommandGroup, examples=examples, context_settings=settings, invoke_without_command=True
+        name,
+        cls=CommandGroup,
+        examples=examples,
+        default=default,
+        context_settings=settings,
+        invoke_without_command=True,
     )
 
 
@@ -56,6 +71,14 @@ def _refuse(parameter: click.Parameter | None, value: Any, expected: str) -> NoR
     raise BadInput(f"{name} {' '.join(shown.split())}: {expected}")
 
 
+def _distinct(parameter: click.Parameter | None, value: Any, items: list[T]) -> tuple[T, ...]:
+    """The items of a list; one that is listed twice is refused, because its rows would be one or count twice."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            _refuse(parameter, value, f"{item!s:.40} is listed twice")
+    return tuple(items)
+
+
 class Names(click.ParamType):
     """`a,b,c`, or a list in a configuration file: distinct names in their order."""
 
@@ -65,7 +88,7 @@ class Names(click.ParamType):
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not items:
             _refuse(parameter, value, "not a list of names; write them separated by commas")
-        return tuple(dict.fromkeys(str(item).strip() for item in items))
+        return _distinct(parameter, value, [str(item).strip() for item in items])
 
 
 class Count(click.ParamType):
@@ -80,6 +103,26 @@ class Count(click.ParamType):
         number = _whole(value)
         if number is None or not self.least <= number <= self.most:
             _refuse(parameter, value, f"must be a whole number from {self.least:,} to {self.most:,}")
+        return number
+
+
+class Seed(Count):
+    """A seed of NumPy: from 0."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2**32 - 1)
+
+
+class Channels(Count):
+    """`1` for gray or `3` for RGB."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 3)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        number = super().convert(value, parameter, context)
+        if number == 2:
+            _refuse(parameter, value, "must be 1 for gray or 3 for RGB")
         return number
 
 
@@ -115,12 +158,14 @@ class Numbers(click.ParamType):
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[int, ...]:
         items = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        numbers: dict[int, None] = {}
+        numbers: list[int] = []
         for item in items:
-            numbers |= dict.fromkeys(self._numbers(item, parameter))
+            numbers += self._numbers(item, parameter)
+            if len(numbers) > self.MOST:
+                break
         if not 0 < len(numbers) <= self.MOST:
             _refuse(parameter, value, f"write 1 to {self.MOST:,} numbers")
-        return tuple(numbers)
+        return _distinct(parameter, value, numbers)
 
     def _numbers(self, item: Any, parameter: click.Parameter | None) -> range:
         first, dash, last = str(item).strip().partition("-") if self.ranges else (item, "", "")
@@ -186,12 +231,30 @@ class InputShape(click.ParamType):
         return sizes
 
 
-class OutputPath(click.Path):
-    """The path of a file or folder, which need not exist. kind: `file` or `folder`, for messages."""
+class ImageSize(click.ParamType):
+    """`64` or `48x64`: height and width."""
 
-    def __init__(self, kind: str) -> None:
+    name = "size"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[int, int] | None:
+        items = value.lower().split("x") if isinstance(value, str) else value if isinstance(value, tuple) else [value]
+        sides = tuple(side for side in map(_whole, items) if side is not None and 1 <= side <= LARGEST)
+        if len(items) not in (1, 2) or len(sides) != len(items):
+            _refuse(parameter, value, f"write 64, or height and width as 48x64, each from 1 to {LARGEST:,}")
+        return sides[0], sides[-1]
+
+
+class OutputPath(click.Path):
+    """The path of a file or folder, which need not exist.
+
+    kind: `file` or `folder`. written: whether the command writes it; whether it can is then checked before the work.
+    """
+
+    def __init__(self, kind: str, *, written: bool = False) -> None:
         super().__init__(path_type=Path)
-        self.kind = kind
+        self.kind, self.written = kind, written
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
         if not isinstance(value, (str, Path)) or not str(value).strip():
@@ -203,7 +266,26 @@ class OutputPath(click.Path):
                 _refuse(parameter, value, f"{error.strerror}; name another {self.kind}")
         except ValueError as error:  # a null character
             _refuse(parameter, value, f"{error}; name another {self.kind}")
+        if self.written and (reason := self._obstacle(Path(value))):
+            _refuse(parameter, value, f"{reason}; name a {self.kind} that can be written")
         return Path(value)
+
+    def _obstacle(self, path: Path) -> str | None:
+        """Why the file or folder cannot be written, or None. Missing folders above it will be created."""
+        try:
+            return self._obstacle_at(path.absolute())
+        except OSError as error:  # a folder above it cannot be searched
+            return error.strerror
+
+    def _obstacle_at(self, path: Path) -> str | None:
+        if path.exists() and path.is_dir() != (self.kind == "folder"):
+            return "it is a folder" if path.is_dir() else "it is a file"
+        there = path if path.exists() else next((above for above in path.parents if above.exists()), Path())
+        if there != path and not there.is_dir():
+            return f"{there} is not a folder"
+        if not os.access(there, os.W_OK):
+            return f"{there} cannot be written"
+        return None
 
 
 class Interpreters(click.ParamType):
@@ -228,6 +310,8 @@ def _as_mapping(context: click.Context, parameter: click.Parameter, pairs: Any) 
 
 FOLDER = OutputPath("folder")
 FILE = OutputPath("file")
+NEW_FOLDER = OutputPath("folder", written=True)
+NEW_FILE = OutputPath("file", written=True)
 
 # The largest values are far beyond any use and small enough to be refused before memory or days are spent.
 MOST_SECONDS = 1_000_000
@@ -305,7 +389,7 @@ timeout = option(
 )
 out = option(
     "--out",
-    type=FOLDER,
+    type=NEW_FOLDER,
     default=Path("results"),
     metavar="FOLDER",
     heading=RESULTS,
@@ -339,8 +423,69 @@ quiet = option(
 
 def dataset(help_text: str, *, heading: str = HOW, show_default: bool | str = True) -> Decorator:
     """The option `--dataset`."""
-    text = f"{help_text}; `onespec datasets` lists them."
-    return option("--dataset", metavar="NAME", heading=heading, show_default=show_default, help=text)
+    text = f"{help_text}; a PATH is images of your own; `onespec datasets` lists the names."
+    return option("--dataset", metavar="NAME|PATH", heading=heading, show_default=show_default, help=text)
+
+
+def images(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options for images of one's own, which the function gets as one argument, `images`."""
+
+    @functools.wraps(function)
+    def with_images(*arguments: Any, **values: Any) -> Any:
+        given = {name: values.pop(name) for name in (item.name for item in fields(ImageOptions))}
+        return function(*arguments, images=ImageOptions(**given), **values)
+
+    declared: Callable[..., Any] = with_images
+    for decorate in reversed(
+        (
+            option(
+                "--image-size",
+                type=ImageSize(),
+                metavar="N",
+                heading=IMAGES_HEADING,
+                help="Height and width of all images, such as 64 or 48x64.",
+            ),
+            option(
+                "--image-fit",
+                type=click.Choice(FITS),
+                default=ImageOptions().image_fit,
+                heading=IMAGES_HEADING,
+                help="Cut a centered window, add black borders, or change the aspect ratio.",
+            ),
+            option(
+                "--channels",
+                type=Channels(),
+                metavar="1|3",
+                heading=IMAGES_HEADING,
+                help="Gray or RGB; default: gray if all files are gray.",
+            ),
+            option(
+                "--test-fraction",
+                type=Percentage(),
+                default="20%",
+                metavar="PERCENT",
+                heading=IMAGES_HEADING,
+                help="Test images of each class, if the files have no split.",
+            ),
+            option(
+                "--split-seed",
+                type=Seed(),
+                default=0,
+                metavar="N",
+                heading=IMAGES_HEADING,
+                help="Seed of the split and of the stored order.",
+            ),
+            option(
+                "--skip-broken",
+                is_flag=True,
+                show_default=False,
+                heading=IMAGES_HEADING,
+                help="Leave out files that cannot be decoded, and record them.",
+            ),
+        )
+    ):
+        declared = decorate(declared)
+    return declared
 
 
 def in_words(frameworks: str) -> str:

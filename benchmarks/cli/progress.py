@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from benchmarks.cli.heartbeat import CURRENT
 from benchmarks.cli.streams import discard
 from benchmarks.records.events import Epoch
 from benchmarks.reporting.number_formats import examples_per_second
@@ -18,10 +19,12 @@ from benchmarks.training import progress
 
 
 def epoch_summary(epoch: Epoch) -> str:
-    """Loss, accuracy and speed of an epoch in one phrase."""
+    """Loss, accuracy and speed of an epoch in one phrase; without a speed if the epoch is a single step."""
     speed = epoch.examples_per_second
     text = f"loss {epoch.train_loss:.4f}, test accuracy {epoch.test_accuracy:.4f}"
-    return f"{text}, {examples_per_second(speed)} examples/s" if speed else text
+    if speed:
+        return f"{text}, {examples_per_second(speed)} examples/s"
+    return f"{text}, speed disturbed by other programs" if epoch.slice_seconds else text
 
 
 class ProgressConsole(Console):
@@ -57,11 +60,13 @@ class ProgressDisplay(progress.Progress):
         """Print a line that stays."""
         if not self.quiet:
             self.console.print(line, markup=False, soft_wrap=True)
+            CURRENT.line_printed(line)
 
     def preparation(self, line: str) -> None:
         """Print what is prepared next, which takes seconds: only where somebody waits at a terminal."""
         if self.console.is_terminal:
             self.message(line)
+        CURRENT.doing(line)
 
     def start_cells(self, cells: Sequence[str], epochs: int, completed: Sequence[int]) -> ProgressDisplay:
         """Create a bar for each cell; completed: epochs that earlier launches finished."""
@@ -73,7 +78,8 @@ class ProgressDisplay(progress.Progress):
                 TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
                 TextColumn("{task.fields[summary]}"),
             )
-            self.bars = Progress(*columns, console=self.console)
+            # Drawing three bars ten times a second, the default, takes 2 % of a core from the workers that are timed.
+            self.bars = Progress(*columns, console=self.console, refresh_per_second=2)
             self.tasks = {
                 cell: self.bars.add_task(cell, total=epochs, completed=finished, summary="")
                 for cell, finished in zip(cells, completed)
@@ -82,6 +88,7 @@ class ProgressDisplay(progress.Progress):
 
     def advance(self, cell: str, epochs: float) -> None:
         """Move a cell's bar to this number of epochs, fractions included."""
+        CURRENT.doing(f"{cell}  epoch {epochs:.1f}/{self.epochs}")
         if self.bars:
             self.bars.update(self.tasks[cell], completed=epochs)
 
@@ -100,6 +107,7 @@ class ProgressDisplay(progress.Progress):
 
     def __enter__(self) -> ProgressDisplay:
         if self.bars:
+            CURRENT.paused = True
             self.bars.start()
         return self
 
@@ -107,3 +115,4 @@ class ProgressDisplay(progress.Progress):
         if self.bars:
             self.bars.stop()
             self.bars = None
+            CURRENT.paused = False

@@ -7,14 +7,30 @@ import os
 import sys
 from typing import TextIO
 
+import click
+
+from benchmarks.cli.heartbeat import CURRENT
+
 
 def tell(line: str) -> None:
     """Print a line on standard error. A line that cannot be written is lost: hours of work must not end with it."""
     try:
         if sys.stderr:
             print(line, file=sys.stderr, flush=True)
+            CURRENT.line_printed(line)
     except OSError:
         discard(sys.stderr)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """A text with control characters escaped, except those to keep: names and paths in it may contain any character."""
+    allowed = f"{keep}\u00a0"  # the space that tables do not break
+    return "".join(c if c.isprintable() or c in allowed else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(text: str) -> None:
+    """Print a result on standard output. Control characters, which a foreign record may hold, are escaped."""
+    click.echo(printable(text, keep="\n"))
 
 
 def discard(stream: TextIO | None) -> None:

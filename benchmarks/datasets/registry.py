@@ -1,98 +1,162 @@
 """Data sets as two memory-mapped arrays per split, the same bytes for every framework.
 
-`benchmarks.datasets.sources` finds or fetches the published files. This module decodes them once into ``.npy`` files in
-the user's cache, in a folder named after the checksums of the originals, and verifies the files' own checksums at each
-use.
+A data set is a published one, by its name, or a path to images of the user's own. `benchmarks.datasets.sources` finds
+or fetches the published files. This module decodes them once into ``.npy`` files in the user's cache, in a folder named
+after the checksums of the originals, and verifies the files' own checksums at each use. `user_images` does the same for
+images of the user's own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import shutil
-from dataclasses import dataclass
+import difflib
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from benchmarks.datasets.sources import DATASETS, Note, Published, SourceFiles, fetch, find, remedy
-from benchmarks.runtime.environments import cache_folder
+from benchmarks.datasets import dataset_cache
+from benchmarks.datasets.dataset_cache import PARTS, Dataset, Split
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.published_formats import FORMATS
+from benchmarks.datasets.sources import (
+    DATASETS,
+    Note,
+    Published,
+    SourceFiles,
+    fetch,
+    find,
+    find_archive,
+    is_published,
+    remedy,
+)
+from benchmarks.datasets.user_images import survey, user_dataset
 from benchmarks.runtime.errors import BadInput, DataError
 
-__all__ = ["DATASETS", "DataError", "Dataset", "Split", "dataset"]
+__all__ = [
+    "DATASETS",
+    "PARTS",
+    "DataError",
+    "Dataset",
+    "ImageOptions",
+    "Split",
+    "check_name",
+    "check_published",
+    "dataset",
+    "survey",
+]
 
 Arrays = dict[str, np.ndarray]  # by part, see PARTS
-PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 MINI = Path(__file__).with_name(DATASETS["fashion-mnist-mini"].archive)
-LAYOUT = "uint8 N,C,H,W; int64 N"  # part of the cache key: another layout gets another folder
+LONGEST = 64  # characters of the name of a data set of the user's own
+DEFAULT = ImageOptions()
 
 
-@dataclass(frozen=True)
-class Split:
-    """Two ``.npy`` files to map with ``np.load(path, mmap_mode="r")``: images uint8 N,C,H,W and labels int64 N."""
-
-    images: Path
-    labels: Path
-    count: int  # N
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A verified data set that every worker can map; none of it is in memory."""
-
-    name: str
-    input: tuple[int, int, int]  # C, H, W
-    classes: int
-    class_names: tuple[str, ...]
-    train: Split
-    test: Split
-    sha256: dict[str, str]  # of the unpacked content of each published file
-    published: bool  # False: a copy whose bytes differ from the published ones
-    source: str  # location of the originals, for messages
+def check_name(text: str, option: str = "--dataset") -> None:
+    """Raise BadInput, which starts with `option`, unless the text is a published data set or an existing path."""
+    if text in DATASETS or (text.strip() and _exists(text)):
+        return
+    near = difflib.get_close_matches(text, DATASETS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise BadInput(
+        f"{option} {text[:200]}: no such data set, folder or file{hint}; data sets are {', '.join(sorted(DATASETS))}"
+    )
 
 
-def dataset(name: str, progress: Note = print, offline: bool = False) -> Dataset:
-    """Find, verify and convert a data set; fetch it if it is missing, unless `offline`.
+def check_published(name: str) -> None:
+    """Raise BadInput unless the name is that of a published data set."""
+    if name not in DATASETS:
+        raise BadInput(f"data set {name!r}: no such data set; there are {', '.join(sorted(DATASETS))}")
 
-    progress: called with lines to show. Raises BadInput for a name that is not in DATASETS, and DataError if the data
-    are missing, damaged or not the published ones, or if the cache cannot be written.
+
+def dataset(text: str, progress: Note = print, offline: bool = False, images: ImageOptions = DEFAULT) -> Dataset:
+    """Find, verify and convert a data set; fetch a published one if it is missing, unless `offline`.
+
+    text: a key of DATASETS, or a path. progress: called with lines to show. images: how image files are read. Raises
+    BadInput for another text and for options that do not fit, and DataError if the data are missing, damaged or not the
+    published ones, or if the cache cannot be written.
     """
-    about = _published(name)
+    check_name(text, "data set")
+    about = DATASETS.get(text)
+    if about is None:
+        return user_dataset(Path(text), images, progress, name=own_name(text))
+    if about.format == "images":
+        return _of_image_files(text, about, progress, offline, images)
+    if images != DEFAULT:
+        raise BadInput(
+            f"--dataset {text}: its images have one size and a split; leave out --image-size, --image-fit, --channels, "
+            "--test-fraction, --split-seed and --skip-broken"
+        )
+    return _of_arrays(text, about, progress, offline)
+
+
+def own_name(path: str) -> str:
+    """The name of a data set of the user's own in results: the last part of its path, never a published name."""
+    last = Path(path).resolve()
+    name = last.name if last.is_dir() else last.name.split(".")[0]
+    name = "".join(c if c.isprintable() else "_" for c in name)[:LONGEST] or "images"
+    return f"own-{name}" if name in DATASETS else name
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or a null character
+        return False
+
+
+def _of_arrays(name: str, about: Published, progress: Note, offline: bool) -> Dataset:
     files = find(name)
-    folder = _folder(name, files.sha256 if files else about.sha256)
-    if not (cached := _cached(folder)):
+    folder = _folder(name, files)
+    if not (record := dataset_cache.cached(folder)):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / f"{name}.lock"):
-                if not (cached := _cached(folder)):  # another run may have converted it meanwhile
+                if not (record := dataset_cache.cached(folder)):  # another run may have converted it meanwhile
                     scratch = folder.parent / f"{name}.partial"
                     files = files or _fetch(name, scratch, progress, offline)
-                    folder = _folder(name, files.sha256)
-                    cached = _store(files, decode(name, files), folder, scratch)
+                    folder = _folder(name, files)
+                    converted = dataset_cache.empty_scratch(scratch)
+                    for part, array in decode(name, files).items():
+                        np.save(converted / f"{part}.npy", array)
+                    record = {"source": files.source, "sha256": files.sha256}
+                    record = dataset_cache.publish(scratch, folder, record)
         except OSError as error:
             raise DataError(
                 f"{folder.parent}: {name} cannot be written there ({error.strerror or error}); "
                 "set ONESPEC_CACHE to a folder that can be written"
             ) from error
-    sha256, classes = cached["sha256"], about.class_names
-    train, test = (
-        Split(folder / f"{split}_images.npy", folder / f"{split}_labels.npy", count)
-        for split, count in zip(("train", "test"), about.counts)
-    )
-    source = files.source if files else cached["source"]
-    return Dataset(name, about.input, len(classes), classes, train, test, sha256, sha256 == about.sha256, source)
+    sha256, classes = record["sha256"], about.class_names
+    train, test = dataset_cache.splits(folder, about.counts)
+    source = files.source if files else record["source"]
+    published = is_published(name, sha256)
+    return Dataset(name, about.input, len(classes), classes, train, test, sha256, published, source)
+
+
+def _of_image_files(name: str, about: Published, progress: Note, offline: bool, images: ImageOptions) -> Dataset:
+    """A published archive of image files, read as one of the user's own, by default at its own size."""
+    if images.image_size is None:
+        images = ImageOptions(**{**images.record, "image_size": about.input[1:], "channels": images.channels or 3})
+    archive = find_archive(name)
+    if archive is None:
+        folder = dataset_cache.data_folder() / "archives" / name
+        try:
+            _fetch(name, folder, progress, offline)
+        except OSError as error:
+            raise DataError(f"{folder}: {name} cannot be written there ({error.strerror or error})") from error
+        archive = folder / about.archive
+    shown = dict(zip(about.class_folders, about.class_names))
+    return user_dataset(archive, images, progress, name=name, class_names=shown, published=True)
 
 
 def location(name: str) -> str:
     """The location of a data set on this machine, for messages; empty if it is absent. Fetches and converts nothing."""
-    about = _published(name)
+    about = DATASETS[name]
+    if about.format == "images":
+        return str(find_archive(name) or "")
     if files := find(name):
         return files.source
-    cached = _cached(_folder(name, about.sha256))
+    cached = dataset_cache.cached(_folder(name, None))
     return f"the cache, from {cached['source']}" if cached else ""
 
 
@@ -103,7 +167,7 @@ def decode(name: str, files: SourceFiles) -> Arrays:
     """
     about = DATASETS[name]
     try:
-        arrays = dict(zip(PARTS, _DECODERS[about.format](files.contents)))
+        arrays = dict(zip(PARTS, FORMATS[about.format](files.contents)))
         for part, count in zip(PARTS, (n for n in about.counts for _ in ("images", "labels"))):
             shape = (count, *about.input) if part.endswith("images") else (count,)
             arrays[part] = _checked(arrays[part], part, shape, len(about.class_names))
@@ -122,43 +186,6 @@ def _checked(array: np.ndarray, part: str, shape: tuple[int, ...], classes: int)
     return array.astype(np.int64)
 
 
-def _idx(contents: dict[str, bytes]) -> list[np.ndarray]:
-    """The idx format: two zero bytes, 8 for uint8, the number of axes, each axis as a big-endian uint32, the values.
-
-    http://yann.lecun.com/exdb/mnist/, "The IDX file format".
-    """
-    arrays = []
-    for file, content in contents.items():
-        axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-        start = 4 + 4 * axes
-        if not axes or len(content) < start:
-            raise ValueError(f"{file} starts with {content[:4].hex()}, not with the header of an idx file of bytes")
-        shape = tuple(map(int, np.frombuffer(content, ">u4", axes, 4)))
-        if len(content) != start + prod(shape):
-            raise ValueError(
-                f"{file} has {len(content):,} bytes, but its header {shape} requires {start + prod(shape):,}"
-            )
-        arrays.append(np.frombuffer(content, np.uint8, offset=start).reshape(shape))
-    return arrays
-
-
-def _cifar(contents: dict[str, bytes]) -> list[np.ndarray]:
-    """Rows of a label, then 1,024 red, green and blue values: https://www.cs.toronto.edu/~kriz/cifar.html."""
-    row = 1 + 3 * 32 * 32
-    for file, content in contents.items():
-        if len(content) % row or not content:
-            raise ValueError(f"{file} has {len(content):,} bytes, not a multiple of {row:,}")
-    *train, test = (np.frombuffer(content, np.uint8).reshape(-1, row) for content in contents.values())
-    return [part for rows in (np.concatenate(train), test) for part in (rows[:, 1:], rows[:, 0])]
-
-
-def _npy(contents: dict[str, bytes]) -> list[np.ndarray]:
-    return [np.load(io.BytesIO(content), allow_pickle=False) for content in contents.values()]
-
-
-_DECODERS = {"idx": _idx, "cifar": _cifar, "npy": _npy}
-
-
 def make_mini(full: Dataset, path: Path, per_class: tuple[int, int] = (200, 50)) -> None:
     """Write the first `per_class` training and test images of each class, in the order of the files, as one .npz."""
     images, labels = zip(*(_first(split, n, full.classes) for split, n in zip((full.train, full.test), per_class)))
@@ -173,24 +200,10 @@ def _first(split: Split, count: int, classes: int) -> tuple[np.ndarray, np.ndarr
     return np.load(split.images, mmap_mode="r")[chosen], labels[chosen].astype(np.uint8)
 
 
-def _published(name: str) -> Published:
-    if name not in DATASETS:
-        raise BadInput(f"data set {name!r}: no such data set; there are {', '.join(sorted(DATASETS))}")
-    return DATASETS[name]
-
-
-def _folder(name: str, sha256: dict[str, str]) -> Path:
-    key = hashlib.sha256(json.dumps([LAYOUT, sha256]).encode()).hexdigest()
-    return cache_folder() / "data" / f"{name}-{key[:16]}"
-
-
-def _cached(folder: Path) -> dict[str, Any] | None:
-    """The record that `_store` wrote into `folder`; None if it is missing or a byte of the arrays has changed."""
-    try:
-        cached: dict[str, Any] = json.loads((folder / "dataset.json").read_text())
-        return cached if cached["arrays"] == _checksums(folder) else None
-    except (OSError, ValueError):
-        return None
+def _folder(name: str, files: SourceFiles | None) -> Path:
+    """The folder of the arrays in the cache; without files, that of the published ones."""
+    identity = files.sha256 if files and not is_published(name, files.sha256) else DATASETS[name].identity
+    return dataset_cache.data_folder() / f"{name}-{dataset_cache.key_of(identity)}"
 
 
 def _fetch(name: str, folder: Path, progress: Note, offline: bool) -> SourceFiles:
@@ -198,22 +211,3 @@ def _fetch(name: str, folder: Path, progress: Note, offline: bool) -> SourceFile
         raise DataError(f"{name}: not on this machine; {remedy(name)}")
     folder.mkdir(parents=True, exist_ok=True)
     return fetch(name, folder, progress)
-
-
-def _store(files: SourceFiles, arrays: Arrays, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Write the arrays and their origin into `scratch`, then rename it: a folder in the cache is always complete."""
-    converted = scratch / "arrays"
-    shutil.rmtree(converted, ignore_errors=True)  # of a run that was stopped
-    converted.mkdir(parents=True)
-    for part, array in arrays.items():
-        np.save(converted / f"{part}.npy", array)
-    record = {"source": files.source, "sha256": files.sha256, "arrays": _checksums(converted)}
-    (converted / "dataset.json").write_text(json.dumps(record, indent=1))
-    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-    converted.rename(folder)
-    shutil.rmtree(scratch)
-    return record
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    return {part: hashlib.sha256((folder / f"{part}.npy").read_bytes()).hexdigest() for part in PARTS}

@@ -1,8 +1,8 @@
 """The published data sets: their contents, where they are looked for, and how they are fetched.
 
 `find` looks in ``$ONESPEC_DATA`` and in the folder of a system package; `fetch` downloads from the published mirrors or
-as a Debian package. From every source, the SHA-256 of the unpacked content decides. Nothing is unpickled, and no
-archive is unpacked onto the disk except by ``dpkg-deb``.
+as a Debian package. From every source, the SHA-256 of the unpacked content decides or, where none is published, the MD5
+of the packed file. Nothing is unpickled, and no archive is unpacked onto the disk except by ``dpkg-deb``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 
 import pooch
 
+from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import DataError
 
 Note = Callable[[str], None]
@@ -37,8 +38,10 @@ class Published:
     input: tuple[int, int, int]  # C, H, W
     class_names: tuple[str, ...]
     counts: tuple[int, int]  # training images, test images
-    format: str  # of the files: "idx", "cifar" or "npy"; see `registry.decode`
-    sha256: dict[str, str]  # of the unpacked content of each file, training files first, images before labels
+    format: str  # of the files, see `published_formats`; "images": an archive of image files
+    # Of the unpacked content of each file, training files first, images before labels. Empty: not published, so that
+    # the file is verified by the MD5 of the file that contains it.
+    sha256: dict[str, str]
     license: str
     citation: str
     archive: str = ""  # the file that contains all others, if they are published as one
@@ -49,6 +52,12 @@ class Published:
     debian: str = ""  # the Debian package that contains it
     installed: Path | None = None  # folder of that package, or of this one
     copies: bool = False  # a local copy with other bytes is used, and marked as not published
+    class_folders: tuple[str, ...] = ()  # in an archive of image files, in the order of `class_names`
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The digests that identify the published bytes."""
+        return self.sha256 if all(self.sha256.values()) and self.sha256 else self.md5
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,18 @@ class SourceFiles:
 
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_CIFAR100 = tuple(  # fine_label_names.txt of the archive
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can "
+    "castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin "
+    "elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard "
+    "lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear "
+    "pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark "
+    "shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone "
+    "television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm ".split()
+)
+_MNIST_FILES = (
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+)  # fmt: skip
 _XIAO = "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST, arXiv:1708.07747 (2017)"
 _ZALANDO = "MIT, copyright 2017 Zalando SE, https://github.com/zalandoresearch/fashion-mnist"
 
@@ -148,6 +169,141 @@ DATASETS: dict[str, Published] = {
         folders=("cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"),
         copies=True,
     ),
+    # The MD5s are those that torchvision 0.28 checks. No digests of the unpacked content are published.
+    "kmnist": Published(
+        input=(1, 28, 28),
+        class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        counts=(60_000, 10_000),
+        format="idx",
+        sha256=dict.fromkeys(_MNIST_FILES, ""),
+        license="CC BY-SA 4.0, CODH",
+        citation="T. Clanuwat et al.: Deep Learning for Classical Japanese Literature, arXiv:1812.01718 (2018)",
+        md5={
+            "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+            "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+            "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+            "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+        },
+        mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        megabytes=21,
+        folders=("KMNIST/raw",),
+    ),
+    # The MD5 of the archive is the one that torchvision 0.28 checks. The 47 classes are its classes, too: 15 capital
+    # letters stand for both forms. The archive holds all six divisions of EMNIST; the balanced one is read.
+    "emnist": Published(
+        input=(1, 28, 28),
+        class_names=tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"),
+        counts=(112_800, 18_800),
+        format="emnist",
+        sha256=dict.fromkeys(
+            [
+                f"emnist-balanced-{part}-{kind}-ubyte"
+                for part in ("train", "test")
+                for kind in ("images-idx3", "labels-idx1")
+            ],
+            "",
+        ),
+        license="none stated by the authors; derived from NIST Special Database 19",
+        citation="G. Cohen, S. Afshar, J. Tapson, A. van Schaik: EMNIST, arXiv:1702.05373 (2017)",
+        archive="gzip.zip",
+        md5={"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"},
+        mirrors=("https://biometrics.nist.gov/cs_links/EMNIST/",),
+        megabytes=562,
+        folders=("EMNIST/raw",),
+    ),
+    # The MD5s are those that torchvision 0.28 checks.
+    "qmnist": Published(
+        input=(1, 28, 28),
+        class_names=tuple("0123456789"),
+        counts=(60_000, 60_000),
+        format="qmnist",
+        sha256=dict.fromkeys(
+            [
+                f"qmnist-{part}-{kind}"
+                for part in ("train", "test")
+                for kind in ("images-idx3-ubyte", "labels-idx2-int")
+            ],
+            "",
+        ),
+        license="BSD 3-clause, copyright Facebook",
+        citation="C. Yadav, L. Bottou: Cold Case: The Lost MNIST Digits, NeurIPS 2019",
+        md5={
+            "qmnist-train-images-idx3-ubyte.gz": "ed72d4157d28c017586c42bc6afe6370",
+            "qmnist-train-labels-idx2-int.gz": "0058f8dd561b90ffdd0f734c6a30e5e4",
+            "qmnist-test-images-idx3-ubyte.gz": "1394631089c404de565df7b7aeaf9412",
+            "qmnist-test-labels-idx2-int.gz": "5b5b05890a5e13444e108efe57b788aa",
+        },
+        mirrors=("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+        megabytes=20,
+        folders=("QMNIST/raw",),
+    ),
+    # The MD5 of the archive is that of the authors' page.
+    "cifar100": Published(
+        input=(3, 32, 32),
+        class_names=_CIFAR100,
+        counts=(50_000, 10_000),
+        format="cifar100",
+        sha256={"train.bin": "", "test.bin": ""},
+        license="none stated by the authors",
+        citation="A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009)",
+        archive="cifar-100-binary.tar.gz",
+        md5={"cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8"},
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        megabytes=161,
+    ),
+    # The MD5s are those that torchvision 0.28 checks. The additional training images are not read.
+    "svhn": Published(
+        input=(3, 32, 32),
+        class_names=tuple("0123456789"),
+        counts=(73_257, 26_032),
+        format="svhn",
+        sha256={"train_32x32.mat": "", "test_32x32.mat": ""},
+        license="for non-commercial use only",
+        citation="Y. Netzer et al.: Reading Digits in Natural Images, NIPS Workshop on Deep Learning (2011)",
+        md5={
+            "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+            "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+        },
+        mirrors=("http://ufldl.stanford.edu/housenumbers/",),
+        megabytes=246,
+    ),
+    # The MD5 and the names of the classes are those of torchvision 0.28. The shorter side of the images has 160 pixels.
+    "imagenette": Published(
+        input=(3, 160, 160),
+        class_names=(
+            "tench",
+            "English springer",
+            "cassette player",
+            "chain saw",
+            "church",
+            "French horn",
+            "garbage truck",
+            "gas pump",
+            "golf ball",
+            "parachute",
+        ),
+        counts=(9_469, 3_925),
+        format="images",
+        sha256={},
+        license="Apache-2.0; the images are of ImageNet, for non-commercial research",
+        citation="J. Howard: Imagenette, https://github.com/fastai/imagenette (2019)",
+        archive="imagenette2-160.tgz",
+        md5={"imagenette2-160.tgz": "e793b78cc4c9e9a4ccc0c1155377a412"},
+        mirrors=("https://s3.amazonaws.com/fast-ai-imageclas/",),
+        megabytes=99,
+        class_folders=(
+            "n01440764",
+            "n02102040",
+            "n02979186",
+            "n03000684",
+            "n03028079",
+            "n03394916",
+            "n03417042",
+            "n03425413",
+            "n03445777",
+            "n03888257",
+        ),
+    ),
     # The first 200 training and 50 test images of each class of Fashion-MNIST: `onespec data mini`.
     "fashion-mnist-mini": Published(
         input=(1, 28, 28),
@@ -166,6 +322,25 @@ DATASETS: dict[str, Published] = {
         installed=Path(__file__).parent,
     ),
 }
+
+
+def is_published(name: str, sha256: dict[str, str]) -> bool:
+    """Whether digests of unpacked files are the published ones, as far as these are known."""
+    return all(sha256.get(file) == known for file, known in DATASETS[name].sha256.items() if known)
+
+
+def find_archive(name: str) -> Path | None:
+    """The verified archive of image files of a data set, in ``$ONESPEC_DATA`` or in the cache; None if there is none.
+
+    Raises DataError if its MD5 is not the published one.
+    """
+    about = DATASETS[name]
+    cache = cache_folder() / "data" / "archives" / name
+    for folder in (*(place for place, _ in _places(name)), cache):
+        if (archive := folder / about.archive).is_file():
+            _check_md5(name, archive)
+            return archive
+    return None
 
 
 def find(name: str) -> SourceFiles | None:
@@ -223,28 +398,63 @@ def _read(name: str, folder: Path, source: str) -> SourceFiles | None:
     """Unpack and verify a data set's files in `folder`; None if it has none of them, or those of another data set."""
     about = DATASETS[name]
     archive = folder / about.archive
-    contents = _members(name, archive) if about.archive and archive.is_file() else _loose(name, folder)
+    packed = bool(about.archive) and archive.is_file()
+    if about.format == "images":
+        return SourceFiles({}, {}, source) if packed and _check_md5(name, archive) else None
+    if not packed and _of_another(name, folder):
+        return None
+    if packed and not all(about.sha256.values()):
+        _check_md5(name, archive)
+    contents = _members(name, archive) if packed else _loose(name, folder)
     if not contents:
         return None
     if missing := [file for file in about.sha256 if file not in contents]:
         raise DataError(f"{folder}: has {', '.join(contents)} but not {', '.join(missing)}: {remedy(name)}")
     contents = {file: contents[file] for file in about.sha256}
     sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-    if sha256 != about.sha256 and not about.copies:
+    if not is_published(name, sha256) and not about.copies:
         if sha256 in [other.sha256 for other in DATASETS.values()]:  # MNIST and Fashion-MNIST have the same file names
             return None
-        file = next(file for file in sha256 if sha256[file] != about.sha256[file])
+        file = next(file for file, known in about.sha256.items() if known and sha256[file] != known)
         raise DataError(
             f"{_path(folder, file) or archive}: expected SHA-256 {about.sha256[file]} of the unpacked {file}, "
             f"found {sha256[file]} ({len(contents[file]):,} bytes); remove it, then {remedy(name)}"
         )
-    return SourceFiles(contents, sha256, source if sha256 == about.sha256 else f"{source}, not the published bytes")
+    return SourceFiles(contents, sha256, source if is_published(name, sha256) else f"{source}, not the published bytes")
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_md5(name: str, path: Path) -> bool:
+    """True; DataError unless a packed file has its published MD5."""
+    expected, found = DATASETS[name].md5[path.name], _md5(path)
+    if found != expected:
+        raise DataError(f"{path}: expected MD5 {expected}, found {found}; remove it, then {remedy(name)}")
+    return True
+
+
+def _of_another(name: str, folder: Path) -> bool:
+    """Whether the first file has the published MD5 of another data set: KMNIST's files have the names of MNIST's."""
+    about = DATASETS[name]
+    path = _path(folder, next(iter(about.sha256)))
+    others = {md5 for other, item in DATASETS.items() if other != name for md5 in item.md5.values()}
+    return path is not None and path.name in about.md5 and _md5(path) in others - set(about.md5.values())
 
 
 def _loose(name: str, folder: Path) -> dict[str, bytes]:
     contents = {}
     for file, expected in DATASETS[name].sha256.items():
         if path := _path(folder, file):
+            if not expected and path.name not in DATASETS[name].md5:
+                raise DataError(f"{path}: no digest of it is published; remove it, then {remedy(name)}")
+            if not expected:
+                _check_md5(name, path)
             try:
                 contents[file] = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             except UNREADABLE as error:
@@ -263,9 +473,12 @@ def _members(name: str, archive: Path) -> dict[str, bytes]:
     """The members of an .npz, which is a zip, or of a .tar.gz that have the names of the data set's files."""
     wanted = DATASETS[name].sha256
     try:
-        if archive.suffix == ".npz":
+        if archive.suffix in (".npz", ".zip"):
             with zipfile.ZipFile(archive) as box:
-                return {file: box.read(file) for file in wanted if file in box.namelist()}
+                members = {PurePosixPath(member).name: member for member in box.namelist()}
+                contents = {file: box.read(members[file]) for file in wanted if file in members}
+                packed = {file: box.read(members[f"{file}.gz"]) for file in wanted if f"{file}.gz" in members}
+                return {**contents, **{file: gzip.decompress(content) for file, content in packed.items()}}
         contents = {}
         with tarfile.open(archive, "r:gz") as tape:
             for member in tape:

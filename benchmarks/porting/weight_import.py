@@ -64,7 +64,10 @@ def import_weights(
         weights: Weights = importlib.import_module(f"frameworks.weight_files.{names}").canonical(network, arrays)
     except WeightFileError as error:
         raise BadInput(f"{path}: {error}") from None
-    check_arrays(network, weights, str(path))
+    try:
+        check_arrays(network, weights, str(path))
+    except BadInput as error:
+        raise BadInput(f"{error}; the names and shapes in the file must be those of the spec's layers") from None
     return weights
 
 

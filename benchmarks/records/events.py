@@ -11,12 +11,17 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from benchmarks.runtime.contention import Contention, disturbed
+
 # Bounds that every measurement meets: a record outside of them is damaged, and its figures would be infinite.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]  # of operations or bytes
 Versions: TypeAlias = Annotated[dict[str, str], msgspec.Meta(min_length=1)]
+
+
+NOT_CERTIFIED = "not certified"
 
 
 class Certified(msgspec.Struct, frozen=True):
@@ -40,6 +45,7 @@ class _Ready(Event, frozen=True, kw_only=True):
     settings: dict[str, str]  # that decide speed, as the framework reports them
     departures: list[str] = []  # from the spec, as the adapter declares them
     certificate: Certified | None = None
+    verification: str | None = None  # what covers the row, in words; None in records of earlier versions
     params: Size  # trained values, as the framework reports them
     buffers: Size  # values that training moves without a gradient
     cores: list[int] = []  # that the worker is bound to; empty: not bound
@@ -47,6 +53,13 @@ class _Ready(Event, frozen=True, kw_only=True):
     import_memory: Size  # peak bytes after the import
     build_seconds: Seconds  # building the network and setting its weights
     load_seconds: Seconds  # moving the data to the device
+
+    @property
+    def verified(self) -> str:
+        """What a row says of its verification: certified, certified in float64 only, or not certified with a reason."""
+        if self.verification is not None:
+            return self.verification
+        return "certified" if self.certificate and self.certificate.verdict in ("ok", "explained") else NOT_CERTIFIED
 
 
 class Start(_Ready, frozen=True, kw_only=True):
@@ -64,12 +77,14 @@ class Epoch(Event, frozen=True, kw_only=True):
     launch: int  # identifies the process: nanoseconds since 1970 when the workers were started
     first_step_seconds: Seconds | None  # of the first epoch; not part of `slices`
     slices: list[tuple[Size, Seconds]]  # (images, seconds) of each timed slice
+    contention: list[Contention | None] = []  # of each timed slice; empty in old records
     train_loss: float  # mean over the epoch's images, each before the update of its step
     train_accuracy: float
     test_loss: float
     test_accuracy: float
     evaluation_seconds: Seconds
     harness_seconds: float  # of the epoch's wall time, what neither training nor evaluation took
+    first_losses: list[float] = []  # of the run's first steps, before their updates; in epoch 1, without dropout
     augment_seconds: Seconds | None = None  # drawing augmented images; None if another cell has drawn them
     reload_seconds: Seconds = 0.0  # moving them to the device
 
@@ -89,10 +104,18 @@ class Epoch(Event, frozen=True, kw_only=True):
         return (self.first_step_seconds or 0.0) + self.slice_seconds
 
     @property
+    def undisturbed_slices(self) -> list[tuple[int, float]]:
+        """The timed slices that count: other programs took little of their time, or it is not known how much."""
+        if len(self.contention) != len(self.slices):
+            return self.slices
+        return [each for each, is_disturbed in zip(self.slices, disturbed(self.contention)) if not is_disturbed]
+
+    @property
     def examples_per_second(self) -> float | None:
-        """Of the timed slices; None for an epoch that is a single step."""
-        seconds = self.slice_seconds
-        return self.images / seconds if seconds else None
+        """Of the undisturbed slices; None if they have less than half of the images, or the epoch is a single step."""
+        slices = self.undisturbed_slices
+        images, seconds = sum(images for images, _ in slices), sum(seconds for _, seconds in slices)
+        return images / seconds if seconds and 2 * images >= self.images else None
 
 
 class End(Event, frozen=True, kw_only=True):
@@ -128,6 +151,7 @@ class TimedSlice(Event, frozen=True, kw_only=True):
     idle_seconds: Seconds  # since the worker's previous answer
     idle_cpu_seconds: Seconds
     calls: list[Seconds] | None = None  # seconds of each call of `predict`, at batch size 1
+    contention: Contention | None = None  # None: the system does not count waiting, or an old record
 
     @property
     def seconds_per_image(self) -> float:

@@ -9,16 +9,23 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.image_records import ImagesInfo
 from benchmarks.records.events import Amount, Count, Seconds, Size
 from benchmarks.runtime.machine import Machine
 
 
 class DataInfo(msgspec.Struct, frozen=True):
-    """A data set: the digests of its files, whether they are the published bytes, and where they came from."""
+    """A data set: the digests of its files, whether they are the published bytes, and where they came from.
+
+    Of image files, the digests are those of their listing and of the decoded arrays, and `images` says how they were
+    read.
+    """
 
     sha256: dict[str, str]
     published: bool
     source: str = ""
+    images: ImagesInfo | None = None
 
 
 class TrainingRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +34,7 @@ class TrainingRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     net: list[str]
     frameworks: str
     dataset: str | None = None
+    images: ImageOptions = ImageOptions()
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
@@ -114,6 +122,7 @@ class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     modes: str = ""
     layers: bool = False
     dataset: str | None = None
+    images: ImageOptions = ImageOptions()
     device: str = "auto"
     steady: bool = True
     timeout: float = 600.0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.records.atomic import write_text
-from benchmarks.records.certificates import Certificate, Finding, StageRecord, in_order, read
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StageRecord, in_order, read
 from benchmarks.reporting.markers import put
-from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error
+from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error, signed
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.verification.cases import STAGES
+from benchmarks.verification.native_effects import Effect
 from benchmarks.verification.verify_run import Verification
 
 HEAD = ("network", "precision", "framework", *STAGES)
+WITHHELD = ("not verified", "not distinguishable")  # verdicts that neither accept nor refuse
 
 
 def row(finding: Finding) -> Row:
@@ -22,6 +25,22 @@ def row(finding: Finding) -> Row:
     if not cells:
         cells = ["failed", *("" for _ in STAGES[1:])]
     return (finding.net, finding.precision, finding.framework, *cells)
+
+
+def framework_table(findings: Sequence[Finding]) -> tuple[Row, list[Row]] | None:
+    """The framework checks: head and rows, a row for each stage and a column for each framework and precision."""
+    checks = [finding for finding in findings if finding.net == FRAMEWORK_CHECKS]
+    if not checks:
+        return None
+    cells = {(id(finding), stage.stage): _cell(stage) for finding in checks for stage in finding.stages}
+    stages = dict.fromkeys(stage.stage for finding in checks for stage in finding.stages) or {"all": None}
+    rows = [(stage, *(cells.get((id(finding), stage), "failed") for finding in checks)) for stage in stages]
+    return ("framework check", *(f"{finding.framework}, {finding.precision}" for finding in checks)), rows
+
+
+def of_networks(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings on networks."""
+    return [finding for finding in findings if finding.net != FRAMEWORK_CHECKS]
 
 
 def _cell(stage: StageRecord) -> str:
@@ -42,10 +61,19 @@ def brief(finding: Finding) -> str:
 
 
 def difference(finding: Finding) -> Iterator[str]:
-    """The first place where a framework differs from the reference, and the number of later ones."""
+    """The first place where a framework differs from the reference, and the number of later ones.
+
+    Also the reason of each stage whose verdict is withheld.
+    """
     label = f"{finding.framework} in {finding.precision}"
     if finding.reason:
         yield f"{label}: {finding.net}: {finding.reason}"
+    withheld: dict[tuple[str, str], list[str]] = {}
+    for stage in finding.stages:
+        if stage.verdict in WITHHELD:
+            withheld.setdefault((stage.verdict, stage.note), []).append(stage.stage)
+    for (verdict, note), stages in withheld.items():
+        yield f"{label}: {finding.net}: {verdict} at stage {', '.join(stages)}: {note}"
     differing = [stage for stage in finding.stages if stage.verdict == "differs"]
     if not differing:
         return
@@ -81,7 +109,7 @@ def summary(certificate: Certificate) -> str:
         for net in nets
     ]
     setting = (
-        f"{_images(findings)}; seed {certificate.seed}, and in float32 as many seeds as stated. "
+        f"{_images(of_networks(findings))}; seed {certificate.seed}, and in float32 as many seeds as stated. "
         f"{', '.join(in_order(findings, 'version'))}; {machine_text(certificate.machine)}; "
         f"{day(certificate.began)}. Certificate {certificate.sha256[:12]}."
     )
@@ -107,6 +135,7 @@ def _images(findings: Sequence[Finding]) -> str:
 def page(certificate: Certificate) -> str:
     """The certificate as a document: verdicts, explained and unexplained differences, every stage."""
     findings = certificate.findings
+    checks = framework_table(findings)
     explanations: dict[str, str] = {}
     for finding in findings:
         for stage in finding.stages:
@@ -116,8 +145,9 @@ def page(certificate: Certificate) -> str:
         summary(certificate),
         *(f"First explained difference in {framework}: {text}." for framework, text in explanations.items()),
         *(line for finding in findings for line in difference(finding)),
+        *(["The framework itself:", markdown(*checks)] if checks else []),
         "All stages:",
-        markdown(HEAD, [row(finding) for finding in findings]),
+        markdown(HEAD, [row(finding) for finding in of_networks(findings)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -139,9 +169,24 @@ def rewrite_pages(folder: Path, readme: Path | None = None) -> str:
 def verification_text(verification: Verification) -> str:
     """The stages of every finding as a table, then every difference and every framework that was skipped."""
     findings = verification.findings
-    lines = [table(HEAD, [row(finding) for finding in findings])]
+    checks = framework_table(findings)
+    lines = [table(*checks), ""] if checks else []
+    lines.append(table(HEAD, [row(finding) for finding in of_networks(findings)]))
     lines += [line for finding in findings for line in difference(finding)]
     lines += verification.skipped
     if verification.native_differences:
-        lines.append(table(("framework", "setting", "aligned", "native"), list(verification.native_differences)))
+        lines.append("What each default alone changes, measured on the reference:")
+        rows = [(*line[:-1], effect_text(line.effect)) for line in verification.native_differences]
+        lines.append(table(("framework", "network", "setting", "aligned", "native", "effect"), rows))
     return "\n".join(lines)
+
+
+def effect_text(effect: Effect) -> str:
+    """The effect of a default on the loss, and on the weights as a fraction of the distance that they moved."""
+    if effect.loss is None or effect.weights is None:
+        return "layers of other shapes"
+    steps = f"after {counted(effect.steps, 'step')} of {effect.optimizer}"
+    if not math.isfinite(effect.loss):
+        return f"the loss diverges {steps}"
+    weights = relative_error(effect.weights)
+    return f"loss {signed(effect.loss)}, weights {weights} {steps}"

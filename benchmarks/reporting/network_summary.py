@@ -135,6 +135,7 @@ def load(name: str, classes: int | None, input_shape: Shape | None) -> Network:
 def write_text(option: str, path: Path, text: str) -> str:
     """Write a file that the user named with `option`; the line to print is returned. Raises BadInput."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{option} {path}: {error.strerror}; name a file that can be written") from None

@@ -83,6 +83,11 @@ def relative_error(error: float) -> str:
     return "0" if error == 0 else f"{error:.0e}"
 
 
+def signed(difference: float) -> str:
+    """A difference as a signed power of ten with one digit; an exact 0 as such."""
+    return "0" if difference == 0 else f"{difference:+.0e}"
+
+
 def mebibytes(value: Any) -> str:
     """A size in MiB, rounded to whole ones."""
     return number(value, ",.0f")

@@ -44,6 +44,7 @@ class Result(NamedTuple):
 
     net: str
     speeds: list[Speed]
+    withheld: str | None  # why there are no speeds, or not all, because of other programs
     accuracy: str
     unfinished: int
     trials: int
@@ -145,7 +146,8 @@ def _result(net: str, cells: pd.DataFrame, formatted: pd.DataFrame, styles: dict
     if len(accuracies):
         extremes = formatted.loc[[accuracies.idxmin(), accuracies.idxmax()], "test accuracy"]
         accuracy = " to ".join(dict.fromkeys(extremes))
-    return Result(net, speeds, accuracy, len(cells) - len(ok), len(cells))
+    withheld = next((text for text in ok["withheld"] if text), None)
+    return Result(net, speeds, withheld, accuracy, len(cells) - len(ok), len(cells))
 
 
 def _speed(first: Style, other: Style, rows: pd.DataFrame) -> Speed:

@@ -75,8 +75,8 @@ def agreement(logits: Mapping[str, Array]) -> tuple[list[str], bool]:
     return lines, all_agree
 
 
-def accuracies(images: ImageSet, logits: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """A row for each framework: images, accuracy (None without labels), and agreement with the first framework."""
+def accuracies(images: ImageSet, logits: Mapping[str, Array], verification: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each framework: images, accuracy (None without labels), agreement with the first, verification."""
     first = next(iter(logits.values()))
     return [
         {
@@ -85,6 +85,7 @@ def accuracies(images: ImageSet, logits: Mapping[str, Array]) -> list[dict[str, 
             "accuracy": None if images.labels is None else float((values.argmax(1) == images.labels).mean()),
             "different_labels": int((values.argmax(1) != first.argmax(1)).sum()),
             "largest_logit_difference": float(np.abs(values - first).max()),
+            "certified": verification[framework],
         }
         for framework, values in logits.items()
     ]

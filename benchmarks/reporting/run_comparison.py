@@ -16,9 +16,11 @@ import msgspec
 import numpy as np
 
 from benchmarks.records.runs import SpeedRun
+from benchmarks.reporting import contention_text
 from benchmarks.reporting.comparability import different_computation, incomparable, short_value
 from benchmarks.reporting.number_formats import counted, percent_text, ratio
-from benchmarks.timing.rounds import Rounds, baseline_workers, paired
+from benchmarks.runtime.contention import disturbance
+from benchmarks.timing.rounds import Rounds, baseline_workers, paired, too_disturbed
 from benchmarks.timing.samples import SavedRun, TimedSeries
 from benchmarks.timing.statistics import (
     Estimate,
@@ -219,7 +221,7 @@ def _with_speeds(
     absolute = _raw_ratio(before, after)
     if not measured:
         no_control = "the runs share neither a control workload nor another baseline"
-        reason = "no slices" if absolute is None else no_control
+        reason = _disturbance((a, before), (b, after)) or ("no slices" if absolute is None else no_control)
         return replace(row, reason=reason, absolute=absolute)
     joint, reason = _joint_verdict(measured, floor, limit)
     values = list(measured.values())
@@ -232,6 +234,16 @@ def _with_speeds(
         absolute=absolute,
         visible=floor.visible,
     )
+
+
+def _disturbance(*sides: tuple[SavedRun, TimedSeries]) -> str | None:
+    """What other programs did to the slices of A or B, if they left too few; None if they did not."""
+    parts = [
+        f"{name}: {contention_text.reason(disturbance(work.contention))}"
+        for name, (run, work) in zip("AB", sides)
+        if too_disturbed(work.rounds) or too_disturbed(work.rounds, run.control_workload)
+    ]
+    return "; ".join(parts) or None
 
 
 def _same_control_workload(a: SavedRun, b: SavedRun) -> bool:
@@ -275,8 +287,8 @@ def _listed(ratios: dict[str, Estimate]) -> str:
 def _raw_ratio(before: TimedSeries, after: TimedSeries) -> float | None:
     """The ratio of the median speeds, B over A, without any control."""
     medians = [
-        float(np.median([seconds for launch in work.rounds.values() for seconds in launch.values()]))
+        float(np.median(seconds))
         for work in (before, after)
-        if work.rounds
+        if (seconds := [value for launch in work.rounds.values() for value in launch.values() if value is not None])
     ]
     return medians[0] / medians[1] if len(medians) == 2 else None

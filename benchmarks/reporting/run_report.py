@@ -13,10 +13,11 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text
-from benchmarks.records.events import End, Epoch
-from benchmarks.records.runs import JobInfo, TrainingRun
+from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
+from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
+from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import (
     count,
@@ -27,10 +28,14 @@ from benchmarks.reporting.number_formats import (
     mebibytes,
     number,
     percent,
+    percent_text,
     ratio,
 )
-from benchmarks.timing.statistics import Estimate, geometric_mean, paired_ratio
-from benchmarks.verification import certificates
+from benchmarks.reporting.run_agreement import disagreements
+from benchmarks.reporting.training_speed import training_speed
+from benchmarks.runtime.contention import DISTURBED, disturbance
+from benchmarks.timing.statistics import Estimate
+from frameworks.spec import times
 
 COLUMNS = (
     "net",
@@ -57,6 +62,10 @@ COLUMNS = (
     "relative_speed",
     "relative_speed_low",
     "relative_speed_high",
+    "withheld",
+    "slices",
+    "disturbed_slices",
+    "cpu_load",
     "build_seconds",
     "first_step_seconds",
     "train_seconds",
@@ -67,6 +76,7 @@ COLUMNS = (
     "load_seconds",
     "certified",
     "certificate",
+    "warning",
 )
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
@@ -103,7 +113,8 @@ def write(folder: RunFolder) -> pd.DataFrame:
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell, columns `COLUMNS`; None where a value was not measured."""
     jobs, records = folder.training_run.jobs, folder.records()
-    rows = [_row(job, records, jobs) for job in jobs]
+    warnings = disagreements(jobs_with_records(folder))
+    rows = [{**_row(job, records, jobs), "warning": warnings.get(job.cell)} for job in jobs]
     table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
@@ -135,17 +146,21 @@ def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo
     end = record.end or UNFINISHED
     first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
     first = records.get(first_job.cell, CellRecord())
-    speeds = [epoch.examples_per_second for epoch in record.epochs]
     certificate = record.start.certificate if record.start else None
+    speed = training_speed(record, first)
+    found = disturbance(epoch.contention for epoch in record.epochs)
     return {
         **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
         "status": end.status,
         "reason": end.reason,
         **_start(record),
         **_results(record.epochs),
-        **_columns_of("examples_per_second", geometric_mean([speed for speed in speeds if speed])),
-        **_columns_of("relative_speed", _relative_speed(record, first)),
-        "certified": certificates.status(certificate),
+        **_columns_of("examples_per_second", speed.examples_per_second),
+        **_columns_of("relative_speed", speed.relative),
+        "withheld": speed.withheld,
+        "disturbed_slices": found.disturbed if found.slices else None,
+        "cpu_load": found.load,
+        "certified": record.start.verified if record.start else NOT_CERTIFIED,
         "certificate": certificate.certificate if certificate else None,
         "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
     }
@@ -179,18 +194,9 @@ def _results(epochs: Sequence[Epoch]) -> dict[str, object]:
         "test_accuracy": last.test_accuracy,
         "first_step_seconds": epochs[0].first_step_seconds,
         "train_seconds": sum(epoch.slice_seconds for epoch in epochs),
+        "slices": sum(len(epoch.slices) for epoch in epochs),
         "evaluation_seconds": sum(epoch.evaluation_seconds for epoch in epochs),
     }
-
-
-def _relative_speed(record: CellRecord, first: CellRecord) -> Estimate | None:
-    """Speed over that of the first framework, paired by round; only rounds that both ran in the same launch count."""
-    if record is first:
-        return Estimate(1.0) if record.epochs else None
-    speeds = {(epoch.launch, epoch.epoch): epoch.examples_per_second for epoch in first.epochs}
-    pairs = [(epoch.examples_per_second, speeds.get((epoch.launch, epoch.epoch))) for epoch in record.epochs]
-    complete = [(own, other) for own, other in pairs if own and other]
-    return paired_ratio([own for own, _ in complete], [other for _, other in complete])
 
 
 def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -206,12 +212,15 @@ def _mebibytes(size: int | None) -> float | None:
 
 
 def formatted(cells: pd.DataFrame) -> pd.DataFrame:
-    """The columns that people read, as text; the seed is left out where there is only one."""
+    """The columns that people read, as text; the seed is left out where there is only one, warnings where none is."""
     table = pd.DataFrame([_formatted_row(row) for row in cells.to_dict("records")])
+    if not table["warning"].any():
+        table = table.drop(columns="warning")
     return table.drop(columns="seed") if table["seed"].nunique() == 1 else table
 
 
 def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
+    unmeasured = WITHHELD if row["withheld"] else ""
     return {
         "network": row["net"],
         "framework": f"{row['framework'].split('==')[0]} {row['version'] or ''}".strip(),
@@ -219,14 +228,20 @@ def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
         "parameters": count(row["params"]),
         "train loss": number(row["train_loss"], ".4f"),
         "test accuracy": number(row["test_accuracy"], ".4f"),
-        "examples/s": examples_per_second(_estimate(row, "examples_per_second")),
-        "relative speed": ratio(_estimate(row, "relative_speed")),
+        "examples/s": examples_per_second(_estimate(row, "examples_per_second")) or unmeasured,
+        "relative speed": ratio(_estimate(row, "relative_speed")) or unmeasured,
         "first step (s)": number(row["first_step_seconds"], ".2f"),
         "training (s)": number(row["train_seconds"], ".1f"),
         "peak (MiB)": mebibytes(row["peak_memory_mib"]),
         "verification": row["certified"] or "",
-        "status": row["status"] + (f": {row['reason']}" if row["reason"] else ""),
+        "warning": row["warning"] or "",
+        "status": ": ".join(filter(None, (row["status"], _reason(row)))),
     }
+
+
+def _reason(row: dict[Hashable, Any]) -> str:
+    """Why a cell ended as it did, and why it has no speed or ratio."""
+    return "; ".join(filter(None, (row["reason"], row["withheld"] and f"speed {WITHHELD}: {row['withheld']}")))
 
 
 def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
@@ -236,11 +251,19 @@ def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
 def table(cells: pd.DataFrame, width: int | None) -> str:
     """The table for a terminal of this many columns, None for a pipe; reasons of failures stand below the table."""
     text = formatted(cells)
-    text["examples/s"] = text["examples/s"].str.split(" ").str[0]
+    text["examples/s"] = text["examples/s"].str.split(" (", regex=False).str[0]
     if width is not None and width < NARROW:
-        text["relative speed"] = text["relative speed"].str.split(" ").str[0]
+        text["relative speed"] = text["relative speed"].str.split(" (", regex=False).str[0]
     text["status"] = list(cells["status"])
-    text["reason"] = [reason or "" for reason in cells["reason"]]
+    verification = text["verification"].str.partition(": ")
+    text["verification"] = verification[0]
+    text["reason"] = [
+        "; ".join(filter(None, (_reason(row), why and f"{status}: {why}", warning and f"warning: {warning}")))
+        for row, status, why, warning in zip(
+            cells.to_dict("records"), verification[0], verification[2], cells["warning"]
+        )
+    ]
+    text = text.drop(columns="warning", errors="ignore")
     return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
 
 
@@ -265,15 +288,26 @@ def _rows(text: pd.DataFrame) -> list[tables.Row]:
 def notes(folder: RunFolder) -> list[str]:
     """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
     run = folder.training_run
-    unpublished = sorted(name for name, data in run.data.items() if not data.published)
+    unpublished = sorted(name for name, data in run.data.items() if not (data.published or data.images))
     lines = [
         *_recipes(run.jobs),
         *(f"{name}: the files differ from the published ones." for name in unpublished),
+        *(_own_images(name, data) for name, data in run.data.items() if data.images),
         f"{run_text(run)}.",
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
+        *(f"Warning: {cell}: {warning}." for cell, warning in disagreements(jobs_with_records(folder)).items()),
     ]
+    epochs = [epoch for _, record in jobs_with_records(folder) for epoch in record.epochs]
+    found = disturbance(epoch.contention for epoch in epochs)
+    if found.disturbed:
+        lines.append(
+            f"Other programs took more than {percent_text(DISTURBED)} of the time of {count(found.disturbed)} of "
+            f"{count(found.slices)} slices; these do not count in speeds."
+        )
+    elif any(None in epoch.contention for epoch in epochs):
+        lines.append("The system does not count the time that threads wait, so disturbed slices are not recognized.")
     load = run.cpu_load or 0.0
     if load >= BUSY:
         lines.append(f"Other programs used {percent(load, 0)} of CPU time: the speeds are those of a busy machine.")
@@ -293,6 +327,21 @@ def _recipes(jobs: Sequence[JobInfo]) -> list[str]:
         )
         nets.setdefault(recipe, []).append(job.net)
     return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
+
+
+def _own_images(name: str, data: DataInfo) -> str:
+    """How image files were read, and what may mislead: files that were left out, and duplicates."""
+    info = data.images
+    assert info
+    parts = [
+        f"{info.layout}, {times(info.input)}, {len(info.class_names)} classes",
+        f"split: {info.split}",
+        f"SHA-256 of the listing: {data.sha256.get('listing', '')[:8]}",
+        *([f"{counted(len(info.broken), 'file')} that cannot be decoded left out"] if info.broken else []),
+        *([f"{counted(info.duplicates, 'test image')} also for training"] if info.duplicates else []),
+        *([f"{counted(info.ambiguous, 'image')} in more than one class"] if info.ambiguous else []),
+    ]
+    return f"{name}: {'; '.join(parts)}."
 
 
 def augmentation_notes(folder: RunFolder) -> list[str]:

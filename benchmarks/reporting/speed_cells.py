@@ -15,11 +15,13 @@ import numpy as np
 from benchmarks.records.events import AnyEvent, End, EvaluationTime, Launch, Roofline, TimedSlice
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
+from benchmarks.reporting import contention_text
 from benchmarks.reporting.number_formats import counted
+from benchmarks.runtime.contention import Contention, disturbance
 from benchmarks.runtime.errors import BadInput
-from benchmarks.timing import roofline
+from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.roofline import LayerCost, Roof
-from benchmarks.timing.rounds import Rounds, baseline_workers, paired, speed, steady
+from benchmarks.timing.rounds import Rounds, baseline_workers, paired, rounds_of, speed, steady, too_disturbed
 from benchmarks.timing.statistics import Estimate, NoiseFloor, break_even, launches_ratio, noise_floor
 
 UNFINISHED = End(cell="", status="unfinished", reason="stopped before its end")
@@ -56,22 +58,37 @@ class CellMeasurements:
         """The slices of all launches."""
         return [slice_ for rounds in self.slices.values() for slice_ in rounds.values()]
 
+    @property
+    def contention(self) -> list[list[Contention | None]]:
+        """Of the slices of each launch."""
+        return [[slice_.contention for slice_ in rounds.values()] for rounds in self.slices.values()]
+
+    @property
+    def undisturbed_slices(self) -> list[TimedSlice]:
+        """The slices that count."""
+        return [
+            slice_
+            for launch, rounds in self.slices.items()
+            for number, slice_ in rounds.items()
+            if self.rounds[launch][number] is not None
+        ]
+
     @cached_property
     def rounds(self) -> Rounds:
-        """Seconds per image, by launch and round."""
-        return {
-            launch: {number: slice_.seconds_per_image for number, slice_ in rounds.items()}
-            for launch, rounds in self.slices.items()
-        }
+        """Seconds per image, by launch and round; None for a slice that other programs disturbed."""
+        return rounds_of(self.slices)
 
     @property
     def warm_ups(self) -> list[int]:
-        """The first steady round of each launch."""
-        return [steady(rounds) for rounds in self.rounds.values()]
+        """The first steady round of each launch that has an undisturbed one."""
+        return [steady(rounds) for rounds in self.rounds.values() if any(rounds.values())]
 
     @property
     def speed(self) -> Estimate | None:
-        """Images per second: the median of each launch, and the geometric mean of these over launches."""
+        """Images per second: the median of each launch, and the geometric mean of these over launches.
+
+        None if other programs have disturbed too many slices.
+        """
         return speed(self.rounds)
 
     def typical(self, name: str) -> float | None:
@@ -107,7 +124,10 @@ class SpeedComparison:
         return baseline_workers(self.of(self.baseline).rounds, control)
 
     def ratio(self, job: SpeedJobInfo) -> Estimate | None:
-        """How many times faster than the baseline, from the rounds in which both are steady; None if there are none."""
+        """How many times faster than the baseline, from the rounds in which both are steady and undisturbed.
+
+        None if there are too few.
+        """
         if job is self.baseline:
             return Estimate(1.0)
         return launches_ratio(*paired(self.of(job).rounds, *self.baseline_rounds))
@@ -124,6 +144,25 @@ class SpeedComparison:
         """The noise floor; None where the A/A control has no interval."""
         ratio = self.control_ratio
         return noise_floor(ratio) if ratio and ratio.low is not None else None
+
+    def withheld(self, job: SpeedJobInfo) -> str | None:
+        """Why a job has no speed or no verdict because of other programs; None if they are not the cause."""
+        own = self.of(job).rounds
+        compared = [] if job is self.baseline else [(own, *self.baseline_rounds), tuple(self.baseline_rounds)]
+        return self._disturbance(job) if any(too_disturbed(*workers) for workers in ((own,), *compared)) else None
+
+    @property
+    def floor_withheld(self) -> str | None:
+        """Why there is no noise floor because of other programs; None if they are not the cause."""
+        return self._disturbance(self.baseline) if too_disturbed(*self.baseline_rounds) else None
+
+    def _disturbance(self, job: SpeedJobInfo) -> str:
+        """What other programs did to the slices of a job and of the baseline's workers."""
+        compared = dict.fromkeys(each.cell for each in (job, self.baseline, self.control) if each)
+        launches = [each for cell in compared for each in self.measured.get(cell, CellMeasurements()).contention]
+        idle = [sanity_checks.idle_use(cell.timed_slices) for cell in self.measured.values() if cell.slices]
+        cores = max(each.cores for slices in launches for each in slices if each)
+        return contention_text.reason(disturbance(launches), sum(idle) * (1 - 1 / len(idle)) / max(1, cores))
 
     def roof(self, job: SpeedJobInfo) -> Roof | None:
         """The roofline of a job's framework at its precision and threads, whichever cell it was measured with."""

@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text
+from benchmarks.records.events import NOT_CERTIFIED
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import speed_text
+from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison, comparisons, layer_costs
 from benchmarks.reporting.speed_row import COLUMNS, SpeedRow
+from benchmarks.runtime.contention import disturbance
 from benchmarks.timing import roofline, sanity_checks
 from benchmarks.timing.statistics import Estimate, quantile, verdict
-from benchmarks.verification import certificates
 
 
 def write(folder: RunFolder) -> pd.DataFrame:
@@ -52,9 +54,10 @@ def comparison_rows(comparison: SpeedComparison) -> list[SpeedRow]:
 
 
 def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
-    cell, floor = comparison.of(job), comparison.floor
+    cell, floor, withheld = comparison.of(job), comparison.floor, comparison.withheld(job)
+    disturbed = disturbance(cell.contention)
     last = cell.launches[-1] if cell.launches else None
-    relative = comparison.ratio(job) if cell.slices else None
+    relative = comparison.ratio(job) if cell.slices and not withheld else None
     speed, memory, bound = cell.speed, _memory(job, cell), _roofline(comparison, job)
     return SpeedRow(
         net=job.net,
@@ -73,19 +76,22 @@ def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
         macs=job.macs,
         launches=len(cell.slices),
         slices=len(cell.timed_slices),
+        disturbed_slices=disturbed.disturbed if disturbed.slices else None,
+        cpu_load=disturbed.load,
         examples_per_second=speed.value if speed else None,
         examples_per_second_low=speed.low if speed else None,
         examples_per_second_high=speed.high if speed else None,
         relative_speed=relative.value if relative else None,
         relative_speed_low=relative.low if relative else None,
         relative_speed_high=relative.high if relative else None,
-        verdict=_verdict(comparison, job, relative),
+        verdict=WITHHELD if withheld else _verdict(comparison, job, relative),
+        withheld=withheld,
         visible_difference=floor.visible if floor else None,
         import_seconds=cell.typical("import_seconds"),
         build_seconds=cell.typical("build_seconds"),
         load_seconds=cell.typical("load_seconds"),
         first_step_seconds=cell.typical("first_step_seconds"),
-        warm_up_slices=float(np.median(cell.warm_ups)) if cell.slices else None,
+        warm_up_slices=float(np.median(cell.warm_ups)) if cell.warm_ups else None,
         step_seconds=job.batch_size / speed.value if speed else None,
         evaluation_seconds=_evaluation(job, cell),
         break_even_epochs=_break_even(comparison, job),
@@ -102,7 +108,7 @@ def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
         roofline_fraction=bound.fraction,
         busy_threads=sanity_checks.busy_threads(cell.timed_slices) if cell.slices else None,
         idle_fraction=sanity_checks.idle_use(cell.timed_slices) if cell.slices else None,
-        certified=certificates.status(last.certificate if last else None),
+        certified=last.verified if last else NOT_CERTIFIED,
         certificate=last.certificate.certificate if last and last.certificate else None,
         cell=job.cell,
     )
@@ -130,8 +136,8 @@ def _break_even(comparison: SpeedComparison, job: SpeedJobInfo) -> float | None:
 
 def _latency(cell: CellMeasurements, fraction: float) -> float | None:
     """A quantile of the latency in milliseconds; None if a call takes several images."""
-    calls = [seconds for slice_ in cell.timed_slices for seconds in slice_.calls or ()]
-    estimate = quantile(calls, fraction)
+    calls = [seconds for slice_ in cell.undisturbed_slices for seconds in slice_.calls or ()]
+    estimate = quantile(calls, fraction) if cell.speed else None
     return 1e3 * estimate.value if estimate else None
 
 

@@ -27,6 +27,8 @@ class SpeedRow:
     macs: int
     launches: int
     slices: int
+    disturbed_slices: int | None = None
+    cpu_load: float | None = None
     examples_per_second: float | None = None
     examples_per_second_low: float | None = None
     examples_per_second_high: float | None = None
@@ -34,6 +36,7 @@ class SpeedRow:
     relative_speed_low: float | None = None
     relative_speed_high: float | None = None
     verdict: str | None = None
+    withheld: str | None = None
     visible_difference: float | None = None
     import_seconds: float | None = None
     build_seconds: float | None = None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from benchmarks.records.runs import SpeedRun
+from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.number_formats import (
     count,
     day,
@@ -15,11 +16,13 @@ from benchmarks.reporting.number_formats import (
     mebibytes,
     number,
     percent,
+    percent_text,
     ratio,
 )
 from benchmarks.reporting.speed_cells import SpeedComparison, layer_costs
 from benchmarks.reporting.speed_row import SpeedRow
 from benchmarks.reporting.tables import Row, fitted, markdown, wrapped
+from benchmarks.runtime.contention import DISTURBED
 
 Form: TypeAlias = Callable[[Row, Sequence[Row]], str]
 Comparisons: TypeAlias = "Sequence[tuple[SpeedComparison, Sequence[SpeedRow]]]"
@@ -53,6 +56,7 @@ OPTIONAL = (
     "slices",
     "warm-up slices",
     "launches",
+    "CPU load",
     "data (s)",
     "evaluation (s)",
 )
@@ -67,6 +71,8 @@ TIME_HEAD = (
     "evaluation (s)",
     "launches",
     "slices",
+    "disturbed",
+    "CPU load",
     "busy threads",
     "idle CPU",
 )
@@ -78,6 +84,9 @@ NOTES = (
     "exceed it. Fractions of layers are fractions of this bound. MFU: model FLOPs utilization.",
     "Net memory: peak memory without the memory that the import takes. First step: includes compilation, anew in every "
     "launch. Step: the steady one. Idle CPU: cores that a worker uses between its slices.",
+    f"Disturbed: slices that lost more than {percent_text(DISTURBED)} of their time to other programs, which do not "
+    f"count. CPU load: the fraction of the worker's cores that other programs had during its slices. {WITHHELD}: too "
+    "few undisturbed slices. Empty: the system does not count the time that threads wait.",
 )
 
 
@@ -113,7 +122,8 @@ def detectable_difference(comparison: SpeedComparison) -> str:
     """The smallest difference that this run can show, from the A/A control."""
     floor, control_ratio = comparison.floor, comparison.control_ratio
     if floor is None or control_ratio is None:
-        return "Minimum detectable difference unavailable: fewer than two launches of the A/A control."
+        few = "fewer than two launches of the A/A control"
+        return f"Minimum detectable difference unavailable: {comparison.floor_withheld or few}."
     return (
         f"A/A control: {comparison.baseline.framework} relative to itself is {ratio(control_ratio)}. On this "
         f"machine, in this run, differences under {percent(floor.high - 1)} cannot be detected, and differences under "
@@ -137,7 +147,7 @@ def _speeds(rows: Sequence[SpeedRow]) -> tuple[Row, list[Row]]:
             mebibytes(row.net_memory_mib),
             row.certified,
             row.status,
-            row.reason or "",
+            "; ".join(filter(None, (row.reason, row.withheld and f"{WITHHELD}: {row.withheld}"))),
         )
         for row in rows
     ]
@@ -158,6 +168,8 @@ def _times(rows: Sequence[SpeedRow]) -> tuple[Row, list[Row]]:
             number(row.evaluation_seconds, ".3f"),
             str(row.launches),
             str(row.slices),
+            count(row.disturbed_slices),
+            percent(row.cpu_load, 0),
             number(row.busy_threads, ".2f"),
             number(row.idle_fraction, ".4f"),
         )

@@ -33,6 +33,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from platformdirs import user_cache_path
 
+from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import worker_path
 from frameworks.errors import Unavailable
@@ -154,6 +155,19 @@ def pinned_version(info: FrameworkInfo) -> str | None:
     return str(pins[0]).removeprefix("==") if pins else None
 
 
+def check_cache() -> None:
+    """Create the cache folder. Raises BadInput if it cannot be used: before the work whose results it will hold."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+        reason = "it cannot be written"
+    except OSError as error:
+        usable, reason = False, str(error.strerror)
+    if not usable:
+        raise BadInput(f"the cache {folder}: {reason}; set ONESPEC_CACHE to a folder that can be written")
+
+
 def cache_folder() -> Path:
     """The folder of environments, data sets and certificates: $ONESPEC_CACHE, or the user's cache folder."""
     return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
@@ -224,13 +238,17 @@ def installed_versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
         check=True,
         timeout=60,  # starting from a cold network file system takes seconds
     )
-    return dict(json.loads(done.stdout.strip().rpartition("\n")[2]))
+    versions = json.loads(done.stdout.strip().rpartition("\n")[2])
+    if not isinstance(versions, dict) or not all(isinstance(text, str) for text in versions.values()):
+        raise ValueError("it prints no versions")
+    Version(versions.get("python", ""))  # InvalidVersion is a ValueError
+    return versions
 
 
 def _named(key: str, text: str, requested: FrameworkRequest) -> Path:
     """The interpreter that the user named; it must have the framework installed."""
     option = f"--python {key}={text}"
-    executable = shutil.which(Path(text).expanduser())
+    executable = shutil.which(user_files.expanded(text))
     if not executable:
         raise BadInput(f"{option}: no such interpreter; give its path, or a name on PATH such as python3")
     package = FRAMEWORKS[requested.name].package

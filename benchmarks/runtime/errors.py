@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+
 from frameworks.errors import OnespecError
 
 
@@ -23,3 +25,11 @@ class WorkerFailed(OnespecError):
 
 class Refused(OnespecError):
     """A worker whose timing or results cannot be trusted; the message says why."""
+
+
+def refuse_repeated(option: str, values: Iterable[Hashable]) -> None:
+    """Raise BadInput if a list names a value twice: its rows would be one, or would count twice."""
+    listed = list(values)
+    for index, value in enumerate(listed):
+        if value in listed[:index]:
+            raise BadInput(f"--{option} {','.join(map(str, listed))}: {value} is listed twice")

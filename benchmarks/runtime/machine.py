@@ -37,6 +37,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def total_memory() -> int:
+    """Bytes of memory that this process can ever have: those of the machine, or of its control group (Linux)."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    group = Path("/sys/fs/cgroup/memory.max")
+    limit = group.read_text().strip() if group.exists() else "max"
+    return min(total, int(limit)) if limit.isdecimal() else total
+
+
 def available_memory() -> int:
     """Bytes available without swapping: MemAvailable of proc(5); on other systems half of the memory."""
     info = Path("/proc/meminfo")

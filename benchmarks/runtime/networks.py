@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runtime import user_files
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, refuse_repeated
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape, SpecError
 
@@ -34,7 +34,27 @@ def network(text: str, *, classes: int | None = None, input: Shape | None = None
             net = function(**_arguments(function, classes))
         return net if input is None else net.with_input(input)
     except SpecError as error:
-        raise BadInput(str(error)) from None
+        source = f"--net {text}: " if user_files.is_file(text) else ""
+        raise BadInput(f"{source}{error}") from None
+
+
+def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, Network]:
+    """The networks of `--net` by their text; `all` stands for every network of `NETWORKS`.
+
+    Rows of reports, cells and certificates are identified by the name of a network, so two networks of one name are
+    refused, whether they are the same network or different ones. Raises BadInput.
+    """
+    listed = [name for text in texts for name in (NETWORKS if text == "all" else [text])]
+    refuse_repeated("net", listed)
+    loaded: dict[str, Network] = {}
+    for text in listed:
+        net = network(text, classes=classes)
+        for other, known in loaded.items():
+            if known.name == net.name:
+                same = "are the same network" if known.sha256 == net.sha256 else f"have the name {net.name}; rename one"
+                raise BadInput(f"--net {','.join(texts)}: {other} and {text} {same}")
+        loaded[text] = net
+    return loaded
 
 
 def check_name(net: Network, source: str) -> None:

@@ -16,7 +16,6 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
@@ -50,7 +49,7 @@ def from_file(text: str) -> FrameworkInfo:
         raise BadInput(f"{option}: {file} has no class {name}; its classes: {', '.join(classes) or 'none'}")
     if not classes[name].bases:
         raise BadInput(f"{option}: {name} is not an adapter; derive it from frameworks.adapter.Adapter")
-    path = Path(file).expanduser().absolute()
+    path = user_files.expanded(file).absolute()
     return FrameworkInfo(name.lower(), name, str(path), name, package="", python=ANY_PYTHON, outside=True)
 
 

@@ -39,10 +39,18 @@ def split(text: str) -> tuple[str, str]:
     return file, name
 
 
+def expanded(text: str) -> Path:
+    """A path with `~` replaced by a home folder, where there is one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no user of this name
+        return Path(text)
+
+
 def parse(option: str, file: str) -> ast.Module:
     """The syntax tree of a file, which is not executed. Raises BadInput, whose message starts with `option`."""
     try:
-        return ast.parse(Path(file).expanduser().read_bytes())
+        return ast.parse(expanded(file).read_bytes())
     except OSError as error:
         raise BadInput(f"{option}: {file} cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:  # ValueError: bytes that are not text
@@ -74,9 +82,9 @@ def run(problem: str, file: str, work: Callable[[], T]) -> T:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return work()
-    except SpecError:
+    except (SpecError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
+    except BaseException as error:  # the user's code may raise anything
         what = ": ".join(filter(None, (type(error).__name__, one_line(error))))
         raise BadInput(f"{problem}: {what}{_place(error, file)}") from None
 
@@ -123,5 +131,8 @@ def _place(error: BaseException, file: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's message without line breaks."""
-    return " ".join(str(error).split())
+    """An exception's message without line breaks; empty if the exception, of the user's code, fails to give one."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # the user's `__str__` may raise anything
+        return ""

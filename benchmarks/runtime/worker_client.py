@@ -27,6 +27,7 @@ import msgspec
 import numpy as np
 
 import frameworks
+from benchmarks.runtime.contention import Contention
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from frameworks.adapter import Setting, Split
@@ -104,6 +105,7 @@ class Slice(msgspec.Struct, frozen=True):
     idle_cpu_seconds: float
     losses: list[float]  # of each step, before its update
     correct: int  # training images classified correctly
+    contention: Contention | None = None  # None: the system does not count waiting
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -114,6 +116,7 @@ class Calls(msgspec.Struct, frozen=True):
     idle_seconds: float
     idle_cpu_seconds: float
     calls: list[float]  # seconds of each
+    contention: Contention | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -122,6 +125,14 @@ class Evaluation(msgspec.Struct, frozen=True):
     seconds: float
     loss: float
     accuracy: float
+
+
+def _converted(answer: dict[str, Any], kind: type[T], command: str) -> T:
+    """An answer as a typed object. Raises WorkerFailed for one that the protocol does not allow."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise WorkerFailed(f"its answer to {command!r} does not follow the protocol: {error}") from None
 
 
 class Commands(ABC):
@@ -169,7 +180,8 @@ class Commands(ABC):
         """
         if count is None:
             count = len(np.load(images, mmap_mode="r") if isinstance(images, Path) else images)
-        paths = {"images": self._file("images", images), "labels": self._file("labels", labels)}
+        # A file for each split: the worker maps the images, and an adapter may keep them so.
+        paths = {"images": self._file(f"{split}.images", images), "labels": self._file("labels", labels)}
         return self._seconds("load", split=split, count=count, **paths)
 
     def train(
@@ -194,6 +206,10 @@ class Commands(ABC):
         """Predict a split `repeats` times."""
         return self._typed(Calls, "infer", split=split, batch_size=batch_size, repeats=repeats)
 
+    def release(self) -> None:
+        """Give up the network, its images and their memory, until the next `build`."""
+        self.request("release")
+
     def settle(self) -> float:
         """Wait until the device has finished; returns seconds."""
         return self._seconds("settle")
@@ -215,7 +231,7 @@ class Commands(ABC):
         return peak
 
     def _typed(self, kind: type[T], command: str, **arguments: Any) -> T:
-        return msgspec.convert(self.request(command, **arguments), kind)
+        return _converted(self.request(command, **arguments), kind, command)
 
     def _seconds(self, command: str, **arguments: Any) -> float:
         return float(self.request(command, **arguments)["seconds"])
@@ -292,7 +308,7 @@ class WorkerClient(Commands):
     @cached_property
     def started(self) -> Started:
         """What the worker reports of its start; waits until the framework is imported."""
-        return msgspec.convert(self._receive(), Started)
+        return _converted(self._receive(), Started, "start")
 
     def request(self, command: str, **arguments: Any) -> dict[str, Any]:
         self.started  # noqa: B018  its answer comes first

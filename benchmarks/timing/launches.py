@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from benchmarks.certification import lookup
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import EvaluationTime, Launch, TimedSlice
 from benchmarks.records.store import RunFolder
@@ -31,7 +32,6 @@ from benchmarks.runtime.worker_client import Built, Calls, Slice, WorkerClient
 from benchmarks.timing import sanity_checks
 from benchmarks.timing.sanity_checks import ReferenceCheck
 from benchmarks.training.jobs import Job
-from benchmarks.verification import certificates
 from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
@@ -142,6 +142,7 @@ class WorkloadRunner(ABC):
         units = units or self._units_of_a_slice()
         warm_up = self._play(units)  # compiles for this length, if the framework does
         self.slice_seconds = self._completed(units)
+        coverage = lookup.covering(job.row(started.file, started.versions))
         cores = affinity.cores_of_launch(self.launch, job.threads) if self.steady and job.device == "cpu" else []
         affinity.pin(self.client.process.pid, cores)
         self.folder.record(
@@ -152,7 +153,8 @@ class WorkloadRunner(ABC):
                 versions=started.versions,
                 settings=built.settings,
                 departures=built.departures,
-                certificate=certificates.covering(job.case_sha256, job.setting, started.file, started.versions),
+                certificate=coverage.certificate,
+                verification=coverage.text,
                 params=built.params,
                 buffers=built.buffers,
                 units=units,
@@ -240,6 +242,7 @@ class WorkloadRunner(ABC):
             idle_seconds=answer.idle_seconds,
             idle_cpu_seconds=answer.idle_cpu_seconds,
             calls=calls,
+            contention=answer.contention,
         )
 
     def _build(self, network: Network) -> tuple[Built, float]:

@@ -18,8 +18,9 @@ from benchmarks.records.events import AnyEvent, End, Epoch, Launch, Start, Timed
 from benchmarks.records.json_files import one_line
 from benchmarks.records.runs import AnyRun, JobInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
+from benchmarks.runtime.contention import Contention
 from benchmarks.runtime.errors import BadInput
-from benchmarks.timing.rounds import Rounds
+from benchmarks.timing.rounds import Rounds, rounds_of
 
 TEXT_COLUMNS = (
     "net", "framework", "version", "mode", "device", "precision", "dataset", "what", "status", "reason",
@@ -61,6 +62,8 @@ class TimedSeries:
     certificate: str | None = None  # its verdict
     params: int | None = None
     rounds: Rounds = field(default_factory=dict)
+    slices: dict[int, dict[int, TimedSlice]] = field(default_factory=dict)  # of a speed run, by launch and round
+    contention: list[list[Contention | None]] = field(default_factory=list)  # of the slices of a launch or an epoch
     losses: dict[int, list[float]] = field(default_factory=dict)  # by seed: the training loss of each epoch
     accuracies: dict[int, float] = field(default_factory=dict)  # by seed: on the test images, after the last epoch
     ends: dict[str, End | None] = field(default_factory=dict)  # by cell; None: not ended
@@ -79,17 +82,22 @@ class TimedSeries:
                 self.params = event.params
                 self.ends[event.cell] = None
             case TimedSlice():
-                self.rounds.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+                self.slices.setdefault(event.launch, {})[event.round] = event
             case Epoch():
                 if event.images:  # a very short epoch can be a single step, which no slice has
-                    self.rounds.setdefault(event.launch, {})[event.epoch] = event.slice_seconds / event.images
+                    speed = event.examples_per_second
+                    self.rounds.setdefault(event.launch, {})[event.epoch] = 1 / speed if speed else None
+                self.contention.append(event.contention)
                 self.losses.setdefault(seed, [])[event.epoch - 1 :] = [event.train_loss]
                 self.accuracies[seed] = event.test_accuracy
             case End():
                 self.ends[event.cell] = event
 
     def settle(self) -> None:
-        """Set the status: that of the first cell that did not end well, or else ok."""
+        """Set the samples of a speed run, and the status: that of the first cell that did not end well, or else ok."""
+        if self.slices:
+            self.rounds = rounds_of(self.slices)
+            self.contention = [[each.contention for each in launch.values()] for launch in self.slices.values()]
         for end in self.ends.values():
             self.status, self.reason = (end.status, end.reason) if end else ("unfinished", "stopped")
             if self.status != "ok":
@@ -129,6 +137,7 @@ def _folder(path: Path) -> SavedRun:
     info = folder.info
     run = SavedRun(path, info)
     cells = dict(_cells(run, info))
+    workload_slices: dict[int, dict[int, TimedSlice]] = {}
     workload = info.control_workload.cell if isinstance(info, SpeedRun) else None
     if folder.cells.exists() and not folder.cells.read_bytes().endswith(b"\n"):
         raise BadInput(f"{folder.cells}: the last line is incomplete; continue the run with --resume, or run it again")
@@ -139,9 +148,10 @@ def _folder(path: Path) -> SavedRun:
         elif event.cell != workload:
             raise BadInput(f"{folder.cells}: cell {event.cell} is not a job of run.json")
         elif isinstance(event, TimedSlice):
-            run.control_workload.setdefault(event.launch, {})[event.round] = event.seconds_per_image
+            workload_slices.setdefault(event.launch, {})[event.round] = event
     for series in (*run.series, *run.controls):
         series.settle()
+    run.control_workload = rounds_of(workload_slices)
     return run
 
 

@@ -10,10 +10,11 @@ from typing import get_args, get_type_hints
 
 import msgspec
 
+from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import SpeedRequestInfo
 from benchmarks.runtime.environments import parse_frameworks
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, refuse_repeated
 from benchmarks.runtime.plugins import register
 from benchmarks.timing.launches import RUNNERS, TimedJob
 from benchmarks.training.plan import TrainingRequest, plan, too_large
@@ -40,6 +41,7 @@ class SpeedRequest:
     modes: str = ""  # all: every mode of every framework
     layers: bool = False
     dataset: str | None = None
+    images: ImageOptions = field(default_factory=ImageOptions)
     device: str = "auto"
     steady: bool = True  # control the allocator, the waiting threads and the cores of the workers
     timeout: float = 600.0
@@ -48,6 +50,13 @@ class SpeedRequest:
 
     def __post_init__(self) -> None:
         register(self.adapters)
+        for option, values in (
+            ("what", self.what),
+            ("batch-size", self.batch_sizes),
+            ("threads", self.threads),
+            ("precision", self.precision),
+        ):
+            refuse_repeated(option, values)
         for option, given, allowed in (("what", self.what, WORKLOADS), ("precision", self.precision, PRECISIONS)):
             for value in given:
                 if value not in allowed:
@@ -119,6 +128,7 @@ def comparisons(request: SpeedRequest, progress: Progress) -> tuple[list[Compare
         net=request.net,
         frameworks=request.labels,
         dataset=request.dataset,
+        images=request.images,
         device=request.device,
         timeout=request.timeout,
         pythons=request.pythons,

@@ -23,11 +23,11 @@ import msgspec
 import numpy as np
 
 from benchmarks.datasets.registry import Dataset
-from benchmarks.records.events import End, Roofline
+from benchmarks.records.events import End, Roofline, TimedSlice
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import checkout, worker_client
-from benchmarks.runtime.environments import Environment, parse_frameworks
+from benchmarks.runtime import checkout, cpu_load, worker_client
+from benchmarks.runtime.environments import Environment, check_cache, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
 from benchmarks.runtime.machine import Machine
@@ -35,7 +35,7 @@ from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.timing import control_workload, roofline
 from benchmarks.timing.budget import LAUNCHES, ROUNDS, LaunchBudget
 from benchmarks.timing.launches import RUNNERS, TimedJob, WorkloadFiles, WorkloadRunner, round_seconds
-from benchmarks.timing.rounds import Rounds, paired, relative_speed, speed
+from benchmarks.timing.rounds import paired, relative_speed, rounds_of, speed
 from benchmarks.timing.samples import CONTROL_WORKLOAD
 from benchmarks.timing.speed_request import ComparedCells, SpeedRequest, comparisons
 from benchmarks.timing.statistics import Estimate, launches_ratio
@@ -63,21 +63,26 @@ def execute(
     out: the folder in which the folder of the run is created. on_folder: called with it when it has its run.json.
     BadInput, DataError: nothing is left behind.
     """
+    check_cache()
+    processes = cpu_load.process_times()
     compared, data = comparisons(request, progress)
     names = dict.fromkeys(cells.baseline.job.name for cells in compared)
     folder = RunFolder.create(out, "-".join(["speed", *names]))
     try:
         device = compared[0].baseline.job.device
         available = environments(request.labels, request.pythons, device, progress)
+        machine = Machine.here()
+        if hint := cpu_load.hint_since(processes, machine.cores or 1):
+            progress.message(hint)
         info = SpeedRun(
             began=datetime.now().astimezone().isoformat(timespec="seconds"),
             command=list(command),
             request=request.info,
-            machine=Machine.here(),
+            machine=machine,
             load={"start": os.getloadavg()[0], "end": None},
             environment=worker_client.settings(request.steady),
             commit=checkout.commit(),
-            data={name: DataInfo(each.sha256, each.published, each.source) for name, each in data.items()},
+            data={name: DataInfo(each.sha256, each.published, each.source, each.images) for name, each in data.items()},
             control_workload=control_workload.description(),
             jobs=[_description(timed, cells) for cells in compared for timed in cells.all],
         )
@@ -115,6 +120,7 @@ class SpeedRunner:
             progress,
         )
         self.launches = 0
+        self.stopped = False  # the user stops the run: a worker that ends now has not failed
         self.over: set[str] = set()  # cells that have ended
         self.peaks: defaultdict[str, list[dict[str, int]]] = defaultdict(list)  # bytes, by cell and launch
         self.roofs: dict[tuple[str, int, str], roofline.Roof | None] = {}  # by framework, threads, precision
@@ -135,6 +141,8 @@ class SpeedRunner:
         try:
             act()
         except (Unavailable, WorkerFailed, Refused) as error:
+            if self.stopped:
+                return False
             status = {Unavailable: "unavailable", WorkerFailed: "failed", Refused: "refused"}[type(error)]
             self.end(cell, status, str(error))
             return False
@@ -165,7 +173,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         self.timed: list[tuple[TimedJob, WorkloadFiles]] = [(timed, files) for timed in cells.all]
         self.timed.append(control_workload.control_workload(like.job, scratch))
         self.units: dict[str, int] = {}  # of a slice, by cell, as determined in the first launch
-        self.rounds: defaultdict[str, Rounds] = defaultdict(dict)  # by cell
+        self.slices: defaultdict[str, dict[int, dict[int, TimedSlice]]] = defaultdict(dict)  # by cell, launch, round
 
     def wants_launch(self, launch: int) -> bool:
         return self.budget.begin_launch() and not (launch >= ENOUGH and self.is_narrow())
@@ -181,8 +189,15 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         alone = [runner for runner in runners if launch == 0 and runner.timed in self.cells.frameworks]
         ready = {id(runner): self._make_ready(runner, True) for runner in alone}
         side_by_side = [runner for runner in runners if id(runner) not in ready]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(os.cpu_count())
+        with contextlib.ExitStack() as stopped:
+            stopped.callback(pool.shutdown, cancel_futures=True)
+            for runner in side_by_side:
+                stopped.callback(runner.close)  # ends the request that a thread of the pool waits for
+            stopped.callback(setattr, self.run, "stopped", True)
             ready |= zip(map(id, side_by_side), pool.map(lambda runner: self._make_ready(runner, False), side_by_side))
+            stopped.pop_all()
+        pool.shutdown()
         runners = [runner for runner in runners if ready[id(runner)]]
         if all(runner.timed.cell == CONTROL_WORKLOAD for runner in runners):
             return []
@@ -198,7 +213,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         cell = worker.timed.cell
         if not self.run.attempt(cell, partial(worker.slice, number)):
             return False
-        self.rounds[cell].setdefault(worker.launch, {})[number] = worker.slices[-1].seconds_per_image
+        self.slices[cell].setdefault(worker.launch, {})[number] = worker.slices[-1]
         return True
 
     def finish(self, launch: int, workers: Sequence[WorkloadRunner]) -> None:
@@ -215,9 +230,9 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
 
     def is_narrow(self) -> bool:
         """Whether the interval of every ratio to the baseline is narrow."""
-        baseline, control = (self.rounds[timed.cell] for timed in (self.cells.baseline, self.cells.control))
+        baseline, control = (rounds_of(self.slices[each.cell]) for each in (self.cells.baseline, self.cells.control))
         ratios = [
-            relative_speed(self.rounds[timed.cell], baseline, control)
+            relative_speed(rounds_of(self.slices[timed.cell]), baseline, control)
             for timed in self.cells.frameworks
             if timed != self.cells.baseline and timed.cell not in self.run.over
         ]
@@ -231,7 +246,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
         for timed in self.cells.all:
             if timed.cell in self.run.over:
                 continue
-            estimate = speed(self.rounds[timed.cell])
+            estimate = speed(rounds_of(self.slices[timed.cell]))
             most = roofline.reachable(_costs(timed), roofs) if roofs else float("inf")
             if estimate and estimate.value > most:
                 reason = (

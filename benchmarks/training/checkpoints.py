@@ -20,8 +20,10 @@ from tokenize import TokenError
 from types import NoneType
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.records.atomic import replacing
 from benchmarks.records.json_files import one_line
 from benchmarks.runtime import machine
@@ -49,6 +51,16 @@ class Checkpoint:
     network: Network  # with the layers that prepare the pixels in front
     weights: Weights  # by canonical name: trained arrays and running statistics
     about: dict[str, Any]  # framework, dataset, epochs, ... if known
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that it was trained on; none if they are not known."""
+        return tuple(self.about.get("class_names", ()))
+
+    @property
+    def images(self) -> ImageOptions | None:
+        """How the user's own images were read for the training; None if it used a published data set."""
+        return msgspec.convert(self.about["images"], ImageOptions) if self.about.get("images") else None
 
 
 def save(path: Path, network: Network, weights: Weights, about: Mapping[str, Any]) -> None:
@@ -86,6 +98,11 @@ def load(path: Path, option: str = "--weights") -> Checkpoint:
     dataset, permutation = about.get("dataset"), about.get("permutation")
     if not isinstance(dataset, (str, NoneType)) or not (permutation is None or _is_seed(permutation)):
         raise BadInput(f"{option} {path}: its data set or permutation cannot be read; save it with this version")
+    try:
+        msgspec.convert(about.get("class_names", []), list[str])
+        msgspec.convert(about.get("images"), ImageOptions | None)
+    except ValueError as error:  # msgspec's errors and BadInput are
+        raise BadInput(f"{option} {path}: its classes or images cannot be read ({one_line(error)})") from None
     if network.sha256 != about.get("spec_sha256"):
         raise BadInput(f"{option} {path}: its network does not match its hash; save it with this version")
     check_arrays(network, arrays, f"{option} {path}")

@@ -32,10 +32,10 @@ class CodeReference(NamedTuple):
         if self.option == "--python":
             framework, _, program = self.value.partition("=")
             if os.sep in program:  # otherwise it is looked up on PATH
-                program = str(Path(program).expanduser().absolute())
+                program = str(user_files.expanded(program).absolute())
             return f"--python {framework}={program}"
         file, name = user_files.split(self.value)
-        return f"{self.option} {Path(file).expanduser().absolute()}:{name}"
+        return f"{self.option} {user_files.expanded(file).absolute()}:{name}"
 
     def __str__(self) -> str:
         return f"{self.option} {shlex.quote(self.value)}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import msgspec
 import numpy as np
 
+from benchmarks.certification.lookup import RowIdentity
 from benchmarks.datasets.augmentation import Augmentation
 from benchmarks.records.runs import JobInfo, RecipeInfo
 from benchmarks.training.lr_schedules import CONSTANT, Schedule
@@ -23,7 +25,7 @@ from frameworks.training import Optimizer, Training
 class Job:
     """One network in one framework with one seed, and how it is trained."""
 
-    name: str  # of the network, as requested
+    name: str  # of the network
     network: Network  # as built: the layers that prepare the pixels are in front
     framework: str  # its label, such as torch or torch==2.12.1
     seed: int
@@ -39,6 +41,7 @@ class Job:
     precision: str
     threads: int  # of the worker
     dataset: str
+    requested: str = ""  # the network, as on the command line
     case_sha256: str = ""  # identity of the network that a certificate verifies
     mode: str = ""
     lr_schedule: Schedule = CONSTANT
@@ -51,6 +54,10 @@ class Job:
     def cell(self) -> str:
         """The name of the cell in records."""
         return f"{self.name}.{self.framework}.{self.seed}"
+
+    def row(self, adapter: str, versions: Mapping[str, str]) -> RowIdentity:
+        """What a certificate of this job has to cover, as the worker reports its adapter and its package versions."""
+        return RowIdentity(self.requested, self.name, self.case_sha256, self.framework, adapter, versions, self.setting)
 
     @property
     def setting(self) -> Setting:

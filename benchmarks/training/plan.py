@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import msgspec
+import numpy as np
 
-from benchmarks.datasets.registry import DATASETS, Dataset, dataset
+from benchmarks.certification.verified_networks import case_sha256
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.registry import Dataset, check_name, dataset
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
 from benchmarks.runtime.environments import parse_frameworks
-from benchmarks.runtime.errors import BadInput
-from benchmarks.runtime.networks import network
+from benchmarks.runtime.errors import BadInput, refuse_repeated
+from benchmarks.runtime.networks import network, networks
 from benchmarks.training.jobs import Job
-from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe
-from benchmarks.verification.certificates import case_sha256
-from frameworks.networks import NETWORKS
+from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe, normalized
 from frameworks.spec import Network, Resize, SpecError, times
 
 MINI = "fashion-mnist-mini"
@@ -40,7 +41,8 @@ class TrainingRequest:
 
     net: Sequence[str] = ("lenet",)
     frameworks: str = "all"
-    dataset: str | None = None
+    dataset: str | None = None  # a name, or a path to images of the user's own
+    images: ImageOptions = field(default_factory=ImageOptions)  # how the latter are read
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
@@ -68,16 +70,15 @@ class TrainingRequest:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise BadInput(f"--{name.replace('_', '-')} {value}: must be more than 0 and finite")
-        for name, allowed in (("optimizer", OPTIMIZERS), ("dataset", DATASETS)):
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise BadInput(f"--{name} {value}: unknown {name}; choose from {', '.join(allowed)}")
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"--optimizer {self.optimizer}: unknown optimizer; choose from {', '.join(OPTIMIZERS)}")
+        if self.dataset is not None:
+            check_name(self.dataset)
         if self.scale > 1:
             raise BadInput(f"--scale {self.scale:g}: at most 1, the whole experiment; --epochs makes it longer")
         if not self.net or not self.seeds:
             raise BadInput("--net and --seed: name at least one network and one seed")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise BadInput(f"--seed {','.join(map(str, self.seeds))}: name each seed once")
+        refuse_repeated("seed", self.seeds)
         if min(self.seeds) < 0:
             raise BadInput(f"--seed {min(self.seeds)}: must be 0 or more")
 
@@ -98,6 +99,8 @@ class TrainingRequest:
         recipe = replace(recipe, epochs=max(1, round(recipe.epochs * self.scale)))
         if self.quick:
             recipe = replace(recipe, dataset=MINI, epochs=2, batch_size=min(recipe.batch_size, 64), shuffle=True)
+            if quick := recipe.quick:
+                recipe = replace(recipe, training=quick.training, lr=quick.lr, batch_size=quick.batch_size)
         if self.optimizer:
             recipe = replace(recipe, training=replace(recipe.training, optimizer=OPTIMIZERS[self.optimizer]))
         given = {"dataset": self.dataset, "epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
@@ -133,25 +136,26 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
     for key in request.pythons:
         if not any(key in (framework.name, framework.label) for framework in labels):
             raise BadInput(f"--python {key}=...: --fw has no {key}; it has {', '.join(each.label for each in labels)}")
-    names = list(NETWORKS) if list(request.net) == ["all"] else list(request.net)
+    names = list(networks(request.net))  # refuses what cannot be trained before any data set is looked for
     device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
-    for name in names:
-        network(name)  # reports an unknown name before any data set is looked for
     recipes = {name: request.recipe(name) for name in names}
-    data = {name: dataset(name, note) for name in dict.fromkeys(recipe.dataset for recipe in recipes.values())}
+    named = dict.fromkeys(recipe.dataset for recipe in recipes.values())
+    data = {text: dataset(text, note, images=request.images) for text in named}
     groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
-        if any(job.name == group[0].name for group in groups):
-            raise BadInput(f"--net {','.join(names)}: two networks have the name {job.name}; rename one of them")
+        if list(request.net) != ["all"]:  # of all networks, those that fit are trained
+            check_memory(job)
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
-    return groups, data
+    return groups, {each.name: each for each in data.values()}
 
 
 def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: TrainingRequest) -> Job:
     """The job of a network, without a framework and a seed."""
     net = network(name, classes=data.classes)
+    if data.images:  # the constants of a recipe are those of its own data set
+        recipe = replace(recipe, pixels=normalized(data.images.mean, data.images.std))
     built = fit(net, recipe, data)
     train_size, test_size = (max(1, round(split.count * request.scale)) for split in (data.train, data.test))
     batch_size, epochs = recipe.batch_size, recipe.epochs
@@ -172,12 +176,13 @@ def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: Trainin
         training=recipe.training,
         initial=recipe.initial,
         shuffle=recipe.shuffle,
-        train_size=_at_most(request.train_size, data.train.count, "--train-size", recipe.dataset) or train_size,
-        test_size=_at_most(request.test_size, data.test.count, "--test-size", recipe.dataset) or test_size,
+        train_size=_at_most(request.train_size, data.train.count, "--train-size", data.name) or train_size,
+        test_size=_at_most(request.test_size, data.test.count, "--test-size", data.name) or test_size,
         device=device,
         precision=request.precision,
         threads=request.threads,
-        dataset=recipe.dataset,
+        dataset=data.name,
+        requested=name,
         case_sha256=case_sha256(name),
         lr_schedule=recipe.lr_schedule,
         augmentations=recipe.augmentations,
@@ -193,16 +198,31 @@ def _at_most(requested: int | None, count: int, option: str, name: str) -> int |
     return requested
 
 
+def check_memory(job: Job) -> None:
+    """Raise BadInput if training alone would take more memory than the machine has, before any weight is drawn."""
+    if job.device == "cpu":
+        needed = job.network.training_bytes(min(job.batch_size, job.train_size), len(job.training.optimizer.slots))
+    else:
+        needed = job.network.params * np.dtype(np.float64).itemsize  # drawn here, trained on the device
+    if needed > (total := machine.total_memory()):
+        raise BadInput(
+            f"--net {job.name}: training needs about {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{total / 2**30:,.1f} GiB; choose a smaller network or --batch-size"
+        )
+
+
 def too_large(group: Sequence[Job]) -> str | None:
     """Why these jobs do not fit side by side into the memory that is available now, or None."""
     if not group:
         return None
     job = group[0]
-    each = job.network.training_bytes(job.batch_size, len(job.training.optimizer.slots)) + FRAMEWORK_BYTES
+    images = (job.train_size + job.test_size) * math.prod(job.network.input)  # a byte for each value
+    each = job.network.training_bytes(job.batch_size, len(job.training.optimizer.slots)) + FRAMEWORK_BYTES + images
     free = machine.available_memory()
     if job.device != "cpu" or each * len(group) <= free:
         return None
     return (
         f"training needs about {each / 2**30:.1f} GiB in each of {len(group)} frameworks side by side, and "
-        f"{free / 2**30:.1f} GiB are available; choose a smaller --batch-size or fewer frameworks (--fw)"
+        f"{free / 2**30:.1f} GiB are available; choose a smaller --batch-size or --train-size, or "
+        "fewer frameworks (--fw)"
     )

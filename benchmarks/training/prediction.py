@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.certification.lookup import Coverage, covering_trained
 from benchmarks.datasets import augmentation
+from benchmarks.datasets.image_layouts import read_limited
+from benchmarks.datasets.image_options import ImageOptions
+from benchmarks.datasets.image_pool import Broken, ImagePool
+from benchmarks.datasets.images import SUFFIXES
 from benchmarks.datasets.registry import DATASETS, dataset
 from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
@@ -24,7 +30,6 @@ from frameworks.spec import times
 from frameworks.training import Training
 
 BATCH_SIZE = 256
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 NEEDS_PILLOW = "needs Pillow: pip install pillow, or onespec[images]"
 
 
@@ -58,15 +63,18 @@ def choose(
     if folder:
         return from_folder(folder, checkpoint, invert)
     trained_on = checkpoint.about.get("dataset")
-    if dataset_name is None and trained_on not in DATASETS:
-        raise BadInput(f"--weights {weights}: the checkpoint names no known data set; give --dataset or --images")
+    if dataset_name is None and (checkpoint.images or trained_on not in DATASETS):
+        named = f" ({trained_on})" if checkpoint.images else ""
+        raise BadInput(
+            f"--weights {weights}: the checkpoint names no published data set{named}; give --dataset or --images"
+        )
     return from_dataset(str(trained_on) if dataset_name is None else dataset_name, test_size, checkpoint, progress)
 
 
 def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress: Progress) -> ImageSet:
     """The first test images of a data set, with pixels permuted as in training. Raises BadInput."""
-    data = dataset(name, progress.message)
     network = checkpoint.network
+    data = dataset(name, progress.message, images=ImageOptions() if _fixed(name) else _options(checkpoint))
     if count is not None and not 0 < count <= data.test.count:
         raise BadInput(f"--test-size {count}: {name} has {data.test.count} test images")
     if network.input != data.input:
@@ -76,6 +84,10 @@ def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress:
         )
     if network.output != (data.classes,):
         raise BadInput(f"--dataset {name}: {data.classes} classes, and {network.name} has {network.output[0]} outputs")
+    if data.images and checkpoint.class_names and checkpoint.class_names != data.class_names:
+        raise BadInput(
+            f"--dataset {name}: other classes than those of the training, {', '.join(checkpoint.class_names)}"
+        )
     images = _permuted(np.load(data.test.images, mmap_mode="r")[:count], checkpoint)
     labels = np.load(data.test.labels)[:count]
     return ImageSet(images, tuple(map(str, range(len(images)))), labels, data.class_names)
@@ -84,12 +96,37 @@ def from_dataset(name: str, count: int | None, checkpoint: Checkpoint, progress:
 def from_folder(folder: Path, checkpoint: Checkpoint, invert: bool) -> ImageSet:
     """The image files of a folder, converted to the channels and size of the network's input. Raises BadInput."""
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    shape = checkpoint.network.input
     if not files:
         raise BadInput(f"--images {folder}: no image files in it ({', '.join(sorted(SUFFIXES))})")
-    images = _permuted(np.stack([_read(path, checkpoint.network.input) for path in files]), checkpoint)
+    if shape[0] not in (1, 3):
+        raise BadInput(f"--images {folder}: the network takes {shape[0]} channels, an image file has 1 or 3")
+    if not importlib.util.find_spec("PIL"):
+        raise BadInput(f"--images {folder}: {NEEDS_PILLOW}")
+    # Without the options of a training, the aspect ratio is that of the network's input.
+    options = _options(checkpoint) if checkpoint.images else replace(_options(checkpoint), image_fit="stretch")
+    pixels = []
+    with ImagePool(len(files)) as pool:
+        for path, image in zip(files, pool.decode(map(read_limited, files), shape[0], options)):
+            if isinstance(image, Broken):
+                raise BadInput(f"--images {path}: cannot be read as an image ({image})")
+            pixels.append(image)
+    images = _permuted(np.stack(pixels), checkpoint)
     trained_on = checkpoint.about.get("dataset")
-    class_names = DATASETS[trained_on].class_names if trained_on in DATASETS else ()
+    class_names = checkpoint.class_names or (DATASETS[trained_on].class_names if trained_on in DATASETS else ())
     return ImageSet(255 - images if invert else images, tuple(path.name for path in files), None, class_names)
+
+
+def _fixed(name: str) -> bool:
+    """Whether a data set is published as arrays of one size."""
+    return name in DATASETS and DATASETS[name].format != "images"
+
+
+def _options(checkpoint: Checkpoint) -> ImageOptions:
+    """How images are read for a checkpoint: as in its training, at the size of its input."""
+    channels, height, width = checkpoint.network.input
+    options = checkpoint.images or ImageOptions()
+    return replace(options, image_size=(height, width), channels=1 if channels == 1 else 3)
 
 
 def _permuted(images: Array, checkpoint: Checkpoint) -> Array:
@@ -97,38 +134,17 @@ def _permuted(images: Array, checkpoint: Checkpoint) -> Array:
     return images if seed is None else augmentation.permuted(images, seed)
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> Array:
-    """One file as uint8, C x H x W. Transparent parts become white."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise BadInput(f"--images {path.parent}: {NEEDS_PILLOW}") from None
-    channels, height, width = shape
-    if channels not in (1, 3):
-        raise BadInput(f"--images {path.parent}: the network takes {channels} channels, an image file has 1 or 3")
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits per pixel, which `convert` would clip at 255
-                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-            colored = image.convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        raise BadInput(f"--images {path}: cannot be read as an image ({error})") from None
-    white = Image.new("RGBA", colored.size, "white")
-    opaque = Image.alpha_composite(white, colored).convert("L" if channels == 1 else "RGB")
-    pixels = np.asarray(opaque.resize((width, height), Image.Resampling.BILINEAR))
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
 # --- predictions ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of each framework, N x classes by label, and the reasons of those that have none."""
+    """The logits of each framework, N x classes by label, what covers them, and the reasons of those without logits."""
 
-    logits: dict[str, Array]
-    unavailable: dict[str, str]
-    failed: dict[str, str]
+    logits: dict[str, Array] = field(default_factory=dict)
+    verification: dict[str, str] = field(default_factory=dict)  # certified, ..., or not certified with the reason
+    unavailable: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def predict(
@@ -143,14 +159,15 @@ def predict(
     timeout: float,
 ) -> Predictions:
     """Predict in each framework of `--fw`. Raises BadInput."""
-    predictions = Predictions({}, {}, {})
+    predictions = Predictions()
     for requested in parse_frameworks(frameworks):
         progress.preparation(f"{requested.label}: predicting")
         try:
             place = environment(requested, pythons, device=device, progress=progress.message)
-            predictions.logits[requested.label] = logits(
-                checkpoint, images, place, requested, threads=threads, device=device, timeout=timeout
-            )
+            setting = Setting(device=device, threads=threads, mode=requested.mode)
+            values, coverage = _predicted(checkpoint, images, place, requested, setting, timeout)
+            predictions.logits[requested.label] = values
+            predictions.verification[requested.label] = coverage.text
         except Unavailable as error:
             predictions.unavailable[requested.label] = str(error)
         except WorkerFailed as error:
@@ -169,12 +186,26 @@ def logits(
     timeout: float = 600.0,
 ) -> Array:
     """The logits of one framework, N x classes, for images uint8, N x C x H x W. Unavailable, WorkerFailed."""
-    info = FRAMEWORKS[requested.name]
     setting = Setting(device=device, threads=threads, mode=requested.mode)
+    return _predicted(checkpoint, images, place, requested, setting, timeout)[0]
+
+
+def _predicted(
+    checkpoint: Checkpoint,
+    images: Array,
+    place: Environment,
+    requested: FrameworkRequest,
+    setting: Setting,
+    timeout: float,
+) -> tuple[Array, Coverage]:
+    """The logits of one framework, and the certificate that covers them."""
+    info = FRAMEWORKS[requested.name]
     with TemporaryFolder("predict") as folder:
-        log = folder / "log"
+        log, threads = folder / "log", setting.threads
         with WorkerClient(place.python, info.module, info.adapter, threads=threads, log=log, timeout=timeout) as client:
+            started = client.started
+            coverage = covering_trained(checkpoint.network, requested.label, setting, started.file, started.versions)
             client.build(checkpoint.network, Training(), setting)
             client.set_weights(checkpoint.weights)
             client.load("test", images, labels=np.zeros(len(images), np.int64))  # predictions do not use labels
-            return client.predict("test", BATCH_SIZE)
+            return client.predict("test", BATCH_SIZE), coverage

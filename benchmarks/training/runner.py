@@ -19,7 +19,7 @@ from benchmarks.records.lock import locked
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.runtime import checkout, cpu_load
-from benchmarks.runtime.environments import Environment, environment, parse_frameworks
+from benchmarks.runtime.environments import Environment, check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
 from benchmarks.runtime.machine import Machine
@@ -67,6 +67,7 @@ def execute(
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.
     """
     register(request.adapters)
+    check_cache()
     groups, data = plan(request, progress.message)
     code_references.register(code_references.references(request.net, request.adapters, request.pythons))
     folder = RunFolder.open(resume) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))
@@ -91,21 +92,29 @@ def _train(
     on_folder: Callable[[RunFolder], object],
 ) -> None:
     """Train the planned cells that the folder does not hold yet. The lock on the folder is held."""
+    processes = cpu_load.process_times()
     jobs = [describe(job) for group in groups for job in group]
     if resume:
+        _check_same_data(folder, data)
         _check_same_jobs(folder, jobs)
+        recorded = folder.training_run.jobs
+        jobs = [msgspec.structs.replace(job, weights_sha256=then.weights_sha256) for job, then in zip(jobs, recorded)]
         _check_checkpoints(folder)
         folder.repair()
         on_folder(folder)
     places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
+    machine = Machine.here()
+    if hint := cpu_load.hint_since(processes, machine.cores or 1):
+        progress.message(hint)
     earlier = folder.training_run if resume else None
+    described = {name: DataInfo(one.sha256, one.published, one.source, one.images) for name, one in data.items()}
     info = TrainingRun(
         began=earlier.began if earlier else datetime.now().astimezone().isoformat(timespec="seconds"),
         command=earlier.command if earlier else list(command),
         request=request.info,
-        machine=Machine.here(),
+        machine=machine,
         commit=checkout.commit(),
-        data={name: DataInfo(one.sha256, one.published, one.source) for name, one in data.items()},
+        data=described,
         jobs=jobs,
         wall_seconds=earlier.wall_seconds if earlier else None,
     )
@@ -126,7 +135,12 @@ def _train(
 
 
 def _with_weights(info: TrainingRun, group: Sequence[Job]) -> TrainingRun:
-    """The record with the digest of the group's initial weights, which are the same in every framework."""
+    """The record with the digest of the group's initial weights, which are the same in every framework.
+
+    Nothing is drawn for a group that does not fit into memory: its cells will be unavailable.
+    """
+    if too_large(group):
+        return info
     digest, cells = weights_sha256(group[0]), {job.cell for job in group}
     jobs = [msgspec.structs.replace(job, weights_sha256=digest) if job.cell in cells else job for job in info.jobs]
     return msgspec.structs.replace(info, jobs=jobs)
@@ -204,6 +218,17 @@ def _check_same_jobs(folder: RunFolder, jobs: Sequence[JobInfo]) -> None:
             raise BadInput(
                 f"--resume {folder.path}: {now.cell} would now be trained differently: {', '.join(changed)} changed"
             )
+
+
+def _check_same_data(folder: RunFolder, data: Mapping[str, Dataset]) -> None:
+    """Raise BadInput unless the data sets have the digests that the folder records."""
+    for name, recorded in folder.training_run.data.items():
+        if name in data and (changed := _changed(recorded.sha256, data[name].sha256)):
+            raise BadInput(f"--resume {folder.path}: {name} changed since the run began ({changed}); start a new run")
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    return ", ".join(sorted(name for name in {*then, *now} if then.get(name) != now.get(name)))
 
 
 def _check_checkpoints(folder: RunFolder) -> None:

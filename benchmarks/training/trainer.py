@@ -11,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from benchmarks.certification import lookup
 from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Epoch, Start
@@ -19,13 +20,14 @@ from benchmarks.runtime import affinity
 from benchmarks.runtime.worker_client import Evaluation, Slice, WorkerClient
 from benchmarks.training import checkpoints, epoch_slices
 from benchmarks.training.jobs import Job, dropout_seed, order
-from benchmarks.verification import certificates
 from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
+from frameworks.spec import Dropout, Network
 
 EpochProgress = Callable[[str, float], None]  # the cell, and the epochs that it has finished, a part of one included
 
+FIRST_LOSSES = 10  # losses of single steps that are recorded, to compare the frameworks before rounding grows
 EVALUATION = 1 << 20  # the slice number in the seed of an evaluation in training mode: no epoch has as many slices
 
 
@@ -53,15 +55,21 @@ class CellTrainer:
         self._worker: WorkerClient | None = None
 
     def open(self, python: Path, info: FrameworkInfo, timeout: float) -> None:
-        """Start the worker, build the network, load the data; restore the state of the last finished epoch."""
-        job = self.job
-        log = self.folder.log(job.cell)
-        worker = WorkerClient(python, info.module, info.adapter, threads=job.threads, log=log, timeout=timeout)
+        """Start the worker and begin."""
+        log = self.folder.log(self.job.cell)
+        self._worker = WorkerClient(
+            python, info.module, info.adapter, threads=self.job.threads, log=log, timeout=timeout
+        )
+        self.begin(self._worker)
+
+    def begin(self, worker: WorkerClient) -> None:
+        """Build the network in a worker, load the data, and restore the state of the last finished epoch."""
         self._worker = worker
-        started = worker.started
+        job, started = self.job, worker.started
         built = worker.build(job.network, job.training, job.setting)
         weights_seconds = worker.set_weights(self._weights())
         load_seconds = self._load("train", self._images("train")) + self._load("test", self._images("test"))
+        coverage = lookup.covering(job.row(started.file, started.versions))
         cores = affinity.cores_of_launch(job.seed + 1, job.threads) if job.device == "cpu" else []
         affinity.pin(worker.process.pid, cores)
         self.folder.record(
@@ -71,7 +79,8 @@ class CellTrainer:
                 versions=started.versions,
                 settings=built.settings,
                 departures=built.departures,
-                certificate=certificates.covering(job.case_sha256, job.setting, started.file, started.versions),
+                certificate=coverage.certificate,
+                verification=coverage.text,
                 params=built.params,
                 buffers=built.buffers,
                 cores=cores,
@@ -102,17 +111,21 @@ class CellTrainer:
         self.worker.save_weights(self._checkpoint(number))
         busy = sum(each.seconds for each in slices) + test.seconds + (augment_seconds or 0.0) + reload_seconds
         timed = list(zip(images, [each.seconds for each in slices]))
+        contention = [each.contention for each in slices[number == 1 :]]
+        losses = [loss for each in slices for loss in each.losses]
         event = Epoch(
             cell=job.cell,
             epoch=number,
             launch=launch,
             first_step_seconds=timed.pop(0)[1] if number == 1 else None,
             slices=timed,
-            train_loss=self._mean([loss for each in slices for loss in each.losses], job.train_size),
+            contention=contention,
+            train_loss=self._mean(losses, job.train_size),
             train_accuracy=sum(each.correct for each in slices) / job.train_size,
             test_loss=test.loss,
             test_accuracy=test.accuracy,
             evaluation_seconds=test.seconds,
+            first_losses=losses[:FIRST_LOSSES] if number == 1 and not _has_dropout(job.network) else [],
             augment_seconds=augment_seconds,
             reload_seconds=reload_seconds,
             harness_seconds=time.perf_counter() - began - busy,
@@ -226,6 +239,9 @@ class CellTrainer:
         with np.load(self._weights(), allow_pickle=False) as state:
             trained = {parameter.name: state[parameter.name] for parameter in self.job.network.parameters}
         about = {name: getattr(self.job, name) for name in ("framework", "seed", "epochs", "dataset", "permutation")}
+        about["class_names"] = list(self.data.class_names)
+        if self.data.images:
+            about["images"] = self.data.images.options.record
         checkpoints.save(path, self.job.network, trained, about)
 
     def _weights(self) -> Path:
@@ -251,3 +267,8 @@ class CellTrainer:
         if not path.exists():
             np.save(path, order(job, epoch))
         return path
+
+
+def _has_dropout(network: Network) -> bool:
+    """Whether the losses depend on masks, which every framework draws for itself."""
+    return any(isinstance(node.layer, Dropout) and node.layer.rate for _, node in network.walk())

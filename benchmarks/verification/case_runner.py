@@ -15,19 +15,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
+from benchmarks.records.certificates import worst_verdict
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification.cases import Case
+from benchmarks.verification.cases import LARGE, Case
 from benchmarks.verification.comparison import (
+    STEP_SIZE,
     ReferenceEvidence,
     RelativeErrors,
     StageVerdict,
     relative_errors,
     stage_verdicts,
 )
+from benchmarks.verification.conditioning import calm_evidence
 from benchmarks.verification.diagnosis import likely
-from benchmarks.verification.evidence import EvidenceCollector, reference_evidence, write_case_files
+from benchmarks.verification.evidence import EvidenceCollector, reference_evidence
+from benchmarks.verification.memory_budget import MemoryBudget, memory_of
 from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
@@ -35,7 +39,10 @@ from frameworks.native import Native
 
 @dataclass
 class Target:
-    """A framework that is verified: its running worker, which computes one case at a time."""
+    """A framework that is verified: its running worker, which computes one case at a time.
+
+    open_worker: starts another worker with so many threads.
+    """
 
     label: str
     module: str
@@ -44,6 +51,22 @@ class Target:
     versions: Mapping[str, str]
     native: Native | None = None
     lock: Lock = field(default_factory=Lock)
+    open_worker: Callable[[int], WorkerClient] | None = None
+
+    @property
+    def package(self) -> str:
+        """The package that computes: what all modes and versions of a framework have in common."""
+        return next(iter(self.versions), self.label)
+
+    def close(self) -> None:
+        """End the worker that runs now."""
+        self.client.close()
+
+    def restart_if_dead(self, threads: int) -> None:
+        """Start another worker in place of one that has ended, so that only one network fails."""
+        if self.open_worker and self.client.process.poll() is not None:
+            self.client.close()
+            self.client = self.open_worker(threads)
 
 
 @dataclass(frozen=True)
@@ -69,13 +92,19 @@ class NetworkVerdict:
         ]
         return replace(self, verdicts=verdicts, cause=later.cause or self.cause, seeds=self.seeds + 1)
 
+    def without_float64(self) -> NetworkVerdict:
+        """This float32 finding if the float64 finding of the same code does not agree: it does not agree either."""
+        note = "a float32 verdict rests on the float64 verdict, which is neither ok nor explained"
+        verdicts = [
+            replace(stage, verdict="not verified", note=note) if stage.verdict in ("ok", "explained") else stage
+            for stage in self.verdicts
+        ]
+        return replace(self, verdicts=verdicts)
+
     @property
     def verdict(self) -> str:
-        """ok, explained, differs or failed: the worst of all stages."""
-        if self.failed:
-            return "failed"
-        verdicts = {stage.verdict for stage in self.verdicts}
-        return next((verdict for verdict in ("differs", "explained") if verdict in verdicts), "ok")
+        """The worst of all stages; `not verified` or `not distinguishable` certifies no more than `differs`."""
+        return worst_verdict([stage.verdict for stage in self.verdicts], failed=self.failed is not None)
 
     @property
     def error(self) -> float:
@@ -124,7 +153,7 @@ def verify_cases(
         pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, cancel_futures=True)
         for target in targets:
-            stack.callback(target.client.close)  # ends the request that a thread of the pool waits for
+            stack.callback(target.close)  # ends the request that a thread of the pool waits for
         runner = _CaseRunner(pool, targets, threads, native, scratch)
         names = list(cases)
         if not names:
@@ -142,6 +171,10 @@ def verify_cases(
                     later = runner.findings(name, current, precision, runner.run(current, precision))
                     findings = [finding.merged(repeated) for finding, repeated in zip(findings, later)]
                     shutil.rmtree(current.files)
+                if precision == "float64":
+                    agreeing = {each.target.label for each in findings if each.verdict in ("ok", "explained")}
+                elif "float64" in precisions:
+                    findings = [each if each.target.label in agreeing else each.without_float64() for each in findings]
                 yield findings
             shutil.rmtree(prepared.pop(name).files)
 
@@ -154,10 +187,14 @@ def _any_differs(findings: Sequence[NetworkVerdict]) -> bool:
 class _PreparedCase:
     """A case with its reference evidence, which may still be computed."""
 
-    case: Case
-    files: Path  # input of every framework
+    files: Path  # input of every framework, when the reference is computed
     reference: Future[ReferenceEvidence]
     target_references: Mapping[str, Future[ReferenceEvidence]]  # with the settings of each target, by label
+
+    @property
+    def case(self) -> Case:
+        """The case that is verified, which may be calmer than the requested one; waits for the reference."""
+        return self.reference.result().case
 
 
 class _CaseRunner:
@@ -167,17 +204,20 @@ class _CaseRunner:
         self, pool: ThreadPoolExecutor, targets: Sequence[Target], threads: int, native: bool, scratch: Path
     ) -> None:
         self.pool, self.targets, self.threads, self.native, self.scratch = pool, targets, threads, native, scratch
+        self.memory = MemoryBudget.of_machine()
 
     def prepare(self, case: Case) -> _PreparedCase:
-        """Write the files of a case and start the computation of its reference evidence."""
+        """Start the computation of the reference evidence of a case, or of a calmer one."""
         files = Path(tempfile.mkdtemp(dir=self.scratch))
-        write_case_files(case, files)
         reference = self.pool.submit(self._reference, case, files)
         if not self.native:
-            return _PreparedCase(case, files, reference, {target.label: reference for target in self.targets})
-        native = {target.label: case.natively(target.native) for target in self.targets if target.native}
-        references = {label: self.pool.submit(self._reference, each, files) for label, each in native.items()}
-        return _PreparedCase(case, files, reference, references)
+            return _PreparedCase(files, reference, {target.label: reference for target in self.targets})
+        references = {
+            target.label: self.pool.submit(self._native_reference, reference, target.native, files)
+            for target in self.targets
+            if target.native
+        }
+        return _PreparedCase(files, reference, references)
 
     def run(self, prepared: _PreparedCase, precision: str) -> list[Future[_Answer]]:
         """Start the case in all targets."""
@@ -189,30 +229,38 @@ class _CaseRunner:
         """Wait for all targets and judge them together."""
         answers = {target.label: answer.result() for target, answer in zip(self.targets, waiting)}
         errors = {label: answer.errors for label, answer in answers.items() if not answer.failed}
-        verdicts = stage_verdicts(errors, prepared.case, precision)
+        reference = prepared.reference.result()
+        packages = {target.label: target.package for target in self.targets}
+        verdicts = stage_verdicts(
+            errors, reference.case, precision, amplification=reference.amplification, packages=packages
+        )
         findings = []
         for target in self.targets:
             answer = answers[target.label]
             finding = NetworkVerdict(
                 net=name,
-                case=prepared.case,
+                case=reference.case,
                 precision=precision,
                 target=target,
                 settings=answer.settings,
                 verdicts=verdicts.get(target.label, []),
                 failed=answer.failed,
             )
-            if finding.first and finding.first.place:
-                reference = prepared.target_references[target.label].result()
+            if finding.first and finding.first.place and finding.first.place.tensor != STEP_SIZE:
+                settled = prepared.target_references[target.label].result()
                 place, differing = finding.first.place, answer.errors.differing
-                finding = replace(finding, cause=likely(place, differing, reference.evidence, reference.case))
+                finding = replace(finding, cause=likely(place, differing, settled.evidence, settled.case))
             findings.append(finding)
         return findings
 
     def _reference(self, case: Case, files: Path) -> ReferenceEvidence:
-        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            reference = ReferenceEvidence.from_evidence(case, reference_evidence(case, files, Path(folder)))
-        return reference  # arrays mapped from deleted files stay readable as long as they are referenced
+        with self.memory.hold(memory_of(case, "float64")):
+            return calm_evidence(case, files, self.scratch)
+
+    def _native_reference(self, reference: Future[ReferenceEvidence], native: Native, files: Path) -> ReferenceEvidence:
+        case = reference.result().case.natively(native)  # the pool is first in, first out: this waits for no later work
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder, self.memory.hold(memory_of(case, "float64")):
+            return ReferenceEvidence.from_evidence(case, reference_evidence(case, files, Path(folder)))
 
     def _answer(self, prepared: _PreparedCase, target: Target, precision: str) -> _Answer:
         if target.label not in prepared.target_references:
@@ -220,12 +268,16 @@ class _CaseRunner:
         reference = prepared.reference.result()
         target_reference = prepared.target_references[target.label].result()
         setting = Setting("cpu", precision, self.threads, target.mode)  # type: ignore[arg-type]
-        with target.lock:
-            collector = EvidenceCollector(target.client, target_reference.case, setting, prepared.files)
+        case = target_reference.case
+        with target.lock, self.memory.hold(memory_of(case, precision)):
+            collector = EvidenceCollector(target.client, case, setting, prepared.files)
             try:
                 errors = relative_errors(
                     collector.tensors(), reference, collector.departures, precision, target_reference
                 )
+                if case.network.params > LARGE:
+                    target.client.release()  # it would keep the memory while other frameworks compute
                 return _Answer(errors, collector.settings)
             except (WorkerFailed, Unavailable) as error:
+                target.restart_if_dead(self.threads)
                 return _Answer(RelativeErrors(), {}, str(error))

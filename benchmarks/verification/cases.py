@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from benchmarks.certification.verified_networks import BATCH as BATCH
+from benchmarks.certification.verified_networks import small as small
 from frameworks.arrays import Array, Weights, initial
 from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
-from frameworks.spec import BatchNorm, Network, Scale, SpecError
+from frameworks.spec import BatchNorm, Network, Scale
 from frameworks.training import SGD, Adam, Training
 
 # A large epsilon reveals its place in the formula. It also keeps a gradient that is zero except for rounding, such
@@ -34,10 +35,13 @@ TRAININGS: dict[str, Training] = {
     "adam": Training(Adam(epsilon=EPSILON)),
     "adamw": Training(Adam(epsilon=EPSILON, weight_decay=DECAY, decoupled=True)),
     "adam, decay": Training(Adam(epsilon=EPSILON, weight_decay=DECAY)),
+    "adam, decay, smoothed labels": Training(Adam(epsilon=EPSILON, weight_decay=DECAY), label_smoothing=0.1),
 }
-# A step of a large network is slow, and an optimizer does not depend on the network: a network with more than LARGE
-# trained values gets only the training with the most terms.
-LARGE, LARGE_TRAININGS = 1_000_000, ("adam, decay",)
+# A network gets the training with the most terms. The others, with drawn hyperparameters, are among the framework
+# checks, because an optimizer does not depend on the network.
+DEFAULT_TRAINING = "adam, decay, smoothed labels"
+# A network with more than LARGE trained values gets fewer steps and builds. The learning rate changes after the third.
+LARGE, LARGE_STEPS = 1_000_000, 5
 # Batch normalization over few values amplifies rounding from layer to layer and from step to step. With the learning
 # rate of large networks, ten float64 steps of Adam change ResNet-101 by 1e-9 and ResNet-152 by 1e-4 in every framework
 # alike. A network with more than DEEP batch normalizations gets a smaller learning rate, and one with more than
@@ -47,11 +51,8 @@ DEEP, VERY_DEEP = 100, 150
 # A network with more than HEAVY multiply-adds per image accepts no small images (Inception v3 with its auxiliary
 # classifier). It gets one batch and HEAVY_STEPS steps; more would take more memory and time than all other networks.
 HEAVY, HEAVY_STEPS = 2_000_000_000, 2
-STEPS = (1, 10)  # after which weights are compared
+STEPS = 10  # after which weights are compared, as after the first
 CURVE = 50  # losses of the last training
-
-BATCH = 4  # images per step
-LEAST = 16  # values over which batch normalization computes a statistic
 
 # In the order in which a fault shows first.
 STAGES = (
@@ -65,6 +66,7 @@ STAGES = (
     "dropout",
     "curve",
 )
+SEVERAL_STEPS = ("optimizers", "running statistics", "curve")  # stages in which rounding grows from step to step
 
 
 class Place(NamedTuple):
@@ -93,6 +95,7 @@ class Case:
     trainings: dict[str, Training]
     batch_size: int
     curve: int  # steps of the last training
+    lr_factor: float = 1.0  # of all learning rates: below 1 if the network amplifies rounding (`conditioning`)
 
     @staticmethod
     def for_network(network: Network, seed: int, batch_size: int, curve: int | None = None) -> Case:
@@ -103,8 +106,7 @@ class Case:
         stream = np.random.default_rng(seed)
         with_dropout = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(with_dropout)
-        heavy, large = plain.macs > HEAVY, plain.params > LARGE
-        count = (1 if heavy else 4) * batch_size
+        count = (1 if plain.macs > HEAVY else 4) * batch_size
         images = stream.integers(0, 256, (count, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, count)
         return Case(
@@ -114,15 +116,21 @@ class Case:
             seed=seed,
             images=images,
             labels=labels,
-            weights=_revealing_weights(plain, seed),
-            trainings={name: TRAININGS[name] for name in (LARGE_TRAININGS if large else TRAININGS)},
+            weights=revealing_weights(plain, seed),
+            trainings={DEFAULT_TRAINING: TRAININGS[DEFAULT_TRAINING]},
             batch_size=batch_size,
-            curve=curve or (HEAVY_STEPS if heavy else STEPS[-1] if large else CURVE),
+            curve=curve or default_curve(plain),
         )
 
     def with_next_seed(self) -> Case:
         """The same case with other weights, images and labels."""
-        return Case.for_network(self.spec, self.seed + 1, self.batch_size, self.curve)
+        later = Case.for_network(self.spec, self.seed + 1, self.batch_size, self.curve)
+        return replace(later, trainings=self.trainings, lr_factor=self.lr_factor)
+
+    def with_batch_size(self, batch_size: int) -> Case:
+        """The same network, seed, trainings and number of steps with batches of `batch_size` other images."""
+        other = Case.for_network(self.spec, self.seed, batch_size, self.curve)
+        return replace(other, trainings=self.trainings, lr_factor=self.lr_factor)
 
     def natively(self, native: Native) -> Case:
         """The case with the default settings of a framework (`frameworks/native.py`), except for Adam's epsilon."""
@@ -149,39 +157,33 @@ class Case:
                 first = 1e-6 if norms > VERY_DEEP else 1e-5
             else:
                 first = 1e-4 if self.network.params > LARGE else 1e-3
-        return [first * 0.5 ** (step // 3 % 3) for step in range(steps)]
+        return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
+
+    def steps(self, training: str) -> int:
+        """The number of steps of a training: the last one is as long as the sequence of losses."""
+        return self.curve if training == list(self.trainings)[-1] else STEPS
+
+    def compared_steps(self, training: str) -> tuple[int, ...]:
+        """The steps after which weights are compared: the first one, and the tenth one or the last one before it."""
+        return tuple(sorted({1, min(STEPS, self.steps(training))}))
 
     @property
     def order(self) -> Array:
         """Indices of the images, batch after batch; every pass over the images has another order."""
         count = len(self.images)
         stream = np.random.default_rng(count)
-        passes = -(-max(self.curve, STEPS[-1]) * self.batch_size // count)
+        passes = -(-max(self.curve, STEPS) * self.batch_size // count)
         return np.concatenate([stream.permutation(count) for _ in range(passes)])
 
 
-def small(network: Network) -> Network:
-    """The network with the smallest square input of 32, 64, 96, ... that all layers accept, if that is smaller.
-
-    Every batch normalization keeps at least `LEAST` values per channel, because fewer values amplify rounding.
-    """
-    channels, *size = network.input
-    for side in range(32, min(size, default=0), 32):
-        try:
-            smaller = network.with_input((channels, side, side))
-        except SpecError:
-            continue
-        if _enough_values(smaller):
-            return smaller
-    return network
+def default_curve(network: Network) -> int:
+    """The number of training losses that are compared unless another is requested."""
+    if network.macs > HEAVY:
+        return HEAVY_STEPS
+    return LARGE_STEPS if network.params > LARGE else CURVE
 
 
-def _enough_values(network: Network) -> bool:
-    nodes = [node for _, node in network.walk() if isinstance(node.layer, BatchNorm)]
-    return all(BATCH * prod(node.input[1:]) >= LEAST for node in nodes)
-
-
-def _revealing_weights(network: Network, seed: int) -> Weights:
+def revealing_weights(network: Network, seed: int) -> Weights:
     """Initial weights without a 0 or 1 that could hide a fault; every value is exact in float32."""
     weights = initial(network, seed, "he_normal")
     stream = np.random.default_rng([seed, 1])

@@ -1,24 +1,27 @@
 """Verdicts: the tensors of each framework compared with those of the NumPy reference.
 
-In float64, a relative error above the limit of the stage is a difference. In float32 there is no fixed limit: the error
-of a framework, against the float64 reference, may be `TIMES` that of the median framework, or as large as rounding
-explains. A place with a declared departure is compared with the value that the formula of the departure gives.
+In float64, a relative error above the limit of the stage is a difference, unless the network amplifies rounding to an
+error of that size (`conditioning`). In float32 there is no fixed limit: the error of a framework, against the float64
+reference, may be `TIMES` the typical error of correct frameworks at this place, or as large as rounding explains.
+Where this limit is too wide to reveal a fault, the stage is not verified. A place with a declared departure is compared
+with the value that the formula of the departure gives.
 
 An error is relative to the largest value of all arrays of the layer: the gradient of a bias before batch normalization
-is 0, so relative to itself only its rounding would be compared.
+is 0, so relative to itself only its rounding would be compared. Between two batch normalizations the gradients of a
+whole layer are 0 except for rounding, so a gradient counts as at least `SMALL_GRADIENT` of the network's largest one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from benchmarks.verification.cases import STAGES, Case, Evidence, Place
+from benchmarks.verification.cases import SEVERAL_STEPS, STAGES, Case, Evidence, Place
 from benchmarks.verification.evidence import PlacedTensor
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE
 from frameworks.arrays import Array
@@ -27,20 +30,33 @@ from frameworks.spec import BatchNorm, Dropout
 # Measured with correct frameworks: 1e-15 for gradients, 1e-14 after 200 steps. The rest is headroom for deep networks.
 LIMITS = {"parameters": 0.0, "optimizers": 1e-9, "running statistics": 1e-9, "curve": 1e-9}
 LIMIT = 1e-10
+SMALL_GRADIENT = 1e-4
 TIMES = 4.0
 ROUNDING = 64 * 2.0**-24  # float32 errors below this are not compared
+HEADROOM = 100.0  # how much more than by one random rounding of the weights a correct framework may be off in float64
+UNIT = {"float64": 2.0**-52, "float32": 2.0**-24}
+# A place whose limit is above this reveals too little. In float64 it concerns only stages of several steps: elsewhere,
+# rounding is amplified most where a gradient is zero except for rounding. Its limit is small beside other gradients.
+BLIND = {"float64": 1e-6, "float32": TIMES * 1e-1}
+STEP_SIZE = "step size"  # name of the tensor: the factor between the steps of the framework and the reference
+# The median step of a correct framework is off by up to this in float32, times the number of steps.
+STEP_SIZE_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
 class StageVerdict:
-    """The verdict of one stage: the largest relative error and its place, or the first place that differs."""
+    """The verdict of one stage: the error closest to its limit and its place, or the first place that differs.
+
+    none: the network has no such tensors. not verified, not distinguishable: neither agrees nor differs, see `note`.
+    """
 
     stage: str
-    verdict: Literal["ok", "explained", "differs", "none"]  # none: the network has no such tensors
+    verdict: Literal["ok", "explained", "differs", "not verified", "not distinguishable", "none"]
     error: float = 0.0
     place: Place | None = None
     note: str = ""
     later: int = 0  # further places that differ after the first
+    limit: float = 0.0  # of `error`, above which the stage differs
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -48,17 +64,24 @@ class StageVerdict:
 
 @dataclass(frozen=True)
 class ReferenceEvidence:
-    """The tensors of the reference in a case, and the largest value of each layer."""
+    """The tensors of the reference in a case, and the largest value of each layer.
+
+    amplification: by place, how much the reference amplifies a relative rounding of the weights; empty if not measured.
+    """
 
     case: Case
     evidence: Evidence
     scales: Mapping[tuple[str, str, int, str], float]
+    amplification: Mapping[Place, float] = field(default_factory=dict)
 
     @staticmethod
     def from_evidence(case: Case, evidence: Evidence) -> ReferenceEvidence:
         scales: dict[tuple[str, str, int, str], float] = defaultdict(float)
         for place, tensor in evidence.items():
             scales[_layer(place)] = max(scales[_layer(place)], float(np.abs(tensor).max(initial=0)))
+        gradients = [layer for layer in scales if layer[0] == "gradients"]
+        least = SMALL_GRADIENT * max((scales[layer] for layer in gradients), default=0.0)
+        scales.update({layer: max(scales[layer], least) for layer in gradients})
         return ReferenceEvidence(case, evidence, scales)
 
 
@@ -72,7 +95,8 @@ class RelativeErrors:
     """The relative error at every place; infinite if a tensor is missing, has another shape, or is not finite.
 
     plain: against the reference. departed: against the reference with the declared departures, where these differ.
-    masks: input and output of dropout. differing: tensors that differ, up to `DIFFERING_BYTES`, for the diagnosis.
+    masks: input and output of dropout. differing: tensors for the diagnosis: the masks, and those that differ, up to
+    `DIFFERING_BYTES`.
     """
 
     plain: dict[Place, float] = field(default_factory=dict)
@@ -82,6 +106,11 @@ class RelativeErrors:
 
     def error(self, place: Place) -> float:
         return self.departed.get(place, self.plain[place])
+
+    def add(self, later: RelativeErrors) -> None:
+        """Take the errors of other places."""
+        for name in ("plain", "departed", "masks", "differing"):
+            getattr(self, name).update(getattr(later, name))
 
     def worst(self, stage: str) -> float:
         return max((self.error(place) for place in self.plain if place.stage == stage), default=0.0)
@@ -104,9 +133,10 @@ def relative_errors(
     """
     errors, room = RelativeErrors(), DIFFERING_BYTES
     target_reference = target_reference or reference
+    step_sizes = _StepSizes(target_reference.case)
     for place, tensor in tensors:
         if place.stage == "dropout":
-            errors.masks[place] = tensor
+            errors.masks[place] = errors.differing[place] = tensor
             continue
         scale = reference.scales.get(_layer(place), 0.0)
         errors.plain[place] = _relative_error(tensor, reference.evidence.get(place), scale)
@@ -114,6 +144,7 @@ def relative_errors(
         for name in departures:
             if expected is not None and name in DEPARTED:
                 expected = DEPARTED[name](place, expected, target_reference.case)
+        step_sizes.add(place, tensor, expected)
         if expected is not reference.evidence.get(place):
             errors.departed[place] = _relative_error(tensor, expected, scale)
         if not errors.error(place) <= _rounding(place.stage, precision) and tensor.nbytes <= room:
@@ -121,6 +152,7 @@ def relative_errors(
             room -= tensor.nbytes
     missing = [place for place in reference.evidence if place not in errors.plain and place.stage != "dropout"]
     errors.plain.update(dict.fromkeys(missing, float("inf")))
+    errors.plain.update(step_sizes.errors())
     return errors
 
 
@@ -131,6 +163,42 @@ def _relative_error(tensor: Array, reference: Array | None, scale: float) -> flo
     if not np.isfinite(error):
         return float("inf")
     return error / scale if scale else error
+
+
+class _StepSizes:
+    """How far the steps of a framework are from those of the reference: a learning rate 1 % off gives 0.01.
+
+    The factor is the median over trained values that the reference moves farthest in their array. Rounding that turns
+    some steps around changes the largest error much more than the median.
+    """
+
+    VALUES = 4096  # of an array
+    FAR = 0.5  # of the largest change in the array
+    SMALL = 1e-3  # of the largest change in the network: arrays that change less are left out
+
+    def __init__(self, case: Case) -> None:
+        self.initial = case.weights
+        self.factors: dict[Place, list[tuple[float, Array]]] = defaultdict(list)
+
+    def add(self, place: Place, tensor: Array, expected: Array | None) -> None:
+        weights = self.initial.get(place.tensor) if place.stage == "optimizers" else None
+        if weights is None or expected is None or not weights.shape == tensor.shape == expected.shape:
+            return
+        thinned = slice(None, None, -(-tensor.size // self.VALUES))
+        initial = weights.reshape(-1)[thinned]
+        change = np.asarray(expected).reshape(-1)[thinned] - initial
+        actual = tensor.reshape(-1)[thinned] - initial
+        far = np.abs(change) >= self.FAR * np.abs(change).max()
+        if np.isfinite(actual).all() and change[far].all():
+            largest = float(np.abs(change).max())
+            self.factors[place._replace(tensor=STEP_SIZE)].append((largest, actual[far] / change[far]))
+
+    def errors(self) -> Iterator[tuple[Place, float]]:
+        """The error of each training at each step, step by step."""
+        for place, arrays in self.factors.items():
+            least = self.SMALL * max(largest for largest, _ in arrays)
+            factors = np.concatenate([factors for largest, factors in arrays if largest >= least])
+            yield place, abs(float(np.median(factors)) - 1)
 
 
 def _rounding(stage: str, precision: str) -> float:
@@ -160,43 +228,158 @@ DEPARTED: dict[str, Callable[[Place, Array, Case], Array]] = {UNBIASED_RUNNING_V
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def stage_verdicts(errors: Mapping[str, RelativeErrors], case: Case, precision: str) -> dict[str, list[StageVerdict]]:
-    """The verdicts of every framework, in the order of `STAGES`."""
+Limits: TypeAlias = Callable[[Place], float]
+
+
+def stage_verdicts(
+    errors: Mapping[str, RelativeErrors],
+    case: Case,
+    precision: str,
+    *,
+    amplification: Mapping[Place, float] | None = None,
+    packages: Mapping[str, str] | None = None,
+) -> dict[str, list[StageVerdict]]:
+    """The verdicts of every framework, in the order of `STAGES`.
+
+    errors: by the framework's label. amplification: see `ReferenceEvidence`. packages: the package that computes, by
+    label; modes and versions of one package count as one framework. By default each label has its own.
+    """
+    amplification = amplification or {}
+    packages = packages or {name: name for name in errors}
+    if precision == "float32" and len({packages[name] for name in errors}) < 2:
+        note = "float32 has no fixed limit: frameworks are compared with one another, and there is only one"
+        return {name: [StageVerdict(stage, "not verified", note=note) for stage in STAGES] for name in errors}
     rates = {
         node.path: node.layer.rate for _, node in case.network_with_dropout.walk() if isinstance(node.layer, Dropout)
     }
-    limits = {stage: _limit(stage, precision, [each.worst(stage) for each in errors.values()]) for stage in STAGES}
+    if precision == "float64":
+        limits = float64_limits(amplification)
+    else:
+        limits = float32_limits(errors, amplification, packages)
     return {
         name: [
-            dropout(each.masks, rates, precision) if stage == "dropout" else _verdict(stage, each, limits[stage])
+            dropout(each.masks, rates, precision)
+            if stage == "dropout"
+            else _unless_blind(stage_verdict(stage, each, limits), each, limits, precision)
             for stage in STAGES
         ]
         for name, each in errors.items()
     }
 
 
-def _limit(stage: str, precision: str, worst: Sequence[float]) -> float:
-    """In float32 `TIMES` the error of the median framework; of two frameworks, of the better one."""
-    rounding = _rounding(stage, precision)
-    if precision == "float64" or not rounding:
-        return rounding
-    return max(rounding, TIMES * sorted(worst)[(len(worst) - 1) // 2])
+def float64_limits(amplification: Mapping[Place, float]) -> Limits:
+    """The limit of the stage, or what rounding explains if that is more."""
+
+    def limit(place: Place) -> float:
+        explained = HEADROOM * amplification.get(place, 0.0) * UNIT["float64"]
+        return max(_rounding(place.stage, "float64"), explained)
+
+    return limit
 
 
-def _verdict(stage: str, errors: RelativeErrors, limit: float) -> StageVerdict:
+def float32_limits(
+    errors: Mapping[str, RelativeErrors], amplification: Mapping[Place, float], packages: Mapping[str, str]
+) -> Limits:
+    """`TIMES` the typical error at a place, or `ROUNDING` if that is more.
+
+    The typical error is that of the median framework; of an even number, of the better one in the middle. A framework
+    counts once, with the mode that has the smallest error, so that modes of one framework cannot outvote the others.
+    Where the conditioning of the reference is measured, the typical error is at least what it predicts.
+    """
+    typical = {name: _typical(each) for name, each in errors.items()}
+    by_package: dict[str, list[dict[Place, float]]] = defaultdict(list)
+    for name, each in typical.items():
+        by_package[packages[name]].append(each)
+    infinite = float("inf")
+
+    def limit(place: Place) -> float:
+        if not (rounding := _rounding(place.stage, "float32")):
+            return rounding
+        frameworks = sorted(min(mode.get(place, infinite) for mode in modes) for modes in by_package.values())
+        median = frameworks[(len(frameworks) - 1) // 2]
+        predicted = amplification.get(place, 0.0) * UNIT["float32"]
+        least = STEP_SIZE_ROUNDING * place.step if place.tensor == STEP_SIZE else rounding
+        return max(least, TIMES * max(median, predicted))
+
+    return limit
+
+
+def _typical(errors: RelativeErrors) -> dict[Place, float]:
+    """The largest error at a place and before it, in the order of computation.
+
+    One error may be small by chance, above all that of a single value: a loss comes after the outputs in training. All
+    arrays after one step belong together.
+    """
+    outputs = errors.worst("training")
+    together: dict[tuple[str, ...], float] = defaultdict(float)
+    for place in errors.plain:
+        together[_together(place)] = max(together[_together(place)], errors.error(place))
+    largest: dict[tuple[str, ...], float] = defaultdict(float)
+    so_far: dict[tuple[str, ...], float] = {}
+    for group, error in together.items():
+        stage, *_ = series = group[:3]
+        if stage in ("loss", "curve"):
+            error = max(error, outputs)
+        largest[series] = so_far[group] = max(largest[series], error)
+    return {place: so_far[_together(place)] for place in errors.plain}
+
+
+def _together(place: Place) -> tuple[str, ...]:
+    """Series (stage, training, kind), step, and tensor unless all tensors of the step belong together."""
+    kind = STEP_SIZE if place.tensor == STEP_SIZE else ""
+    tensor = "" if place.stage in ("optimizers", "running statistics") else place.tensor
+    return place.stage, place.training, kind, str(place.step), tensor
+
+
+def stage_verdict(stage: str, errors: RelativeErrors, limit: float | Limits) -> StageVerdict:
+    """The verdict of one stage with one limit of the relative error, or a limit for each place."""
+    limits: Limits = limit if callable(limit) else lambda place: limit
     places = [place for place in errors.plain if place.stage == stage]
     if not places:
         return StageVerdict(stage, "none")
-    beyond = [place for place in places if not errors.error(place) <= limit]
+    beyond = [place for place in places if not errors.error(place) <= limits(place)]
     if beyond:
-        return StageVerdict(stage, "differs", errors.error(beyond[0]), beyond[0], later=len(beyond) - 1)
-    worst = max(places, key=errors.error)
-    departing = [place for place in places if place in errors.departed and not errors.plain[place] <= limit]
+        first = beyond[0]
+        error, later = errors.error(first), len(beyond) - 1
+        return StageVerdict(stage, "differs", error, first, later=later, limit=limits(first))
+    worst = max(places, key=lambda place: errors.error(place) / (limits(place) or 1.0))
+    verdict = StageVerdict(stage, "ok", errors.error(worst), worst, limit=limits(worst))
+    departing = [place for place in places if place in errors.departed and not errors.plain[place] <= limits(place)]
     if not departing:
-        return StageVerdict(stage, "ok", errors.error(worst), worst)
+        return verdict
     largest = max(errors.plain[place] for place in departing)
     note = f"as declared at {len(departing)} places, which differ from the reference by up to {largest:.1e}"
-    return StageVerdict(stage, "explained", errors.error(worst), worst, note)
+    return replace(verdict, verdict="explained", note=note)
+
+
+def _unless_blind(verdict: StageVerdict, errors: RelativeErrors, limits: Limits, precision: str) -> StageVerdict:
+    """The verdict, unless it is positive only because limits are so wide that they reveal too little."""
+    if verdict.verdict not in ("ok", "explained"):
+        return verdict
+    places = [place for place in errors.plain if place.stage == verdict.stage]
+    blind = [place for place in places if limits(place) > BLIND[precision]]
+    if precision == "float64":
+        rounding = _rounding(verdict.stage, precision)
+        blind = [place for place in blind if place.stage in SEVERAL_STEPS and errors.error(place) > rounding]
+        if not blind:
+            return verdict
+        widest = max(blind, key=limits)
+        limit = limits(widest)
+        amplified = limit / HEADROOM / UNIT[precision]
+        note = f"the network amplifies rounding by {amplified:.0e}: an error below {limit:.0e} would not be seen"
+        return replace(
+            verdict, verdict="not verified", error=errors.error(widest), place=widest, limit=limit, note=note
+        )
+    seen = {(place.training, place.tensor) for place in places if place not in blind}
+    hidden = [place for place in blind if (place.training, place.tensor) not in seen]
+    if not hidden:
+        return verdict
+    widest = max(hidden, key=limits)
+    limit = limits(widest)
+    note = f"correct frameworks are off by {limit / TIMES:.0e}: an error below {limit:.0e} would not be seen"
+    return replace(
+        verdict, verdict="not distinguishable", error=errors.error(widest), place=widest, limit=limit, note=note
+    )
 
 
 SIGMAS = 6.0  # a fair coin is rejected twice in 1e9 tests
@@ -217,7 +400,8 @@ def dropout(places: Evidence, rates: Mapping[str, float], precision: str) -> Sta
         remains, nonzero = after != 0, before != 0
         error = np.abs(after * keep - before)[remains].max(initial=0) / np.abs(before).max()
         if error > SCALING[precision]:
-            return StageVerdict("dropout", "differs", float(error), place, "values are not divided by 1 - rate")
+            note = "values are not divided by 1 - rate"
+            return StageVerdict("dropout", "differs", float(error), place, note, limit=SCALING[precision])
         flat_remains, flat_nonzero = (array.reshape(len(array), -1) for array in (remains, nonzero))
         events = {
             "the fraction of remaining values": (flat_remains, flat_nonzero, keep),
@@ -237,5 +421,5 @@ def dropout(places: Evidence, rates: Mapping[str, float], precision: str) -> Sta
                 note = (
                     f"{event}: {observed} of {count}, expected {expected:.0f}, off by {sigmas:.0f} standard deviations"
                 )
-                return StageVerdict("dropout", "differs", sigmas, place, note)
-    return StageVerdict("dropout", "ok", note=f"within {worst:.1f} standard deviations")
+                return StageVerdict("dropout", "differs", sigmas, place, note, limit=SIGMAS)
+    return StageVerdict("dropout", "ok", note=f"within {worst:.1f} standard deviations", limit=SIGMAS)

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
-from benchmarks.verification.cases import STEPS, Case, Place
+from benchmarks.verification.cases import LARGE, Case, Place
+from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
 from frameworks.numpy_reference import Reference
 from frameworks.spec import Auxiliary, Dropout, Network, Node
-from frameworks.worker import Worker
+from frameworks.training import Training
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
 
-
-class ReferenceClient(Commands):
-    """The NumPy reference in this process, with the commands of a worker.
-
-    departures: names of declared departures that the reference imitates.
-    """
-
-    def __init__(self, scratch: Path, departures: Sequence[str] = ()) -> None:
-        self.scratch = scratch
-        self.worker = Worker()
-        self.worker.kind = partial(Reference, departures=departures)  # type: ignore[assignment]
-
-    def request(self, command: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(self.worker, command)(**arguments)
-        return answer
+SMOOTHED = "smoothed labels"  # in place of a training, for the loss
 
 
 def write_case_files(case: Case, folder: Path) -> None:
@@ -66,6 +52,7 @@ class EvidenceCollector:
         for training in others:
             self._build(training)
             yield from self._with_steps(training)
+        yield from self._without_smoothing(first)
         yield from self._with_dropout()
 
     def _without_steps(self, training: str) -> Iterator[PlacedTensor]:
@@ -79,11 +66,21 @@ class EvidenceCollector:
                 if node.path in outputs:
                     yield Place(stage, "", 0, node.path), outputs[node.path]
         loss, gradients = self.client.gradients(images, labels)
-        yield Place("loss", "", 0, "loss"), np.array(loss)
+        smoothed = self.case.trainings[training].label_smoothing
+        yield Place("loss", SMOOTHED if smoothed else "", 0, "loss"), np.array(loss)
         for parameter in reversed(self.case.network.parameters):
             if parameter.name in gradients:
                 yield Place("gradients", "", 0, parameter.name), gradients[parameter.name]
         yield Place("gradients", "", 0, "input"), gradients["input"]
+
+    def _without_smoothing(self, training: str) -> Iterator[PlacedTensor]:
+        """The loss without label smoothing, if the first training has it; a large network is not built again."""
+        case = self.case
+        if case.trainings[training].label_smoothing and case.network.params <= LARGE:
+            self.client.build(case.network, Training(), self.setting)
+            self.client.set_weights(self.files / "weights.npz")
+            loss, _ = self.client.gradients(self._file("batch_images"), self._file("batch_labels"))
+            yield Place("loss", "", 0, "loss"), np.array(loss)
 
     def _with_dropout(self) -> Iterator[PlacedTensor]:
         """Input and output of each dropout in training, stacked."""
@@ -101,21 +98,20 @@ class EvidenceCollector:
             yield Place("dropout", "", 0, path), np.stack([outputs[last], outputs[path]])
 
     def _with_steps(self, training: str) -> Iterator[PlacedTensor]:
-        """The arrays of the network after each step of `STEPS`, and all losses."""
+        """The arrays of the network after some of the steps, and all losses."""
         case = self.case
         for split in ("train", "test"):
             self.client.load(split, self._file("images"), self._file("labels"))  # type: ignore[arg-type]
         if training == next(iter(case.trainings)):
             logits = self.client.predict("test", batch_size=len(case.images) - 1)  # the last batch has one image
             yield Place("evaluation", "predicted", 0, case.network.nodes[-1].path), logits
-        is_last = training == list(case.trainings)[-1]
-        steps, batch = case.curve if is_last else STEPS[-1], case.batch_size
+        steps, compared, batch = case.steps(training), case.compared_steps(training), case.batch_size
         lrs = case.lrs(training, steps)
-        for start, stop in pairwise([0, *[step for step in STEPS if step < steps], steps]):
+        for start, stop in pairwise(sorted({0, *compared, steps})):
             trained = self.client.train(
                 self._file("order"), batch, lrs[start:stop], start=start * batch, stop=stop * batch, seed=0
             )
-            if stop in STEPS:
+            if stop in compared:
                 weights = self.client.get_weights(slots=False)
                 for parameter in case.network.parameters:
                     stage = "optimizers" if parameter.trainable else "running statistics"
@@ -158,12 +154,15 @@ def _computed(nodes: Sequence[Node], training: bool) -> Iterator[Node]:
 IN_MEMORY = 1 << 20  # bytes; larger arrays of the reference are mapped from files
 
 
-def reference_evidence(case: Case, files: Path, scratch: Path, departures: Sequence[str] = ()) -> dict[Place, Array]:
+def reference_evidence(
+    case: Case, files: Path, scratch: Path, departures: Sequence[str] = (), kind: type[Reference] = Reference
+) -> dict[Place, Array]:
     """All tensors of the reference in float64; large arrays are mapped from files in `scratch`.
 
     files: a folder written by `write_case_files`. departures: names of departures that the reference imitates.
+    kind: the reference, or a class derived from it.
     """
-    collector = EvidenceCollector(ReferenceClient(scratch, departures), case, Setting(precision="float64"), files)
+    collector = EvidenceCollector(ReferenceClient(scratch, departures, kind), case, Setting(precision="float64"), files)
     evidence: dict[Place, Array] = {}
     for number, (place, array) in enumerate(collector.tensors()):
         if array.nbytes > IN_MEMORY:

@@ -11,30 +11,40 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmarks.records.certificates import Certificate, Finding, now, read, write
+from msgspec import UNSET
+
+from benchmarks.certification import lookup
+from benchmarks.certification.covered_code import code_parts
+from benchmarks.certification.verified_networks import BATCH, CLASSES, small
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
-from benchmarks.runtime import checkout
-from benchmarks.runtime.environments import environment, parse_frameworks
+from benchmarks.runtime import checkout, machine
+from benchmarks.runtime.environments import check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
-from benchmarks.runtime.networks import network
+from benchmarks.runtime.networks import networks
 from benchmarks.runtime.plugins import register
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification import certificates
-from benchmarks.verification.case_runner import Target, verify_cases
-from benchmarks.verification.cases import BATCH, Case, small
+from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
+from benchmarks.verification.cases import Case
+from benchmarks.verification.findings import recorded
+from benchmarks.verification.framework_checks import CHECKS, PROBE
+from benchmarks.verification.framework_checks.runner import THREADS, FrameworkChecks
+from benchmarks.verification.native_effects import DefaultDifference, default_differences
+from benchmarks.verification.time_left import CHECKS as CHECK_SECONDS
+from benchmarks.verification.time_left import WorkEstimate, WorkLeft, cost
+from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
-from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
@@ -84,27 +94,34 @@ class VerifyRequest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        return PRECISIONS if self.precision == "both" else (self.precision,)
+        """float32 rests on float64: a float32 verdict needs the float64 verdict of the same code."""
+        return ("float64",) if self.precision == "float64" else PRECISIONS
 
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified."""
-        names = list(NETWORKS) if list(self.net) == ["all"] else list(self.net)
-        networks = {name: network(name, classes=certificates.CLASSES) for name in names}
-        return {name: small(net) if self.size == "small" else net for name, net in networks.items()}
+        sized = {
+            name: small(net) if self.size == "small" else net
+            for name, net in networks(self.net, classes=CLASSES).items()
+        }
+        for name, net in sized.items():
+            # The reference and each framework train in float64; Adam has two values for each trained one.
+            needed = net.training_bytes(self.batch_size, slots=2, itemsize=8)
+            if needed > (total := machine.total_memory()):
+                raise BadInput(
+                    f"--net {name}: verification needs about {needed / 2**30:,.1f} GiB, and this machine has "
+                    f"{total / 2**30:,.1f} GiB; choose a smaller network or --batch-size"
+                )
+        return sized
 
 
 @dataclass(frozen=True)
 class Verification:
     """The outcome of `execute`."""
 
-    certificate: Certificate
+    certificate: Certificate  # as written to `out`, with findings of earlier verifications
+    findings: list[Finding]  # of this request: one per network, framework and precision
     skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
     native_differences: tuple[DefaultDifference, ...] = ()  # with semantics="native"
-
-    @property
-    def findings(self) -> list[Finding]:
-        """One per network, framework and precision."""
-        return self.certificate.findings
 
     @property
     def same(self) -> bool:
@@ -112,30 +129,25 @@ class Verification:
         return bool(self.findings) and all(finding.certified for finding in self.findings)
 
 
-class DefaultDifference(NamedTuple):
-    """A default of a framework that differs from the spec."""
-
-    framework: str
-    setting: str
-    aligned: str
-    native: str
-
-
 def execute(
     request: VerifyRequest,
     progress: Note,
     command: Sequence[str] = ("verify(...)",),
     *,
-    on_finding: Callable[[Finding], object] = lambda finding: None,
+    on_finding: Callable[[Finding, WorkLeft], object] = lambda finding, left: None,
+    doing: Note = lambda line: None,
     write_pages: Callable[[Certificate, Path], object] = lambda certificate, folder: None,
 ) -> Verification:
-    """Verify the networks and store the findings where later runs look for them.
+    """Verify the frameworks and the networks, and store the findings where later runs look for them.
 
-    progress: called with a line while workers start. on_finding: called with each finding. write_pages: called with
-    the certificate and `request.out`, after each network; certificate.json is written there too, so an interrupted
-    verification can be continued. Raises BadInput.
+    progress: called with a line while workers start. doing: called with what begins, which is shown if it takes long.
+    on_finding: called with each finding, and what is left. write_pages: called with the certificate and `request.out`,
+    after each network; certificate.json is written there too, so an interrupted verification can be continued. Raises
+    BadInput.
     """
     register(request.adapters)
+    check_cache()
+    parse_frameworks(request.frameworks)  # refuses what cannot be verified before a folder is made
     networks = request.networks()
     precisions = request.precisions
     if request.out:
@@ -143,24 +155,38 @@ def execute(
             request.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--out {request.out}: {error.strerror}; name a folder that can be written") from None
-    findings: dict[str, list[Finding]] = {name: [] for name in networks}
     native = request.semantics == "native"
+    verified = networks if native else {FRAMEWORK_CHECKS: PROBE, **networks}
+    findings: dict[str, list[Finding]] = {name: [] for name in verified}
     with contextlib.ExitStack() as stack:
         if request.out:
             stack.enter_context(locked(request.out))
         earlier = _earlier(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         targets, skipped = start_targets(request, logs, stack, progress)
-        if len(targets) < 2 and "float32" in precisions:
-            if precisions == ("float32",):
-                raise BadInput("--precision float32: frameworks are compared with one another; name two or more (--fw)")
+        if "float32" in precisions and len({target.package for target in targets}) < 2:
+            if request.precision == "float32":
+                raise BadInput(
+                    "--precision float32: frameworks are compared with one another, and all modes and versions of one "
+                    "count as one; name two or more (--fw)"
+                )
             skipped.append(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
             )
             precisions = ("float64",)
+        others = _of_others(request, [*product(verified, (target.label for target in targets), precisions)])
         if earlier:
-            findings |= _covered(earlier, networks, targets, precisions)
-            progress(f"already certified: {', '.join(name for name in networks if findings[name]) or 'none'}")
+            findings |= _covered(earlier, verified, targets, precisions)
+            progress(f"already certified: {', '.join(name for name in verified if findings[name]) or 'none'}")
+        costs = {name: CHECK_SECONDS if net is PROBE else cost(net) for name, net in verified.items()}
+        costs = {name: seconds for name, seconds in costs.items() if not findings[name]}
+        estimate = WorkEstimate(costs, len(targets) * len(precisions))
+        if not native and not findings[FRAMEWORK_CHECKS]:
+            checks = FrameworkChecks(CHECKS, request.seed, doing)
+            for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
+                finding = recorded(verdict)
+                on_finding(finding, estimate.finished(FRAMEWORK_CHECKS))
+                findings[FRAMEWORK_CHECKS].append(finding)
         cases = {
             name: partial(Case.for_network, net, request.seed, request.batch_size, request.steps)
             for name, net in networks.items()
@@ -170,22 +196,44 @@ def execute(
         for verdicts in verify_cases(
             cases, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
-            for finding in map(certificates.finding, verdicts):
-                on_finding(finding)
+            for finding in map(recorded, verdicts):
+                on_finding(finding, estimate.finished(finding.net))
                 findings[finding.net].append(finding)
             if request.out:
-                _write(_certificate(request, findings, command), request.out, write_pages)
-        differences = tuple(ledger(targets)) if native else ()
-        certificate = _certificate(request, findings, command)
+                _write(_certificate(request, findings, others, command), request.out, write_pages)
+        differences: tuple[DefaultDifference, ...] = ()
+        if native:
+            progress("measuring the effect of each default on the reference")
+            all_cases = (
+                (name, Case.for_network(net, request.seed, request.batch_size)) for name, net in networks.items()
+            )
+            natives = {target.label: target.native for target in targets if target.native}
+            differences = tuple(default_differences(all_cases, natives))
+        certificate = _certificate(request, findings, others, command)
         if request.out:
             _write(certificate, request.out, write_pages)
     if not native:
-        certificates.keep(certificate)
-    return Verification(certificate, tuple(skipped), differences)
+        lookup.keep(certificate)
+    own = [finding for of_network in findings.values() for finding in of_network]
+    return Verification(certificate, own, tuple(skipped), differences)
 
 
-def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], command: Sequence[str]) -> Certificate:
-    """All findings so far, in the order of the request."""
+def _framework_verdicts(
+    checks: FrameworkChecks, targets: Sequence[Target], precisions: Sequence[str], threads: int
+) -> Iterator[NetworkVerdict]:
+    """The verdicts on the frameworks themselves, each in a worker of its own with at least `THREADS` threads."""
+    threads = max(THREADS, threads)
+    for target in targets:
+        assert target.open_worker, "start_targets sets it"
+        with target.open_worker(threads) as client:
+            for precision in precisions:
+                yield checks.verdicts(target, client, Setting("cpu", precision, threads, target.mode))  # type: ignore
+
+
+def _certificate(
+    request: VerifyRequest, findings: Mapping[str, list[Finding]], others: Sequence[Finding], command: Sequence[str]
+) -> Certificate:
+    """All findings so far, in the order of the request, and those of earlier verifications in the same folder."""
     return Certificate(
         command=list(command),
         began=now(),
@@ -195,13 +243,30 @@ def _certificate(request: VerifyRequest, findings: Mapping[str, list[Finding]], 
         steps=request.steps,
         machine=Machine.here(),
         commit=checkout.commit(),
-        findings=[finding for of_network in findings.values() for finding in of_network],
+        findings=[*(finding for of_network in findings.values() for finding in of_network), *others],
     )
 
 
 def _write(certificate: Certificate, folder: Path, write_pages: Callable[[Certificate, Path], object]) -> None:
     write(certificate, folder)
     write_pages(certificate, folder)
+
+
+def _of_others(request: VerifyRequest, remade: Sequence[tuple[str, str, str]]) -> list[Finding]:
+    """The findings in `request.out` other than those on `remade`: network, framework and precision.
+
+    Several verifications with the same options, one after the other, so make one certificate. A certificate with other
+    options, or of an earlier version, is replaced.
+    """
+    try:
+        certificate = _earlier(request) if request.out else None
+    except BadInput:
+        return []
+    return [
+        finding
+        for finding in (certificate.findings if certificate else [])
+        if finding.code is not UNSET and (finding.net, finding.framework, finding.precision) not in remade
+    ]
 
 
 def _earlier(request: VerifyRequest) -> Certificate:
@@ -219,17 +284,22 @@ def _earlier(request: VerifyRequest) -> Certificate:
 def _covered(
     certificate: Certificate, networks: Mapping[str, Network], targets: Sequence[Target], precisions: Sequence[str]
 ) -> dict[str, list[Finding]]:
-    """By network, the findings of a certificate that hold for this network, adapter code and framework version."""
-    code = {
-        (each.label, certificates.version(each.versions), certificates.code_sha256(each.module)) for each in targets
-    }
-    wanted = {(*each, precision) for each in code for precision in precisions}
+    """By network, the findings of a certificate that hold for this network, adapter code and these package versions."""
+    code = {target.label: code_parts(target.module) for target in targets}
     covered = {}
     for name, net in networks.items():
+        identity = FRAMEWORK_CHECKS if name == FRAMEWORK_CHECKS else net.sha256
+        wanted = {
+            (
+                target.label,
+                lookup.Subject(identity, code[target.label], target.versions, target.mode, precision, "cpu"),
+            )
+            for target in targets
+            for precision in precisions
+        }
         findings = [finding for finding in certificate.findings if finding.net == name]
-        present = {(each.framework, each.version, each.code_sha256, each.precision) for each in findings}
-        valid = all(finding.certified and finding.case_sha256 == net.sha256 for finding in findings)
-        covered[name] = findings if valid and present == wanted else []
+        present = {(finding.framework, lookup.Subject.of(finding)) for finding in findings}
+        covered[name] = findings if present == wanted and all(finding.certified for finding in findings) else []
     return covered
 
 
@@ -243,30 +313,16 @@ def start_targets(
         try:
             place = environment(requested, request.pythons, device="cpu", progress=progress)
             info = FRAMEWORKS[requested.name]
-            client = stack.enter_context(
-                WorkerClient(
-                    place.python,
-                    info.module,
-                    info.adapter,
-                    threads=request.threads,
-                    log=logs / f"{file_name(requested.label)}.log",
-                    steady=True,  # nothing is timed; memory of a large network must be released
-                )
-            )
+            open_worker = partial(_worker, place.python, info, logs / f"{file_name(requested.label)}.log")
+            client = stack.enter_context(open_worker(request.threads))
             started = client.started
             native = Native.from_json(started.native) if started.native else None
-            targets.append(Target(requested.label, started.file, requested.mode, client, started.versions, native))
+            target = Target(requested.label, started.file, requested.mode, client, started.versions, native)
+            targets.append(replace(target, open_worker=open_worker))
         except (Unavailable, WorkerFailed) as error:
             skipped.append(f"{requested.label}: unavailable: {error}")
     return targets, skipped
 
 
-def ledger(targets: Sequence[Target]) -> list[DefaultDifference]:
-    """The defaults of each framework that differ from the spec."""
-    return [
-        DefaultDifference(target.label, line.what, line.aligned, line.native)
-        for target in targets
-        if target.native
-        for line in target.native.ledger()
-        if line.native != line.aligned
-    ]
+def _worker(python: Path, info: FrameworkInfo, log: Path, threads: int) -> WorkerClient:
+    return WorkerClient(python, info.module, info.adapter, threads=threads, log=log)

@@ -100,6 +100,14 @@ NATIVE = Native(
     sum_squares=Default(True, "tensorflow.nn.local_response_normalization; Keras has none", "written out"),
     weights=Default("sqrt(6 / (fan_in + fan_out))", "keras.layers.Dense, kernel_initializer", "values from outside"),
     biases=Default("0", "keras.layers.Dense, bias_initializer", "values from outside"),
+    same_padding=Default(
+        "after", 'keras.layers.Conv2D, padding="same"', "the same word where it fits, or a padding layer"
+    ),
+    pool_rounding=Default(
+        "down", 'keras.layers.MaxPooling2D, padding="valid"', "given as padding at the bottom and right"
+    ),
+    padding_counts=Default("not counted", 'keras.layers.AveragePooling2D, padding="same"', "a padding layer"),
+    resize_positions=Default("half pixel", "keras.layers.Resizing", "a product of matrices"),
 )
 
 

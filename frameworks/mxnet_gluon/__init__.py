@@ -8,6 +8,9 @@ batch norm     its momentum is the fraction of the old value. The running varian
 LRN            the operator has no float64 and no even sizes, and its gradient is slow on the CPU: in training the mean
                over neighboring channels is a 1 x 1 convolution by a band matrix.
 broadcasting   has a slow gradient on the CPU: a factor for each channel is a 1 x 1 convolution, each channel a group.
+concatenation  before a convolution, oneDNN gets the gradient of all chains in blocks of 8 or 16 channels. Where a chain
+               ends within a block, the gradient of concat divides by 0 (SIGFPE; 8 and 8 channels) or fails (24 and 8).
+               The gradient of a slice, here of all channels, is in no blocks.
 optimizers     Trainer divides by the batch and decays biases too; its `sgd` has the learning rate in the velocity, its
                `adam` has epsilon before the bias correction, and its `nag` decays the velocity by the new weight. The
                fused operators beneath are called so that they compute the spec's rules. They take 1 - beta2 in float32:

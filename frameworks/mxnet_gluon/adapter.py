@@ -150,6 +150,12 @@ NATIVE = Native(
     sum_squares=Default(False, "mxnet.ndarray.LRN"),
     weights=Default("0.07", "mxnet.initializer.Uniform, scale", "values from outside"),
     biases=Default("0", "mxnet.gluon.nn.Dense, bias_initializer", "values from outside"),
+    same_padding=Default("symmetric", "mxnet.gluon.nn.Conv2D, padding; there is no other", "given, or a padding layer"),
+    pool_rounding=Default("down", "mxnet.gluon.nn.MaxPool2D, ceil_mode", "given as padding at the bottom and right"),
+    padding_counts=Default("counted", "mxnet.gluon.nn.AvgPool2D, count_include_pad", "given"),
+    resize_positions=Default(
+        "corners", "mxnet.ndarray.contrib.BilinearResize2D, align_corners", "a product of matrices"
+    ),
 )
 
 

@@ -47,14 +47,20 @@ class Affine(HybridBlock):
 
 
 class Concat(HybridBlock):
+    """The outputs of the chains side by side; see the adapter's docstring for channels that do not fill blocks."""
+
+    BLOCK = 16  # channels in oneDNN's largest block
+
     def __init__(self, node: Node, layer: spec.Concat, *chains: HybridBlock) -> None:
         super().__init__()
         self.chains = chains
+        self.aligned = all(chain[-1].output[0] % self.BLOCK == 0 for chain in node.branches if chain)
         for chain in chains:
             self.register_child(chain)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return F.concat(*(chain(x) for chain in self.chains), dim=1)
+        y = F.concat(*(chain(x) for chain in self.chains), dim=1)
+        return y if self.aligned else F.slice_axis(y, axis=1, begin=0, end=None)
 
 
 class Residual(HybridBlock):

@@ -68,6 +68,10 @@ NATIVE = Native(
     sum_squares=Default(False, "torch.nn.LocalResponseNorm"),
     weights=Default("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
     biases=Default("1 / sqrt(fan_in)", "torch.nn.Linear", "values from outside"),
+    same_padding=Default("symmetric", 'torch.nn.Conv2d, padding; padding="same" is refused at stride 2', "given"),
+    pool_rounding=Default("down", "torch.nn.MaxPool2d, ceil_mode", "given as padding at the bottom and right"),
+    padding_counts=Default("counted", "torch.nn.AvgPool2d, count_include_pad", "given"),
+    resize_positions=Default("half pixel", "torch.nn.functional.interpolate, align_corners", "a product of matrices"),
 )
 
 

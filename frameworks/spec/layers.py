@@ -258,11 +258,6 @@ class Dropout(Layer):
     name: str = ""
     rate: float = field(default=0.5, kw_only=True)
 
-    def output(self, shape: Shape) -> Shape:
-        if not 0 <= self.rate < 1:
-            raise SpecError(f"rate is {self.rate}; it is the fraction that is dropped, 0 <= rate < 1")
-        return shape
-
 
 @dataclass(frozen=True)
 class ReLU(Layer):

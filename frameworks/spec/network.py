@@ -13,6 +13,7 @@ from math import prod
 
 from frameworks.spec.layers import Auxiliary, Layer, Parameter, Residual, Shape, SpecError, TooSmallError, times
 from frameworks.spec.serialization import serializable, to_json
+from frameworks.spec.value_checks import check_input, check_layer, check_values
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ class Network:
         object.__setattr__(self, "input", tuple(self.input))
         if not self.layers:
             raise SpecError(f"{self.name}: no layers")
-        if not self.input or min(self.input) < 1:
-            raise SpecError(f"{self.name}: the input is {times(self.input)}; every size is at least 1")
+        try:
+            check_input(self.input)
+        except SpecError as error:
+            raise SpecError(f"{self.name}: {error}") from None
         self.nodes  # noqa: B018  a wrong row fails here, not where it is used
 
     @cached_property
@@ -158,6 +161,10 @@ def _chain(
     nodes: list[Node] = []
     last = prefix
     for layer in layers:
+        try:
+            check_layer(layer)
+        except SpecError as error:
+            raise SpecError(f"{network.name}.{prefix}{len(nodes) + 1}: {error}") from None
         if layer.name:
             path, last = prefix + layer.name, prefix + layer.name + "_"
         else:
@@ -183,7 +190,7 @@ def _place(network: Network, layer: Layer, shape: Shape, path: str, inside: str,
     where = f"{network.name}.{path}"
     branches = tuple(_chain(network, chain, shape, inside, taken) for chain in layer.branches())
     try:
-        _positive(layer)
+        check_values(layer)
         output = _joined(layer, shape, branches) if branches else layer.output(shape)
         arrays = layer.parameters(shape)
     except SpecError as error:
@@ -194,14 +201,6 @@ def _place(network: Network, layer: Layer, shape: Shape, path: str, inside: str,
         raise SpecError(f"{where}: {times(shape)} gives {times(output)}, the paper says {times(layer.out)}")
     parameters = tuple(Parameter(f"{path}.{role}", size, role) for role, size in arrays.items())
     return Node(path, layer.resolved(shape), shape, output, parameters, layer.macs(shape), branches)
-
-
-def _positive(layer: Layer) -> None:
-    """Counts and sizes are at least 1; a stride of 0 would divide by it."""
-    for name in ("channels", "kernel", "stride", "groups", "units", "size", "height", "width"):
-        value = getattr(layer, name, 1)
-        if min(value if isinstance(value, tuple) else (value,)) < 1:
-            raise SpecError(f"{name} is {value}; it is at least 1")
 
 
 def _joined(layer: Layer, shape: Shape, branches: tuple[tuple[Node, ...], ...]) -> Shape:

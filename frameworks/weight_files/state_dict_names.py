@@ -9,12 +9,16 @@ from frameworks.spec import Auxiliary, Network
 
 _COUNTERS = "num_batches_tracked"
 _ATTRIBUTES = {"gamma": "weight", "beta": "bias"}  # of batch normalization
+# `DataParallel`, `DistributedDataParallel` and `torch.compile` put these before the names of the model that they wrap.
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)+")
 _HEADS = re.compile(r"aux\d*\.|AuxLogits\.")  # of torchvision's GoogLeNet and Inception: absent in evaluation
 
 
 def canonical(network: Network, arrays: Weights) -> Weights:
     """The arrays under the network's canonical names; unknown ones keep their names."""
     names = {_module_name(parameter.name, parameter.role): parameter.name for parameter in network.parameters}
+    if all(map(_WRAPPERS.match, arrays)) and not all(map(_WRAPPERS.match, names)):
+        arrays = {_WRAPPERS.sub("", name, count=1): array for name, array in arrays.items()}
     heads = any(isinstance(node.layer, Auxiliary) for _, node in network.walk())
     return {
         names.get(name, name): array

@@ -105,12 +105,17 @@ HEAD = (
 @command.out_file
 def main(timing: TimingOptions, out: Path | None) -> None:
     """Compare the adapters with bare loops."""
-    rows: Iterator[Row] = (row(timed) for timed in loop_timing.time_loops(timing, loops))
     note = "Above 1 the adapter is faster. Memory: peak resident; below 1 the adapter needs less."
-    text = f"{loop_timing.table(HEAD, rows)}\n\n{timing.description()} {note}\n"
-    click.echo(text)
-    if out:
-        out.write_text(f"Written by `{' '.join(command_line())}`.\n\n{text}", encoding="utf-8")
+    written_by = " ".join(command_line())
+
+    def text(table: str) -> str:
+        return f"{table}\n\n{timing.description()} {note}\n"
+
+    def write(table: str) -> None:
+        command.write_page(out, f"Written by `{written_by}`.\n\n{text(table)}")
+
+    rows: Iterator[Row] = (row(timed) for timed in loop_timing.time_loops(timing, loops))
+    click.echo(text(loop_timing.table(HEAD, rows, on_row=write)))
 
 
 if __name__ == "__main__":

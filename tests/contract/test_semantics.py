@@ -19,10 +19,11 @@ import pytest
 from frameworks import arrays
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
-from frameworks.native import BOUNDS, CHOICES, Native, initial, mapped, with_defaults
+from frameworks.native import BOUNDS, CHOICES, Native, initial, mapped, with_default, with_defaults
 from frameworks.numpy_reference import Reference, moved
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
+    AvgPool,
     BatchNorm,
     Concat,
     Conv,
@@ -30,6 +31,7 @@ from frameworks.spec import (
     Flatten,
     GlobalAvgPool,
     LocalResponseNorm,
+    MaxPool,
     Network,
     ReLU,
     Residual,
@@ -122,8 +124,12 @@ def test_numbers(
 
 
 @pytest.mark.parametrize("point, measured, values", [
-    ("norm_unbiased", "norm_variance", (1, 2)),  # of 1 and 3, over n or over n - 1
-    ("sum_squares", "window", (1, 3)),  # three ones, their mean or their sum
+    ("norm_unbiased", "norm_variance", {False: 1, True: 2}),  # of 1 and 3, over n or over n - 1
+    ("sum_squares", "window", {False: 1, True: 3}),  # three ones, their mean or their sum
+    ("same_padding", "first_window", {"symmetric": -1, "after": 0}),  # the first pixel of the first window
+    ("pool_rounding", "windows", {"down": 2, "up": 3}),  # of 3 pixels at stride 2 in 6 pixels
+    ("padding_counts", "corner_mean", {"counted": 4 / 9, "not counted": 1}),  # of ones, 3 x 3 at a corner
+    ("resize_positions", "second_pixel", {"half pixel": 1 / 4, "corners": 1 / 3}),  # of (0, 1) at 4 pixels
 ])  # fmt: skip
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_forms_of_layers(
@@ -132,7 +138,7 @@ def test_forms_of_layers(
     framework: str,
     point: str,
     measured: str,
-    values: tuple[int, int],
+    values: dict[Any, float],
 ) -> None:
     declared = getattr(native(framework), point).value
     assert own(framework)["points"][measured] == pytest.approx(values[declared], rel=1e-5)  # it was float32
@@ -267,6 +273,35 @@ def test_every_layer_becomes_native(native: Callable[[str], Native]) -> None:
 
 def test_a_network_without_such_layers_does_not_change() -> None:
     assert mapped(NESTED, lambda layer: layer) == NESTED
+
+
+# --- defaults of layers that a spec gives explicitly ------------------------------------------------------------------
+
+
+def changed(layers: list[Any], name: str, value: str, size: int = 8) -> list[Any]:
+    """The layers of a network with one default."""
+    net = Network("net", (2, size, size), layers)
+    return list(with_default(net, Training(), name, value)[0].layers)
+
+
+def test_same_padding_at_stride_2() -> None:
+    """Of an even number of pixels, TensorFlow pads the bottom and the right; of an odd number, all sides."""
+    symmetric, after = Conv("C", 4, 3, 2, 1), Conv("C", 4, 3, 2, ((0, 1), (0, 1)))
+    assert changed([symmetric], "same_padding", "after") == [after]
+    assert changed([after], "same_padding", "symmetric") == [replace(after, padding=((1, 1), (1, 1)))]
+    assert changed([symmetric], "same_padding", "after", size=7) == [symmetric]
+    assert changed([symmetric], "same_padding", "symmetric") == [symmetric]
+    assert changed([Conv("C", 4, 3, 1, 1)], "same_padding", "after") == [Conv("C", 4, 3, 1, 1)]  # stride 1
+    assert changed([MaxPool("P", 3, 2)], "same_padding", "after") == [MaxPool("P", 3, 2)]  # 3 windows, not 4
+    inner = changed([Residual("R", [symmetric], [Conv("S", 4, 1, 2)])], "same_padding", "after")
+    assert inner == [Residual("R", [after], [Conv("S", 4, 1, 2)])]
+
+
+def test_rounding_and_padding_of_pools() -> None:
+    assert changed([MaxPool("P", 3, 2, ceil=True)], "pool_rounding", "down") == [MaxPool("P", 3, 2)]
+    padded = AvgPool("P", 3, 1, 1)
+    assert changed([padded], "padding_counts", "not counted") == [replace(padded, count_padding=False)]
+    assert changed([AvgPool("P", 2, 2)], "padding_counts", "not counted") == [AvgPool("P", 2, 2)]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

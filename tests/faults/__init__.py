@@ -1,7 +1,10 @@
-"""Faults to plant in adapters, one at a time, and the place where verification must detect each.
+"""Faults to plant, one at a time, and the place where verification must detect each.
 
 `pytorch.py`, `mxnet_gluon.py` and `keras3.py` have a subclass of the adapter for each fault; a worker loads it by path.
-To add a fault, write the class and a line in `FAULTS`, and a network in `NETS` if no other network shows the fault.
+To add a fault that the case of a network shows, write the class and a line in `FAULTS`, and a network in `NETS` if no
+other network shows it. To add one that a framework check shows, write the class and a line in `CHECK_FAULTS`; a fault
+that any adapter can have is a class of `contract.py` and needs no class in the files of the frameworks. `worker.py` and
+`trainer.py` have those of the harness.
 """
 
 from __future__ import annotations
@@ -102,7 +105,7 @@ FAULTS = (
     Fault("torch", "Float32OnTheWay", "dense", "evaluation", "head", "float32"),
     Fault("torch", "ReluDerivativeAtZero", "at zero", "gradients", "input", "ReLU's derivative at 0 is 1"),
     Fault("torch", "AuxiliaryHeadForgotten", "auxiliary", "loss", "loss", "auxiliary classifiers are left out"),
-    Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", None),
+    Fault("torch", "PixelsAsSignedBytes", "dense", "evaluation", "head", "signed bytes"),
     Fault("torch", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
     Fault("torch", "Momentum", "dense", "optimizers", "fc.weight", "momentum 0.1 for 0.9"),
     Fault("torch", "NoNesterov", "dense", "optimizers", "fc.weight", "Nesterov's form is not used", "nesterov"),
@@ -118,9 +121,9 @@ FAULTS = (
         "norm.running_var",
         "ratio 36/35: unbiased for biased variance",
     ),
-    Fault("torch", "DropoutAtHalfItsRate", "dropout", "dropout", "drop", "not divided by 1 - rate"),
+    Fault("torch", "DropoutAtHalfItsRate", "dropout", "dropout", "drop", "rate 0.15 for 0.3"),
     Fault("torch", "DropoutInEvaluation", "dropout", "evaluation", "drop", "dropout acts in evaluation"),
-    Fault("torch", "PredictionsInTrainingMode", "norm", "evaluation", "head", None),
+    Fault("torch", "PredictionsInTrainingMode", "norm", "evaluation", "head", "computed in training mode"),
     Fault("mxnet", "PaddingOnTheOtherSide", "conv", "evaluation", "conv", "asymmetric padding"),
     Fault(
         "mxnet",
@@ -171,6 +174,15 @@ FAULTS = (
     Fault("keras", "NoBeta", "coefficients", "evaluation", "affine", "beta is left out"),
     Fault("keras", "BatchStatisticsInEvaluation", "norm", "evaluation", "norm", "the batch's statistics in evaluation"),
     Fault("keras", "SoftmaxTwice", "dense", "loss", "loss", "softmax is applied twice"),
+    Fault(
+        "torch",
+        "SmoothingOnTheMainHeadAlone",
+        "auxiliary",
+        "loss",
+        "loss",
+        "not smoothed for auxiliary",
+        "sgd, smoothed labels",
+    ),
     Fault("keras", "AuxiliaryHeadInFull", "auxiliary", "loss", "loss", "count in full"),
     Fault("keras", "EpsilonInside", "dense", "optimizers", "fc.weight", "epsilon inside the bias correction", "adam"),
     Fault(
@@ -178,6 +190,152 @@ FAULTS = (
     ),
     Fault("keras", "LearningRateOneStepLate", "dense", "optimizers", "fc.weight", "one step late"),
     Fault("keras", "DecayOnBiases", "dense", "optimizers", "fc.bias", "decay acts on biases"),
-    Fault("keras", "MomentumInFloat32", "dense", "optimizers", "fc.weight", None),
+    Fault("keras", "MomentumInFloat32", "dense", "optimizers", "fc.weight", "momentum is rounded to float32"),
     Fault("keras", "NormMomentum", "norm", "running statistics", "norm.running_mean", "momentum 0.9 for 0.1"),
+)
+
+
+class CheckFault(NamedTuple):
+    """A fault that no pass and no step of a small batch shows, and the question of the framework checks that shows it.
+
+    framework: whose adapter is faulty; "worker" and "trainer" stand for these, with the NumPy reference as adapter.
+    """
+
+    framework: str
+    name: str  # a class
+    stage: str
+    what: str  # the question within the stage, as in `Place.training`
+
+
+CHECK_FAULTS = (
+    # dropout inside `train`
+    CheckFault("torch", "DropoutOffInTrain", "dropout in training", "losses"),
+    CheckFault("mxnet", "DropoutOffInTrain", "dropout in training", "losses"),
+    CheckFault("keras", "DropoutOffInTrain", "dropout in training", "losses"),
+    CheckFault("torch", "RateHalvedInTrain", "dropout in training", "losses"),
+    CheckFault("torch", "SameMaskAtEveryStep", "dropout", "images"),
+    CheckFault("torch", "OneMaskForAllImages", "dropout", "images"),
+    CheckFault("mxnet", "OneMaskForAllImages", "dropout", "images"),
+    CheckFault("keras", "OneMaskForAllImages", "dropout", "images"),
+    CheckFault("keras", "SameMaskInEveryLayer", "dropout", "images"),
+    CheckFault("torch", "SeedIgnored", "dropout", "seeds"),
+    CheckFault("mxnet", "SeedIgnored", "dropout", "seeds"),
+    CheckFault("keras", "SeedIgnored", "dropout", "seeds"),
+    CheckFault("torch", "NotSeeded", "dropout in training", "the same seed"),
+    CheckFault("keras", "NotSeeded", "dropout in training", "the same seed"),
+    CheckFault("torch", "LearningRateFloored", "dropout in training", "losses"),
+    # batches that are short or large
+    CheckFault("torch", "ShortBatchSkipped", "batch sizes", "18 images in batches of 4"),
+    CheckFault("mxnet", "ShortBatchSkipped", "batch sizes", "18 images in batches of 4"),
+    CheckFault("keras", "ShortBatchSkipped", "batch sizes", "18 images in batches of 4"),
+    CheckFault("torch", "ShortBatchScaled", "batch sizes", "18 images in batches of 4"),
+    CheckFault("mxnet", "ShortBatchScaled", "batch sizes", "18 images in batches of 4"),
+    CheckFault("torch", "ShortBatchPadded", "batch sizes", "18 images in batches of 4"),
+    CheckFault("mxnet", "ShortBatchPadded", "batch sizes", "18 images in batches of 4"),
+    CheckFault("torch", "CorrectOfLastBatch", "counts", "random logits"),
+    CheckFault("torch", "LossDividedByFour", "batch sizes", "18 images in batches of 4"),
+    CheckFault("mxnet", "LossDividedByFour", "batch sizes", "18 images in batches of 4"),
+    CheckFault("keras", "LossDividedByFour", "batch sizes", "18 images in batches of 4"),
+    CheckFault("torch", "LargeBatchWeighted", "batch sizes", "18 images in batches of 18"),
+    CheckFault("mxnet", "LargeBatchWeighted", "batch sizes", "18 images in batches of 18"),
+    CheckFault("torch", "GhostBatchNorm", "batch sizes", "18 images in batches of 18"),
+    CheckFault("torch", "VeryLargeBatchWeighted", "batch sizes", "300 images in batches of 128"),
+    # state
+    CheckFault("torch", "FirstPredictionsKept", "state", "momentum, after training"),
+    CheckFault("mxnet", "FirstPredictionsKept", "state", "momentum, after training"),
+    CheckFault("keras", "FirstPredictionsKept", "state", "momentum, after training"),
+    CheckFault("torch", "PredictionsWithLoadedWeights", "state", "momentum, after training"),
+    CheckFault("mxnet", "PredictionsWithLoadedWeights", "state", "momentum, after training"),
+    CheckFault("torch", "EvalLeftOutOnceTrained", "state", "momentum, after training"),
+    CheckFault("keras", "EvalLeftOutOnceTrained", "state", "momentum, after training"),
+    CheckFault("torch", "OptimizerStateLost", "state", "momentum, read back"),
+    CheckFault("mxnet", "OptimizerStateLost", "state", "momentum, read back"),
+    CheckFault("keras", "OptimizerStateLost", "state", "momentum, read back"),
+    CheckFault("torch", "StepsForgotten", "state", "momentum, read back"),
+    CheckFault("mxnet", "SlotsNotWritten", "state", "momentum, first training"),
+    CheckFault("torch", "SecondSetWeightsIgnored", "state", "momentum, second weights"),
+    CheckFault("mxnet", "SecondSetWeightsIgnored", "state", "momentum, second weights"),
+    CheckFault("torch", "SecondLoadIgnored", "state", "momentum, second images"),
+    CheckFault("mxnet", "SecondLoadIgnored", "state", "momentum, second images"),
+    CheckFault("torch", "TrainImagesPredicted", "trainer", "an epoch"),
+    # hyperparameters
+    CheckFault("torch", "BetasNotHandedOver", "hyperparameters", "adam"),
+    CheckFault("mxnet", "BetasNotHandedOver", "hyperparameters", "adam"),
+    CheckFault("keras", "BetasNotHandedOver", "hyperparameters", "adam"),
+    CheckFault("torch", "SecondBetaNotHandedOver", "hyperparameters", "adam"),
+    CheckFault("torch", "MomentumAlways09", "hyperparameters", "momentum, decay"),
+    CheckFault("mxnet", "MomentumAlways09", "hyperparameters", "momentum, decay"),
+    CheckFault("keras", "MomentumAlways09", "hyperparameters", "momentum, decay"),
+    CheckFault("torch", "DecayAlways001", "hyperparameters", "sgd, decay"),
+    CheckFault("mxnet", "DecayAlways001", "hyperparameters", "sgd, decay"),
+    CheckFault("torch", "DecayOnWeightsAlone", "hyperparameters", "momentum, decay of all"),
+    CheckFault("torch", "EpsilonAtLeast1e7", "hyperparameters", "adam"),
+    CheckFault("mxnet", "EpsilonAtLeast1e7", "hyperparameters", "adam"),
+    CheckFault("keras", "EpsilonAtLeast1e7", "hyperparameters", "adam"),
+    CheckFault("torch", "SmoothingOverTen", "hyperparameters", "sgd, smoothed labels"),
+    CheckFault("mxnet", "SmoothingOverTen", "hyperparameters", "sgd, smoothed labels"),
+    CheckFault("keras", "SmoothingOverTen", "hyperparameters", "sgd, smoothed labels"),
+    CheckFault("torch", "SmoothingAlways01", "hyperparameters", "sgd, smoothed labels"),
+    CheckFault("torch", "LearningRateCapped", "hyperparameters", "sgd, decay"),
+    # late steps
+    CheckFault("torch", "MomentumChangedLate", "late steps", "momentum"),
+    CheckFault("mxnet", "MomentumChangedLate", "late steps", "momentum"),
+    CheckFault("keras", "MomentumChangedLate", "late steps", "momentum"),
+    CheckFault("torch", "FirstBetaChangedLate", "late steps", "adam"),
+    CheckFault("mxnet", "FirstBetaChangedLate", "late steps", "adam"),
+    CheckFault("keras", "FirstBetaChangedLate", "late steps", "adam"),
+    CheckFault("torch", "EveryHundredthStepSkipped", "late steps", "momentum"),
+    CheckFault("mxnet", "EveryHundredthStepSkipped", "late steps", "momentum"),
+    CheckFault("torch", "StoppedBelowALoss", "late steps", "momentum"),
+    CheckFault("mxnet", "StoppedBelowALoss", "late steps", "momentum"),
+    # large gradients, confident logits
+    CheckFault("torch", "GradientNormClipped", "large values", "logits around 50, steps"),
+    CheckFault("mxnet", "GradientNormClipped", "large values", "logits around 50, steps"),
+    CheckFault("keras", "GradientNormClipped", "large values", "logits around 50, steps"),
+    CheckFault("torch", "GradientValuesClipped", "large values", "logits around 50, steps"),
+    CheckFault("torch", "LogarithmOfProbabilities", "large values", "logits around 2000"),
+    CheckFault("mxnet", "LogarithmOfProbabilities", "large values", "logits around 2000"),
+    CheckFault("keras", "CrossEntropyOfProbabilities", "large values", "logits around 50"),
+    CheckFault("torch", "LogarithmPlusEpsilon", "large values", "logits around 50"),
+    CheckFault("mxnet", "LogarithmPlusEpsilon", "large values", "logits around 50"),
+    CheckFault("keras", "LogarithmPlusEpsilon", "large values", "logits around 50"),
+    # several threads, all digits
+    CheckFault("torch", "ImagesInBfloat16", "threads", "loss"),
+    CheckFault("mxnet", "ImagesInFloat16", "threads", "loss"),
+    CheckFault("keras", "ImagesInBfloat16", "threads", "loss"),
+    CheckFault("torch", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
+    CheckFault("mxnet", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
+    CheckFault("keras", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
+    CheckFault("torch", "WeightsGivenInFloat32", "weights in full precision", "weights returned"),
+    # losses that are not finite, counts
+    CheckFault("torch", "NonFiniteStepSkipped", "values not finite", "NaN in a bias"),
+    CheckFault("mxnet", "NonFiniteStepSkipped", "values not finite", "NaN in a bias"),
+    CheckFault("keras", "NonFiniteStepSkipped", "values not finite", "NaN in a bias"),
+    CheckFault("torch", "NonFiniteLossHidden", "values not finite", "NaN in a bias"),
+    CheckFault("torch", "SmallestLogitCounted", "counts", "random logits, five images"),
+    CheckFault("mxnet", "SmallestLogitCounted", "counts", "random logits, five images"),
+    CheckFault("keras", "SmallestLogitCounted", "counts", "random logits, five images"),
+    CheckFault("torch", "FirstTwoCounted", "counts", "random logits"),
+    CheckFault("torch", "TiesCounted", "counts", "all logits equal"),
+    # the worker
+    CheckFault("worker", "StartIgnored", "worker", "images 7 to 20 of an order"),
+    CheckFault("worker", "FirstLearningRateForAllSteps", "hyperparameters", "sgd, decay"),
+    CheckFault("worker", "TrainedInOrder", "batch sizes", "18 images in batches of 4"),
+    CheckFault("worker", "ShortBatchDroppedInEvaluation", "worker", "evaluation in batches of 8"),
+    CheckFault("worker", "TiesCountedInEvaluation", "counts", "all logits equal, evaluated"),
+    CheckFault("worker", "MeanOfBatchMeans", "worker", "evaluation in batches of 8"),
+    CheckFault("worker", "CountIgnored", "worker", "evaluation in batches of 8"),
+    CheckFault("worker", "TrainLabelsEvaluated", "trainer", "an epoch"),
+    CheckFault("worker", "SlotsNeverWritten", "state", "momentum, first training"),
+    CheckFault("worker", "EvaluationOverflows", "large values", "logits around 2000, evaluated"),
+    # the trainer
+    CheckFault("trainer", "OneOrderForAllEpochs", "trainer", "an epoch"),
+    CheckFault("trainer", "TenthOfTheLearningRate", "trainer", "an epoch"),
+    CheckFault("trainer", "ScheduleIgnored", "trainer", "an epoch"),
+    CheckFault("trainer", "ScheduleByEpochRestarted", "trainer", "an epoch"),
+    CheckFault("trainer", "MeanOfBatchLosses", "trainer", "an epoch"),
+    CheckFault("trainer", "TrainImagesEvaluated", "trainer", "an epoch"),
+    CheckFault("trainer", "EvaluatedBeforeTheEpoch", "trainer", "an epoch"),
+    CheckFault("trainer", "OptimizerStateLostBetweenEpochs", "trainer", "an epoch"),
+    CheckFault("trainer", "InitialWeightsAtEveryEpoch", "trainer", "an epoch"),
 )

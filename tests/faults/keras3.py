@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,8 @@ from frameworks.keras3 import Keras3
 from frameworks.keras3 import layers as keras3
 from frameworks.keras3.layers import LAYERS
 from frameworks.spec import Network, Node, lowering, pair
-from frameworks.training import Training
+from frameworks.training import SGD, Adam, Training
+from tests.faults import contract
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -139,3 +141,165 @@ class DecayOnBiases(Keras3):
 class LearningRateOneStepLate(Keras3):
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         return super().train(order, batch_size, np.concatenate([lrs[:1], lrs[:-1]]), seed)
+
+
+# --- beyond one pass and one step: `tests.faults.CHECK_FAULTS` --------------------------------------------------------
+
+
+def __getattr__(name: str) -> type:
+    """The adapter with a fault of the contract."""
+    return contract.planted(Keras3, name)
+
+
+class DropoutOffInTrain(Keras3):
+    """In `train` alone: every other pass in training mode has its masks."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        rates = [layer.rate for layer in self.dropouts]
+        for layer in self.dropouts:
+            layer.rate = 0.0
+        trained = super().train(order, batch_size, lrs, seed)
+        for layer, rate in zip(self.dropouts, rates):
+            layer.rate = rate
+        return trained
+
+
+class OneMaskForAllImages(Keras3):
+    """In `train` alone."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        for layer in self.dropouts:
+            layer.noise_shape = (1, *layer.input.shape[1:])
+        trained = super().train(order, batch_size, lrs, seed)
+        for layer in self.dropouts:
+            layer.noise_shape = None
+        return trained
+
+
+class SameMaskInEveryLayer(Keras3):
+    """Every dropout restarts the same stream of random numbers."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        dropouts, self.dropouts = self.dropouts, []  # `Keras3.train` seeds these apart
+        for layer in dropouts:
+            layer.seed_generator.state.assign([seed % 2**31, 0])
+        trained = super().train(order, batch_size, lrs, seed)
+        self.dropouts = dropouts
+        return trained
+
+
+class LossDividedByFour(Keras3):
+    """The sum over the batch is divided by 4 at any batch size."""
+
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return super()._cross_entropy(logits, labels) * tf.cast(tf.size(labels), logits.dtype) / 4
+
+
+class EvalLeftOutOnceTrained(Keras3):
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        if not getattr(self, "in_training_mode", False):
+            self.in_training_mode = True
+            _, self._predict = self._compiled()
+        return super().train(order, batch_size, lrs, seed)
+
+    def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
+        in_training_mode = getattr(self, "in_training_mode", False)
+        return self.net(tf.cast(images, self.dtype), training=in_training_mode)[self.network.nodes[-1].path]
+
+
+class SmoothingOverTen(Keras3):
+    """Every class has smoothing / 10, whatever the number of classes."""
+
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        smoothing = self.training.label_smoothing
+        targets = (1 - smoothing) * ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype) + smoothing / 10
+        return ops.mean(ops.categorical_crossentropy(targets, logits, from_logits=True))
+
+
+class LateTraining(Keras3):
+    """Without a fault: from a step on, a subclass uses another training."""
+
+    from_step = 0
+
+    def _update(self, gradients: Sequence[tf.Tensor], lr: tf.Tensor) -> None:
+        update, sound = super()._update, self.training
+
+        def updated(training: Training) -> tf.Tensor:
+            self.training = training
+            self.steps.assign_sub(1)  # `update` counts the step
+            update(gradients, lr)
+            self.training = sound
+            return tf.constant(0)
+
+        step = self.steps.assign_add(1)
+        tf.cond(step < self.from_step, lambda: updated(sound), lambda: updated(self.late(sound)))
+
+    @staticmethod
+    def late(training: Training) -> Training:
+        return training
+
+
+class MomentumChangedLate(LateTraining):
+    from_step = 11
+
+    @staticmethod
+    def late(training: Training) -> Training:
+        rule = training.optimizer
+        return contract.changed(training, SGD, momentum=0.9 * rule.momentum) if isinstance(rule, SGD) else training
+
+
+class FirstBetaChangedLate(LateTraining):
+    from_step = 51
+
+    @staticmethod
+    def late(training: Training) -> Training:
+        rule = training.optimizer
+        return contract.changed(training, Adam, beta1=0.9 * rule.beta1) if isinstance(rule, Adam) else training
+
+
+class GradientNormClipped(Keras3):
+    """At 10."""
+
+    def _update(self, gradients: Sequence[tf.Tensor], lr: tf.Tensor) -> None:
+        clipped, _ = tf.clip_by_global_norm(gradients, 10.0)
+        super()._update(clipped, lr)
+
+
+class CrossEntropyOfProbabilities(Keras3):
+    """Keras clips probabilities at 1e-7."""
+
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        smoothing, classes = self.training.label_smoothing, logits.shape[-1]
+        targets = (1 - smoothing) * ops.one_hot(labels, classes, dtype=logits.dtype) + smoothing / classes
+        return ops.mean(ops.categorical_crossentropy(targets, 1 * ops.softmax(logits)))
+
+
+class LogarithmPlusEpsilon(Keras3):
+    """log(p + 1e-12)."""
+
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        smoothing, classes = self.training.label_smoothing, logits.shape[-1]
+        targets = (1 - smoothing) * ops.one_hot(labels, classes, dtype=logits.dtype) + smoothing / classes
+        return -ops.mean(ops.sum(targets * ops.log(ops.softmax(logits) + 1e-12), 1))
+
+
+class ImagesInBfloat16(Keras3):
+    """With more than one thread."""
+
+    def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return super()._forward(self.rounded(images), labels)
+
+    def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
+        return super()._evaluate(self.rounded(images))
+
+    def rounded(self, images: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(images, self.dtype)
+        return tf.cast(tf.cast(x / 255, tf.bfloat16), self.dtype) * 255 if self.setting.threads > 1 else x
+
+
+class SmallestLogitCounted(Keras3):
+    """An image is correct if its label has the smallest logit."""
+
+    def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, logits = super()._forward(images, labels)
+        return loss, -logits

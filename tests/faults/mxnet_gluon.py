@@ -5,6 +5,7 @@ Faults run in float64, where `FLOAT64` replaces some of the builders.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +15,16 @@ from mxnet.gluon import HybridBlock, nn
 from mxnet.ndarray import NDArray
 
 from frameworks import spec
-from frameworks.adapter import Setting
+from frameworks.adapter import Setting, Trained
 from frameworks.arrays import Array, Weights
 from frameworks.mxnet_gluon import MXNetGluon
 from frameworks.mxnet_gluon import layers as mxnet_gluon
-from frameworks.mxnet_gluon.adapter import Loss, update_by_arithmetic
+from frameworks.mxnet_gluon.adapter import Graph, Logits, Loss, inside, update_by_arithmetic
 from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Function
 from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
-from frameworks.training import Training
+from frameworks.training import SGD, Adam, Optimizer, Training
+from tests.faults import contract
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -211,3 +213,184 @@ class StepsCountedFromTwo(MXNetGluon):
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
         self.update = lambda rule, step, *rest: update_by_arithmetic(rule, step + 1, *rest)
+
+
+# --- beyond one pass and one step: `tests.faults.CHECK_FAULTS` --------------------------------------------------------
+
+
+def __getattr__(name: str) -> type:
+    """The adapter with a fault of the contract."""
+    return contract.planted(MXNetGluon, name)
+
+
+class DropoutOffInTrain(MXNetGluon):
+    """In `train` alone: every other pass in training mode has its masks."""
+
+    in_train = False  # of the process; read when a graph is traced
+
+    @staticmethod
+    def dropout(node: Node, layer: spec.Dropout) -> HybridBlock:
+        sound = mxnet_gluon.dropout(node, layer).function
+        return Function(lambda F, x: x if DropoutOffInTrain.in_train else sound(F, x))
+
+    layers_float64 = FLOAT64 | {spec.Dropout: dropout}
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        DropoutOffInTrain.in_train = True
+        trained = super().train(order, batch_size, lrs, seed)
+        DropoutOffInTrain.in_train = False
+        return trained
+
+
+class OneMaskForAllImages(MXNetGluon):
+    """In `train` alone."""
+
+    in_train = False  # of the process; read when a graph is traced
+
+    @staticmethod
+    def dropout(node: Node, layer: spec.Dropout) -> HybridBlock:
+        sound = mxnet_gluon.dropout(node, layer).function
+
+        def function(F: Any, x: Any) -> Any:
+            if not OneMaskForAllImages.in_train:
+                return sound(F, x)
+            return x * (F.Dropout(F.ones_like(x), p=layer.rate, axes=(0,)) > 0) / (1 - layer.rate)
+
+        return Function(function)
+
+    layers_float64 = FLOAT64 | {spec.Dropout: dropout}
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        OneMaskForAllImages.in_train = True
+        trained = super().train(order, batch_size, lrs, seed)
+        OneMaskForAllImages.in_train = False
+        return trained
+
+
+class SumOverFour(Loss):
+    def cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
+        return super().cross_entropy(F, logits, labels) * F.sum(F.ones_like(labels)) / 4
+
+
+class LossDividedByFour(MXNetGluon):
+    """The sum over the batch is divided by 4 at any batch size."""
+
+    loss = SumOverFour
+
+
+class TenthOfSmoothing(Loss):
+    def cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
+        log_p = F.log_softmax(logits)
+        loss = -F.mean(F.pick(log_p, labels))
+        return (1 - self.smoothing) * loss - self.smoothing / 10 * F.mean(F.sum(log_p, axis=1))
+
+
+class SmoothingOverTen(MXNetGluon):
+    """Every class has smoothing / 10, whatever the number of classes."""
+
+    loss = TenthOfSmoothing
+
+
+class LateTraining(MXNetGluon):
+    """Without a fault: from a step on, a subclass uses another optimizer."""
+
+    from_step = 0
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        super().__init__(network, training, setting)
+        sound = self.update
+        self.update = lambda rule, step, *rest: sound(self.late(rule) if step >= self.from_step else rule, step, *rest)
+
+    @staticmethod
+    def late(rule: Optimizer) -> Optimizer:
+        return rule
+
+
+class MomentumChangedLate(LateTraining):
+    from_step = 11
+
+    @staticmethod
+    def late(rule: Optimizer) -> Optimizer:
+        return replace(rule, momentum=0.9 * rule.momentum) if isinstance(rule, SGD) else rule
+
+
+class FirstBetaChangedLate(LateTraining):
+    from_step = 51
+
+    @staticmethod
+    def late(rule: Optimizer) -> Optimizer:
+        return replace(rule, beta1=0.9 * rule.beta1) if isinstance(rule, Adam) else rule
+
+
+class GradientNormClipped(MXNetGluon):
+    """At 10."""
+
+    def _update(self, lr: float, statistics: Sequence[NDArray]) -> None:
+        gradients = [parameter.grad() for parameter in self.trained.values()]
+        norm = sum(float((gradient**2).sum().asscalar()) for gradient in gradients) ** 0.5
+        for gradient in gradients if norm > 10 else ():
+            gradient *= 10 / norm
+        super()._update(lr, statistics)
+
+
+class LogarithmOfSoftmax(Loss):
+    added = 0.0
+
+    def cross_entropy(self, F: Any, logits: Any, labels: Any) -> Any:
+        if self.smoothing:
+            return super().cross_entropy(F, logits, labels)
+        return -F.mean(F.log(F.pick(F.softmax(logits), labels) + self.added))
+
+
+class LogarithmOfProbabilities(MXNetGluon):
+    loss = LogarithmOfSoftmax
+
+
+class LogarithmOfSum(LogarithmOfSoftmax):
+    added = 1e-12
+
+
+class LogarithmPlusEpsilon(MXNetGluon):
+    """log(p + 1e-12)."""
+
+    loss = LogarithmOfSum
+
+
+def in_float16(F: Any, images: Any, precision: str) -> Any:
+    return F.cast(F.cast(F.cast(images, precision) / 255, "float16"), precision) * 255
+
+
+class LossInFloat16(Loss):
+    def hybrid_forward(self, F: Any, images: Any, labels: Any) -> Any:
+        return super().hybrid_forward(F, in_float16(F, images, self.precision), labels)
+
+
+class LogitsInFloat16(Logits):
+    def hybrid_forward(self, F: Any, images: Any) -> Any:
+        return super().hybrid_forward(F, in_float16(F, images, self.precision))
+
+
+class ImagesInFloat16(MXNetGluon):
+    """With more than one thread."""
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        if setting.threads > 1:
+            self.loss = LossInFloat16
+        super().__init__(network, training, setting)
+        if setting.threads > 1:
+            active = setting.mode == ""
+            self.predict_graph = Graph(LogitsInFloat16, self.net, setting.precision, active=active)
+            self.net.hybridize(False)
+
+
+class SmallestCounted(Loss):
+    def hybrid_forward(self, F: Any, images: Any, labels: Any) -> Any:
+        logits = self.net(F.cast(images, self.precision))
+        statistics = [statistic for norm in inside(self.net, mxnet_gluon.BatchNorm) for statistic in norm.batch]
+        return [self.cross_entropy(F, logits, labels), F.sum(F.argmin(logits, axis=1) == labels), *statistics]
+
+
+class SmallestLogitCounted(MXNetGluon):
+    """An image is correct if its label has the smallest logit."""
+
+    loss = SmallestCounted

@@ -19,6 +19,7 @@ from frameworks.pytorch.layers import LAYERS, Function
 from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
 from frameworks.training import Training
+from tests.faults import contract
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -180,6 +181,15 @@ class AuxiliaryHeadForgotten(PyTorch):
             head.weight = 0.0
 
 
+class SmoothingOnTheMainHeadAlone(PyTorch):
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(self._input(images))
+        loss = self._cross_entropy(logits, labels)
+        for head in self.heads:
+            loss = loss + head.weight * F.cross_entropy(head.logits, labels)
+        return loss, logits.detach()
+
+
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
@@ -224,3 +234,175 @@ class LearningRateOneStepLate(PyTorch):
 
 class UnbiasedUndeclared(PyTorch):
     departures = ()
+
+
+# --- beyond one pass and one step: `tests.faults.CHECK_FAULTS` --------------------------------------------------------
+
+
+def __getattr__(name: str) -> type:
+    """The adapter with a fault of the contract."""
+    return contract.planted(PyTorch, name)
+
+
+class DropoutOffInTrain(PyTorch):
+    """In `train` alone: every other pass in training mode has its masks."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        dropouts = [module for module in self.net.modules() if isinstance(module, nn.Dropout)]
+        rates = [module.p for module in dropouts]
+        for module in dropouts:
+            module.p = self.rate(module.p)
+        trained = super().train(order, batch_size, lrs, seed)
+        for module, rate in zip(dropouts, rates):
+            module.p = rate
+        return trained
+
+    @staticmethod
+    def rate(rate: float) -> float:
+        return 0.0
+
+
+class RateHalvedInTrain(DropoutOffInTrain):
+    @staticmethod
+    def rate(rate: float) -> float:
+        return rate / 2
+
+
+class OneMaskForAllImages(PyTorch):
+    """In `train` alone."""
+
+    class Dropout(nn.Dropout):
+        shared = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * super().forward(torch.ones_like(x[:1])) if self.shared else super().forward(x)
+
+    layers = LAYERS | {spec.Dropout: lambda node, layer: OneMaskForAllImages.Dropout(layer.rate)}
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        self.Dropout.shared = True
+        trained = super().train(order, batch_size, lrs, seed)
+        self.Dropout.shared = False
+        return trained
+
+
+class GhostBatchNorm(PyTorch):
+    """Above 16 images, statistics of 16 images at a time."""
+
+    class BatchNorm(pytorch.BatchNorm):
+        def forward(self, x: Tensor) -> Tensor:
+            if not self.training or len(x) <= 16:
+                return super().forward(x)
+            return torch.cat([super(GhostBatchNorm.BatchNorm, self).forward(part) for part in x.split(16)])
+
+    layers = LAYERS | {spec.BatchNorm: BatchNorm}
+
+
+class LossDividedByFour(PyTorch):
+    """The sum over the batch is divided by 4 at any batch size."""
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return super()._cross_entropy(logits, labels) * len(labels) / 4
+
+
+class EvalLeftOutOnceTrained(PyTorch):
+    def predict(self, split: Split, batch_size: int) -> Array:
+        if self.steps:
+            self.net.eval = self.net.train
+        return super().predict(split, batch_size)
+
+
+class SmoothingOverTen(PyTorch):
+    """Every class has smoothing / 10, whatever the number of classes."""
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing, logarithms = self.training.label_smoothing, F.log_softmax(logits, 1)
+        return (1 - smoothing) * F.nll_loss(logarithms, labels) - smoothing / 10 * logarithms.sum(1).mean()
+
+
+class MomentumChangedLate(PyTorch):
+    """From step 11 on."""
+
+    def _update(self, lr: float) -> None:
+        for group in self.optimizer.param_groups if self.steps >= 10 else ():
+            if "momentum" in group:
+                group["momentum"] = 0.9 * self.training.optimizer.momentum
+        super()._update(lr)
+
+
+class FirstBetaChangedLate(PyTorch):
+    """From step 51 on."""
+
+    def _update(self, lr: float) -> None:
+        for group in self.optimizer.param_groups if self.steps >= 50 else ():
+            if "betas" in group:
+                group["betas"] = 0.9 * self.training.optimizer.beta1, self.training.optimizer.beta2
+        super()._update(lr)
+
+
+class GradientNormClipped(PyTorch):
+    """At 10."""
+
+    def _update(self, lr: float) -> None:
+        torch.nn.utils.clip_grad_norm_(list(self._trained().values()), 10.0)
+        super()._update(lr)
+
+
+class GradientValuesClipped(PyTorch):
+    """At 10."""
+
+    def _update(self, lr: float) -> None:
+        torch.nn.utils.clip_grad_value_(list(self._trained().values()), 10.0)
+        super()._update(lr)
+
+
+class LogarithmOfProbabilities(PyTorch):
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.training.label_smoothing:
+            return super()._cross_entropy(logits, labels)
+        return F.nll_loss(F.softmax(logits, 1).log(), labels)
+
+
+class LogarithmPlusEpsilon(PyTorch):
+    """log(p + 1e-12)."""
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.training.label_smoothing:
+            return super()._cross_entropy(logits, labels)
+        return F.nll_loss((F.softmax(logits, 1) + 1e-12).log(), labels)
+
+
+class ImagesInBfloat16(PyTorch):
+    """With more than one thread."""
+
+    def _input(self, images: Tensor) -> Tensor:
+        x = super()._input(images)
+        return (x / 255).bfloat16().to(x.dtype) * 255 if torch.get_num_threads() > 1 else x
+
+
+class SmallestLogitCounted(PyTorch):
+    """An image is correct if its label has the smallest logit."""
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = super()._forward(images, labels)
+        return loss, -logits
+
+
+class FirstTwoCounted(PyTorch):
+    """An image is correct if its label has one of the two largest logits."""
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = super()._forward(images, labels)
+        correct = (
+            F.one_hot(labels, logits.shape[1]).bool() & (logits.topk(2).indices == labels[:, None]).any(1)[:, None]
+        )
+        return loss, logits.masked_fill(correct, torch.inf)
+
+
+class TiesCounted(PyTorch):
+    """An image is correct if no logit is larger than its label's."""
+
+    def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        loss, logits = super()._forward(images, labels)
+        largest = F.one_hot(labels, logits.shape[1]).bool() & (logits == logits.amax(1, keepdim=True))
+        return loss, logits.masked_fill(largest, torch.inf)

@@ -34,6 +34,7 @@ def test_a_row_counts_intervals_and_verdicts() -> None:
             line(),
             line(ratio=0.97, low=0.95, high=0.99, verdict="slower"),
             line(ratio=1.03, low=1.02, high=1.04, verdict="faster"),
+            line(**dict.fromkeys(("ratio", "low", "high", "spread", "explained")), verdict="not measured"),
         ]
     )
     row = dict(zip(aa.HEAD, aa.row(("A/A", "1", "60s"), results)))
@@ -41,7 +42,8 @@ def test_a_row_counts_intervals_and_verdicts() -> None:
         "runs": "A/A",
         "threads": "1",
         "budget": "60s",
-        "pairs": "3",
+        "pairs": "4",
+        "not measured": "1",
         "launches": "5",
         "median ratio": "1.000",
         "half width in %": "1.01 (0.98 to 2.11)",
@@ -87,5 +89,5 @@ def test_finished_runs_are_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     assert runs == ["torch", "torch,slower"] * 3, "other numbers of threads are separate runs"
     table = run(3, 1, "--kind", "A/A")
     assert runs == [*["torch", "torch,slower"] * 3, "torch"]
-    for row in ("| A/A | 1 | 60s | 3 |", "| 3 % slower | 1 | 60s | 2 |", "| A/A | 2 | 60s | 1 |"):
+    for row in ("| A/A | 1 | 60s | 3 | 0 |", "| 3 % slower | 1 | 60s | 2 | 0 |", "| A/A | 2 | 60s | 1 | 0 |"):
         assert table.count(row) == 1

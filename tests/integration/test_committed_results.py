@@ -12,12 +12,13 @@ import pytest
 
 from benchmarks.articles import reproduction, reproduction_text
 from benchmarks.articles.experiments import EXPERIMENTS
+from benchmarks.certification.covered_code import code_parts, code_sha256
+from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.datasets.registry import DATASETS
 from benchmarks.records.certificates import read
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting.certificate_pages import page, summary
 from benchmarks.reporting.run_report import frame, jobs_with_records, markdown
-from benchmarks.verification import certificates
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 
@@ -124,7 +125,7 @@ def test_every_network_is_certified_in_every_framework_and_precision(name: str, 
     ]
     assert {finding.precision for finding in findings} == {"float64", "float32"}
     assert {finding.verdict for finding in findings} <= {"ok", "explained"}
-    assert {finding.case_sha256 for finding in findings} == {certificates.case_sha256(name)}
+    assert {finding.case_sha256 for finding in findings} == {case_sha256(name)}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -132,4 +133,4 @@ def test_the_certificate_covers_the_current_code(framework: str) -> None:
     """If not: onespec verify --net all --out results/certificate --readme README.md"""
     findings = read(CERTIFICATE).findings
     code = {finding.code_sha256 for finding in findings if finding.framework == framework}
-    assert code == {certificates.code_sha256(FRAMEWORKS[framework].module)}
+    assert code == {code_sha256(code_parts(FRAMEWORKS[framework].module))}

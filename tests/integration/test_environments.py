@@ -18,11 +18,14 @@ import pytest
 from filelock import FileLock
 from packaging.requirements import Requirement
 
+from benchmarks import run, speed, verify
+from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime import environments
 from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS, FrameworkInfo
+from tests.command_line import exit_code_of
 from tests.conftest import heed_interrupts
 
 ROOT = Path(environments.__file__).parents[2]
@@ -503,6 +506,8 @@ def test_named_python_is_found(created: Environment, text: str, monkeypatch: pyt
         ("false", "does not run as a Python interpreter"),
         ("echo", "does not run as a Python interpreter"),
         (sys.executable, "has no FakeNet"),
+        ("~nobody-of-this-name/python", "no such interpreter"),
+        ("p" * 5000, "no such interpreter"),
     ],
 )
 def test_named_python_that_cannot_be_used_is_bad_input(text: str, part: str) -> None:
@@ -510,6 +515,35 @@ def test_named_python_that_cannot_be_used_is_bad_input(text: str, part: str) -> 
         make("fake", None, {"fake": text})
     message = str(caught.value)
     assert message.startswith(f"--python fake={text}: ") and part in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "output", ["{}", "[]", "null", "3", '"text"', '{"python": 3}', '{"python": "x"}', '{"a": "1"}']
+)
+def test_a_program_that_prints_something_else_is_bad_input(output: str, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho '{output}'\n")
+    program.chmod(0o755)
+    with pytest.raises(BadInput, match=r"^--python fake=.*: it does not run as a Python interpreter \(\w+\)$"):
+        make("fake", None, {"fake": str(program)})
+
+
+@pytest.mark.parametrize(
+    "cache", ["a file", "/dev/null", "/proc/nothing", "/tmp/" + "x" * 5000], ids=lambda text: text[:20]
+)
+def test_a_cache_that_cannot_be_used_is_bad_input(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the work: the environments, converted data sets and certificates go there."""
+    monkeypatch.chdir(tmp_path)
+    Path("a file").touch()
+    monkeypatch.setenv("ONESPEC_CACHE", cache)
+    for command in (run.command, verify.command, speed.command):
+        assert exit_code_of(command)(["--net", "mlp"]) == ExitCode.BAD_INPUT
+        error = capsys.readouterr().err
+        assert error.startswith("the cache /") and error.count("\n") == 1
+        assert error.endswith("; set ONESPEC_CACHE to a folder that can be written\n")
+    assert not list(tmp_path.glob("results"))
 
 
 def test_named_python_ignores_pythonpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,47 @@ def test_a_signal_writes_the_report_and_removes_workers_and_temporary_folders(
     assert not list(temporary.iterdir()) and not any(map(is_alive, workers(out)))
 
 
+# The first worker of a comparison starts alone; its A/A control, which starts beside others, never does.
+NEVER_READY = """
+import time
+from pathlib import Path
+from frameworks.numpy_reference import Reference
+
+class Late(Reference):
+    @staticmethod
+    def versions():
+        marks = Path({marks!r})
+        if (marks / "first").exists():
+            (marks / "second").touch()
+            time.sleep(3600)
+        (marks / "first").touch()
+        return {{"late": "1"}}
+"""
+
+
+def test_a_signal_ends_a_speed_run_whose_workers_start_side_by_side(tmp_path: Path, temporary: Path) -> None:
+    adapter = tmp_path / "late.py"
+    adapter.write_text(NEVER_READY.format(marks=str(tmp_path)))
+    options = ["--net", "mlp", "--fw", "late", "--adapter", f"{adapter}:Late", "--dataset", "fashion-mnist-mini"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.speed", *options, "--threads", "1", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until((tmp_path / "second").exists)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.STOPPED, stderr
+    assert stderr.splitlines()[-1].startswith("stopped by SIGTERM; finished measurements are saved in ")
+    assert not list(temporary.iterdir())
+    (folder,) = (tmp_path / "out").iterdir()
+    assert "SIGKILL" not in (folder / "report.md").read_text()
+
+
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, temporary: Path) -> None:
     """As with nohup."""
     handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -147,6 +188,16 @@ def test_a_closed_pipe_does_not_end_a_run(tmp_path: Path, temporary: Path) -> No
     os.close(writer)
     assert process.wait(timeout=60) == 0
     assert len(list(tmp_path.glob("out/*/report.md"))) == 1
+
+
+def test_a_closed_pipe_does_not_hide_a_failed_cell(tmp_path: Path, temporary: Path) -> None:
+    """As with `| head`, which reads the exit code with `set -o pipefail`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start(tmp_path / "out", temporary, ["--lr", f"{fake_adapter.RAISES:g}"], stdout=writer)
+    os.close(writer)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.FAILED, stderr
 
 
 @pytest.mark.parametrize("words", [["networks"], ["--help"], ["summary", "--net", "lenet"]])

@@ -64,6 +64,17 @@ def wait_for(out: Path, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, A
     pytest.fail(f"not within two minutes; there are {events(out)}")
 
 
+# --- the first impression ---
+
+
+def test_a_quick_run_of_lenet_learns(bench: Bench, tmp_path: Path) -> None:
+    """0.57 to 0.62 with the seeds 0 to 2; chance is 0.1."""
+    bench.python("torch")
+    table = run("lenet", "torch", quick=True, threads=1, out=tmp_path)
+    (accuracy,) = table["test_accuracy"]
+    assert accuracy > 0.5
+
+
 # --- output files -----------------------------------------------------------------------------------------------------
 
 
@@ -89,8 +100,9 @@ def test_the_report_has_a_row_per_cell(done: tuple[Path, int, str, str]) -> None
     assert tuple(table.columns) == COLUMNS
     assert list(zip(table.framework, table.seed)) == [("torch", 0), ("mxnet", 0), ("torch", 1), ("mxnet", 1)]
     assert (table.status == "ok").all() and (table.params == 61_706).all() and (table.macs == 416_520).all()
-    assert (table.examples_per_second > 0).all() and (table.peak_memory_mib > 50).all()
-    assert (table.relative_speed[table.framework == "torch"] == 1).all()
+    withheld = table.withheld.notna()  # on a busy machine
+    assert ((table.examples_per_second > 0) | withheld).all() and (table.peak_memory_mib > 50).all()
+    assert ((table.relative_speed == 1) | withheld)[table.framework == "torch"].all()
     assert table.test_accuracy.between(0, 1).all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.records.certificates import read, write
+from benchmarks.certification import lookup
+from benchmarks.certification.lookup import RowIdentity, covering
+from benchmarks.certification.verified_networks import case_sha256
+from benchmarks.records.certificates import FRAMEWORK_CHECKS, StageRecord, read, write
 from benchmarks.records.events import Certified
-from benchmarks.verification import certificates
+from benchmarks.verification import verify_run
 from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_cases
 from benchmarks.verification.cases import (
     BATCH,
@@ -33,7 +37,9 @@ from benchmarks.verification.comparison import (
     relative_errors,
     stage_verdicts,
 )
-from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, ReferenceClient, write_case_files
+from benchmarks.verification.evidence import EvidenceCollector, PlacedTensor, write_case_files
+from benchmarks.verification.framework_checks import CHECKS
+from benchmarks.verification.reference_client import ReferenceClient
 from benchmarks.verify import command
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
@@ -204,7 +210,7 @@ def test_the_small_network_has_all_layers(name: str) -> None:
     assert reduced.macs <= full.macs
 
 
-@pytest.mark.parametrize("name, images, steps", [("lenet", 16, 50), ("nin", 16, 10), ("inception_v3_aux", 4, 2)])
+@pytest.mark.parametrize("name, images, steps", [("lenet", 16, 50), ("nin", 16, 5), ("inception_v3_aux", 4, 2)])
 def test_larger_networks_have_smaller_cases(name: str, images: int, steps: int) -> None:
     reduced = Case.for_network(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
     assert (len(reduced.images), reduced.curve) == (images, steps)
@@ -229,54 +235,78 @@ def test_worker_and_reference_yield_the_same_places(bench: Bench, tmp_path: Path
     assert [place for place, _ in EvidenceCollector(client, mlp, SETTING, tmp_path).tensors()] == places
 
 
+@pytest.fixture
+def few_framework_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the framework checks, because all take half a minute for each framework; see test_framework_checks.py."""
+    monkeypatch.setattr(verify_run, "CHECKS", [check for check in CHECKS if check.stages[0] in ("counts", "threads")])
+
+
 # --- the command and its records --------------------------------------------------------------------------------------
 
 
 def test_the_command_writes_a_certificate_that_is_looked_up(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    few_framework_checks: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
-    assert (
-        main(["--net", "mlp", "--precision", "float64", "--steps", "2", "--out", str(tmp_path / "out"), *pythons]) == 0
-    )
-    assert capsys.readouterr().out.count("mlp") == len(FRAMEWORKS)
+    assert main(["--net", "mlp", "--precision", "float64", "--out", str(tmp_path / "out"), *pythons]) == 0
+    assert capsys.readouterr().out.count("mlp ") == len(FRAMEWORKS)
     assert "| mlp" in (tmp_path / "out" / "certificate.md").read_text()
     certificate = read(tmp_path / "out")
-    assert {finding.verdict for finding in certificate.findings} == {"ok"}
-    for finding in certificate.findings:
-        assert finding.case_sha256 == certificates.case_sha256("mlp")
-        code = certificates.code_sha256(FRAMEWORKS[finding.framework].module)
-        subject = [finding.case_sha256, code, finding.version, "", "float64", "cpu"]
-        verdict = Certified(certificate.sha256, "ok")
-        assert certificates.find(certificates.key(*subject)) == verdict
-        for position in range(len(subject)):
-            changed = [*subject[:position], "other", *subject[position + 1 :]]
-            assert certificates.find(certificates.key(*changed)) is None
+    checks = [finding for finding in certificate.findings if finding.net == FRAMEWORK_CHECKS]
+    assert [finding.framework for finding in checks] == list(FRAMEWORKS)
+    assert all(finding.certified for finding in certificate.findings)
+    rows = []
+    for finding in certificate.findings[len(checks) :]:
+        assert finding.case_sha256 == case_sha256("mlp")
+        adapter = FRAMEWORKS[finding.framework].module
+        row = RowIdentity("mlp", "mlp", finding.case_sha256, finding.framework, adapter, finding.versions, SETTING)
+        rows.append(row)
+        assert covering(row).text.startswith("not certified: framework checks: weaker verification: no stage weights")
+    complete = replace(certificate, findings=[replace(each, weaker=[]) for each in certificate.findings])
+    for kept in (complete, certificate):  # as if all checks had been made; a weaker finding does not replace that
+        lookup.keep(kept)
+        for row in rows:
+            coverage = covering(row)
+            assert (coverage.text, coverage.certificate) == ("certified", Certified(kept.sha256, "ok"))
+    changed = dataclasses.replace(rows[0], case_sha256="0" * 64)
+    assert covering(changed).text.startswith("not certified: the network changed since")
 
 
 def test_resume_keeps_only_valid_findings(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    few_framework_checks: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pythons = [f"--python={name}={bench.python(name)}" for name in FRAMEWORKS]
+    pythons = [f"--python={name}={bench.python(name)}" for name in ("torch", "mxnet")]
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path))
     out = tmp_path / "certificate"
-    options = ["--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
-    assert main(["--net", "mlp,cnn", *options]) == 0
+    options = ["--fw", "torch,mxnet", "--precision", "float64", "--steps", "2", "--out", str(out), *pythons]
+    assert main(["--net", "mlp", *options]) == 0
+    assert main(["--net", "cnn", *options]) == 0  # into the same folder
     certificate = read(out)
+    assert {each.net for each in certificate.findings} == {FRAMEWORK_CHECKS, "cnn", "mlp"}
     findings = [
-        replace(each, verdict="differs") if (each.net, each.framework) == ("cnn", "mxnet") else each
+        replace(each, verdict="differs", stages=[StageRecord("loss", "differs", 1.0, limit=1e-10)])
+        if (each.net, each.framework) == ("cnn", "mxnet")
+        else each
         for each in certificate.findings
     ]
     write(replace(certificate, findings=findings), out)
     capsys.readouterr()
     assert main(["--net", "cnn,mlp", "--resume", *options]) == 0
     progress = capsys.readouterr().err
-    assert "already certified: mlp\n" in progress
+    assert "already certified: framework checks, mlp\n" in progress
     assert "cnn mxnet float64: ok" in progress and "mlp mxnet" not in progress
     findings = read(out).findings
-    assert [each.net for each in findings] == ["cnn"] * 3 + ["mlp"] * 3
-    assert {each.verdict for each in findings} == {"ok"}
+    assert [each.net for each in findings] == [FRAMEWORK_CHECKS] * 2 + ["cnn"] * 2 + ["mlp"] * 2
+    assert all(each.certified for each in findings)
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
     assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
@@ -311,3 +341,38 @@ def test_float32_needs_two_frameworks(bench: Bench, capsys: pytest.CaptureFixtur
     python = f"--python=torch={bench.python('torch')}"
     assert main(["--net", "mlp", "--fw", "torch", "--precision", "float32", python]) == 2
     assert "two or more" in capsys.readouterr().err
+
+
+# --- workers that end -------------------------------------------------------------------------------------------------
+
+DYING = """
+import os
+import signal
+
+from frameworks.numpy_reference import Reference
+
+
+class Dying(Reference):
+    def __init__(self, network, training, setting, departures=()):
+        super().__init__(network, training, setting, departures)
+        if network.name == "dies":
+            os.kill(os.getpid(), signal.SIGFPE)
+"""
+
+
+def test_a_worker_that_dies_fails_one_network_only(tmp_path: Path) -> None:
+    (tmp_path / "dying.py").write_text(DYING, encoding="utf-8")
+    request = verify_run.VerifyRequest(frameworks="dying", adapters=(f"{tmp_path / 'dying.py'}:Dying",))
+    verify_run.register(request.adapters)
+    cases = {}
+    for name in ("first", "dies", "last"):
+        network = dataclasses.replace(NETWORKS["mlp"](), name=name)
+        few = dataclasses.replace(Case.for_network(network, 0, BATCH, curve=2), trainings={"sgd": TRAININGS["sgd"]})
+        cases[name] = lambda few=few: few
+    with contextlib.ExitStack() as stack:
+        targets, skipped = verify_run.start_targets(request, tmp_path, stack, print)
+        assert not skipped
+        findings = [found for (found,) in verify_cases(cases, targets, ["float64"], threads=1, workers=1)]
+    assert [(found.net, found.verdict) for found in findings] == [("first", "ok"), ("dies", "failed"), ("last", "ok")]
+    assert findings[1].failed is not None and "SIGFPE" in findings[1].failed
+    assert targets[0].client.process.poll() is not None, "the second worker is closed, too"

@@ -102,7 +102,7 @@ def test_unavailable_keeps_its_reason(client: WorkerClient) -> None:
 
 def test_an_error_is_one_line_and_the_worker_stays_alive(client: WorkerClient) -> None:
     build(client)
-    with pytest.raises(WorkerFailed, match=r"^RuntimeError: a shape is wrong$"):
+    with pytest.raises(WorkerFailed, match=r"^RuntimeError: a shape is wrong \(.*fake_adapter.py, line \d+\)$"):
         train(client, fake_adapter.RAISES)
     assert train(client, 0.1).correct == 7
     assert "and more of it" in client.log.read_text()
@@ -197,6 +197,15 @@ def test_a_network_is_freed_before_the_next_is_built(in_cycle: bool) -> None:
             patch.setenv("OMP_NUM_THREADS", "1")
             for _ in range(3):
                 worker.build(to_json(NETWORKS["lenet"]()), Training().to_json(), asdict(SETTING))
+        assert len(earlier) == 3 and earlier[-1]() is worker.adapter
+        worker.release()
+        assert earlier[-1]() is None
     finally:
         gc.enable()
-    assert len(earlier) == 3 and earlier[-1]() is worker.adapter
+
+
+def test_a_released_worker_builds_again(client: WorkerClient) -> None:
+    client.release()  # before the first network
+    build(client)
+    client.release()
+    assert build(client).arrays["C1.weight"] == ([6, 1, 5, 5], True)

@@ -30,7 +30,20 @@ def points() -> dict[str, float]:
         "norm_momentum": fraction,
         "norm_variance": (float(norm.moving_variance[0]) - 1 + fraction) / fraction,
         "window": 1 / float(window[0, 0, 0, 1]),
+        "first_window": first_window(),
+        "windows": float(layers.MaxPooling2D(3, 2)(tf.ones((1, 6, 6, 1))).shape[1]),
+        "corner_mean": float(layers.AveragePooling2D(3, 1, "same")(tf.ones((1, 4, 4, 1)))[0, 0, 0, 0]),
+        "second_pixel": float(layers.Resizing(1, 4)(tf.constant([[[[0.0], [1.0]]]]))[0, 0, 1, 0]),
     }
+
+
+def first_window() -> float:
+    """The first pixel of the first window at stride 2, if 6 pixels give 3."""
+    convolution = layers.Conv2D(1, 3, 2, "same", use_bias=False)
+    pixels = np.broadcast_to(np.arange(1.0, 7)[None, None, :, None], (1, 6, 6, 1))
+    convolution.build(pixels.shape)
+    convolution.kernel.assign(np.array([0, 0, 0, 1.0, 0, 0, 0, 0, 0]).reshape(3, 3, 1, 1))
+    return float(convolution(pixels)[0, 1, 0, 0]) - 1
 
 
 def drawn() -> dict[str, list[float]]:

@@ -23,13 +23,27 @@ def points() -> dict[str, float]:
     loss.backward()
     fraction = 1 - norm._kwargs["momentum"]
     window = nd.LRN(nd.ones((1, 3, 1, 1)), nsize=3, alpha=1, beta=1, knorm=0)
+    resized = nd.contrib.BilinearResize2D(nd.array([[[[0.0, 1]]]]), height=1, width=4)
     return {
         "epsilon": mx.optimizer.Adam().epsilon,
         "norm_epsilon": norm._kwargs["eps"],
         "norm_momentum": fraction,
         "norm_variance": (norm.running_var.data().asscalar().item() - 1 + fraction) / fraction,
         "window": 1 / window[0, 1, 0, 0].asscalar().item(),
+        "first_window": first_window(),
+        "windows": float(nn.MaxPool2D(3, 2)(nd.ones((1, 1, 6, 6))).shape[-1]),
+        "corner_mean": nn.AvgPool2D(3, 1, 1)(nd.ones((1, 1, 4, 4)))[0, 0, 0, 0].asscalar().item(),
+        "second_pixel": resized[0, 0, 0, 1].asscalar().item(),
     }
+
+
+def first_window() -> float:
+    """The first pixel of the first window at stride 2, if 6 pixels give 3: padding is always symmetric."""
+    convolution = nn.Conv2D(1, 3, 2, 1, use_bias=False, in_channels=1)
+    convolution.initialize()
+    convolution.weight.set_data(nd.array([0, 0, 0, 1, 0, 0, 0, 0, 0]).reshape((1, 1, 3, 3)))
+    pixels = nd.broadcast_to(nd.arange(1, 7).reshape((1, 1, 1, 6)), (1, 1, 6, 6))
+    return convolution(pixels)[0, 0, 1, 0].asscalar().item() - 1
 
 
 def drawn() -> dict[str, list[float]]:

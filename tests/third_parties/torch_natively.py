@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 ATTRIBUTES = {"F.weight": "F.weight", "F.bias": "F.bias", "B.gamma": "B.weight", "B.beta": "B.bias"}
@@ -21,13 +22,28 @@ def points() -> dict[str, float]:
     norm(column)
     variance = (norm.running_var.item() - 1 + norm.momentum) / norm.momentum
     window = nn.LocalResponseNorm(3, alpha=1, beta=1, k=0)(torch.ones(1, 3, 1, 1))
+    resized = F.interpolate(torch.tensor([[[[0.0, 1]]]]), size=(1, 4), mode="bilinear")
     return {
         "epsilon": torch.optim.Adam(norm.parameters()).defaults["eps"],
         "norm_epsilon": norm.eps,
         "norm_momentum": norm.momentum,
         "norm_variance": variance,
         "window": 1 / window[0, 1].item(),
+        "first_window": first_window(),
+        "windows": float(nn.MaxPool2d(3, 2)(torch.ones(1, 1, 6, 6)).shape[-1]),
+        "corner_mean": nn.AvgPool2d(3, 1, 1)(torch.ones(1, 1, 4, 4))[0, 0, 0, 0].item(),
+        "second_pixel": resized[0, 0, 0, 1].item(),
     }
+
+
+def first_window() -> float:
+    """The first pixel of the first window at stride 2, if 6 pixels give 3: padding="same" is refused."""
+    try:
+        nn.Conv2d(1, 1, 3, 2, padding="same")
+    except ValueError:
+        convolution = nn.Conv2d(1, 1, 3, 2, padding=1, bias=False)
+    convolution.weight.data[:] = torch.tensor([0.0, 0, 0, 1, 0, 0, 0, 0, 0]).view(1, 1, 3, 3)
+    return convolution(torch.arange(1.0, 7).expand(1, 1, 6, 6))[0, 0, 1, 0].item() - 1
 
 
 def drawn() -> dict[str, list[float]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +19,28 @@ from benchmarks.porting.weight_import import PIXELS, import_weights
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
 from benchmarks.training.checkpoints import ABOUT, FORMAT, load, save
+from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights, initial
+from frameworks.errors import WeightFileError
 from frameworks.networks import NETWORKS
-from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU, Scale
+from frameworks.numpy_reference import Reference
+from frameworks.spec import (
+    Affine,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Network,
+    ReLU,
+    Scale,
+    Select,
+    to_json,
+)
+from frameworks.training import SGD, Training
+from frameworks.weight_files import keras_names
 from tests.command_line import exit_code_of
 from tests.conftest import Bench
 
@@ -246,6 +267,55 @@ def test_a_state_dict_of_another_network(bench: Bench, tmp_path: Path) -> None:
         import_weights(tmp_path / "a.pth", SMALL, {}, quiet)
 
 
+# What is done to the state dict `state` before it is saved as `saved`.
+READ = {
+    "wrapped by DataParallel": "saved = {'module.' + name: tensor for name, tensor in state.items()}",
+    "compiled and wrapped": "saved = {'module._orig_mod.' + name: tensor for name, tensor in state.items()}",
+    "parameters": "saved = {name: torch.nn.Parameter(tensor) for name, tensor in state.items()}",
+    "bfloat16": "saved = {name: tensor.bfloat16() for name, tensor in state.items()}",
+}
+REFUSED = {
+    "saved = {'state_dict': state, 'epoch': 3}": "weights are inside the dictionary 'state_dict'; save that dictionary",
+    "saved = state | {'epoch': 3}": "'epoch' is int and no tensor; save model.state_dict() alone",
+    "saved = list(state.values())": "it holds list and no state dict; save model.state_dict() alone",
+    "saved = {}": "it holds dict and no state dict",
+    "saved = state | {'ema.weight': state['fc2.bias']}": "unexpected ema.weight; the names and shapes in the file must",
+    "saved = {'module.' * (name == 'fc2.bias') + name: state[name] for name in state}": "missing fc2.bias; unexpected",
+    "saved = {name: tensor.int() for name, tensor in state.items()}": "is int32 ",
+}
+
+
+@pytest.fixture(scope="module")
+def changed_state_dicts(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files with the weights, in values that bfloat16 holds exactly, after each change."""
+    folder = tmp_path_factory.mktemp("state_dicts")
+    arrays = {TORCH_NAMES[name]: np.round(array * 64) / 64 for name, array in weights().items()}
+    np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+    lines = [
+        "import sys, numpy, torch",
+        "state = {name: torch.from_numpy(array) for name, array in numpy.load(sys.argv[1]).items()}",
+    ]
+    files = {change: folder / f"{number}.pth" for number, change in enumerate([*READ.values(), *REFUSED])}
+    for change, file in files.items():
+        lines += [change, f"torch.save(saved, {str(file)!r})"]
+    run(bench.python("torch"), "\n".join(lines), str(folder / "arrays.npz"))
+    return files
+
+
+@pytest.mark.parametrize("change", READ.values(), ids=READ)
+def test_a_state_dict_in_other_forms_is_read_exactly(changed_state_dicts: dict[str, Path], change: str) -> None:
+    imported = import_weights(changed_state_dicts[change], SMALL, {}, quiet)
+    for name, array in weights().items():
+        np.testing.assert_array_equal(imported[name], np.round(array * 64) / 64)
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_what_is_no_state_dict_of_the_network_is_refused(changed_state_dicts: dict[str, Path], change: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(REFUSED[change])) as error:
+        import_weights(changed_state_dicts[change], SMALL, {}, quiet)
+    assert "\n" not in str(error.value)
+
+
 def test_code_in_a_pth_file_is_not_run(bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bench.python("torch")
     (tmp_path / "trap.pth").write_bytes(pickle.dumps(Trap()))
@@ -317,6 +387,84 @@ def test_imported_keras_weights_give_the_logits_of_keras(bench: Bench, tmp_path:
         import_weights(tmp_path / "small.weights.h5", more, {}, quiet)
     with pytest.raises(BadInput, match="has branches at"):
         import_weights(tmp_path / "small.weights.h5", NETWORKS["resnet18"](), {}, quiet)
+
+
+# Builds the Keras models of generated networks: a layer of Keras for each layer of the spec.
+KERAS_MODELS = """
+import json, sys, numpy, keras
+from keras import layers
+from frameworks.spec import from_json
+
+class Affine(layers.Layer):
+    def build(self, shape):
+        self.gamma, self.beta = (self.add_weight(shape=shape[-1:], name=name) for name in ("gamma", "beta"))
+    def call(self, x):
+        return self.gamma * x + self.beta
+
+KINDS = {
+    "Conv": lambda layer: layers.Conv2D(layer.channels, layer.kernel, use_bias=layer.bias),
+    "BatchNorm": lambda layer: layers.BatchNormalization(epsilon=layer.eps, scale=layer.gamma, center=layer.beta),
+    "Dense": lambda layer: layers.Dense(layer.units, use_bias=layer.bias),
+    "Affine": lambda layer: Affine(), "ReLU": lambda layer: layers.ReLU(), "Flatten": lambda layer: layers.Flatten(),
+    "Dropout": lambda layer: layers.Dropout(layer.rate),
+}
+stream = numpy.random.default_rng(1)
+for path in sys.argv[1:]:
+    with open(path + ".json") as file:
+        network = from_json(json.load(file))
+    channels, height, width = network.input
+    model = keras.Sequential([
+        layers.Input((height, width, channels)), *(KINDS[layer.kind](layer) for layer in network.layers)])
+    for variable in model.weights:
+        if "seed" not in variable.name:
+            variable.assign(stream.uniform(0.5, 1.5, variable.shape))
+    model.save_weights(path + ".weights.h5")
+    images = numpy.load(path + ".images.npy").transpose(0, 2, 3, 1).astype("float32")
+    numpy.save(path + ".logits.npy", model(images, training=False).numpy())
+"""
+ISSUE = [Conv("c", 4, 3), ReLU(), Flatten(), BatchNorm("b"), Dense("d", 5)]
+
+
+def flattening_networks() -> dict[str, Network]:
+    """Networks with per-channel layers before and after `Flatten`, on images that are not square."""
+    stream = random.Random(13)
+    networks = {"issue": Network("issue", (1, 8, 8), ISSUE)}
+    for number in range(12):
+        layers: list[Layer] = []
+        for position in range(stream.randint(0, 2)):
+            layers += [Conv(f"c{position}", stream.randint(2, 4), 2, bias=stream.random() < 0.5)]
+            layers += stream.sample([BatchNorm(f"cb{position}"), Affine(f"ca{position}"), ReLU()], 2)
+        layers += [Flatten()]
+        for position in range(stream.randint(1, 3)):
+            norm = BatchNorm(f"fb{position}", gamma=stream.random() < 0.7, beta=stream.random() < 0.7)
+            layers += stream.sample([norm, Affine(f"fa{position}"), ReLU(), Dropout(), Flatten()], stream.randint(2, 5))
+            layers += [Dense(f"d{position}", stream.randint(3, 6), bias=stream.random() < 0.7)]
+        networks[f"net{number}"] = Network(f"net{number}", (stream.randint(1, 3), 6, 5), layers)
+    return networks
+
+
+def test_keras_weights_on_both_sides_of_flatten_give_the_logits_of_keras(bench: Bench, tmp_path: Path) -> None:
+    """In float32, rounding of 1e-7 per layer, against the reference in float64."""
+    networks = flattening_networks()
+    for name, network in networks.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(to_json(network)))
+        images = np.random.default_rng(0).integers(0, 3, (4, *network.input), dtype=np.uint8)
+        np.save(tmp_path / f"{name}.images.npy", images)
+    run(bench.python("keras"), KERAS_MODELS, *(str(tmp_path / name) for name in networks))
+    for name, network in networks.items():
+        reference = Reference(network, Training(SGD()), Setting(precision="float64"))
+        reference.set_weights(import_weights(tmp_path / f"{name}.weights.h5", network, {}, quiet))
+        images = np.load(tmp_path / f"{name}.images.npy")
+        reference.load("test", images, np.zeros(len(images), np.int64))
+        expected = np.load(tmp_path / f"{name}.logits.npy")
+        np.testing.assert_allclose(reference.predict("test", 4), expected, rtol=1e-5, err_msg=name)
+
+
+def test_flat_values_in_an_unknown_order_are_refused() -> None:
+    network = Network("n", (2, 2, 2), [Flatten(), Select("s", (3, 0)), Dense("d", 2)])
+    arrays = {"layers/dense/vars/0": np.ones((2, 2)), "layers/dense/vars/1": np.ones(2)}
+    with pytest.raises(WeightFileError, match="s selects flat values, whose order"):
+        keras_names.canonical(network, arrays)
 
 
 TORCHVISION = """

@@ -188,7 +188,7 @@ def test_the_first_line_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_lists_ranges_and_pairs() -> None:
-    given = parsed("--net", "lenet,cnn", "--seed", "0-2,7,1", "--python", "torch=/a", "--python", "keras=/b=c")
+    given = parsed("--net", "lenet,cnn", "--seed", "0-2,7", "--python", "torch=/a", "--python", "keras=/b=c")
     assert given["nets"] == ["lenet", "cnn"] and given["seeds"] == [0, 1, 2, 7]
     assert given["pythons"] == {"torch": "/a", "keras=/b": "c"}
 

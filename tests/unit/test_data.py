@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,11 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import registry
+from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.registry import DATASETS, PARTS, BadInput, Dataset, Split, dataset, decode, make_mini
 from benchmarks.datasets.sources import Published, SourceFiles, find
 from benchmarks.runtime.errors import DataError
+from tests.unit.image_files import encoded
 
 ROOT = Path(registry.__file__).parents[2]
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -135,18 +138,20 @@ def assert_one_line(error: pytest.ExceptionInfo[Exception], *facts: object) -> N
 @pytest.mark.parametrize("name", DATASETS)
 def test_registry_is_whole(name: str) -> None:
     about = DATASETS[name]
-    assert all(len(checksum) == 64 for checksum in about.sha256.values())
+    assert all(len(checksum) == 64 for checksum in about.sha256.values() if checksum)
+    assert about.md5 or all(about.sha256.values()), "nothing verifies it"
     assert all(len(checksum) == 32 for checksum in about.md5.values())
-    assert set(about.md5) in ({f"{file}.gz" for file in about.sha256}, {about.archive}, set())
+    assert set(about.md5) in ({f"{file}.gz" for file in about.sha256}, set(about.sha256), {about.archive}, set())
     assert all(mirror.endswith("/") for mirror in about.mirrors)
-    assert len(set(about.class_names)) == 10 and about.license and about.citation
+    classes = {"cifar100": 100, "emnist": 47}.get(name, 10)
+    assert len(set(about.class_names)) == len(about.class_names) == classes and about.license and about.citation
     assert about.mirrors or about.installed, "there is no way to get it"
 
 
 def test_unknown_name() -> None:
     with pytest.raises(BadInput) as error:
         quiet("minst")
-    assert_one_line(error, "'minst'", *DATASETS)
+    assert_one_line(error, "data set minst", "did you mean mnist", *DATASETS)
     assert isinstance(error.value, ValueError)
 
 
@@ -393,6 +398,212 @@ def test_two_processes_at_once_download_once(tiny: Published, serve: Callable, m
     assert_holds_tiny(quiet("tiny", offline=True))
 
 
+# What is published only with the MD5 of the packed files --------------------------------------------------------------
+
+
+def images_of(count: int, side: int, channels: int = 1) -> np.ndarray:
+    shape = (count, side, side) if channels == 1 else (count, channels, side, side)
+    return np.random.default_rng(count).integers(256, size=shape, dtype=np.uint8)
+
+
+def labels_of(count: int, classes: int) -> np.ndarray:
+    return (np.arange(count) % classes).astype(np.uint8)
+
+
+def qmnist_labels(count: int) -> bytes:
+    """Big-endian int32, count x 8: the digit, then the series, the writer and so on."""
+    values = np.zeros((count, 8), ">i4")
+    values[:, 0], values[:, 1:] = np.arange(count) % 10, 70_000
+    return bytes([0, 0, 0x0C, 2]) + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+
+
+def zipped(contents: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for file, content in contents.items():
+            archive.writestr(f"gzip/{file}.gz", gzip.compress(content))
+    return stream.getvalue()
+
+
+def matlab(images: np.ndarray, labels: np.ndarray) -> bytes:
+    from scipy.io import savemat
+
+    stream = io.BytesIO()
+    savemat(stream, {"X": images.transpose(2, 3, 1, 0), "y": np.where(labels == 0, 10, labels)[:, None]})
+    return stream.getvalue()
+
+
+def cifar100(images: np.ndarray, labels: np.ndarray) -> bytes:
+    coarse = np.full(len(images), 19, np.uint8)
+    return np.column_stack([coarse, labels, images.reshape(len(images), -1)]).tobytes()
+
+
+def small(name: str) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    """The files on a mirror of a small data set in the format of a published one, and the arrays in them."""
+    about = DATASETS[name]
+    channels, side, _ = about.input
+    arrays = {}
+    for part, count in ("train", 6), ("test", 4):
+        arrays[f"{part}_images"] = images_of(count, side, channels)
+        arrays[f"{part}_labels"] = labels_of(count, len(about.class_names))
+    values = list(arrays.values())
+    files = list(about.sha256)
+    if name == "kmnist":
+        return {f"{file}.gz": gzip.compress(idx(array)) for file, array in zip(files, values)}, arrays
+    if name == "emnist":
+        stored = [array.swapaxes(1, 2) if array.ndim == 3 else array for array in values]
+        return {about.archive: zipped({file: idx(array) for file, array in zip(files, stored)})}, arrays
+    if name == "qmnist":
+        contents = [idx(values[0]), qmnist_labels(6), idx(values[2]), qmnist_labels(4)]
+        return {f"{file}.gz": gzip.compress(content) for file, content in zip(files, contents)}, arrays
+    if name == "svhn":
+        return {files[0]: matlab(*values[:2]), files[1]: matlab(*values[2:])}, arrays
+    assert name == "cifar100"
+    return {about.archive: tar({files[0]: cifar100(*values[:2]), files[1]: cifar100(*values[2:])})}, arrays
+
+
+BY_MD5 = ["kmnist", "emnist", "qmnist", "svhn", "cifar100"]
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, serve: Callable) -> Callable[[str], tuple[dict, dict, list[str]]]:
+    """A function that publishes a small data set under a name, and returns its files, arrays and the requests."""
+
+    def publish(name: str) -> tuple[dict, dict, list[str]]:
+        files, arrays = small(name)
+        mirror, asked = serve(files)
+        about = replace(DATASETS[name], counts=(6, 4), md5=digests(files, "md5"), mirrors=(mirror,))
+        monkeypatch.setitem(DATASETS, name, about)
+        return files, arrays, asked
+
+    return publish
+
+
+def assert_holds(data_set: Dataset, arrays: dict[str, np.ndarray]) -> None:
+    for part in ("train", "test"):
+        split = getattr(data_set, part)
+        assert np.array_equal(np.load(split.images).squeeze(), arrays[f"{part}_images"])
+        assert np.array_equal(np.load(split.labels), arrays[f"{part}_labels"])
+
+
+@pytest.mark.parametrize("name", BY_MD5)
+def test_downloaded_and_verified_by_the_md5_of_the_packed_files(published: Callable, name: str) -> None:
+    files, arrays, asked = published(name)
+    data_set = quiet(name)
+    assert_holds(data_set, arrays)
+    assert data_set.published and set(data_set.sha256) == set(DATASETS[name].sha256)
+    assert quiet(name, offline=True) == data_set
+    assert sorted(asked) == sorted(f"/{file}" for file in files)
+
+
+@pytest.mark.parametrize("name", BY_MD5)
+def test_packed_files_in_onespec_data(
+    published: Callable, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, arrays, asked = published(name)
+    monkeypatch.setenv("ONESPEC_DATA", str(write(tmp_path / "given" / name, files).parent))
+    assert_holds(quiet(name), arrays)
+    assert not asked
+
+
+@pytest.mark.parametrize("name", BY_MD5)
+def test_a_packed_file_with_other_bytes_is_refused(
+    published: Callable, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _, _ = published(name)
+    first = next(iter(files))
+    expected = DATASETS[name].md5[first]
+    changed = {first: files[first][:-1] + bytes([files[first][-1] ^ 1])}
+    monkeypatch.setenv("ONESPEC_DATA", str(write(tmp_path / "given", {**files, **changed})))
+    with pytest.raises(DataError) as error:
+        quiet(name)
+    assert_one_line(error, tmp_path / "given" / first, f"expected MD5 {expected}", digests(changed, "md5")[first])
+
+
+def test_an_unpacked_file_that_nothing_verifies_is_refused(
+    published: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _, _ = published("qmnist")
+    unpacked = {file.removesuffix(".gz"): gzip.decompress(content) for file, content in files.items()}
+    monkeypatch.setenv("ONESPEC_DATA", str(write(tmp_path / "given", unpacked)))
+    with pytest.raises(DataError) as error:
+        quiet("qmnist")
+    assert_one_line(error, next(iter(unpacked)), "no digest of it is published")
+
+
+def test_files_of_kmnist_are_not_taken_for_those_of_mnist(
+    published: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _, _ = published("kmnist")
+    monkeypatch.setenv("ONESPEC_DATA", str(write(tmp_path / "given", files)))
+    assert find("mnist") is None and find("fashion-mnist") is None
+    assert find("kmnist")
+
+
+@pytest.mark.parametrize("name", BY_MD5)
+def test_files_that_contradict_their_format(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], counts=(6, 4)))
+    contents = dict.fromkeys(DATASETS[name].sha256, b"\0\0\x08\x01\0\0\0\x01")
+    with pytest.raises(DataError) as error:
+        decode(name, SourceFiles(contents, {}, "here"))
+    assert_one_line(error, name, "onespec data fetch")
+
+
+# Imagenette: an archive of image files --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def imagenette(monkeypatch: pytest.MonkeyPatch, serve: Callable) -> tuple[dict[str, bytes], list[str]]:
+    """`imagenette` with two training images and a test image of each class."""
+    members = {}
+    for label, folder in enumerate(DATASETS["imagenette"].class_folders):
+        for part, number in ("train", 0), ("train", 1), ("val", 0):
+            values = np.full((20, 30, 3), 10 * label + number, np.uint8)
+            members[f"imagenette2-160/{part}/{folder}/{number}.png"] = encoded(values)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for file, content in members.items():
+            member = tarfile.TarInfo(file)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    files = {"imagenette2-160.tgz": stream.getvalue()}
+    mirror, asked = serve(files)
+    about = replace(DATASETS["imagenette"], md5=digests(files, "md5"), mirrors=(mirror,))
+    monkeypatch.setitem(DATASETS, "imagenette", about)
+    return files, asked
+
+
+def test_imagenette_is_downloaded_and_decoded(imagenette: tuple[dict[str, bytes], list[str]]) -> None:
+    _, asked = imagenette
+    data_set = quiet("imagenette")
+    assert (data_set.input, data_set.classes) == ((3, 160, 160), 10)
+    assert data_set.class_names == DATASETS["imagenette"].class_names and data_set.published
+    for split, count in (data_set.train, 20), (data_set.test, 10):
+        images, labels = np.load(split.images), np.load(split.labels)
+        assert len(images) == count and set((images[:, 0, 0, 0] // 10).tolist()) == set(range(10))
+        assert np.array_equal(images[:, 0, 0, 0] // 10, labels)
+    assert quiet("imagenette", offline=True) == data_set
+    assert quiet("imagenette", images=ImageOptions(image_size=(64, 64))).input == (3, 64, 64)
+    assert asked == ["/imagenette2-160.tgz"], "the archive is downloaded once for all sizes"
+    assert registry.location("imagenette").endswith("imagenette2-160.tgz")
+
+
+def test_imagenette_with_other_bytes_is_refused(
+    imagenette: tuple[dict[str, bytes], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONESPEC_DATA", str(write(tmp_path / "given", {"imagenette2-160.tgz": b"other"})))
+    with pytest.raises(DataError) as error:
+        quiet("imagenette")
+    assert_one_line(error, "imagenette2-160.tgz", "expected MD5")
+
+
+def test_imagenette_is_not_fetched_offline(imagenette: tuple[dict[str, bytes], list[str]]) -> None:
+    with pytest.raises(DataError) as error:
+        quiet("imagenette", offline=True)
+    assert_one_line(error, "imagenette", "onespec data fetch imagenette")
+    assert not imagenette[1]
+
+
 def flat_repository(folder: Path, package: str, installed: Path) -> None:
     """A Debian repository with one package, and a configuration of apt for it."""
     write(folder / "tree" / installed.relative_to("/"), PACKED)
@@ -579,7 +790,7 @@ def test_mini_is_written_from_the_full_data(tmp_path: Path, monkeypatch: pytest.
 )
 def test_command(tmp_path: Path, arguments: list[str], given: dict[str, bytes] | None, code: int, message: str) -> None:
     environment = {**os.environ, **({"ONESPEC_DATA": str(write(tmp_path / "given", given))} if given else {})}
-    command = [sys.executable, "-m", "benchmarks.data", *arguments]
+    command = [sys.executable, "-m", "benchmarks.data", *arguments, "-q"]  # a line after a second otherwise
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == code
     assert message in (done.stderr if code else done.stdout)

@@ -17,7 +17,7 @@ from benchmarks.cli.commands import COMMANDS
 from benchmarks.records import certificates, events, runs
 from benchmarks.reporting import run_report, speed_report
 from benchmarks.runtime.machine import Machine
-from tests.faults import FAULTS
+from tests.faults import CHECK_FAULTS, FAULTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"])
@@ -60,7 +60,7 @@ def test_the_figures_of_readme_are_those_of_the_repository() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     false_alarms = (ROOT / "results" / "false_alarms.md").read_text(encoding="utf-8")
     assert f"cover all {len(api.NETWORKS)} networks" in readme
-    assert f"insert {len(FAULTS)} faults" in readme
+    assert f"insert {len(FAULTS) + len(CHECK_FAULTS)} faults" in readme
     assert f"the {api.DATASETS['fashion-mnist'].counts[0]:,} training images of Fashion-MNIST" in readme
     assert "200 verifications" in readme and "--count 200" in false_alarms
 

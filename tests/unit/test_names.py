@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,13 +14,16 @@ import pytest
 from benchmarks.records.csv_cells import csv_text, neutral, original
 from benchmarks.records.store import RunFolder, file_name
 from benchmarks.reporting import prediction_report, run_report
+from benchmarks.reproduce import command as reproduce
 from benchmarks.run import command as run
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
+from benchmarks.speed import command as speed
 from benchmarks.timing.samples import read
 from benchmarks.training import checkpoints
 from benchmarks.training.prediction import ImageSet
 from benchmarks.training.progress import Progress
+from benchmarks.verify import command as verify
 from frameworks import arrays
 from frameworks.networks import NETWORKS
 from frameworks.spec import Dense, Flatten, Network
@@ -63,12 +67,55 @@ def test_a_checkpoint_cannot_bring_such_a_name(tmp_path: Path) -> None:
         checkpoints.load(tmp_path / "weights.npz")
 
 
-def test_two_networks_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for file in ("a.py", "b.py"):
-        (tmp_path / file).write_text(NETWORK.format(name="tiny"))
-    nets = f"{tmp_path}/a.py:net,{tmp_path}/b.py:net"
-    assert exit_code_of(run)(["--net", nets, "--quick", "--out", str(tmp_path / "out")]) == 2
-    assert "two networks have the name tiny" in capsys.readouterr().err
+NETWORKS_OF_ONE_NAME = """
+from frameworks.spec import Dense, Flatten, Network
+def tiny(units=10, name="tiny"):
+    return Network(name, (1, 28, 28), [Flatten(), Dense("fc", units)])
+def same():
+    return tiny()
+def wide():
+    return tiny(12)
+def lenet():
+    return tiny(name="lenet")
+"""
+REPEATED = {
+    "--net {file}:tiny,{file}:wide": "{file}:tiny and {file}:wide have the name tiny; rename one",
+    "--net {file}:tiny,{file}:same": "{file}:tiny and {file}:same are the same network",
+    "--net lenet,{file}:lenet": "lenet and {file}:lenet have the name lenet; rename one",
+    "--net {file}:lenet,mlp,lenet": "{file}:lenet and lenet have the name lenet; rename one",
+    "--net mlp,cnn,mlp": "mlp is listed twice",
+    "--seed 0,0,0": "0 is listed twice",
+    "--seed 0-4,2": "2 is listed twice",
+    "--fw torch,mxnet,torch": "torch is listed twice",
+}
+SPEED_ALONE = {
+    "--threads 1,1": "1 is listed twice",
+    "--batch-size 8,16,8": "8 is listed twice",
+    "--what train,train": "train is listed twice",
+    "--precision float32,float32": "float32 is listed twice",
+}
+LISTS = [
+    *((run, f"--quick --out {{out}} {options}", error) for options, error in REPEATED.items()),
+    *((verify, f"--out {{out}} {options}", error) for options, error in REPEATED.items()),
+    *((speed, f"--out {{out}} {options}", error) for options, error in REPEATED.items() if "--seed" not in options),
+    *((speed, f"--out {{out}} {options}", error) for options, error in SPEED_ALONE.items()),
+    (reproduce, "--recipe d2l-lenet --out {out} --seed 0,0,0", "0 is listed twice"),
+    (reproduce, "--recipe d2l-lenet --out {out} --fw torch,torch", "torch is listed twice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "error"), LISTS, ids=lambda value: str(getattr(value, "name", value)).replace("{out}", "out")
+)
+def test_two_rows_that_would_be_one_are_refused_before_the_start(
+    command: click.Command, options: str, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.py").write_text(NETWORKS_OF_ONE_NAME)
+    names = {"file": tmp_path / "my.py", "out": tmp_path / "out"}
+    assert exit_code_of(command)(options.format(**names).split()) == 2
+    captured = capsys.readouterr().err
+    assert captured.splitlines()[-1].endswith(error.format(**names)), captured
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["lenet.torch.0", "lenet.torch:compile==2.12.1+cpu.0"])

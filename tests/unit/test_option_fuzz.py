@@ -34,6 +34,9 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.Duration: (*TEXTS, *HUGE, "0", "0s", "-1s", "5 d", "s", "1e3s", "999999999h"),
     options.Percentage: (*TEXTS, *HUGE, "0%", "100%", "-5%", "5", "nan%", "1000%"),
     options.InputShape: (*TEXTS, *HUGE, "1", "1,2", "1,2,3,4", "1,2,x", "1,2,-3", "1,2,99999999999"),
+    options.ImageSize: (*TEXTS, *HUGE, "0", "-1", "1.5", "x", "8x", "1x2x3", "64x99999"),
+    options.Seed: (*TEXTS, *HUGE, "-1", "1.5", "0,1", "4294967296"),
+    options.Channels: (*TEXTS, *HUGE, "0", "2", "4", "rgb"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),
     options.OutputPath: ("", " ", "\t", LONG_PATH, f"{'d/' * 3000}f"),
     click.Choice: (*(text for text in TEXTS), *HUGE, "TABLE", "cpu,cuda", "float16"),
@@ -47,7 +50,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "--precision": ("", "float16", "float32,"),
     "--baseline": ("", "nobody", "²"),
     "--modes": ("some", "²"),
-    "--dataset": ("", "mnits", "²"),
+    "--dataset": ("", " ", "mnits", "²", "no/such/folder", "no.npz"),
     "--optimizer": ("", "sdg", "²"),
     "--recipe": ("", "d2l", "²"),
 }

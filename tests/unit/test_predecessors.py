@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 import pytest
 
 from benchmarks.reporting.speed_cells import CellMeasurements, SpeedComparison
+from benchmarks.runtime.contention import Contention
 from benchmarks.runtime.interleaving import interleaved, rotated
 from benchmarks.timing.samples import CONTROL_WORKLOAD
 from research.predecessors import by_predecessor, rows
@@ -41,6 +42,23 @@ def test_slices_are_grouped_by_predecessor(group: SpeedComparison) -> None:
     assert set(relative) == {(worker, before) for worker in NAMES for before in NAMES}
     for (worker, before), logs in relative.items():
         assert logs == pytest.approx([-0.105 if worker == before else 0.0] * len(logs), abs=1e-3)
+
+
+def test_disturbed_slices_are_left_out(group: SpeedComparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All slices of a worker in one launch, and one slice in the other."""
+    monkeypatch.setattr("benchmarks.runtime.contention.DISTURBED", 0.05)
+    before = by_predecessor(group)
+    contention = Contention(seconds=1.0, cpu_seconds=0.5, cores=1, waited_seconds=0.5)
+    slices = group.measured["b"].slices
+    for launch, numbers in ((3, range(ROUNDS)), (7, (5,))):
+        for number in numbers:
+            slices[launch][number] = records.timed_slice("b", launch, number, 9.0, contention=contention)
+    group.measured["b"].__dict__.pop("rounds", None)  # cached
+    after = by_predecessor(group)
+    control = "torch (A/A control)"
+    counts = [sum(len(logs) for (worker, _), logs in each.items() if worker == control) for each in (before, after)]
+    assert counts[1] < counts[0] / 2
+    assert all(max(map(abs, logs)) < 0.2 for logs in after.values())
 
 
 def test_a_row_has_a_standard_error(group: SpeedComparison) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 
 import pytest
 
@@ -22,6 +24,7 @@ from frameworks.spec import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    LocalResponseNorm,
     MaxPool,
     Network,
     Normalize,
@@ -31,10 +34,13 @@ from frameworks.spec import (
     Scale,
     Select,
     Shape,
+    Sigmoid,
     SpecError,
+    Tanh,
     from_json,
     to_json,
 )
+from frameworks.spec.layers import KINDS
 
 
 def network_of(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
@@ -164,10 +170,10 @@ def test_the_first_two_fans_of_a_weight() -> None:
         ([Conv("C1", 6, 5, out=(6, 32, 32))], "net.C1: 3x32x32 gives 6x28x28, the paper says 6x32x32"),
         ([Conv("C1", 6, 3, groups=2)], "net.C1: 3 and 6 channels do not divide into 2 groups"),
         ([Conv("C1", 8, 3, groups=3)], "net.C1: 3 and 8 channels do not divide into 3 groups"),
-        ([Conv("C1", 8, 3, stride=0)], "net.C1: stride is 0; it is at least 1"),
-        ([Conv("C1", 8, (3, 0))], r"net.C1: kernel is \(3, 0\); it is at least 1"),
+        ([Conv("C1", 8, 3, stride=0)], "net.C1: stride is 0; it is a whole number from 1 to .*"),
+        ([Conv("C1", 8, (3, 0))], r"net.C1: kernel is \(3, 0\); it is a whole number from 1 to .*"),
         ([Dense("F", 8)], r"net.F: a dense layer takes a flat input, not 3x32x32; put Flatten\(\) before it"),
-        ([Flatten(), Dense("F", 0)], "net.F: units is 0; it is at least 1"),
+        ([Flatten(), Dense("F", 0)], "net.F: units is 0; it is a whole number from 1 to 2,147,483,647"),
         ([Flatten(), Conv("C", 1, 1)], "net.C: Conv takes channels x height x width, not 3072"),
         ([Flatten(), MaxPool("P", 2, 2, ceil=True)], "net.P: MaxPool takes channels x height x width, not 3072"),
         ([ReLU("a"), ReLU("a")], "net.a: two layers have this name"),
@@ -189,7 +195,68 @@ def test_a_wrong_row_fails_at_once(layers: list[Layer], message: str) -> None:
         network_of(*layers)
 
 
-@pytest.mark.parametrize("input", [(0, 4, 4), (3, -1, 4), ()])
+# A layer of every kind, and for every argument of it the values that no layer can have, by the argument's type.
+OF_EVERY_KIND: tuple[Layer, ...] = (
+    Conv("l", 4, 3), MaxPool("l", 2, 2), AvgPool("l", 2, 2), GlobalAvgPool("l"), Dense("l", 4), BatchNorm("l"),
+    Affine("l"), LocalResponseNorm("l", 5), Dropout("l"), ReLU("l"), Sigmoid("l"), Tanh("l"), Flatten("l"), Scale("l"),
+    Normalize("l"), Resize("l", 4, 4), Select("l", (0,)), Concat("l", [[ReLU()]]), Residual("l", [ReLU()]),
+    Auxiliary("l", [ReLU()]),
+)  # fmt: skip
+NO_NUMBERS = (None, "3", [], math.nan, math.inf)
+IMPOSSIBLE: dict[str, tuple[object, ...]] = {
+    "int": (0, -1, 1.5, True, 10**12, *NO_NUMBERS),
+    "Pair": (0, -1, (3, 0), (-1, 3), (1, 2, 3), 1.5, (True, 1), 10**12, *NO_NUMBERS),
+    "Padding": (-1, (0, -1), ((1, -1), (0, 0)), ((1, 2, 3), (0, 0)), 0.5, True, 10**12, *NO_NUMBERS),
+    "bool": (0, 1, None, "yes"),
+    "float": (-math.inf, True, *NO_NUMBERS),
+    "tuple[float, ...]": ((), (math.nan,), (1.0, "2"), 0.5, *NO_NUMBERS),
+    "tuple[int, ...]": ((), (-1,), (0.5,), (True,), 0, *NO_NUMBERS),
+}
+OUT_OF_RANGE: dict[tuple[type[Layer], str], tuple[object, ...]] = {
+    (BatchNorm, "eps"): (-1e-5,),
+    (BatchNorm, "momentum"): (-0.1, 1.5),
+    (Dropout, "rate"): (-0.1, 1, 1.0),
+    (Normalize, "std"): ((0.0,), (-1.0,)),
+    (LocalResponseNorm, "k"): (0, -1.0),
+    (LocalResponseNorm, "alpha"): (-1e-4,),
+}
+
+
+def impossible_layers() -> Iterator[tuple[Layer, str]]:
+    """Layers with one impossible argument, and its name."""
+    for layer in OF_EVERY_KIND:
+        for item in fields(layer):
+            for value in (*IMPOSSIBLE.get(str(item.type), ()), *OUT_OF_RANGE.get((type(layer), item.name), ())):
+                yield replace(layer, **{item.name: value}), item.name
+
+
+def test_every_kind_of_layer_is_tested() -> None:
+    assert {type(layer) for layer in OF_EVERY_KIND} == set(KINDS.values())
+
+
+@pytest.mark.parametrize(("layer", "argument"), list(impossible_layers()), ids=lambda value: ascii(value)[:90])
+def test_an_impossible_argument_is_refused(layer: Layer, argument: str) -> None:
+    front = [Flatten()] if isinstance(layer, Dense) else []
+    with pytest.raises(SpecError, match=rf"^net\.l: {argument} is .*; it is "):
+        network_of(*front, layer)
+
+
+@pytest.mark.parametrize("layer", OF_EVERY_KIND, ids=lambda layer: layer.kind)
+@pytest.mark.parametrize("name", [5, None, "a\nb", "n" * 101], ids=ascii)
+def test_an_impossible_layer_name_is_refused(layer: Layer, name: object) -> None:
+    with pytest.raises(SpecError, match=r"^net\.1: a \w+ has the name .*printable characters$"):
+        network_of(replace(layer, name=name))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("row", ["Conv", 5, None, Conv, [ReLU()]], ids=ascii)
+def test_a_row_that_is_no_layer_is_refused(row: object) -> None:
+    with pytest.raises(SpecError, match=r"^net\.1: .* and no layer$"):
+        network_of(row)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"^net\.c\.1: .* and no layer$"):
+        network_of(Concat("c", [[row]]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("input", [(0, 4, 4), (3, -1, 4), (), (1.5, 4, 4), (True, 4, 4), ("3", 4, 4), (10**12, 4, 4)])
 def test_an_empty_input_is_refused(input: Shape) -> None:
     with pytest.raises(SpecError, match="every size is at least 1"):
         network_of(ReLU(), input=input)

@@ -1,4 +1,4 @@
-"""Guesses for a layer: its output if it were computed with a known mistake."""
+"""Hypotheses for a layer: its output if it were computed with a known mistake."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.verification.cases import Place
-from benchmarks.verification.diagnosis.difference import Difference, Guess
+from benchmarks.verification.cases import LARGE, Place
+from benchmarks.verification.diagnosis.activations import activation
+from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
+from benchmarks.verification.diagnosis.dropout import at_rate_zero, in_evaluation
+from benchmarks.verification.diagnosis.normalizations import affine, batch_norm, local_response_norm, normalize
+from benchmarks.verification.diagnosis.precision import NARROW, rounded
 from frameworks import numpy_reference, spec
-from frameworks.arrays import Array
-from frameworks.numpy_reference import LAYERS, by_channel, channel_axes
+from frameworks.adapter import batches
+from frameworks.arrays import Array, Weights
+from frameworks.numpy_reference import LAYERS, Pass, channel_axes
 from frameworks.spec import Layer, Node, sides
 
 
@@ -23,34 +28,54 @@ def computed(layer: Layer, x: Array, **arrays: Array) -> Array:
     return LAYERS[type(layer)](layer, x, **arrays)[0]
 
 
-def of_layer(difference: Difference) -> Iterator[Guess]:
+def of_layer(difference: Difference) -> Iterator[Hypothesis]:
     """The layer at the place, computed with known mistakes from the correct input."""
-    node, x, before = _node_at(difference)
+    found = _node_at(difference)
+    if found is None:
+        return
+    node, x, before = found
+    if difference.predicted:
+        yield from predictions(difference)
     arrays = {parameter.role: difference.case.weights[parameter.name] for parameter in node.parameters}
-    if isinstance(node.layer, spec.Residual):
-        ends = [difference.output(branch[-1].path) if branch else x for branch in node.branches]
-        yield "the shortcut is left out", ends[0]
-        yield "the body is left out: the shortcut alone", ends[1]
-    if isinstance(node.layer, spec.Concat) and len(node.branches) < 6:
-        ends = [difference.output(branch[-1].path) if branch else x for branch in node.branches]
-        for order in permutations(range(len(ends))):
-            text = ", ".join(str(number + 1) for number in order)
-            yield f"the branches in another order: {text}", np.concatenate([ends[number] for number in order], 1)
-    if isinstance(node.layer, spec.Dropout):
-        for _, own in difference.case.network_with_dropout.walk():  # in the other network of the case its rate is 0
-            if isinstance(own.layer, spec.Dropout) and own.path == node.path:
-                yield "dropout acts in evaluation", x * (difference.actual != 0) / (1 - own.layer.rate)
-    if isinstance(node.layer, spec.BatchNorm):
-        yield from batch_norm(difference, node.layer, x, **arrays)
-    elif isinstance(node.layer, spec.Dense):
-        yield from dense(node, before, x, **arrays)
-    elif type(node.layer) in OTHERWISE:
-        yield from OTHERWISE[type(node.layer)](node.layer, x, **arrays)
-    yield "the layer is left out: its input passes on", x
+    yield from of_kind(difference, node, before, x, arrays)
+    yield from other_arrays(difference, node, x, arrays)
+    correct = difference.outputs[node.path]
+    if not isinstance(node.layer, spec.ReLU):
+        yield Hypothesis("ReLU acts on the output", np.maximum(correct, 0))
+    if node is difference.case.network.nodes[-1] and correct.ndim == 2:
+        yield Hypothesis("softmax acts on the logits", softmax(correct, 1))
+        yield Hypothesis("log softmax acts on the logits", np.log(softmax(correct, 1)))
+    yield Hypothesis("the layer is left out: its input passes on", x)
+    for name in NARROW:
+        if np.any(rounded(x, name) != x) and not node.branches:
+            narrow = recomputed(difference, node, rounded(x, name), arrays)
+            yield Hypothesis("the input passes through {}", narrow, (name,))
+        if any(np.any(rounded(array, name) != array) for array in arrays.values()):
+            narrow = recomputed(difference, node, x, {role: rounded(array, name) for role, array in arrays.items()})
+            yield Hypothesis("the arrays pass through {}", narrow, (name,))
+        yield Hypothesis("the output passes through {}", rounded(correct, name), (name,))
 
 
-def _node_at(difference: Difference) -> tuple[Node, Array, list[Node]]:
-    """The node at the place, its input, and the nodes before it in reading order."""
+def of_kind(
+    difference: Difference, node: Node, before: Sequence[Node], x: Array, arrays: Weights
+) -> Iterator[Hypothesis]:
+    """The mistakes that this kind of layer knows."""
+    match node.layer:
+        case spec.Residual() | spec.Concat():
+            yield from joined(difference, node, x)
+        case spec.Dropout():
+            in_training = difference.place.stage == "training"
+            yield from at_rate_zero(x) if in_training else in_evaluation(difference, x)
+        case spec.BatchNorm() as layer:
+            yield from batch_norm(difference, layer, x, **arrays)
+        case spec.Dense():
+            yield from dense(node, before, x, **arrays)
+        case layer if type(layer) in OTHERWISE:
+            yield from OTHERWISE[type(layer)](layer, x, difference.actual, **arrays)
+
+
+def _node_at(difference: Difference) -> tuple[Node, Array, list[Node]] | None:
+    """The node at the place, its input, and the nodes before it in reading order; None if no layer has this path."""
     read: list[Node] = []
 
     def search(nodes: Sequence[Node], x: Array) -> tuple[Node, Array] | None:
@@ -61,40 +86,139 @@ def _node_at(difference: Difference) -> tuple[Node, Array, list[Node]]:
             for branch in node.branches:
                 if inside := search(branch, x):
                     return inside
-            if Place(difference.place.stage, "", 0, node.path) in difference.around:  # heads are absent in evaluation
-                x = difference.output(node.path)
+            if node.path in difference.outputs:  # heads are absent in evaluation
+                x = difference.outputs[node.path]
         return None
 
     answer = search(difference.case.network.nodes, difference.images)
-    assert answer is not None, "every activation belongs to a layer"
-    return *answer, read
+    if answer is None or answer[0].path not in difference.outputs:
+        return None
+    return (*answer, read) if difference.recomputes(difference.outputs[answer[0].path]) else None
 
 
-def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Guess]:
-    """The same padding distributed differently over the sides."""
+def recomputed(difference: Difference, node: Node, x: Array, arrays: Weights) -> Array:
+    """The output of a node without branches, for another input or with other arrays by role."""
+    if isinstance(node.layer, spec.BatchNorm) and difference.place.stage == "training":
+        axes = channel_axes(x)
+        arrays = arrays | {"running_mean": x.mean(axes), "running_var": x.var(axes)}
+    return computed(node.layer, x, **arrays)
+
+
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
+def predictions(difference: Difference) -> Iterator[Hypothesis]:
+    """The logits of all images, computed by a network in another mode or from other pixels."""
+    network, weights, images = difference.case.network, difference.case.weights, difference.images
+    if network.params > LARGE:
+        return  # a pass over all images for each mistake takes too long
+    signed = images - 256.0 * (images > 127)
+    logits = Pass(network, weights, signed, None, False).logits
+    yield Hypothesis("pixels above 127 are read as negative numbers: signed bytes", logits)
+    if any(isinstance(node.layer, spec.BatchNorm) for _, node in network.walk()):
+        for size in range(1, len(images) + 1):  # the batch size of predictions is the framework's
+            parts = batches(np.arange(len(images)), size)
+            masks = np.random.default_rng(0)  # for training mode; the network of a case has no dropout
+            logits = np.concatenate([Pass(network, weights, images[part], masks, False).logits for part in parts])
+            yield Hypothesis("predictions are computed in training mode, with the statistics of each batch", logits)
+
+
+def softmax(logits: Array, axis: int) -> Array:
+    exponentials = np.exp(logits - logits.max(axis, keepdims=True))
+    return exponentials / exponentials.sum(axis, keepdims=True)
+
+
+# --- arrays of other layers -------------------------------------------------------------------------------------------
+
+
+def other_arrays(difference: Difference, node: Node, x: Array, arrays: Weights) -> Iterator[Hypothesis]:
+    """The layer with arrays of another layer that has arrays of the same shapes, or with one of them."""
+    shapes = {role: array.shape for role, array in arrays.items()}
+    for _, other in difference.case.network.walk():
+        theirs = {parameter.role: difference.case.weights[parameter.name] for parameter in other.parameters}
+        if other.path == node.path or {role: array.shape for role, array in theirs.items()} != shapes or not arrays:
+            continue
+        swapped = recomputed(difference, node, x, theirs)
+        exchanged = Hypothesis("the arrays of {} and {} are exchanged", swapped, (node.path, other.path))
+        if difference.explained_by(swapped) and _exchanged(difference, node, other):
+            yield exchanged
+        else:
+            yield Hypothesis("the arrays are those of {}", swapped, (other.path,))
+        for role in shapes if len(shapes) > 1 else ():
+            one = recomputed(difference, node, x, arrays | {role: theirs[role]})
+            yield Hypothesis("{} is that of {}", one, (role, other.path))
+
+
+def _exchanged(difference: Difference, node: Node, other: Node) -> bool:
+    """Whether the output of the other layer, too, is that of a network in which the arrays are exchanged."""
+    case, stage = difference.case, difference.place.stage
+    place = Place(stage, "", 0, other.path)
+    if place not in difference.observed or difference.predicted:
+        return False
+    names = {p.name: q.name for a, b in ((node, other), (other, node)) for p, q in zip(a.parameters, b.parameters)}
+    weights = {name: case.weights[names.get(name, name)] for name in case.weights}
+    masks = np.random.default_rng(0) if stage == "training" else None
+    run = Pass(case.network, weights, difference.images, masks, False)
+    return difference.agrees_at(place, run.outputs[other.path])
+
+
+# --- layers with branches ---------------------------------------------------------------------------------------------
+
+
+def joined(difference: Difference, node: Node, x: Array) -> Iterator[Hypothesis]:
+    """A sum or a concatenation of branches."""
+    ends = [difference.outputs[branch[-1].path] if branch else x for branch in node.branches]
+    if isinstance(node.layer, spec.Concat):
+        for order in permutations(range(len(ends))) if len(ends) < 6 else ():
+            text = ", ".join(str(number + 1) for number in order)
+            joint = np.concatenate([ends[number] for number in order], 1)
+            yield Hypothesis("the branches in another order: {}", joint, (text,))
+        return
+    body, shortcut = ends
+    yield Hypothesis("the shortcut is left out", body)
+    yield Hypothesis("the body is left out: the shortcut alone", shortcut)
+    yield Hypothesis("ReLU acts on the body before the sum", np.maximum(body, 0) + shortcut)
+    yield Hypothesis("ReLU acts on the shortcut before the sum", body + np.maximum(shortcut, 0))
+    yield Hypothesis("ReLU acts on both terms before the sum", np.maximum(body, 0) + np.maximum(shortcut, 0))
+    yield Hypothesis("the difference of body and shortcut, not their sum", body - shortcut)
+    yield Hypothesis("the shortcut is added twice", body + 2 * shortcut)
+    if node.branches[1]:
+        yield Hypothesis("the input is added, not the shortcut of the input", body + x)
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+
+
+def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Hypothesis]:
+    """The same padding distributed differently over the sides, or none."""
     (top, bottom), (left, right) = own = sides(layer.padding)
     vertical = {(top, bottom), (bottom, top), (0, top + bottom), (top + bottom, 0)}
     horizontal = {(left, right), (right, left), (0, left + right), (left + right, 0)}
     for around in product(sorted(vertical), sorted(horizontal)):
         if around != own:
-            text = f"asymmetric padding: ((top, bottom), (left, right)) is {around}, not {own}"
-            yield text, computed(replace(layer, padding=around), x, **arrays)
+            cause = "asymmetric padding: ((top, bottom), (left, right)) is {}, not {}"
+            yield Hypothesis(cause, computed(replace(layer, padding=around), x, **arrays), (around, own))
+    kernel = spec.pair(layer.kernel)
+    if own != ((0, 0), (0, 0)) and all(size >= side for size, side in zip(x.shape[2:], kernel)):
+        yield Hypothesis("the padding is left out", computed(replace(layer, padding=0), x, **arrays))
 
 
-def conv(layer: spec.Conv, x: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Guess]:
+def conv(layer: spec.Conv, x: Array, actual: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Hypothesis]:
     compute = partial(numpy_reference.conv, layer)
     if np.any(bias):
-        yield "the bias is left out", compute(x, weight)[0]
-    yield "the weights are 0: not loaded", compute(x, 0 * weight, bias)[0]
-    yield "the kernels are mirrored: convolution, not cross-correlation", compute(x, weight[..., ::-1, ::-1], bias)[0]
+        yield Hypothesis("the bias is left out", compute(x, weight)[0])
+    yield Hypothesis("the weights are 0: not loaded", compute(x, 0 * weight, bias)[0])
+    mirrored = compute(x, weight[..., ::-1, ::-1], bias)[0]
+    yield Hypothesis("the kernels are mirrored: convolution, not cross-correlation", mirrored)
     if weight.shape[2] == weight.shape[3]:
-        yield "the kernels are transposed: rows for columns", compute(x, weight.swapaxes(2, 3), bias)[0]
+        yield Hypothesis("the kernels are transposed: rows for columns", compute(x, weight.swapaxes(2, 3), bias)[0])
     if weight.shape[0] == weight.shape[1]:
-        yield "the kernels are transposed: inputs for outputs", compute(x, weight.swapaxes(0, 1), bias)[0]
+        yield Hypothesis("the kernels are transposed: inputs for outputs", compute(x, weight.swapaxes(0, 1), bias)[0])
     if layer.groups > 1:
         for inputs, outputs in zip(*(regrouped(maps, layer.groups) for maps in (x.shape[1], len(weight)))):
-            yield "the groups take their inputs in another order", compute(x[:, inputs], weight, bias)[0]
-            yield "the groups take their kernels in another order", compute(x, weight[outputs], bias)[0]
+            in_other_order = compute(x[:, inputs], weight, bias)[0]
+            yield Hypothesis("the groups take their inputs in another order", in_other_order)
+            yield Hypothesis("the groups take their kernels in another order", compute(x, weight[outputs], bias)[0])
     yield from paddings(layer, x, weight=weight, bias=np.broadcast_to(bias, len(weight)))
 
 
@@ -104,132 +228,98 @@ def regrouped(maps: int, groups: int) -> list[Array]:
     return [parts[::-1].ravel(), parts.T.ravel(), np.argsort(parts.T.ravel())]
 
 
-def max_pool(layer: spec.MaxPool, x: Array) -> Iterator[Guess]:
-    yield "the padding is 0, not minus infinity", computed(replace(layer, padding=0), numpy_reference.pad(x, layer))
+def max_pool(layer: spec.MaxPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
+    if np.any(sides(layer.padding)):
+        zeros = computed(replace(layer, padding=0), numpy_reference.pad(x, layer))
+        yield Hypothesis("the padding is 0, not minus infinity", zeros)
     for count in (True, False):
         average = spec.AvgPool(layer.name, layer.kernel, layer.stride, layer.padding, count)
-        yield "the mean of each window, not its largest value", computed(average, x)
+        yield Hypothesis("the mean of each window, not its largest value", computed(average, x))
     yield from paddings(layer, x)
-    yield from rounded(layer, x)
+    yield from rounded_up(layer, x)
 
 
-def avg_pool(layer: spec.AvgPool, x: Array) -> Iterator[Guess]:
+def avg_pool(layer: spec.AvgPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
     other = replace(layer, count_padding=not layer.count_padding)
-    yield f"the padding is {'not ' * layer.count_padding}counted in the average", computed(other, x)
+    yield Hypothesis(f"the padding is {'not ' * layer.count_padding}counted in the average", computed(other, x))
     largest = spec.MaxPool(layer.name, layer.kernel, layer.stride, layer.padding)
-    yield "the largest value of each window, not its mean", computed(largest, x)
-    yield "the sum of each window, not its mean", computed(layer, x) * prod(spec.pair(layer.kernel))
+    yield Hypothesis("the largest value of each window, not its mean", computed(largest, x))
+    total = computed(replace(layer, count_padding=True), x) * prod(spec.pair(layer.kernel))
+    yield Hypothesis("the sum of each window, not its mean", total)
     yield from paddings(layer, x)
-    yield from rounded(layer, x)
+    yield from rounded_up(layer, x)
 
 
-def rounded(layer: spec.MaxPool | spec.AvgPool, x: Array) -> Iterator[Guess]:
-    """The number of windows rounded up; positions beyond the input do not count."""
-    pool = spec.MaxPool(layer.name, layer.kernel, layer.stride, layer.padding, ceil=True).resolved(x.shape[1:])
-    words = "the number of windows is rounded up, not down"
-    if isinstance(layer, spec.MaxPool):
-        yield words, computed(pool, x)
-    else:
-        for count in (True, False):
-            yield words, computed(replace(layer, padding=pool.padding, count_padding=count), x)
+def rounded_up(layer: spec.MaxPool | spec.AvgPool, x: Array) -> Iterator[Hypothesis]:
+    """The number of windows rounded up; positions beyond the input do not count.
+
+    Either with the padding of the layer, as ceil_mode of PyTorch, or with TensorFlow's "same" padding.
+    """
+    ceil = spec.MaxPool(layer.name, layer.kernel, layer.stride, layer.padding, ceil=True).resolved(x.shape[1:])
+    for padding in dict.fromkeys((sides(ceil.padding), same_padding(layer, x))):
+        if isinstance(layer, spec.MaxPool):
+            outputs = [computed(replace(layer, padding=padding), x)]
+        else:
+            outputs = [computed(replace(layer, padding=padding, count_padding=count), x) for count in (True, False)]
+        for output in outputs if outputs[0].shape != computed(layer, x).shape else ():
+            yield Hypothesis("the number of windows is rounded up, not down", output)
 
 
-def global_avg_pool(layer: spec.GlobalAvgPool, x: Array) -> Iterator[Guess]:
-    yield "the sum of each channel, not its mean", x.sum((2, 3), keepdims=True)
-    yield "the largest value of each channel, not its mean", x.max((2, 3), keepdims=True)
+def same_padding(layer: spec.MaxPool | spec.AvgPool, x: Array) -> spec.Sides:
+    """TensorFlow's "same": ceil(size / stride) windows; the odd pixel of padding is at the bottom and the right."""
+    ways = zip(x.shape[2:], spec.pair(layer.kernel), spec.pair(layer.stride))
+    totals = [max(0, (-(-size // stride) - 1) * stride + kernel - size) for size, kernel, stride in ways]
+    vertical, horizontal = ((total // 2, total - total // 2) for total in totals)
+    return vertical, horizontal
 
 
-def dense(node: Node, before: Sequence[Node], x: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Guess]:
+def global_avg_pool(layer: spec.GlobalAvgPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
+    yield Hypothesis("the sum of each channel, not its mean", x.sum((2, 3), keepdims=True))
+    yield Hypothesis("the largest value of each channel, not its mean", x.max((2, 3), keepdims=True))
+
+
+# --- dense layers, resizing -------------------------------------------------------------------------------------------
+
+
+def dense(
+    node: Node, before: Sequence[Node], x: Array, weight: Array, bias: Array | float = 0.0
+) -> Iterator[Hypothesis]:
     if np.any(bias):
-        yield "the bias is left out", x @ weight.T
-    yield "the weights are 0: not loaded", 0 * (x @ weight.T) + bias
+        yield Hypothesis("the bias is left out", x @ weight.T)
+    yield Hypothesis("the weights are 0: not loaded", 0 * (x @ weight.T) + bias)
     if weight.shape[0] == weight.shape[1]:
-        yield "the weight is transposed", x @ weight + bias
+        yield Hypothesis("the weight is transposed", x @ weight + bias)
     shapes = [other.input for other in before if other.output == node.input and len(other.input) == 3]
     for channels, height, width in shapes[-1:]:
-        words = f"a permutation of the inputs of {node.path}: flatten order"
+        cause, values = "a permutation of the inputs of {}: flatten order", (node.path,)
         last = np.moveaxis(x.reshape(-1, channels, height, width), 1, -1).reshape(x.shape)
-        yield f"{words} H,W,C for C,H,W", last @ weight.T + bias
+        yield Hypothesis(f"{cause} H,W,C for C,H,W", last @ weight.T + bias, values)
         first = np.moveaxis(x.reshape(-1, height, width, channels), -1, 1).reshape(x.shape)
-        yield f"{words} C,H,W taken for H,W,C", first @ weight.T + bias
+        yield Hypothesis(f"{cause} C,H,W taken for H,W,C", first @ weight.T + bias, values)
 
 
-def flatten(layer: spec.Flatten, x: Array) -> Iterator[Guess]:
+def flatten(layer: spec.Flatten, x: Array, actual: Array) -> Iterator[Hypothesis]:
     if x.ndim == 4:
         for axes in permutations((1, 2, 3)):
             text = ",".join(" CHW"[axis] for axis in axes)
-            yield f"flatten order: {text} for C,H,W", x.transpose(0, *axes).reshape(len(x), -1)
+            yield Hypothesis("flatten order: {} for C,H,W", x.transpose(0, *axes).reshape(len(x), -1), (text,))
 
 
-def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays: Array) -> Iterator[Guess]:
-    training, axes = difference.place.stage == "training", channel_axes(x)
-    own = {"running_mean": arrays["running_mean"], "running_var": arrays["running_var"]}
-    batch = {"running_mean": x.mean(axes), "running_var": x.var(axes)}
-    used, other = (batch, own) if training else (own, batch)
-    gamma, beta = arrays.get("gamma", 1.0), arrays.get("beta", 0.0)
-    compute = partial(computed, layer, x)
-    words = "running statistics in training" if training else "the batch's statistics in evaluation"
-    yield words, compute(**arrays | other)
-    count = x.size // x.shape[1]
-    if training and count > 1:
-        unbiased = batch | {"running_var": batch["running_var"] * count / (count - 1)}
-        yield f"ratio {count}/{count - 1}: normalized by the unbiased variance", compute(**arrays | unbiased)
-    for role in ("gamma", "beta"):
-        yield f"{role} is left out", compute(**{key: array for key, array in (arrays | used).items() if key != role})
-    mean, variance, factor, offset = (
-        by_channel(values, x) for values in (used["running_mean"], used["running_var"], gamma, beta)
-    )
-    yield "epsilon outside the root", factor * (x - mean) / (np.sqrt(variance) + layer.eps) + offset
-    # y = gamma (x - mean) / sqrt(variance + epsilon) + beta, solved for epsilon
-    solved = float(np.nanmedian((factor * (x - mean) / (difference.actual - offset)) ** 2 - variance))
-    epsilon = float(f"{solved:.2g}")
-    if epsilon > 0:
-        yield f"epsilon {epsilon:g} for {layer.eps:g}", computed(replace(layer, eps=epsilon), x, **arrays | used)
-
-
-def affine(layer: spec.Affine, x: Array, gamma: Array, beta: Array) -> Iterator[Guess]:
-    yield "beta is left out", computed(layer, x, gamma=gamma, beta=0 * beta)
-    yield "gamma is left out", computed(layer, x, gamma=gamma**0, beta=beta)
-
-
-def local_response_norm(layer: spec.LocalResponseNorm, x: Array) -> Iterator[Guess]:
-    changed: dict[str, dict[str, Any]] = {
-        "alpha is not divided by the size": {"alpha": layer.alpha * layer.size},
-        "alpha is divided by the size twice": {"alpha": layer.alpha / layer.size},
-        "the size is taken for the radius": {"size": 2 * layer.size + 1, "alpha": layer.alpha * (2 + 1 / layer.size)},
-        "the size is taken for the radius, alpha undivided": {
-            "size": 2 * layer.size + 1,
-            "alpha": layer.alpha * (2 * layer.size + 1),
-        },
-    }
-    for words, values in changed.items():
-        yield words, computed(replace(layer, **values), x)
-    yield "the window reaches one further up, not down", computed(layer, x[:, ::-1])[:, ::-1]
-
-
-def activation(layer: Layer, x: Array) -> Iterator[Guess]:
-    for other in (spec.ReLU(), spec.Sigmoid(), spec.Tanh()):
-        yield f"{other.kind} for {layer.kind}", computed(other, x)
-
-
-def normalize(layer: spec.Normalize, x: Array) -> Iterator[Guess]:
-    turned = replace(layer, mean=layer.mean[::-1], std=layer.std[::-1])
-    yield "mean and deviation by channel in reversed order: BGR for RGB", computed(turned, x)
-    yield "the mean is not subtracted", computed(replace(layer, mean=(0.0,)), x)
-    yield "not divided by the deviation", computed(replace(layer, std=(1.0,)), x)
-    yield "divided by the variance, not the deviation", computed(replace(layer, std=tuple(s * s for s in layer.std)), x)
-
-
-def resize(layer: spec.Resize, x: Array) -> Iterator[Guess]:
+def resize(layer: spec.Resize, x: Array, actual: Array) -> Iterator[Hypothesis]:
     sizes = x.shape[2:], (layer.height, layer.width)
 
     def at(position: Callable[[int, int], Array]) -> Array:
         rows, columns = (interpolation(position(size, to), size) for size, to in zip(*sizes))
         return rows @ x @ columns.T
 
-    yield "half a pixel off: i size / to for (i + 1/2) size / to - 1/2", at(lambda size, to: np.arange(to) * size / to)
-    yield "corners on corners: i (size - 1) / (to - 1)", at(lambda size, to: np.linspace(0, size - 1, to))
-    yield "the nearest pixel, not linear", at(lambda size, to: ((np.arange(to) + 0.5) * size / to) // 1)
+    half = at(lambda size, to: np.arange(to) * size / to)
+    yield Hypothesis("half a pixel off: i size / to for (i + 1/2) size / to - 1/2", half)
+    corners = at(lambda size, to: np.linspace(0, size - 1, to))
+    yield Hypothesis("corners on corners: i (size - 1) / (to - 1)", corners)
+    nearest = at(lambda size, to: ((np.arange(to) + 0.5) * size / to) // 1)
+    yield Hypothesis("the nearest pixel, not linear", nearest)
+    legacy = at(lambda size, to: (np.arange(to) * size / to) // 1)
+    yield Hypothesis("the nearest pixel to i size / to, rounded down, not linear", legacy)
 
 
 def interpolation(position: Array, size: int) -> Array:
@@ -237,7 +327,8 @@ def interpolation(position: Array, size: int) -> Array:
     return np.array([np.interp(position, np.arange(size), row) for row in np.eye(size)]).T
 
 
-OTHERWISE: dict[type[Layer], Callable[..., Iterator[Guess]]] = {
+# Of a layer, its input, the framework's output and the arrays by role.
+OTHERWISE: dict[type[Layer], Callable[..., Iterator[Hypothesis]]] = {
     spec.Conv: conv,
     spec.MaxPool: max_pool,
     spec.AvgPool: avg_pool,

@@ -8,8 +8,10 @@ nothing. Adjacent strings of an f-string are joined, because Python 3.12 splits 
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 # `ctx` follows from the position of a name; the prefix u of a string (`kind`) and type comments have no effect.
@@ -19,38 +21,56 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 def source_sha256(source: str | bytes) -> str:
     """The digest of the syntax tree of a module. Raises SyntaxError."""
-    digest = hashlib.sha256()
-    for part in _parts(ast.parse(source)):
-        digest.update(part.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    parts: list[str] = []
+    _collect(ast.parse(source), parts.append)
+    return hashlib.sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The identity of a file: of its syntax tree, or of its bytes if it is not Python that this interpreter parses.
+
+    A digest is computed once for each version of the file. Raises OSError.
+    """
+    status = path.stat()
+    return _file_sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _file_sha256(path: Path, modified: int, size: int) -> str:
+    content = path.read_bytes()
+    if path.suffix == ".py":
+        with contextlib.suppress(SyntaxError, ValueError):  # ValueError: a null byte
+            return source_sha256(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
-    """The digest of several modules, in the order given. Raises OSError and SyntaxError."""
-    return hashlib.sha256("".join(source_sha256(path.read_bytes()) for path in paths).encode()).hexdigest()
+    """The digest of several modules, in the order given. Raises OSError."""
+    return hashlib.sha256("".join(map(file_sha256, paths)).encode()).hexdigest()
 
 
-def _parts(value: object) -> Iterator[str]:
-    """The tree as text; different trees give different texts."""
+def _collect(value: object, add: Callable[[str], None]) -> None:
+    """Add the tree as text, part by part; different trees give different texts."""
     if isinstance(value, ast.AST):
-        yield f"({type(value).__name__}"
-        for name, field in ast.iter_fields(value):
+        add(f"({type(value).__name__}")
+        for name in value._fields:
+            field = getattr(value, name, None)
             if name == "body" and isinstance(value, _WITH_DOCSTRING):
-                field = _without_docstring(field)
-            if isinstance(value, ast.JoinedStr):
-                field = _joined(field)
+                field = _without_docstring(value.body)
+            if name == "values" and isinstance(value, ast.JoinedStr):
+                field = _joined(value.values)
             if name not in _MEANINGLESS and field is not None and field != []:
-                yield f" {name}="
-                yield from _parts(field)
-        yield ")"
+                add(f" {name}=")
+                _collect(field, add)
+        add(")")
     elif isinstance(value, list):
-        yield "["
+        add("[")
         for item in value:
-            yield from _parts(item)
-            yield ","
-        yield "]"
+            _collect(item, add)
+            add(",")
+        add("]")
     else:  # a name or a constant
-        yield f"{type(value).__name__}:{value!r}"
+        add(f"{type(value).__name__}:{value!r}")
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -1,0 +1,42 @@
+"""Runs that are stopped at random moments resume to the results of the uninterrupted run (docs/reliability.md)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.crashes import STOPS, Crash, Uninterrupted, crash, table, uninterrupted
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    return uninterrupted(tmp_path_factory.mktemp("crashes") / "whole")
+
+
+@pytest.mark.parametrize("number", range(len(STOPS)), ids=STOPS)
+def test_a_stopped_run_resumes_to_the_same_results(number: int, whole: Uninterrupted, tmp_path: Path) -> None:
+    """`python -m research.crashes` stops 60 runs."""
+    outcome = crash(number, whole, tmp_path / "run")
+    assert outcome.passed, outcome
+
+
+PASSED = Crash("SIGTERM", False, True, 130, False, 0, True, 0)
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        Crash("SIGTERM", False, True, 1, False, 0, True, 0),
+        Crash("SIGTERM", False, True, 130, True, 0, True, 0),
+        Crash("SIGTERM", False, True, 130, False, 1, True, 0),
+        Crash("SIGTERM", False, True, 130, False, 0, False, 0),
+        Crash("SIGTERM", False, True, 130, False, 0, True, 1),
+    ],
+)
+def test_every_failure_is_counted(failed: Crash) -> None:
+    assert PASSED.passed and not failed.passed
+    assert table([PASSED]) != table([failed]) or failed.exit_code == 1
