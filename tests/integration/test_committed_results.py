@@ -119,13 +119,19 @@ def test_the_loss_of_every_experiment_fell(name: str, variant: str) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_is_certified_in_every_framework_and_precision(name: str, framework: str) -> None:
-    findings = [
-        finding for finding in read(CERTIFICATE).findings if (finding.net, finding.framework) == (name, framework)
-    ]
-    assert {finding.precision for finding in findings} == {"float64", "float32"}
-    assert {finding.verdict for finding in findings} <= {"ok", "explained"}
-    assert {finding.case_sha256 for finding in findings} == {case_sha256(name)}
+def test_every_network_is_verified_in_every_framework_and_precision(name: str, framework: str) -> None:
+    """In float32, rounding of correct frameworks may be too large for a verdict, which must then name its size."""
+    findings = {
+        finding.precision: finding
+        for finding in read(CERTIFICATE).findings
+        if (finding.net, finding.framework) == (name, framework)
+    }
+    assert set(findings) == {"float64", "float32"}
+    assert findings["float64"].verdict in ("ok", "explained")
+    assert findings["float32"].verdict in ("ok", "explained", "not distinguishable")
+    for stage in findings["float32"].stages:
+        assert stage.verdict != "not distinguishable" or "would not be seen" in stage.note
+    assert {finding.case_sha256 for finding in findings.values()} == {case_sha256(name)}
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
