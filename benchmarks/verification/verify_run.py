@@ -177,7 +177,7 @@ def execute(
         others = _of_others(request, [*product(verified, (target.label for target in targets), precisions)])
         if earlier:
             findings |= _covered(earlier, verified, targets, precisions)
-            progress(f"already certified: {', '.join(name for name in verified if findings[name]) or 'none'}")
+            progress(f"already certified: {sum(map(bool, findings.values()))} of {len(verified)}")
         costs = {name: CHECK_SECONDS if net is PROBE else cost(net) for name, net in verified.items()}
         costs = {name: seconds for name, seconds in costs.items() if not findings[name]}
         estimate = WorkEstimate(costs, len(targets) * len(precisions))
@@ -193,12 +193,15 @@ def execute(
             if not findings[name]
         }
         workers = max(1, (os.cpu_count() or 1) // request.threads)
+        parts = (f"verifying {name} in {precision}" for name, precision in product(cases, precisions))
+        doing(next(parts, ""))
         for verdicts in verify_cases(
             cases, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
             for finding in map(recorded, verdicts):
                 on_finding(finding, estimate.finished(finding.net))
                 findings[finding.net].append(finding)
+            doing(next(parts, "writing the certificate"))
             if request.out:
                 _write(_certificate(request, findings, others, command), request.out, write_pages)
         differences: tuple[DefaultDifference, ...] = ()
