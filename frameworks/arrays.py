@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from frameworks.spec import Network, Padding, Pair, Parameter, pair, sides
+from frameworks.spec import Network, Padding, Pair, Parameter, Resize, pair, sides
 
 Array: TypeAlias = npt.NDArray[Any]
 Weights: TypeAlias = dict[str, Array]  # by canonical name
@@ -21,7 +21,7 @@ SCHEMES = {
     "he_normal": (lambda inputs, outputs: 2 / inputs, "normal"),
     "fan_in_uniform": (lambda inputs, outputs: 1 / (3 * inputs), "uniform"),  # Glorot and Bengio 2010, eq. 1
 }
-_CONSTANTS = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "running_mean": 0.0, "running_var": 1.0}
+_CONSTANTS = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "running_mean": 0.0, "running_var": 1.0, "slope": 0.25}
 
 
 def initial(network: Network, seed: int, scheme: str = "xavier_uniform") -> Weights:
@@ -42,16 +42,42 @@ def drawn(parameter: Parameter, seed: int, scheme: str) -> Array:
     return stream.uniform(-bound, bound, parameter.shape)
 
 
-def resize_matrix(size: int, to: int) -> Array:
-    """The `to` x `size` matrix of linear interpolation: row i mixes the two pixels around (i + 1/2) size / to - 1/2.
+def resize_matrix(layer: Resize, size: int, to: int) -> Array:
+    """The `to` x `size` matrix that interpolates along one axis: row i has the weights of the pixels of pixel i.
 
-    Positions beyond the first and last pixel take that pixel: half-pixel centres, no smoothing when it shrinks.
+    `Resize` defines the positions, which are computed here as fractions of whole numbers, so that a pixel in the middle
+    of two is rounded the same way everywhere.
     """
-    position = np.clip((np.arange(to) + 0.5) * size / to - 0.5, 0, size - 1)
-    below = np.minimum(position.astype(int), max(size - 2, 0))
+    numerators, denominator = _positions(layer.positions, size, to)
     matrix = np.zeros((to, size))
+    if layer.method == "nearest":
+        half = 0 if layer.positions == "asymmetric" else denominator
+        nearest = (2 * numerators + half) // (2 * denominator)
+        matrix[np.arange(to), np.clip(nearest, 0, size - 1)] = 1
+        return matrix
+    position = np.clip(numerators / denominator, 0, size - 1)
+    below = np.minimum(position.astype(int), max(size - 2, 0))
     matrix[np.arange(to), below] = 1 - (position - below)
     matrix[np.arange(to), np.minimum(below + 1, size - 1)] += position - below
+    return matrix
+
+
+def _positions(kind: str, size: int, to: int) -> tuple[Array, int]:
+    """Numerators and the common denominator of the positions of `Resize`."""
+    pixels = np.arange(to)
+    if kind == "asymmetric":
+        return pixels * size, to
+    if kind == "aligned_corners":
+        return pixels * (size - 1), max(to - 1, 1)
+    return (2 * pixels + 1) * size - to, 2 * to
+
+
+def parts_matrix(size: int, parts: int) -> Array:
+    """The `parts` x `size` matrix of the means of `AdaptiveAvgPool` along one axis."""
+    matrix = np.zeros((parts, size))
+    for part in range(parts):
+        first, end = part * size // parts, -(-(part + 1) * size // parts)
+        matrix[part, first:end] = 1 / (end - first)
     return matrix
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from frameworks import spec
 from frameworks.adapter import Builder
 from frameworks.arrays import Array
 from frameworks.spec import Layer, Node, Shape, lowering, pair, sides
+from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
+from frameworks.spec.windowed import extent, gaps
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -28,27 +32,57 @@ class GroupedConv2D(layers.Conv2D):
 
 
 class Affine(layers.Layer):
+    def __init__(self, shift: bool, name: str) -> None:
+        super().__init__(name=name)
+        self.shift = shift
+
     def build(self, shape: Shape) -> None:
         self.gamma = self.add_weight(shape[-1:], "ones", name="gamma")
-        self.beta = self.add_weight(shape[-1:], "zeros", name="beta")
+        self.beta = self.add_weight(shape[-1:], "zeros", name="beta") if self.shift else None
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return self.gamma * x + self.beta
+        return self.gamma * x if self.beta is None else self.gamma * x + self.beta
 
 
-def pad(node: Node, layer: lowering.Pad, x: KerasTensor) -> KerasTensor:
-    return ops.pad(x, ((0, 0), *layer.padding, (0, 0)), constant_values=layer.value)
+class PReLU(layers.Layer):
+    """With the slope as the derivative at 0, where `layers.PReLU` has 0."""
+
+    def build(self, shape: Shape) -> None:
+        self.slope = self.add_weight(shape[-1:], "zeros", name="slope")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return ops.where(x > 0, x, self.slope * x)
+
+
+def pad(node: Node, layer: spec.Pad, x: KerasTensor) -> KerasTensor:
+    return ops.pad(x, ((0, 0), *sides(layer.padding), (0, 0)), constant_values=layer.value)
 
 
 def conv(node: Node, layer: spec.Conv, x: KerasTensor, grouped: type[layers.Conv2D] = GroupedConv2D) -> KerasTensor:
     kind = layers.Conv2D if layer.groups == 1 else grouped
-    window = pair(layer.kernel), pair(layer.stride), padding_word(node)
-    options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros"}
-    return kind(layer.channels, *window, **options, name=keras_name(node))(x)
+    options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros", "name": keras_name(node)}
+    if pair(layer.dilation) == (1, 1):
+        return kind(layer.channels, pair(layer.kernel), pair(layer.stride), padding_word(node), **options)(x)
+    # Keras has no dilation with a stride: what the stride passes over is computed, too.
+    vertical, horizontal = pair(layer.stride)
+    dense = kind(layer.channels, pair(layer.kernel), dilation_rate=pair(layer.dilation), **options)(x)
+    return dense[:, ::vertical, ::horizontal]
 
 
 def max_pool(node: Node, layer: spec.MaxPool, x: KerasTensor) -> KerasTensor:
-    return layers.MaxPooling2D(pair(layer.kernel), pair(layer.stride), padding_word(node))(x)
+    """Keras's, or, because that has no dilation, the largest of the places of the windows, one after the other."""
+    if pair(layer.dilation) == (1, 1):
+        return layers.MaxPooling2D(pair(layer.kernel), pair(layer.stride), padding_word(node))(x)
+    (down, right), (vertical, horizontal) = pair(layer.dilation), pair(layer.stride)
+    _, height, width = node.output
+
+    def place(row: int, column: int) -> KerasTensor:
+        rows = slice(row * down, row * down + (height - 1) * vertical + 1, vertical)
+        columns = slice(column * right, column * right + (width - 1) * horizontal + 1, horizontal)
+        return x[:, rows, columns]
+
+    # Of equals, the operation gives the whole gradient to the first.
+    return reduce(ops.maximum, [place(*each) for each in np.ndindex(pair(layer.kernel))])
 
 
 def avg_pool(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
@@ -63,6 +97,29 @@ def dense(node: Node, layer: spec.Dense, x: KerasTensor) -> KerasTensor:
 def batch_norm(node: Node, layer: spec.BatchNorm, x: KerasTensor) -> KerasTensor:
     options = {"center": layer.beta, "scale": layer.gamma, "name": keras_name(node)}
     return layers.BatchNormalization(-1, 1 - layer.momentum, layer.eps, **options)(x)
+
+
+def layer_norm(node: Node, layer: spec.LayerNorm, x: KerasTensor) -> KerasTensor:
+    options = {"center": layer.beta, "scale": layer.gamma, "name": keras_name(node)}
+    return layers.LayerNormalization(-1, layer.eps, **options)(x)
+
+
+def group_norm(node: Node, layer: spec.GroupNorm, x: KerasTensor) -> KerasTensor:
+    options = {"center": layer.beta, "scale": layer.gamma, "name": keras_name(node)}
+    return layers.GroupNormalization(layer.groups, -1, layer.eps, **options)(x)
+
+
+def hard_sigmoid(x: tf.Tensor, slope: float) -> tf.Tensor:
+    return ops.hard_sigmoid(x) if slope == 1 / 6 else ops.relu6(6 * slope * x + 3) / 6
+
+
+def activation(function: Callable[..., Any]) -> Builder:
+    """The builder of a layer that is `function(x, layer)`."""
+    return lambda node, layer, x: layers.Activation(lambda y: function(y, layer))(x)
+
+
+def stochastic_depth(node: Node, layer: spec.StochasticDepth, x: KerasTensor) -> KerasTensor:
+    return layers.Dropout(layer.rate, noise_shape=(None, *[1] * len(node.input)))(x)
 
 
 def constant_affine(node: Node, layer: lowering.ConstantAffine, x: KerasTensor) -> KerasTensor:
@@ -81,7 +138,7 @@ def flatten(node: Node, layer: spec.Flatten, x: KerasTensor) -> KerasTensor:
     return layers.Flatten()(x if x.shape[1:-1] in ((), (1, 1)) else channels_first(x))
 
 
-def multiply(node: Node, layer: lowering.Multiply, x: KerasTensor) -> KerasTensor:
+def multiply(node: Node, layer: lowering.ConstantMultiply, x: KerasTensor) -> KerasTensor:
     if isinstance(layer.factor, float):  # as a layer: Keras takes the product of a number and a tensor for sparse
         return layers.Activation(lambda y: layer.factor * y)(x)
     return x * constant(layer.factor[:, :, None], x)
@@ -94,7 +151,8 @@ def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> Kera
 
 def select(node: Node, layer: spec.Select, x: KerasTensor) -> KerasTensor:
     """By a matrix product: on a CPU twice as fast as `ops.take`, forward and backward."""
-    return ops.matmul(x, constant(np.eye(node.input[0])[:, layer.maps], x))
+    taken = np.array([[number == each for each in layer.maps] for number in range(node.input[0])])
+    return ops.matmul(x, constant(taken, x))
 
 
 def keras_name(node: Node) -> str:
@@ -105,13 +163,15 @@ def keras_name(node: Node) -> str:
 def padding_word(node: Node) -> str:
     """Keras's word for a layer's padding: "valid" or "same", or "" where it has none."""
     layer: Any = node.layer
-    ways = list(zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding)))
+    spans = [extent(*way) for way in zip(pair(layer.kernel), pair(gaps(layer)))]
+    ways = list(zip(node.input[1:], node.output[1:], spans, pair(layer.stride), sides(layer.padding)))
     # The last window may end before the spec's padding does.
     used = [(before, max(0, (to - 1) * step + window - size - before)) for size, to, window, step, (before, _) in ways]
     same = [max(0, (-(-size // step) - 1) * step + window - size) for size, _, window, step, _ in ways]
     if not np.any(used):
         return "valid"
-    return "same" if used == [(total // 2, total - total // 2) for total in same] else ""
+    dilated = pair(gaps(layer)) != (1, 1)  # which is built without Keras's padding
+    return "same" if not dilated and used == [(total // 2, total - total // 2) for total in same] else ""
 
 
 def channels_first(x: KerasTensor) -> KerasTensor:
@@ -125,25 +185,41 @@ def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:
 
 # The output of each primitive, of its node, its layer, its input and the outputs of its branches.
 LAYERS: dict[type[Layer], Builder] = {
-    lowering.Pad: pad,
+    spec.Pad: pad,
     spec.Conv: conv,
     spec.MaxPool: max_pool,
     spec.AvgPool: avg_pool,
     spec.GlobalAvgPool: lambda node, layer, x: layers.GlobalAveragePooling2D(keepdims=True)(x),
     spec.Dense: dense,
     spec.BatchNorm: batch_norm,
-    spec.Affine: lambda node, layer, x: Affine(name=keras_name(node))(x),
+    spec.LayerNorm: layer_norm,
+    spec.GroupNorm: group_norm,
+    spec.Affine: lambda node, layer, x: Affine(layer.beta, keras_name(node))(x),
     lowering.ConstantAffine: constant_affine,
     spec.LocalResponseNorm: local_response_norm,
     spec.Dropout: lambda node, layer, x: layers.Dropout(layer.rate)(x),
+    spec.StochasticDepth: stochastic_depth,
     spec.ReLU: lambda node, layer, x: layers.Activation("relu")(x),
+    spec.ReLU6: lambda node, layer, x: layers.Activation("relu6")(x),
+    spec.LeakyReLU: activation(lambda x, layer: ops.leaky_relu(x, layer.slope)),
+    spec.PReLU: lambda node, layer, x: PReLU(name=keras_name(node))(x),
+    spec.ELU: activation(lambda x, layer: ops.elu(x, layer.alpha)),
+    # Not `ops.selu`, whose derivative at 0 is that of positive values.
+    spec.SELU: activation(lambda x, layer: SELU_SCALE * ops.elu(x, SELU_ALPHA)),
     spec.Sigmoid: lambda node, layer, x: layers.Activation("sigmoid")(x),
+    spec.HardSigmoid: activation(lambda x, layer: hard_sigmoid(x, layer.slope)),
     spec.Tanh: lambda node, layer, x: layers.Activation("tanh")(x),
+    spec.SiLU: lambda node, layer, x: layers.Activation("silu")(x),
+    spec.HardSwish: lambda node, layer, x: layers.Activation("hard_silu")(x),
+    spec.GELU: activation(lambda x, layer: ops.gelu(x, layer.approximate)),
+    spec.Softplus: lambda node, layer, x: layers.Activation("softplus")(x),
+    spec.Mish: lambda node, layer, x: layers.Activation("mish")(x),
     spec.Flatten: flatten,
-    lowering.Multiply: multiply,
+    lowering.ConstantMultiply: multiply,
     lowering.Interpolate: interpolate,
     spec.Select: select,
     spec.Concat: lambda node, layer, x, *chains: layers.Concatenate()(chains),
-    spec.Residual: lambda node, layer, x, body, shortcut: layers.Add()([body, shortcut]),
+    spec.Add: lambda node, layer, x, *chains: reduce(ops.add, chains),
+    spec.Multiply: lambda node, layer, x, *chains: reduce(ops.multiply, chains),
     spec.Auxiliary: lambda node, layer, x, head: x,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,11 @@ from mxnet.ndarray import NDArray
 from frameworks import spec
 from frameworks.adapter import Builder
 from frameworks.arrays import Array
-from frameworks.spec import Layer, Node, lowering, pair
+from frameworks.spec import Layer, Node, lowering, pair, sides
+from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
 from frameworks.spec.lowering import leading
+
+Reorder = Callable[[Any, Any], Any]  # of F and x
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -39,11 +44,50 @@ class Affine(HybridBlock):
     def __init__(self, node: Node, layer: spec.Affine) -> None:
         super().__init__()
         self.gamma = self.params.get("gamma", shape=(node.input[0],))
-        self.beta = self.params.get("beta", shape=(node.input[0],))
+        if layer.beta:
+            self.beta = self.params.get("beta", shape=(node.input[0],))
         self.function = affine(node)
 
-    def hybrid_forward(self, F: Any, x: Any, gamma: Any, beta: Any) -> Any:
+    def hybrid_forward(self, F: Any, x: Any, gamma: Any, beta: Any = None) -> Any:
         return self.function(F, x, gamma, beta)
+
+
+class Standardized(HybridBlock):
+    """gamma (x - mean) / sqrt(variance + eps) + beta, with the statistics of the values that `arrange` puts last.
+
+    In plain arithmetic: MXNet's GroupNorm has a gamma for each group, and its operators' epsilon is float32.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        layer: spec.LayerNorm | spec.GroupNorm,
+        arrange: Callable[..., Any],
+        restore: Callable[..., Any],
+    ) -> None:
+        super().__init__()
+        self.eps, self.arrange, self.restore = layer.eps, arrange, restore
+        self.shape = (1, -1, *[1] * (len(node.input) - 1))
+        for parameter in node.parameters:
+            setattr(self, parameter.role, self.params.get(parameter.role, shape=parameter.shape))
+
+    def hybrid_forward(self, F: Any, x: Any, gamma: Any = None, beta: Any = None) -> Any:
+        values = self.arrange(F, x)
+        centered = F.broadcast_sub(values, F.mean(values, axis=-1, keepdims=True))
+        variance = F.mean(F.square(centered), axis=-1, keepdims=True)
+        y = self.restore(F, F.broadcast_div(centered, F.sqrt(variance + self.eps)))
+        y = y if gamma is None else F.broadcast_mul(y, F.reshape(gamma, self.shape))
+        return y if beta is None else F.broadcast_add(y, F.reshape(beta, self.shape))
+
+
+class PReLU(HybridBlock):
+    def __init__(self, node: Node, layer: spec.PReLU) -> None:
+        super().__init__()
+        self.slope = self.params.get("slope", shape=(node.input[0],))
+        self.shape = (1, -1, *[1] * (len(node.input) - 1))
+
+    def hybrid_forward(self, F: Any, x: Any, slope: Any) -> Any:
+        return F.where(x > 0, x, F.broadcast_mul(x, F.reshape(slope, self.shape)))
 
 
 class Concat(HybridBlock):
@@ -63,13 +107,17 @@ class Concat(HybridBlock):
         return y if self.aligned else F.slice_axis(y, axis=1, begin=0, end=None)
 
 
-class Residual(HybridBlock):
-    def __init__(self, node: Node, layer: spec.Residual, body: HybridBlock, shortcut: HybridBlock) -> None:
+class Elementwise(HybridBlock):
+    """The chains' outputs, combined two by two by the operator of this name."""
+
+    def __init__(self, operator: str, *chains: HybridBlock) -> None:
         super().__init__()
-        self.body, self.shortcut = body, shortcut
+        self.operator, self.chains = operator, chains
+        for chain in chains:
+            self.register_child(chain)
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:
-        return self.body(x) + self.shortcut(x)
+        return reduce(getattr(F, self.operator), [chain(x) for chain in self.chains])
 
 
 class Auxiliary(HybridBlock):
@@ -85,8 +133,8 @@ class Auxiliary(HybridBlock):
         return x
 
 
-def pad(node: Node, layer: lowering.Pad) -> HybridBlock:
-    (top, bottom), (left, right) = layer.padding
+def pad(node: Node, layer: spec.Pad) -> HybridBlock:
+    (top, bottom), (left, right) = sides(layer.padding)
     width = (0, 0, 0, 0, top, bottom, left, right)
     return Function(lambda F, x: F.pad(x, "constant", width, layer.value))
 
@@ -94,7 +142,27 @@ def pad(node: Node, layer: lowering.Pad) -> HybridBlock:
 def conv(node: Node, layer: spec.Conv) -> HybridBlock:
     window = pair(layer.kernel), pair(layer.stride), leading(layer)
     options = {"groups": layer.groups, "use_bias": layer.bias, "in_channels": node.input[0]}
-    return nn.Conv2D(layer.channels, *window, **options)
+    return nn.Conv2D(layer.channels, *window, pair(layer.dilation), **options)
+
+
+def max_pool(node: Node, layer: spec.MaxPool) -> HybridBlock:
+    """MXNet's, or, because that has no dilation, the largest of the places of the windows, one after the other."""
+    if pair(layer.dilation) == (1, 1):
+        return nn.MaxPool2D(pair(layer.kernel), pair(layer.stride), leading(layer))
+    (down, right), (vertical, horizontal) = pair(layer.dilation), pair(layer.stride)
+    _, height, width = node.output
+    size = ((height - 1) * vertical + 1, (width - 1) * horizontal + 1)
+
+    def place(F: Any, x: Any, row: int, column: int) -> Any:
+        begin = (None, None, row * down, column * right)
+        end = (None, None, row * down + size[0], column * right + size[1])
+        return F.slice(x, begin, end, (None, None, vertical, horizontal))
+
+    def function(F: Any, x: Any) -> Any:
+        # Of equals, the operator gives the whole gradient to the first.
+        return reduce(F.broadcast_maximum, [place(F, x, *each) for each in np.ndindex(pair(layer.kernel))])
+
+    return Function(function)
 
 
 def avg_pool(node: Node, layer: spec.AvgPool) -> HybridBlock:
@@ -108,14 +176,17 @@ def batch_norm(node: Node, layer: spec.BatchNorm) -> HybridBlock:
 
 
 def affine(node: Node) -> Callable[..., Any]:
-    """gamma[c] x[c] + beta[c], as a function of F, x, gamma and beta."""
+    """gamma[c] x[c] + beta[c], as a function of F, x, gamma and beta, which may be None."""
     channels, *size = node.input
     options = {"kernel": (1, 1), "num_filter": channels, "num_group": channels}
 
     def function(F: Any, x: Any, gamma: Any, beta: Any) -> Any:
         if size:
-            return F.Convolution(x, F.reshape(gamma, (-1, 1, 1, 1)), beta, **options)
-        return F.broadcast_add(F.broadcast_mul(x, F.expand_dims(gamma, 0)), F.expand_dims(beta, 0))
+            kernel = F.reshape(gamma, (-1, 1, 1, 1))
+            arrays = (kernel,) if beta is None else (kernel, beta)
+            return F.Convolution(x, *arrays, no_bias=beta is None, **options)
+        y = F.broadcast_mul(x, F.expand_dims(gamma, 0))
+        return y if beta is None else F.broadcast_add(y, F.expand_dims(beta, 0))
 
     return function
 
@@ -136,7 +207,56 @@ def local_response_norm(node: Node, layer: spec.LocalResponseNorm, operator: boo
     return Function(function, band[:, :, None, None])
 
 
-def multiply(node: Node, layer: lowering.Multiply) -> HybridBlock:
+def layer_norm(node: Node, layer: spec.LayerNorm) -> HybridBlock:
+    last = [0, *range(2, len(node.input) + 1), 1]
+    first = [0, len(node.input), *range(1, len(node.input))]
+    return Standardized(node, layer, lambda F, x: F.transpose(x, last), lambda F, x: F.transpose(x, first))
+
+
+def group_norm(node: Node, layer: spec.GroupNorm) -> HybridBlock:
+    return Standardized(
+        node,
+        layer,
+        lambda F, x: F.reshape(x, (0, layer.groups, -1)),
+        lambda F, x: F.reshape(x, (-1, *node.input)),
+    )
+
+
+def stochastic_depth(node: Node, layer: spec.StochasticDepth) -> HybridBlock:
+    return nn.Dropout(layer.rate, axes=tuple(range(1, len(node.input) + 1)))
+
+
+def clipped(F: Any, x: Any, most: float) -> Any:
+    """min(max(x, 0), most); its derivative at both ends is 0, that of `clip` is 1."""
+    return most - F.relu(most - F.relu(x))
+
+
+def softplus(F: Any, x: Any) -> Any:
+    """log(1 + exp(x)) without overflow: above 30 it is x plus 1e-13. MXNet's `softrelu` is x above 20."""
+    return F.log1p(F.exp(F.broadcast_minimum(x, 30 * F.ones_like(x)))) + F.relu(x - 30)
+
+
+def exponential(F: Any, x: Any, alpha: float) -> Any:
+    """x above 0, else alpha (exp(x) - 1)."""
+    return F.where(x > 0, x, alpha * F.expm1(F.where(x > 0, F.zeros_like(x), x)))
+
+
+def hard_sigmoid(F: Any, x: Any, slope: float) -> Any:
+    return clipped(F, slope * x + 0.5, 1.0)
+
+
+def gelu(F: Any, x: Any, approximate: bool) -> Any:
+    if approximate:
+        return 0.5 * x * (1 + F.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + F.erf(x / math.sqrt(2)))
+
+
+def activation(function: Callable[..., Any]) -> Builder:
+    """The builder of a layer that is `function(F, x, layer)`."""
+    return lambda node, layer: Function(lambda F, x: function(F, x, layer))
+
+
+def multiply(node: Node, layer: lowering.ConstantMultiply) -> HybridBlock:
     if isinstance(layer.factor, float):
         return Function(lambda F, x: layer.factor * x)
     return Function(lambda F, x, factor: F.broadcast_mul(x, factor), layer.factor[None, None])
@@ -155,31 +275,51 @@ def interpolate(node: Node, layer: lowering.Interpolate) -> HybridBlock:
 
 
 def select(node: Node, layer: spec.Select) -> HybridBlock:
-    return Function(lambda F, x: F.concat(*(F.slice_axis(x, 1, *run) for run in layer.runs), dim=1))
+    def run(F: Any, x: Any, begin: int | None, count: int) -> Any:
+        if begin is None:
+            return F.broadcast_axis(F.zeros_like(F.slice_axis(x, 1, 0, 1)), axis=1, size=count)
+        return F.slice_axis(x, 1, begin, begin + count)
+
+    return Function(lambda F, x: F.concat(*(run(F, x, *each) for each in layer.runs), dim=1))
 
 
 # The block of each primitive, of its node, its layer and the blocks of its branches.
 LAYERS: dict[type[Layer], Builder] = {
-    lowering.Pad: pad,
+    spec.Pad: pad,
     spec.Conv: conv,
-    spec.MaxPool: lambda node, layer: nn.MaxPool2D(pair(layer.kernel), pair(layer.stride), leading(layer)),
+    spec.MaxPool: max_pool,
     spec.AvgPool: avg_pool,
     spec.GlobalAvgPool: lambda node, layer: nn.GlobalAvgPool2D(),
     spec.Dense: lambda node, layer: nn.Dense(layer.units, use_bias=layer.bias, in_units=node.input[0]),
     spec.BatchNorm: batch_norm,
+    spec.LayerNorm: layer_norm,
+    spec.GroupNorm: group_norm,
     spec.Affine: Affine,
     lowering.ConstantAffine: lambda node, layer: Function(affine(node), layer.gamma, layer.beta),
     spec.LocalResponseNorm: local_response_norm,
     spec.Dropout: lambda node, layer: nn.Dropout(layer.rate),
+    spec.StochasticDepth: stochastic_depth,
     spec.ReLU: lambda node, layer: nn.Activation("relu"),
+    spec.ReLU6: activation(lambda F, x, layer: clipped(F, x, 6.0)),
+    spec.LeakyReLU: activation(lambda F, x, layer: F.where(x > 0, x, layer.slope * x)),
+    spec.PReLU: PReLU,
+    spec.ELU: activation(lambda F, x, layer: exponential(F, x, layer.alpha)),
+    spec.SELU: activation(lambda F, x, layer: SELU_SCALE * exponential(F, x, SELU_ALPHA)),
     spec.Sigmoid: lambda node, layer: nn.Activation("sigmoid"),
+    spec.HardSigmoid: activation(lambda F, x, layer: hard_sigmoid(F, x, layer.slope)),
     spec.Tanh: lambda node, layer: nn.Activation("tanh"),
+    spec.SiLU: activation(lambda F, x, layer: x * F.sigmoid(x)),
+    spec.HardSwish: activation(lambda F, x, layer: x * hard_sigmoid(F, x, 1 / 6)),
+    spec.GELU: activation(lambda F, x, layer: gelu(F, x, layer.approximate)),
+    spec.Softplus: activation(lambda F, x, layer: softplus(F, x)),
+    spec.Mish: activation(lambda F, x, layer: x * F.tanh(softplus(F, x))),
     spec.Flatten: lambda node, layer: nn.Flatten(),
-    lowering.Multiply: multiply,
+    lowering.ConstantMultiply: multiply,
     lowering.Interpolate: interpolate,
     spec.Select: select,
     spec.Concat: Concat,
-    spec.Residual: Residual,
+    spec.Add: lambda node, layer, *chains: Elementwise("elemwise_add", *chains),
+    spec.Multiply: lambda node, layer, *chains: Elementwise("broadcast_mul", *chains),
     spec.Auxiliary: Auxiliary,
 }
 
@@ -225,11 +365,12 @@ class BatchNorm(HybridBlock):
 
 def dropout(node: Node, layer: spec.Dropout) -> HybridBlock:
     """The operator draws only the mask: what it multiplies by is float32."""
+    axes = tuple(range(1, len(node.input) + 1)) if isinstance(layer, spec.StochasticDepth) else ()
 
     def function(F: Any, x: Any) -> Any:
         if not autograd.is_training():
             return x
-        return x * (F.Dropout(F.ones_like(x), p=layer.rate) > 0) / (1 - layer.rate)
+        return x * (F.Dropout(F.ones_like(x), p=layer.rate, axes=axes) > 0) / (1 - layer.rate)
 
     return Function(function)
 
@@ -239,4 +380,5 @@ FLOAT64: dict[type[Layer], Builder] = {
     spec.BatchNorm: BatchNorm,
     spec.LocalResponseNorm: lambda node, layer: local_response_norm(node, layer, operator=False),
     spec.Dropout: dropout,
+    spec.StochasticDepth: dropout,
 }

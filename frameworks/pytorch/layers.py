@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from frameworks import spec
 from frameworks.adapter import Builder
 from frameworks.arrays import Array
-from frameworks.spec import Layer, Node, lowering, pair
+from frameworks.spec import Layer, Node, lowering, pair, sides
 from frameworks.spec.lowering import leading
+
+# Above it, softplus(x) is x: log(1 + exp(-40)) is 4e-18.
+SOFTPLUS_LINEAR = 40.0
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -52,11 +56,63 @@ class Affine(nn.Module):
     def __init__(self, node: Node, layer: spec.Affine) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(node.input[0]))
-        self.bias = nn.Parameter(torch.empty(node.input[0]))
+        self.bias = nn.Parameter(torch.empty(node.input[0])) if layer.beta else None
         self.shape = by_channel(node)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.bias.view(self.shape), x, self.weight.view(self.shape))
+        weight = self.weight.view(self.shape)
+        return x * weight if self.bias is None else torch.addcmul(self.bias.view(self.shape), x, weight)
+
+
+class LayerNorm(nn.Module):
+    """Over the channels of each pixel; channels are last in memory, so the transpositions move nothing."""
+
+    def __init__(self, node: Node, layer: spec.LayerNorm) -> None:
+        super().__init__()
+        channels = node.input[0]
+        self.shape, self.eps = (channels,), layer.eps
+        self.weight = nn.Parameter(torch.empty(channels)) if layer.gamma else None
+        self.bias = nn.Parameter(torch.empty(channels)) if layer.beta else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.movedim(1, -1), self.shape, self.weight, self.bias, self.eps).movedim(-1, 1)
+
+
+class GroupNorm(nn.Module):
+    """`nn.GroupNorm` with gamma and beta apart."""
+
+    def __init__(self, node: Node, layer: spec.GroupNorm) -> None:
+        super().__init__()
+        channels = node.input[0]
+        self.groups, self.eps = layer.groups, layer.eps
+        self.weight = nn.Parameter(torch.empty(channels)) if layer.gamma else None
+        self.bias = nn.Parameter(torch.empty(channels)) if layer.beta else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
+class PReLU(nn.Module):
+    def __init__(self, node: Node, layer: spec.PReLU) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.empty(node.input[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.prelu(x, self.slope)
+
+
+class StochasticDepth(nn.Module):
+    """Drops whole images."""
+
+    def __init__(self, node: Node, layer: spec.StochasticDepth) -> None:
+        super().__init__()
+        self.remain = 1 - layer.rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.remain == 1:
+            return x
+        mask = torch.empty((len(x), *[1] * (x.dim() - 1)), dtype=x.dtype, device=x.device).bernoulli_(self.remain)
+        return x * (mask / self.remain)
 
 
 class Concat(nn.Module):
@@ -68,13 +124,15 @@ class Concat(nn.Module):
         return torch.cat([chain(x) for chain in self.chains], dim=1)
 
 
-class Residual(nn.Module):
-    def __init__(self, node: Node, layer: spec.Residual, body: nn.Module, shortcut: nn.Module) -> None:
+class Elementwise(nn.Module):
+    """The chains' outputs, combined two by two."""
+
+    def __init__(self, combine: Callable[[Tensor, Tensor], Tensor], *chains: nn.Module) -> None:
         super().__init__()
-        self.body, self.shortcut = body, shortcut
+        self.combine, self.chains = combine, nn.ModuleList(chains)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + self.shortcut(x)
+        return reduce(self.combine, [chain(x) for chain in self.chains])
 
 
 class Auxiliary(nn.Module):
@@ -90,17 +148,35 @@ class Auxiliary(nn.Module):
         return x
 
 
-def pad(node: Node, layer: lowering.Pad) -> nn.Module:
-    (top, bottom), (left, right) = layer.padding
+def pad(node: Node, layer: spec.Pad) -> nn.Module:
+    (top, bottom), (left, right) = sides(layer.padding)
     return nn.ConstantPad2d((left, right, top, bottom), layer.value)
 
 
 def conv(node: Node, layer: spec.Conv) -> nn.Module:
-    window = pair(layer.kernel), pair(layer.stride), leading(layer)
+    window = pair(layer.kernel), pair(layer.stride), leading(layer), pair(layer.dilation)
     return nn.Conv2d(node.input[0], layer.channels, *window, groups=layer.groups, bias=layer.bias)
 
 
-def multiply(node: Node, layer: lowering.Multiply) -> nn.Module:
+def max_pool(node: Node, layer: spec.MaxPool) -> nn.Module:
+    return nn.MaxPool2d(pair(layer.kernel), pair(layer.stride), leading(layer), pair(layer.dilation))
+
+
+def hard_sigmoid(node: Node, layer: spec.HardSigmoid) -> nn.Module:
+    if layer.slope == 1 / 6:
+        return nn.Hardsigmoid()
+    return Function(lambda x: F.relu6(6 * layer.slope * x + 3) / 6)  # unlike clamp, it has the derivative 0 at its ends
+
+
+def select(node: Node, layer: spec.Select) -> nn.Module:
+    zeros = node.input[0]  # the number of a channel of zeros after all others
+    maps = np.array([zeros if number is None else number for number in layer.maps])
+    if zeros in maps:
+        return Function(lambda x, maps: F.pad(x, [0, 0] * (x.dim() - 2) + [0, 1]).index_select(1, maps), maps)
+    return Function(lambda x, maps: x.index_select(1, maps), maps)
+
+
+def multiply(node: Node, layer: lowering.ConstantMultiply) -> nn.Module:
     if isinstance(layer.factor, float):
         return Function(lambda x: layer.factor * x)
     return Function(torch.mul, layer.factor)
@@ -118,27 +194,42 @@ def by_channel(node: Node) -> tuple[int, ...]:
 
 # The module of each primitive, of its node, its layer and the modules of its branches.
 LAYERS: dict[type[Layer], Builder] = {
-    lowering.Pad: pad,
+    spec.Pad: pad,
     spec.Conv: conv,
-    spec.MaxPool: lambda node, layer: nn.MaxPool2d(pair(layer.kernel), pair(layer.stride), leading(layer)),
+    spec.MaxPool: max_pool,
     spec.AvgPool: lambda node, layer: nn.AvgPool2d(pair(layer.kernel), pair(layer.stride), leading(layer)),
     spec.GlobalAvgPool: lambda node, layer: Function(lambda x: x.mean((2, 3), keepdim=True)),
     spec.Dense: lambda node, layer: nn.Linear(node.input[0], layer.units, bias=layer.bias),
     spec.BatchNorm: BatchNorm,
+    spec.LayerNorm: LayerNorm,
+    spec.GroupNorm: GroupNorm,
     spec.Affine: Affine,
     lowering.ConstantAffine: constant_affine,
     spec.LocalResponseNorm: lambda node, layer: nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k),
     spec.Dropout: lambda node, layer: nn.Dropout(layer.rate),
+    spec.StochasticDepth: StochasticDepth,
     spec.ReLU: lambda node, layer: nn.ReLU(),
+    spec.ReLU6: lambda node, layer: nn.ReLU6(),
+    spec.LeakyReLU: lambda node, layer: nn.LeakyReLU(layer.slope),
+    spec.PReLU: PReLU,
+    spec.ELU: lambda node, layer: nn.ELU(layer.alpha),
+    spec.SELU: lambda node, layer: nn.SELU(),
     spec.Sigmoid: lambda node, layer: nn.Sigmoid(),
+    spec.HardSigmoid: hard_sigmoid,
     spec.Tanh: lambda node, layer: nn.Tanh(),
+    spec.SiLU: lambda node, layer: nn.SiLU(),
+    spec.HardSwish: lambda node, layer: nn.Hardswish(),
+    spec.GELU: lambda node, layer: nn.GELU("tanh" if layer.approximate else "none"),
+    spec.Softplus: lambda node, layer: nn.Softplus(threshold=SOFTPLUS_LINEAR),
+    spec.Mish: lambda node, layer: nn.Mish(),
     spec.Flatten: lambda node, layer: nn.Flatten(),
-    lowering.Multiply: multiply,
+    lowering.ConstantMultiply: multiply,
     lowering.Interpolate: lambda node, layer: Function(
         lambda x, rows, columns: rows @ x @ columns.T, layer.rows, layer.columns
     ),
-    spec.Select: lambda node, layer: Function(lambda x, maps: x.index_select(1, maps), np.array(layer.maps)),
+    spec.Select: select,
     spec.Concat: Concat,
-    spec.Residual: Residual,
+    spec.Add: lambda node, layer, *chains: Elementwise(torch.add, *chains),
+    spec.Multiply: lambda node, layer, *chains: Elementwise(torch.mul, *chains),
     spec.Auxiliary: Auxiliary,
 }

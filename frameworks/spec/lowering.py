@@ -3,14 +3,17 @@
 The spec has a kind of layer for each row of a paper; a framework has layers of its own, each with limits. Before an
 adapter sees a network, `lower` replaces
 
-    Scale, Tanh with factors            Multiply, Tanh
+    Scale, Tanh with factors            ConstantMultiply, Tanh
     Normalize                           ConstantAffine
-    Resize                              Interpolate, which holds its two matrices
+    InstanceNorm                        GroupNorm with a group for each channel
+    Resize, AdaptiveAvgPool             Interpolate, which holds its two matrices
+    Residual                            Add
     padding that a framework lacks      Pad, then the layer without padding
-    an average over unpadded places     AvgPool over padded zeros, then Multiply by kh * kw / places inside
+    an average over unpadded places     AvgPool over padded zeros, then ConstantMultiply by kh * kw / places inside
 
-What remains are Pad, Conv, Dense, MaxPool, AvgPool, GlobalAvgPool, BatchNorm, Affine and ConstantAffine,
-LocalResponseNorm, Dropout, ReLU, Sigmoid and Tanh, Flatten, Multiply, Interpolate, Select, Concat, Residual, Auxiliary.
+What remains are Pad, Conv, Dense, MaxPool, AvgPool, GlobalAvgPool, BatchNorm, LayerNorm, GroupNorm, Affine and
+ConstantAffine, LocalResponseNorm, Dropout and StochasticDepth, the activations, Flatten, ConstantMultiply, Interpolate,
+Select, Concat, Add, Multiply, Auxiliary.
 
 The last primitive of a layer has its path, its arrays and its output; the others are not `reported`. The NumPy
 reference computes the spec's layers, not these, so comparing an adapter with it verifies the lowering, too.
@@ -25,15 +28,21 @@ from typing import TypeAlias
 
 import numpy as np
 
-from frameworks.arrays import Array, resize_matrix, window_counts
+from frameworks.arrays import Array, parts_matrix, resize_matrix, window_counts
 from frameworks.spec import (
+    AdaptiveAvgPool,
+    Add,
     AvgPool,
     Conv,
+    GroupNorm,
+    InstanceNorm,
     Layer,
     MaxPool,
     Node,
     Normalize,
+    Pad,
     Pool,
+    Residual,
     Resize,
     Scale,
     Shape,
@@ -42,25 +51,15 @@ from frameworks.spec import (
     pair,
     sides,
 )
+from frameworks.spec.windowed import rounded_up
 
 Windowed: TypeAlias = Conv | MaxPool | AvgPool
 
 UNPADDED: Sides = ((0, 0), (0, 0))
 
 
-@dataclass(frozen=True)
-class Pad(Layer):
-    """The input with `value`, 0 or minus infinity, around its rows and columns."""
-
-    padding: Sides
-    value: float
-
-    def output(self, shape: Shape) -> Shape:
-        return (shape[0], *(size + sum(around) for size, around in zip(shape[1:], self.padding)))
-
-
 @dataclass(frozen=True, eq=False)
-class Multiply(Layer):
+class ConstantMultiply(Layer):
     """factor * x: a number, or an array with a factor for each place, H x W."""
 
     factor: float | Array
@@ -123,22 +122,31 @@ def _primitives(node: Node, pads: Callable[[Node], bool]) -> list[Layer]:
         case Conv() | MaxPool() | AvgPool():
             return _windowed(node, layer, pads)
         case Scale():
-            return [Multiply(layer.name, layer.factor)]
+            return [ConstantMultiply(layer.name, layer.factor)]
         case Normalize():
             mean, std = (np.resize(values, node.input[0]) for values in (layer.mean, layer.std))
             return [ConstantAffine(layer.name, 1 / std, -mean / std)]
         case Tanh():
-            before = [] if layer.slope == 1 else [Multiply("", layer.slope)]
-            after = [] if layer.amplitude == 1 else [Multiply(layer.name, layer.amplitude)]
+            before = [] if layer.slope == 1 else [ConstantMultiply("", layer.slope)]
+            after = [] if layer.amplitude == 1 else [ConstantMultiply(layer.name, layer.amplitude)]
             return [*before, Tanh(layer.name), *after]
         case Resize():
-            rows, columns = (resize_matrix(*way) for way in zip(node.input[1:], node.output[1:]))
+            rows, columns = (resize_matrix(layer, *way) for way in zip(node.input[1:], node.output[1:]))
             return [Interpolate(layer.name, rows, columns)]
+        case AdaptiveAvgPool():
+            rows, columns = (parts_matrix(*way) for way in zip(node.input[1:], node.output[1:]))
+            return [Interpolate(layer.name, rows, columns)]
+        case InstanceNorm():
+            return [GroupNorm(layer.name, node.input[0], layer.eps, layer.gamma, layer.beta)]
+        case Residual():
+            return [Add(layer.name, (layer.body, layer.shortcut))]
     return [layer]
 
 
 def _windowed(node: Node, layer: Windowed, pads: Callable[[Node], bool]) -> list[Layer]:
     padding = sides(layer.padding)
+    if isinstance(layer, AvgPool) and layer.ceil:
+        return _rounded_up(node, layer, pads)
     if padding == UNPADDED:
         return [replace(layer, count_padding=True) if isinstance(layer, AvgPool) else layer]
     if pads(node):
@@ -148,5 +156,19 @@ def _windowed(node: Node, layer: Windowed, pads: Callable[[Node], bool]) -> list
     if isinstance(layer, AvgPool) and not layer.count_padding:
         inside = window_counts(node.input, layer.kernel, layer.stride, padding)
         factor = prod(pair(layer.kernel)) / inside
-        return [pad, replace(layer, padding=0, count_padding=True), Multiply(layer.name, factor)]
+        return [pad, replace(layer, padding=0, count_padding=True), ConstantMultiply(layer.name, factor)]
     return [pad, replace(layer, padding=0)]
+
+
+def _rounded_up(node: Node, layer: AvgPool, pads: Callable[[Node], bool]) -> list[Layer]:
+    """An average whose last windows may reach beyond the padding, where no place counts."""
+    whole = rounded_up(layer, node.input)
+    if not layer.count_padding or whole.padding == sides(layer.padding):
+        plain = replace(whole, ceil=False)
+        return _windowed(replace(node, layer=plain), plain, pads)
+    pad = Pad("", sides(layer.padding), 0.0)
+    around, extended = pad.padding, sides(whole.padding)
+    beyond = tuple((0, after - inner) for (_, after), (_, inner) in zip(extended, around))
+    padded = replace(node, input=pad.output(node.input))
+    uncounted = replace(layer, padding=beyond, count_padding=False, ceil=False)
+    return [pad, *_windowed(padded, uncounted, lambda _: False)]

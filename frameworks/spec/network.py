@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from frameworks.spec.layers import Auxiliary, Layer, Parameter, Residual, Shape, SpecError, TooSmallError, times
+from frameworks.spec.base import Layer, Parameter, Shape, SpecError, TooSmallError, times
+from frameworks.spec.joins import Auxiliary
 from frameworks.spec.serialization import serializable, to_json
 from frameworks.spec.value_checks import check_input, check_layer, check_values
 
@@ -191,7 +192,8 @@ def _place(network: Network, layer: Layer, shape: Shape, path: str, inside: str,
     branches = tuple(_chain(network, chain, shape, inside, taken) for chain in layer.branches())
     try:
         check_values(layer)
-        output = _joined(layer, shape, branches) if branches else layer.output(shape)
+        ends = [branch[-1].output if branch else shape for branch in branches]
+        output = layer.joined(shape, ends) if branches else layer.output(shape)
         arrays = layer.parameters(shape)
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
@@ -201,20 +203,6 @@ def _place(network: Network, layer: Layer, shape: Shape, path: str, inside: str,
         raise SpecError(f"{where}: {times(shape)} gives {times(output)}, the paper says {times(layer.out)}")
     parameters = tuple(Parameter(f"{path}.{role}", size, role) for role, size in arrays.items())
     return Node(path, layer.resolved(shape), shape, output, parameters, layer.macs(shape), branches)
-
-
-def _joined(layer: Layer, shape: Shape, branches: tuple[tuple[Node, ...], ...]) -> Shape:
-    """Output shape of a layer with branches: joined channels, a sum, or its input."""
-    ends = [branch[-1].output if branch else shape for branch in branches]
-    if isinstance(layer, Auxiliary):
-        return shape
-    if isinstance(layer, Residual):
-        if ends[0] != ends[1]:
-            raise SpecError(f"the body gives {times(ends[0])}, the shortcut {times(ends[1])}")
-        return ends[0]
-    if len({end[1:] for end in ends}) > 1:
-        raise SpecError(f"branches give {', '.join(map(times, ends))}: heights and widths differ")
-    return (sum(end[0] for end in ends), *ends[0][1:])
 
 
 def _smallest(network: Network) -> str:

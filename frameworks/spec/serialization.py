@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from frameworks.spec.layers import KINDS, SpecError
+from frameworks.spec.base import SpecError
+from frameworks.spec.layers import KINDS
 
 T = TypeVar("T", bound=type)
 

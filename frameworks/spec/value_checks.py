@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from frameworks.spec.layers import Layer, SpecError, times
+from frameworks.spec.base import Layer, SpecError, times
 
 # The largest size of one axis, 2^31 - 1: the frameworks index an axis with 32 bits.
 MOST = 2**31 - 1
+
+METHODS = ("linear", "nearest")
+POSITIONS = ("half_pixel", "aligned_corners", "asymmetric")
 
 Test: TypeAlias = Callable[[Any], bool]
 
@@ -52,7 +55,10 @@ BY_TYPE: dict[str, tuple[Test, str]] = {
     "bool": (lambda value: isinstance(value, bool), "True or False"),
     "float": (_is_finite, "a finite number"),
     "tuple[float, ...]": (_list_of(_is_finite), "a tuple of finite numbers"),
-    "tuple[int, ...]": (_list_of(_is_size), "a tuple of whole numbers, counted from 0"),
+    "tuple[int | None, ...]": (
+        _list_of(lambda value: value is None or _is_size(value)),
+        "a tuple of whole numbers, counted from 0, or None",
+    ),
 }
 BY_NAME: dict[str, tuple[Test, str]] = {
     "eps": (lambda value: _is_finite(value) and value >= 0, "a number of at least 0"),
@@ -61,6 +67,8 @@ BY_NAME: dict[str, tuple[Test, str]] = {
     "std": (_list_of(lambda value: _is_finite(value) and value > 0), "a tuple of numbers that are more than 0"),
     "k": (lambda value: _is_finite(value) and value > 0, "a number that is more than 0"),
     "alpha": (lambda value: _is_finite(value) and value >= 0, "a number of at least 0"),
+    "method": (METHODS.__contains__, " or ".join(METHODS)),
+    "positions": (POSITIONS.__contains__, " or ".join(POSITIONS)),
 }
 
 
