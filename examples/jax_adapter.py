@@ -32,7 +32,7 @@ Arrays: TypeAlias = dict[str, jax.Array]  # by canonical name, or by role within
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 
-def pad(layer: lowering.Pad, arrays: Arrays, x: jax.Array) -> jax.Array:
+def pad(layer: spec.Pad, arrays: Arrays, x: jax.Array) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, 0), *layer.padding), constant_values=layer.value)
 
 
@@ -42,6 +42,7 @@ def conv(layer: spec.Conv, arrays: Arrays, x: jax.Array) -> jax.Array:
         arrays["weight"],
         window_strides=pair(layer.stride),
         padding=sides(layer.padding),
+        rhs_dilation=pair(layer.dilation),
         feature_group_count=layer.groups,
     )
     return y + by_channel(arrays["bias"], y) if layer.bias else y
@@ -53,17 +54,19 @@ def dense(layer: spec.Dense, arrays: Arrays, x: jax.Array) -> jax.Array:
 
 
 def max_pool(layer: spec.MaxPool, arrays: Arrays, x: jax.Array) -> jax.Array:
-    return pool(layer, x, lax.max, -jnp.inf)
+    return pool(layer, x, lax.max, -jnp.inf, (1, 1, *pair(layer.dilation)))
 
 
 def avg_pool(layer: spec.AvgPool, arrays: Arrays, x: jax.Array) -> jax.Array:
     return pool(layer, x, lax.add, 0.0) / math.prod(pair(layer.kernel))
 
 
-def pool(layer: spec.Pool, x: jax.Array, reduce: Callable[..., Any], initial: float) -> jax.Array:
-    window = (1, 1, *pair(layer.kernel))
-    strides = (1, 1, *pair(layer.stride))
-    return lax.reduce_window(x, initial, reduce, window, strides, ((0, 0), (0, 0), *sides(layer.padding)))
+def pool(
+    layer: spec.Pool, x: jax.Array, reduce: Callable[..., Any], initial: float, dilation: Sequence[int] = (1, 1, 1, 1)
+) -> jax.Array:
+    window, strides = (1, 1, *pair(layer.kernel)), (1, 1, *pair(layer.stride))
+    padding = ((0, 0), (0, 0), *sides(layer.padding))
+    return lax.reduce_window(x, initial, reduce, window, strides, padding, window_dilation=dilation)
 
 
 def batch_norm(layer: spec.BatchNorm, arrays: Arrays, x: jax.Array) -> jax.Array:
@@ -76,7 +79,8 @@ def batch_norm(layer: spec.BatchNorm, arrays: Arrays, x: jax.Array) -> jax.Array
 
 
 def affine(layer: spec.Affine, arrays: Arrays, x: jax.Array) -> jax.Array:
-    return by_channel(arrays["gamma"], x) * x + by_channel(arrays["beta"], x)
+    y = by_channel(arrays["gamma"], x) * x
+    return y + by_channel(arrays["beta"], y) if layer.beta else y
 
 
 def constant_affine(layer: lowering.ConstantAffine, arrays: Arrays, x: jax.Array) -> jax.Array:
@@ -91,6 +95,11 @@ def local_response_norm(layer: spec.LocalResponseNorm, arrays: Arrays, x: jax.Ar
     return x / (layer.k + layer.alpha / layer.size * squares) ** layer.beta
 
 
+def select(layer: spec.Select, arrays: Arrays, x: jax.Array) -> jax.Array:
+    taken = np.array([[number == each for number in range(x.shape[1])] for each in layer.maps])
+    return jnp.moveaxis(jnp.tensordot(jnp.asarray(taken, x.dtype), x, (1, 1)), 0, 1)
+
+
 def interpolate(layer: lowering.Interpolate, arrays: Arrays, x: jax.Array) -> jax.Array:
     return jnp.asarray(layer.rows, x.dtype) @ x @ jnp.asarray(layer.columns, x.dtype).T
 
@@ -102,7 +111,7 @@ def by_channel(values: jax.Array, x: jax.Array) -> jax.Array:
 
 # The output of each primitive, of its layer, its arrays by role, its input and the outputs of its branches.
 LAYERS: dict[type[Layer], Callable[..., jax.Array]] = {
-    lowering.Pad: pad,
+    spec.Pad: pad,
     spec.Conv: conv,
     spec.MaxPool: max_pool,
     spec.AvgPool: avg_pool,
@@ -117,11 +126,11 @@ LAYERS: dict[type[Layer], Callable[..., jax.Array]] = {
     spec.Sigmoid: lambda layer, arrays, x: jax.nn.sigmoid(x),
     spec.Tanh: lambda layer, arrays, x: jnp.tanh(x),
     spec.Flatten: lambda layer, arrays, x: x.reshape(len(x), -1),
-    lowering.Multiply: lambda layer, arrays, x: jnp.asarray(layer.factor, x.dtype) * x,
+    lowering.ConstantMultiply: lambda layer, arrays, x: jnp.asarray(layer.factor, x.dtype) * x,
     lowering.Interpolate: interpolate,
-    spec.Select: lambda layer, arrays, x: x[:, np.array(layer.maps)],
+    spec.Select: select,
     spec.Concat: lambda layer, arrays, x, *branches: jnp.concatenate(branches, axis=1),
-    spec.Residual: lambda layer, arrays, x, body, shortcut: body + shortcut,
+    spec.Add: lambda layer, arrays, x, *branches: sum(branches),
     spec.Auxiliary: lambda layer, arrays, x, *head: x,
 }
 
@@ -163,6 +172,9 @@ class Jax(Adapter):
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
+        for node in (inner for primitive in self.primitives for _, inner in primitive.walk()):
+            if type(node.layer) not in LAYERS:
+                raise NotImplementedError(f"{node.path}: this adapter has no {node.layer.kind}")
         if setting.device != "cpu":
             raise Unavailable("this adapter runs JAX on a CPU only")
         threads = os.environ.setdefault("NPROC", str(setting.threads))

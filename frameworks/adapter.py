@@ -32,6 +32,7 @@ from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.spec import Layer, Network, Node, Pool, Shape, pair, sides
 from frameworks.spec.lowering import lower, symmetric
+from frameworks.spec.windowed import gaps
 from frameworks.training import SGD, Training
 
 Split: TypeAlias = Literal["train", "test"]
@@ -148,13 +149,14 @@ class Adapter(ABC):
     def pads(cls, node: Node) -> bool:
         """Whether the framework's convolution or pooling takes this node's padding; if not, it is lowered to a Pad.
 
-        By default symmetric padding; in a pool at most half a window, and only if padded zeros count.
+        By default symmetric padding; in a pool at most half a window, without dilation, and only if padded zeros count.
         """
         layer: Any = node.layer
         padding = sides(layer.padding)
         if isinstance(layer, Pool):
             half = all(2 * before <= window for (before, _), window in zip(padding, pair(layer.kernel)))
-            return symmetric(padding) and half and getattr(layer, "count_padding", True)
+            plain = pair(gaps(layer)) == (1, 1) and getattr(layer, "count_padding", True)
+            return symmetric(padding) and half and plain
         return symmetric(padding)
 
     @cached_property

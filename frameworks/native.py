@@ -23,7 +23,6 @@ from frameworks.spec import (
     Auxiliary,
     AvgPool,
     BatchNorm,
-    Concat,
     Conv,
     Layer,
     LocalResponseNorm,
@@ -35,6 +34,7 @@ from frameworks.spec import (
     pair,
     sides,
 )
+from frameworks.spec.joins import Join
 from frameworks.training import SGD, Adam, Training
 
 T = TypeVar("T", bool, float, str)
@@ -276,7 +276,7 @@ def _renewed(network: Network, change: Callable[[Node], Layer]) -> Network:
 
     def layer(node: Node) -> Layer:
         match node.layer:
-            case Concat():
+            case Join():
                 return replace(node.layer, chains=tuple(inside(branch) for branch in node.branches))
             case Residual():
                 body, shortcut = (inside(branch) for branch in node.branches)

@@ -119,8 +119,9 @@ def fit(network: Network, recipe: Recipe, data: Dataset) -> Network:
         raise BadInput(f"{network.name}: {network.classes} outputs for the {data.classes} classes of {data.name}")
     net = network.with_input((channels, *((recipe.side, recipe.side) if recipe.side else network.input[1:])))
     front = [*recipe.pixels]
-    if net.input[1:] != tuple(size):
-        front.append(Resize("resize", *net.input[1:]))
+    _, height, width = net.input
+    if (height, width) != tuple(size):
+        front.append(Resize("resize", height, width))
     try:
         return net.after(*front, input=data.input)
     except SpecError as error:

@@ -20,7 +20,8 @@ from benchmarks.verification.cases import LARGE, SEVERAL_STEPS, Case
 from benchmarks.verification.comparison import ReferenceEvidence, relative_errors
 from benchmarks.verification.evidence import reference_evidence, write_case_files
 from frameworks.arrays import Array, Weights
-from frameworks.numpy_reference import Pass, Reference, Result
+from frameworks.numpy_reference import Pass, Reference
+from frameworks.reference_layers.base import Result
 from frameworks.spec import BatchNorm, Network, Node
 
 # Far above the rounding of float64, so that the reference's own disturbs little; far below what switches a ReLU.

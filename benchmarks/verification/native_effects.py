@@ -19,7 +19,8 @@ from frameworks.adapter import batches
 from frameworks.arrays import Array, Weights
 from frameworks.errors import OnespecError
 from frameworks.native import CHOICES, Default, Native, initial, with_default
-from frameworks.numpy_reference import Pass, Result, cross_entropy
+from frameworks.numpy_reference import Pass, cross_entropy
+from frameworks.reference_layers.base import Result
 from frameworks.spec import Network, Node
 from frameworks.training import SGD, Adam, Training
 

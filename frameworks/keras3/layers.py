@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import reduce
@@ -113,6 +114,13 @@ def hard_sigmoid(x: tf.Tensor, slope: float) -> tf.Tensor:
     return ops.hard_sigmoid(x) if slope == 1 / 6 else ops.relu6(6 * slope * x + 3) / 6
 
 
+def gelu(x: tf.Tensor, approximate: bool) -> tf.Tensor:
+    """As `ops.gelu`, whose constants TensorFlow rounds to float32."""
+    if approximate:
+        return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+
+
 def activation(function: Callable[..., Any]) -> Builder:
     """The builder of a layer that is `function(x, layer)`."""
     return lambda node, layer, x: layers.Activation(lambda y: function(y, layer))(x)
@@ -201,7 +209,8 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.StochasticDepth: stochastic_depth,
     spec.ReLU: lambda node, layer, x: layers.Activation("relu")(x),
     spec.ReLU6: lambda node, layer, x: layers.Activation("relu6")(x),
-    spec.LeakyReLU: activation(lambda x, layer: ops.leaky_relu(x, layer.slope)),
+    # Not `ops.leaky_relu`, whose slope TensorFlow stores in float32.
+    spec.LeakyReLU: activation(lambda x, layer: ops.where(x > 0, x, layer.slope * x)),
     spec.PReLU: lambda node, layer, x: PReLU(name=keras_name(node))(x),
     spec.ELU: activation(lambda x, layer: ops.elu(x, layer.alpha)),
     # Not `ops.selu`, whose derivative at 0 is that of positive values.
@@ -211,7 +220,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.Tanh: lambda node, layer, x: layers.Activation("tanh")(x),
     spec.SiLU: lambda node, layer, x: layers.Activation("silu")(x),
     spec.HardSwish: lambda node, layer, x: layers.Activation("hard_silu")(x),
-    spec.GELU: activation(lambda x, layer: ops.gelu(x, layer.approximate)),
+    spec.GELU: activation(lambda x, layer: gelu(x, layer.approximate)),
     spec.Softplus: lambda node, layer, x: layers.Activation("softplus")(x),
     spec.Mish: lambda node, layer, x: layers.Activation("mish")(x),
     spec.Flatten: flatten,

@@ -19,7 +19,7 @@ from frameworks.errors import Unavailable
 from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Auxiliary, BatchNorm
 from frameworks.native import Default, Native
 from frameworks.registry import FRAMEWORKS
-from frameworks.spec import Network, Node, Shape, lowering, sides
+from frameworks.spec import MaxPool, Network, Node, Shape, lowering, pair, sides
 from frameworks.training import Adam, Optimizer, Training
 
 # MXNet warns at every trace of parts of a net that only training or only evaluation has.
@@ -271,7 +271,9 @@ class MXNetGluon(LayerAdapter):
 
     @classmethod
     def pads(cls, node: Node) -> bool:
-        return lowering.symmetric(sides(node.layer.padding))  # type: ignore[attr-defined]
+        layer: Any = node.layer
+        dilated = isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1)  # of which MXNet has none
+        return not dilated and lowering.symmetric(sides(layer.padding))
 
     def _chain(self, nodes: Sequence[Node]) -> nn.HybridSequential:
         """The blocks of primitives in a row; one that gives a layer's output bears its path."""

@@ -248,7 +248,14 @@ def hard_sigmoid(F: Any, x: Any, slope: float) -> Any:
 def gelu(F: Any, x: Any, approximate: bool) -> Any:
     if approximate:
         return 0.5 * x * (1 + F.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + F.erf(x / math.sqrt(2)))
+    return 0.5 * x * (1 + erf(F, x / math.sqrt(2)))
+
+
+def erf(F: Any, x: Any) -> Any:
+    """The error function. The gradient of MXNet's has a factor 2 / sqrt(pi) with a float32 root, which is corrected."""
+    y = F.erf(x)
+    value = F.BlockGrad(y)
+    return value + float(np.sqrt(np.float32(math.pi))) / math.sqrt(math.pi) * (y - value)
 
 
 def activation(function: Callable[..., Any]) -> Builder:

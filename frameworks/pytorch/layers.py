@@ -84,12 +84,15 @@ class GroupNorm(nn.Module):
     def __init__(self, node: Node, layer: spec.GroupNorm) -> None:
         super().__init__()
         channels = node.input[0]
-        self.groups, self.eps = layer.groups, layer.eps
+        self.groups, self.eps, self.shape = layer.groups, layer.eps, by_channel(node)
         self.weight = nn.Parameter(torch.empty(channels)) if layer.gamma else None
         self.bias = nn.Parameter(torch.empty(channels)) if layer.beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+        if (self.weight is None) == (self.bias is None):
+            return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+        y = F.group_norm(x, self.groups, eps=self.eps)  # whose backward pass fails with one of the two
+        return y * self.weight.view(self.shape) if self.bias is None else y + self.bias.view(self.shape)
 
 
 class PReLU(nn.Module):
@@ -163,9 +166,8 @@ def max_pool(node: Node, layer: spec.MaxPool) -> nn.Module:
 
 
 def hard_sigmoid(node: Node, layer: spec.HardSigmoid) -> nn.Module:
-    if layer.slope == 1 / 6:
-        return nn.Hardsigmoid()
-    return Function(lambda x: F.relu6(6 * layer.slope * x + 3) / 6)  # unlike clamp, it has the derivative 0 at its ends
+    """By ReLU6: the gradient of `nn.Hardsigmoid` has a 1/6 in float32, that of clamp is 1 at both ends."""
+    return Function(lambda x: F.relu6(6 * layer.slope * x + 3) / 6)
 
 
 def select(node: Node, layer: spec.Select) -> nn.Module:

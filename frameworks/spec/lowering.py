@@ -167,8 +167,9 @@ def _rounded_up(node: Node, layer: AvgPool, pads: Callable[[Node], bool]) -> lis
         plain = replace(whole, ceil=False)
         return _windowed(replace(node, layer=plain), plain, pads)
     pad = Pad("", sides(layer.padding), 0.0)
-    around, extended = pad.padding, sides(whole.padding)
-    beyond = tuple((0, after - inner) for (_, after), (_, inner) in zip(extended, around))
+    vertical, horizontal = (
+        (0, after - inner) for (_, after), (_, inner) in zip(sides(whole.padding), sides(layer.padding))
+    )
     padded = replace(node, input=pad.output(node.input))
-    uncounted = replace(layer, padding=beyond, count_padding=False, ceil=False)
+    uncounted = replace(layer, padding=(vertical, horizontal), count_padding=False, ceil=False)
     return [pad, *_windowed(padded, uncounted, lambda _: False)]

@@ -129,5 +129,5 @@ class Normalize(Layer):
 
 def _by_channel(shape: Shape, **present: bool) -> dict[str, Shape]:
     """The shape of a vector with a value for each channel, by role, of the roles that are present."""
-    shapes: dict[str, Shape] = {role: (shape[0],) for role, here in present.items() if here}
-    return shapes
+    vector: Shape = (shape[0],)
+    return {role: vector for role, here in present.items() if here}

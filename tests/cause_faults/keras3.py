@@ -63,7 +63,7 @@ class ShiftedWindow(Keras3):
 
 
 class ReLUBeforeSum(Keras3):
-    layers = LAYERS | {spec.Residual: lambda node, layer, x, body, shortcut: layers.Add()([ops.relu(body), shortcut])}
+    layers = LAYERS | {spec.Add: lambda node, layer, x, body, shortcut: ops.relu(body) + shortcut}
 
 
 class VarianceDividedAgain(Keras3):

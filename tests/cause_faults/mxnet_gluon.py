@@ -71,11 +71,12 @@ class ShiftedWindow(MXNetGluon):
 
 
 class ReLUBeforeSum(MXNetGluon):
-    class Residual(mxnet_gluon.Residual):
+    class Add(mxnet_gluon.Elementwise):
         def hybrid_forward(self, F: Any, x: Any) -> Any:
-            return F.relu(self.body(x)) + self.shortcut(x)
+            body, shortcut = self.chains
+            return F.relu(body(x)) + shortcut(x)
 
-    layers = LAYERS | {spec.Residual: Residual}
+    layers = LAYERS | {spec.Add: lambda node, layer, *chains: ReLUBeforeSum.Add("elemwise_add", *chains)}
 
 
 class VarianceDividedAgain(MXNetGluon):

@@ -72,11 +72,9 @@ class ShiftedWindow(PyTorch):
 
 
 class ReLUBeforeSum(PyTorch):
-    class Residual(pytorch.Residual):
-        def forward(self, x: Tensor) -> Tensor:
-            return self.body(x).relu() + self.shortcut(x)
-
-    layers = LAYERS | {spec.Residual: Residual}
+    layers = LAYERS | {
+        spec.Add: lambda node, layer, *chains: pytorch.Elementwise(lambda body, other: body.relu() + other, *chains)
+    }
 
 
 class VarianceDividedAgain(PyTorch):

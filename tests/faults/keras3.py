@@ -15,7 +15,7 @@ from frameworks.arrays import Array, Weights
 from frameworks.keras3 import Keras3
 from frameworks.keras3 import layers as keras3
 from frameworks.keras3.layers import LAYERS
-from frameworks.spec import Network, Node, lowering, pair
+from frameworks.spec import Network, Node, pair
 from frameworks.training import SGD, Adam, Training
 from tests.faults import contract
 
@@ -30,15 +30,15 @@ class CeilForFloor(Keras3):
 
 class PaddingOnTheOtherSide(Keras3):
     @staticmethod
-    def pad(node: Node, layer: lowering.Pad, x: KerasTensor) -> KerasTensor:
+    def pad(node: Node, layer: spec.Pad, x: KerasTensor) -> KerasTensor:
         (top, bottom), (left, right) = layer.padding
         return keras3.pad(node, replace(layer, padding=((bottom, top), (right, left))), x)
 
-    layers = LAYERS | {lowering.Pad: pad}
+    layers = LAYERS | {spec.Pad: pad}
 
 
 class ZeroForMinusInfinity(Keras3):
-    layers = LAYERS | {lowering.Pad: lambda node, layer, x: keras3.pad(node, replace(layer, value=0.0), x)}
+    layers = LAYERS | {spec.Pad: lambda node, layer, x: keras3.pad(node, replace(layer, value=0.0), x)}
 
 
 class FlattenByPlace(Keras3):

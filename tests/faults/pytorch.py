@@ -30,22 +30,22 @@ class TanhForSigmoid(PyTorch):
 
 class PaddingOnTheOtherSide(PyTorch):
     @staticmethod
-    def pad(node: Node, layer: lowering.Pad) -> nn.Module:
+    def pad(node: Node, layer: spec.Pad) -> nn.Module:
         (top, bottom), (left, right) = layer.padding
         return pytorch.pad(node, replace(layer, padding=((bottom, top), (right, left))))
 
-    layers = LAYERS | {lowering.Pad: pad}
+    layers = LAYERS | {spec.Pad: pad}
 
 
 class ZeroForMinusInfinity(PyTorch):
-    layers = LAYERS | {lowering.Pad: lambda node, layer: pytorch.pad(node, replace(layer, value=0.0))}
+    layers = LAYERS | {spec.Pad: lambda node, layer: pytorch.pad(node, replace(layer, value=0.0))}
 
 
 class PaddingCounted(PyTorch):
     """The mean of a window is not divided by its own count."""
 
     layers = LAYERS | {
-        lowering.Multiply: lambda node, layer: (
+        lowering.ConstantMultiply: lambda node, layer: (
             pytorch.multiply(node, layer) if isinstance(layer.factor, float) else nn.Identity()
         )
     }
@@ -127,7 +127,9 @@ class ChannelsReversed(PyTorch):
 
 
 class PixelsRounded(PyTorch):
-    layers = LAYERS | {lowering.Multiply: lambda node, layer: Function(lambda x: (layer.factor * x * 64).round() / 64)}
+    layers = LAYERS | {
+        lowering.ConstantMultiply: lambda node, layer: Function(lambda x: (layer.factor * x * 64).round() / 64)
+    }
 
 
 class ReluDerivativeAtZero(PyTorch):

@@ -22,7 +22,9 @@ from benchmarks.verification.diagnosis import confirmed, difference_at, hypothes
 from frameworks import numpy_reference, spec
 from frameworks.adapter import batches
 from frameworks.arrays import Array, Weights
-from frameworks.numpy_reference import LAYERS, Pass, Reference, Result, by_channel
+from frameworks.numpy_reference import Pass, Reference
+from frameworks.reference_layers import LAYERS, normalization, windowed
+from frameworks.reference_layers.base import Result, by_channel
 from frameworks.spec import (
     Affine,
     Auxiliary,
@@ -361,7 +363,7 @@ def constant_statistics(layer: Layer, x: Array, back: Any, **arrays: Array) -> C
 
 
 def constant_denominator(layer: Layer, x: Array, back: Any) -> Callable[[Array], tuple[Array, Weights]]:
-    denominator = x / numpy_reference.local_response_norm(layer, x)[0]  # type: ignore[arg-type]
+    denominator = x / normalization.local_response_norm(layer, x)[0]  # type: ignore[arg-type]
     return lambda dy: (dy / denominator, {})
 
 
@@ -439,7 +441,7 @@ def _of_linear_layers() -> Iterator[Fault]:
     yield Fault(("the groups take their kernels in another order",), "conv", "evaluation groups", reversed_kernels)
 
     def other_inputs(layer: Conv, x: Array, y: Array, **arrays: Array) -> Array:
-        return numpy_reference.conv(layer, x[:, [2, 3, 0, 1]], **arrays)[0] if layer.groups == 2 else y
+        return windowed.conv(layer, x[:, [2, 3, 0, 1]], **arrays)[0] if layer.groups == 2 else y
 
     yield Fault(
         ("the groups take their inputs in another order",), "conv", "evaluation groups", output(Conv, other_inputs)

@@ -12,7 +12,8 @@ from frameworks import spec
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Setting
 from frameworks.arrays import Array, Weights, initial
 from frameworks.errors import Unavailable
-from frameworks.numpy_reference import LAYERS, Reference, cross_entropy, update, without_dropout
+from frameworks.numpy_reference import Reference, cross_entropy, update, without_dropout
+from frameworks.reference_layers import LAYERS
 from frameworks.spec import (
     Affine,
     Auxiliary,

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.verification.diagnosis.difference import Hypothesis
 from frameworks import spec
 from frameworks.arrays import Array
-from frameworks.numpy_reference import LAYERS
+from frameworks.reference_layers import LAYERS
 from frameworks.spec import Layer
 
 OTHERS: dict[str, Callable[[Array], Array]] = {

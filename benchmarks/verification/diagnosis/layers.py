@@ -17,11 +17,14 @@ from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
 from benchmarks.verification.diagnosis.dropout import at_rate_zero, in_evaluation
 from benchmarks.verification.diagnosis.normalizations import affine, batch_norm, local_response_norm, normalize
 from benchmarks.verification.diagnosis.precision import NARROW, rounded
-from frameworks import numpy_reference, spec
+from frameworks import spec
 from frameworks.adapter import batches
 from frameworks.arrays import Array, Weights
-from frameworks.numpy_reference import LAYERS, Pass, channel_axes
+from frameworks.numpy_reference import Pass
+from frameworks.reference_layers import LAYERS, windowed
+from frameworks.reference_layers.base import channel_axes
 from frameworks.spec import Layer, Node, sides
+from frameworks.spec.joins import Join
 
 
 def computed(layer: Layer, x: Array, **arrays: Array) -> Array:
@@ -61,7 +64,7 @@ def of_kind(
 ) -> Iterator[Hypothesis]:
     """The mistakes that this kind of layer knows."""
     match node.layer:
-        case spec.Residual() | spec.Concat():
+        case spec.Residual() | Join():
             yield from joined(difference, node, x)
         case spec.Dropout():
             in_training = difference.place.stage == "training"
@@ -204,7 +207,7 @@ def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Hypothesis]:
 
 
 def conv(layer: spec.Conv, x: Array, actual: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Hypothesis]:
-    compute = partial(numpy_reference.conv, layer)
+    compute = partial(windowed.conv, layer)
     if np.any(bias):
         yield Hypothesis("the bias is left out", compute(x, weight)[0])
     yield Hypothesis("the weights are 0: not loaded", compute(x, 0 * weight, bias)[0])
@@ -230,7 +233,7 @@ def regrouped(maps: int, groups: int) -> list[Array]:
 
 def max_pool(layer: spec.MaxPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
     if np.any(sides(layer.padding)):
-        zeros = computed(replace(layer, padding=0), numpy_reference.pad(x, layer))
+        zeros = computed(replace(layer, padding=0), windowed.pad(x, layer))
         yield Hypothesis("the padding is 0, not minus infinity", zeros)
     for count in (True, False):
         average = spec.AvgPool(layer.name, layer.kernel, layer.stride, layer.padding, count)

@@ -12,7 +12,8 @@ from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
 from benchmarks.verification.diagnosis.layers import softmax
 from frameworks import spec
 from frameworks.arrays import Array, Weights
-from frameworks.numpy_reference import Pass, Result, by_channel, channel_axes, cross_entropy, mixed
+from frameworks.numpy_reference import Pass, cross_entropy
+from frameworks.reference_layers.base import Result, by_channel, channel_axes, mixed
 from frameworks.spec import Layer, Node
 
 Back: TypeAlias = Callable[[Array], "tuple[Array, Weights]"]  # dy -> dx and gradients by role

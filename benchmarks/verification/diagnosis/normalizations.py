@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
-from frameworks import numpy_reference, spec
+from frameworks import spec
 from frameworks.arrays import Array
-from frameworks.numpy_reference import by_channel, channel_axes, mixed
+from frameworks.reference_layers import normalization
+from frameworks.reference_layers.base import by_channel, channel_axes, mixed
 
 NO_EPSILON = 1e-13  # fraction of the variance below which an epsilon that is solved from values is rounding
 
@@ -25,7 +26,7 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
     gamma, beta = arrays.get("gamma", 1.0), arrays.get("beta", 0.0)
 
     def compute(**values: Array) -> Array:
-        return numpy_reference.batch_norm(layer, x, **arrays | used | values)[0]
+        return normalization.batch_norm(layer, x, **arrays | used | values)[0]
 
     cause = "running statistics in training" if training else "the batch's statistics in evaluation"
     yield Hypothesis(cause, compute(**other))
@@ -57,12 +58,12 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
             y = factor * (x - mean) / np.sqrt(variance) + offset
             yield Hypothesis("epsilon is left out", y)
         elif epsilon > 0:
-            y = numpy_reference.batch_norm(replace(layer, eps=epsilon), x, **arrays | used)[0]
+            y = normalization.batch_norm(replace(layer, eps=epsilon), x, **arrays | used)[0]
             yield Hypothesis("epsilon {:g} for {:g}", y, (epsilon, layer.eps))
 
 
 def affine(layer: spec.Affine, x: Array, actual: Array, gamma: Array, beta: Array) -> Iterator[Hypothesis]:
-    compute = partial(numpy_reference.affine, layer, x)
+    compute = partial(normalization.affine, layer, x)
     yield Hypothesis("beta is left out", compute(gamma, 0 * beta)[0])
     yield Hypothesis("gamma is left out", compute(gamma**0, beta)[0])
     yield Hypothesis("gamma and beta are exchanged", compute(beta, gamma)[0])
@@ -117,7 +118,7 @@ def _constants(layer: spec.LocalResponseNorm, x: Array, actual: Array, below: in
         named = (alpha, layer.alpha * layer.size) if name == "alpha" else ()  # undivided, or divided twice
         if other > 1e-6 and other not in (getattr(layer, name), *named):  # below, it is rounding of 0
             changed = replace(layer, **{name: other})  # type: ignore[arg-type]
-            y = numpy_reference.local_response_norm(changed, x)[0]
+            y = normalization.local_response_norm(changed, x)[0]
             yield Hypothesis("{} {:g} for {:g}", y, (name, other, getattr(layer, name)))
 
 
@@ -134,7 +135,7 @@ def _response(layer: spec.LocalResponseNorm, x: Array, below: int, above: int, a
 
 def normalize(layer: spec.Normalize, x: Array, actual: Array) -> Iterator[Hypothesis]:
     def compute(changed: spec.Normalize) -> Array:
-        return numpy_reference.normalize(changed, x)[0]
+        return normalization.normalize(changed, x)[0]
 
     if len(layer.mean) > 1 or len(layer.std) > 1:
         turned = replace(layer, mean=layer.mean[::-1], std=layer.std[::-1])

@@ -15,7 +15,7 @@ from benchmarks.verification.diagnosis.difference import Difference
 from benchmarks.verification.diagnosis.precision import RoundedPass
 from benchmarks.verification.diagnosis.steps import replayed
 from frameworks.arrays import Array
-from frameworks.numpy_reference import by_channel, channel_axes
+from frameworks.reference_layers.base import by_channel, channel_axes
 
 
 def not_finite(difference: Difference) -> str | None:

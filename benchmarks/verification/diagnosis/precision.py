@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from frameworks.arrays import Array
-from frameworks.numpy_reference import Pass, Result
+from frameworks.numpy_reference import Pass
+from frameworks.reference_layers.base import Result
 from frameworks.spec import Node
 
 
