@@ -193,4 +193,6 @@ def revealing_weights(network: Network, seed: int) -> Weights:
             weights[parameter.name] = stream.normal(0, 0.1, shape)
         elif parameter.role in ("gamma", "running_var"):
             weights[parameter.name] = stream.uniform(0.5, 1.5, shape)
+        elif parameter.role == "slope":
+            weights[parameter.name] = stream.uniform(0.1, 0.4, shape)
     return {name: array.astype(np.float32).astype(np.float64) for name, array in weights.items()}

@@ -89,10 +89,9 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels)) if layer.beta else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if (self.weight is None) == (self.bias is None):
-            return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
-        y = F.group_norm(x, self.groups, eps=self.eps)  # whose backward pass fails with one of the two
-        return y * self.weight.view(self.shape) if self.bias is None else y + self.bias.view(self.shape)
+        if self.weight is None and self.bias is not None:  # of which the backward pass fails
+            return F.group_norm(x, self.groups, eps=self.eps) + self.bias.view(self.shape)
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
 
 class PReLU(nn.Module):

@@ -85,7 +85,7 @@ class Affine(Layer):
     beta: bool = True
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
-        return {"gamma": (shape[0],)} | ({"beta": (shape[0],)} if self.beta else {})
+        return _by_channel(shape, gamma=True, beta=self.beta)
 
 
 @dataclass(frozen=True)
