@@ -28,6 +28,7 @@ TRAININGS: dict[str, Training] = {
     "sgd": Training(SGD()),
     "sgd, decay": Training(SGD(weight_decay=DECAY)),
     "sgd, smoothed labels": Training(SGD(), label_smoothing=0.1),
+    "sgd, decay, smoothed labels": Training(SGD(weight_decay=DECAY), label_smoothing=0.1),
     "momentum": Training(SGD(momentum=0.9)),
     "momentum, decay": Training(SGD(momentum=0.9, weight_decay=DECAY)),
     "nesterov": Training(SGD(momentum=0.9, nesterov=True)),
@@ -40,8 +41,10 @@ TRAININGS: dict[str, Training] = {
 # A network gets the training with the most terms. The others, with drawn hyperparameters, are among the framework
 # checks, because an optimizer does not depend on the network.
 DEFAULT_TRAINING = "adam, decay, smoothed labels"
-# A network with more than LARGE trained values gets fewer steps and builds. The learning rate changes after the third.
+# A network with more than LARGE trained values gets fewer steps and builds, and SGD, which keeps no arrays beside the
+# weights. The learning rate changes after the third step.
 LARGE, LARGE_STEPS = 1_000_000, 5
+LARGE_TRAINING = "sgd, decay, smoothed labels"
 # Batch normalization over few values amplifies rounding from layer to layer and from step to step. With the learning
 # rate of large networks, ten float64 steps of Adam change ResNet-101 by 1e-9 and ResNet-152 by 1e-4 in every framework
 # alike. A network with more than DEEP batch normalizations gets a smaller learning rate, and one with more than
@@ -107,6 +110,7 @@ class Case:
         with_dropout = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(with_dropout)
         count = (1 if plain.macs > HEAVY else 4) * batch_size
+        training = LARGE_TRAINING if plain.params > LARGE else DEFAULT_TRAINING
         images = stream.integers(0, 256, (count, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, count)
         return Case(
@@ -117,7 +121,7 @@ class Case:
             images=images,
             labels=labels,
             weights=revealing_weights(plain, seed),
-            trainings={DEFAULT_TRAINING: TRAININGS[DEFAULT_TRAINING]},
+            trainings={training: TRAININGS[training]},
             batch_size=batch_size,
             curve=curve or default_curve(plain),
         )
