@@ -43,7 +43,7 @@ TRAININGS: dict[str, Training] = {
 DEFAULT_TRAINING = "adam, decay, smoothed labels"
 # A network with more than LARGE trained values gets fewer steps and builds, and SGD, which keeps no arrays beside the
 # weights. The learning rate changes after the third step.
-LARGE, LARGE_STEPS = 1_000_000, 5
+LARGE, LARGE_STEPS = 1_000_000, 4
 LARGE_TRAINING = "sgd, decay, smoothed labels"
 # Batch normalization over few values amplifies rounding from layer to layer and from step to step. With the learning
 # rate of large networks, ten float64 steps of Adam change ResNet-101 by 1e-9 and ResNet-152 by 1e-4 in every framework
