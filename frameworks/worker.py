@@ -13,7 +13,6 @@ The module needs the standard library, NumPy and one framework; any interpreter 
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import importlib.util
@@ -32,6 +31,7 @@ import numpy as np
 
 from frameworks import answer_checks, contention
 from frameworks.adapter import Adapter, Setting, resident_peak
+from frameworks.allocator import return_free_memory
 from frameworks.arrays import Array
 from frameworks.errors import Unavailable
 from frameworks.spec import from_json
@@ -91,10 +91,7 @@ class Worker:
         """Give up the network and its images, and give free memory back to the system."""
         self.labels.clear()
         self._drop()
-        if sys.platform == "linux":
-            trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, other C libraries do not
-            if trim:
-                trim(0)
+        return_free_memory()
         return {}
 
     def _drop(self) -> None:

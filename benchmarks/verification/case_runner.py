@@ -33,6 +33,7 @@ from benchmarks.verification.diagnosis import likely
 from benchmarks.verification.evidence import EvidenceCollector, reference_evidence
 from benchmarks.verification.memory_budget import MemoryBudget, memory_of
 from frameworks.adapter import Setting
+from frameworks.allocator import return_free_memory
 from frameworks.errors import Unavailable
 from frameworks.native import Native
 
@@ -179,6 +180,12 @@ def verify_cases(
             shutil.rmtree(prepared.pop(name).files)
 
 
+def _return_memory_of(case: Case) -> None:
+    """What a small network has taken is left to the allocator, which uses it again."""
+    if case.network.params > LARGE:
+        return_free_memory()
+
+
 def _any_differs(findings: Sequence[NetworkVerdict]) -> bool:
     return any(finding.first for finding in findings)
 
@@ -255,7 +262,9 @@ class _CaseRunner:
 
     def _reference(self, case: Case, files: Path) -> ReferenceEvidence:
         with self.memory.hold(memory_of(case, "float64")):
-            return calm_evidence(case, files, self.scratch)
+            evidence = calm_evidence(case, files, self.scratch)
+            _return_memory_of(case)
+            return evidence
 
     def _native_reference(self, reference: Future[ReferenceEvidence], native: Native, files: Path) -> ReferenceEvidence:
         case = reference.result().case.natively(native)  # the pool is first in, first out: this waits for no later work
@@ -277,6 +286,7 @@ class _CaseRunner:
                 )
                 if case.network.params > LARGE:
                     target.client.release()  # it would keep the memory while other frameworks compute
+                    _return_memory_of(case)
                 return _Answer(errors, collector.settings)
             except (WorkerFailed, Unavailable) as error:
                 target.restart_if_dead(self.threads)

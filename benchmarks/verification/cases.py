@@ -154,13 +154,11 @@ class Case:
         would compare chaos: at 1e-3 the losses of GoogLeNet with batch normalization differ by 0.3 to 0.5 after ten
         float32 steps in all frameworks.
         """
-        first = 1e-2
+        norms = sum(isinstance(node.layer, BatchNorm) for _, node in self.network.walk())
         if isinstance(self.trainings[training].optimizer, Adam):
-            norms = sum(isinstance(node.layer, BatchNorm) for _, node in self.network.walk())
-            if norms > DEEP:
-                first = 1e-6 if norms > VERY_DEEP else 1e-5
-            else:
-                first = 1e-4 if self.network.params > LARGE else 1e-3
+            first = 1e-3
+        else:
+            first = 1e-2 if norms == 0 else 1e-3 if norms <= DEEP else 1e-4
         return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
     def steps(self, training: str) -> int:
