@@ -12,14 +12,57 @@ from frameworks.networks.alexnet import (
     alexnet_owt,
     alexnet_single,
 )
+from frameworks.networks.allcnn import all_cnn_c
+from frameworks.networks.caffe import caffe_lenet, caffenet, nin_cifar
+from frameworks.networks.cifar_aggregating import (
+    cifar_densenet121,
+    cifar_dla,
+    cifar_dpn26,
+    cifar_dpn92,
+    cifar_googlenet,
+    cifar_pnasnet_a,
+    cifar_pnasnet_b,
+    cifar_simple_dla,
+)
+from frameworks.networks.cifar_mobile import (
+    cifar_efficientnet_b0,
+    cifar_mobilenet,
+    cifar_mobilenet_v2,
+    cifar_shufflenet_g2,
+    cifar_shufflenet_v2_1,
+)
+from frameworks.networks.cifar_residual import (
+    cifar_preact_resnet18,
+    cifar_regnet_x_200mf,
+    cifar_regnet_x_400mf,
+    cifar_regnet_y_400mf,
+    cifar_resnet18,
+    cifar_resnet20,
+    cifar_resnet32,
+    cifar_resnet44,
+    cifar_resnet50,
+    cifar_resnet56,
+    cifar_resnet101,
+    cifar_resnet110,
+    cifar_resnext29_2x64d,
+    cifar_resnext29_32x4d,
+    cifar_senet18,
+)
+from frameworks.networks.gluon_tutorials import gluon_mnist
 from frameworks.networks.googlenet import googlenet, googlenet_aux, googlenet_bn, googlenet_fashion
 from frameworks.networks.inception import inception_v2, inception_v3, inception_v3_aux
+from frameworks.networks.keras_examples import keras_mnist
 from frameworks.networks.lenet import lenet, lenet5, lenet_bn, lenet_cifar, lenet_relu
 from frameworks.networks.mlp import cnn, mlp
 from frameworks.networks.nin import nin
+from frameworks.networks.pytorch_examples import pytorch_mnist
 from frameworks.networks.resnet import resnet9, resnet18, resnet18_fashion, resnet34, resnet50, resnet101, resnet152
 from frameworks.networks.rosetta import rosetta
+from frameworks.networks.tensorflow_tutorials import tensorflow_cifar
 from frameworks.networks.vgg import (
+    cifar_vgg13,
+    cifar_vgg16,
+    cifar_vgg19,
     vgg11,
     vgg11_bn,
     vgg11_fashion,
@@ -49,5 +92,15 @@ NETWORKS: dict[str, Callable[..., Network]] = {
         *(googlenet, googlenet_aux, googlenet_fashion, googlenet_bn),
         *(inception_v2, inception_v3, inception_v3_aux),
         *(resnet18, resnet34, resnet50, resnet101, resnet152, resnet18_fashion, resnet9),
+        # 32 x 32 images, and the first networks of frameworks' tutorials
+        *(cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110),
+        *(cifar_resnet18, cifar_resnet50, cifar_resnet101, cifar_preact_resnet18, cifar_senet18),
+        *(cifar_resnext29_2x64d, cifar_resnext29_32x4d),
+        *(cifar_regnet_x_200mf, cifar_regnet_x_400mf, cifar_regnet_y_400mf),
+        *(cifar_vgg13, cifar_vgg16, cifar_vgg19, cifar_googlenet, cifar_densenet121, cifar_dpn26, cifar_dpn92),
+        *(cifar_dla, cifar_simple_dla, cifar_pnasnet_a, cifar_pnasnet_b),
+        *(cifar_mobilenet, cifar_mobilenet_v2, cifar_shufflenet_g2, cifar_shufflenet_v2_1, cifar_efficientnet_b0),
+        *(all_cnn_c, nin_cifar, caffe_lenet, caffenet),
+        *(pytorch_mnist, keras_mnist, tensorflow_cifar, gluon_mnist),
     )
 }

@@ -116,7 +116,7 @@ def _textbook(name: str, classifier: list[Layer], channels: int) -> Network:
         classifier,
         channels,
         departures=("224 x 224 unpadded, so 54 x 54 maps", "no groups", "no response normalization"),
-        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.1",
+        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.1",
     )
 
 

@@ -25,7 +25,7 @@ from frameworks.spec import (
 )
 
 # Table 1 of the paper: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5 and pool proj; the maps that these give together.
-_TABLE = {
+TABLE = {
     "3a": ((64, 96, 128, 16, 32, 32), 256),
     "3b": ((128, 128, 192, 32, 96, 64), 480),
     "4a": ((192, 96, 208, 16, 48, 64), 512),
@@ -76,7 +76,7 @@ def googlenet_fashion(classes: int = 10, channels: int = 1) -> Network:
             "no response normalization, no dropout, no auxiliary classifiers",
             "the pools are padded on all sides",
         ),
-        source="a tutorial's PyTorch code after Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.4",
+        source="a tutorial's code after Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.4",
     )
 
 
@@ -108,7 +108,7 @@ def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
             "torchvision transforms the input when it loads its weights: that is left to the data",
             "no auxiliary classifiers: torchvision's have adaptive means whose windows overlap unevenly",
         ),
-        source="torchvision 0.28, models/googlenet.py",
+        source="Szegedy et al. 2014; torchvision 0.28, models/googlenet.py",
     )
 
 
@@ -151,7 +151,7 @@ def _googlenet(name: str, classes: int, channels: int, heads: Sequence[Sequence[
 
 
 def _inception(row: str, side: int) -> Concat:
-    (one, reduce3, three, reduce5, five, projection), maps = _TABLE[row]
+    (one, reduce3, three, reduce5, five, projection), maps = TABLE[row]
     return Concat(
         f"inception{row}",
         [
@@ -165,7 +165,7 @@ def _inception(row: str, side: int) -> Concat:
 
 
 def _inception_bn(row: str, side: int) -> Concat:
-    (one, reduce3, three, reduce5, five, projection), maps = _TABLE[row]
+    (one, reduce3, three, reduce5, five, projection), maps = TABLE[row]
     return Concat(
         f"inception{row}",
         [

@@ -97,7 +97,7 @@ def lenet(classes: int = 10, channels: int = 1) -> Network:
             "C3 sees all maps of S2 (the paper: 60 of 96 pairs)",
             "a dense output with cross-entropy for Euclidean distances to fixed codes",
         ),
-        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 7.6",
+        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 7.6",
     )
 
 
@@ -125,7 +125,7 @@ def lenet_bn(classes: int = 10, channels: int = 1) -> Network:
             Dense("output", classes),
         ],
         departures=("LeNet's departures (see lenet), no padding, and batch normalization, which is of 2015",),
-        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.5",
+        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.5",
     )
 
 
@@ -135,7 +135,11 @@ def lenet_relu(classes: int = 10, channels: int = 1) -> Network:
 
 
 def lenet_cifar(classes: int = 10, channels: int = 3) -> Network:
-    """LeNet with ReLU and maximum pooling for 32 x 32 color images. 62,006 parameters."""
+    """LeNet with ReLU and maximum pooling for 32 x 32 color images. 62,006 parameters.
+
+    It is also the network of PyTorch's tutorial "Deep learning with PyTorch: a 60 minute blitz" and the LeNet of
+    kuangliu/pytorch-cifar.
+    """
     return _with_relu("lenet_cifar", (channels, 32, 32), maps=((28, 14), (10, 5)), classes=classes)
 
 

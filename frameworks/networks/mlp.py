@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from frameworks.spec import Conv, Dense, Flatten, MaxPool, Network, ReLU
 
-_SOURCE = "Canziani, NYU Deep Learning, notebook 06-convnet"
+_SOURCE = "Canziani, NYU Deep Learning, 2020, notebook 06-convnet"
 
 
 def mlp(classes: int = 10, channels: int = 1) -> Network:

@@ -29,7 +29,7 @@ def nin(classes: int = 10, channels: int = 1) -> Network:
             "AlexNet's windows and widths in the first three blocks, one block of 3 x 3 for the classes",
             "the last block ends in ReLU, so the logits are not negative and can die",
         ),
-        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.3",
+        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.3",
     )
 
 

@@ -67,7 +67,7 @@ def resnet18_fashion(classes: int = 10, channels: int = 1) -> Network:
             Dense("fc", classes),
         ],
         departures=("convolutions have a bias", "no batch normalization on the shortcuts"),
-        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.6",
+        source="Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.6",
     )
 
 

@@ -32,5 +32,5 @@ def rosetta(classes: int = 10, channels: int = 3) -> Network:
             Dropout(rate=0.5),
             Dense("fc2", classes),
         ],
-        source="ilkarman/DeepLearningFrameworks, notebooks/PyTorch_CNN.ipynb",
+        source="Karmanov et al. 2018; ilkarman/DeepLearningFrameworks, notebooks/PyTorch_CNN.ipynb",
     )

@@ -17,7 +17,7 @@ _WIDTHS = (64, 128, 256, 512, 512)
 
 _ADAPTIVE = "torchvision's adaptive mean to 7 x 7 is left out: at 224 x 224 it changes nothing"
 _PAPER = "Simonyan and Zisserman 2014, table 1"
-_TEXTBOOK = "Zhang, Lipton, Li and Smola, Dive into Deep Learning, section 8.2"
+_TEXTBOOK = "Zhang, Lipton, Li and Smola, Dive into Deep Learning, 2021, section 8.2"
 
 
 def vgg11(classes: int = 1000, channels: int = 3) -> Network:
@@ -76,17 +76,27 @@ def vgg_d2l(classes: int = 10, channels: int = 1) -> Network:
 
 
 def vgg_cifar(classes: int = 10, channels: int = 3) -> Network:
-    """Configuration A's convolutions with batch normalization for 32 x 32 images. 9,231,114 parameters."""
-    return Network(
-        "vgg_cifar",
-        (channels, 32, 32),
-        [*_features(_A, _WIDTHS, (16, 8, 4, 2, 1), batch_norm=True), Flatten(), Dense("classifier", classes)],
-        departures=(
-            "batch normalization, and one dense layer for three",
-            "the course's last layer, a mean over 1 x 1 windows, is left out: it changes nothing",
-        ),
-        source="Ocean University of China, deep learning course, notebook 05_03_VGG_CIFAR10",
-    )
+    """Configuration A's convolutions with batch normalization for 32 x 32 images. 9,231,114 parameters.
+
+    It is also the VGG11 of kuangliu/pytorch-cifar.
+    """
+    source = "Ocean University of China, deep learning course, 2021, notebook 05_03_VGG_CIFAR10"
+    return _small_images("vgg_cifar", _A, classes, channels, source)
+
+
+def cifar_vgg13(classes: int = 10, channels: int = 3) -> Network:
+    """Configuration B's convolutions for 32 x 32 images. 9,416,010 parameters."""
+    return _cifar("cifar_vgg13", _B, classes, channels)
+
+
+def cifar_vgg16(classes: int = 10, channels: int = 3) -> Network:
+    """Configuration D's convolutions for 32 x 32 images. 14,728,266 parameters."""
+    return _cifar("cifar_vgg16", _D, classes, channels)
+
+
+def cifar_vgg19(classes: int = 10, channels: int = 3) -> Network:
+    """Configuration E's convolutions for 32 x 32 images. 20,040,522 parameters."""
+    return _cifar("cifar_vgg19", _E, classes, channels)
 
 
 def _divided(ratio: int) -> tuple[int, ...]:
@@ -103,6 +113,25 @@ def _imagenet(
         [*_features(convolutions, _WIDTHS, (112, 56, 28, 14, 7), batch_norm), *_classifier(4096, classes)],
         departures=(*normalized, _ADAPTIVE),
         source=_PAPER,
+    )
+
+
+def _cifar(name: str, convolutions: tuple[int, ...], classes: int, channels: int) -> Network:
+    source = "Simonyan and Zisserman 2014, table 1; kuangliu/pytorch-cifar, models/vgg.py"
+    return _small_images(name, convolutions, classes, channels, source)
+
+
+def _small_images(name: str, convolutions: tuple[int, ...], classes: int, channels: int, source: str) -> Network:
+    layers = [*_features(convolutions, _WIDTHS, (16, 8, 4, 2, 1), batch_norm=True), Flatten()]
+    return Network(
+        name,
+        (channels, 32, 32),
+        [*layers, Dense("classifier", classes)],
+        departures=(
+            "batch normalization, and one dense layer for three",
+            "the source's last layer, a mean over 1 x 1 windows, is left out: it changes nothing",
+        ),
+        source=source,
     )
 
 

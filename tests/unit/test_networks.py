@@ -6,10 +6,13 @@ counted with those libraries; multiply-adds are half of what torch's FlopCounter
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Network, Node, Tanh
+from tests.unit import test_small_catalogue
 
 # name: params, buffers, multiply-adds of one image in evaluation
 COUNTS = {
@@ -67,7 +70,7 @@ COUNTS = {
 
 
 def test_there_are_these_networks_and_no_others() -> None:
-    assert list(COUNTS) == list(NETWORKS)
+    assert [*COUNTS, *test_small_catalogue.COUNTS] == list(NETWORKS)
     assert [NETWORKS[name]().name for name in NETWORKS] == list(NETWORKS)
 
 
@@ -93,9 +96,9 @@ def test_classes_and_channels_are_arguments(name: str) -> None:
     assert first.input[0] in (2, 2 * 28 * 28)
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_every_network_states_its_source(name: str) -> None:
-    assert NETWORKS[name]().source
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_states_its_source_and_the_year(name: str) -> None:
+    assert re.search(r"\b(19|20)\d\d\b", NETWORKS[name]().source)
 
 
 # --- layer by layer ---------------------------------------------------------------------------------------------------
