@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
 
+_LAYERS = "Only networks that have all of these kinds of layers, such as Multiply or HardSwish."
 
-@options.command("networks", examples=("", "--json"))
+
+@options.command("networks", examples=("", "--family resnet,vgg", "--max-params 5M --layer Multiply", "--json"))
+@options.option(
+    "--family",
+    "families",
+    type=options.Names(),
+    metavar="NAME,...",
+    show_default="all",
+    heading=options.WHAT,
+    help="Only networks of these families.",
+)
+@options.option(
+    "--layer",
+    "layers",
+    type=options.Names(),
+    metavar="KIND,...",
+    show_default="any",
+    heading=options.WHAT,
+    help=_LAYERS,
+)
+@options.option(
+    "--min-params",
+    type=options.Quantity(),
+    metavar="N",
+    heading=options.WHAT,
+    help="Only networks with at least this many parameters.",
+)
+@options.option(
+    "--max-params",
+    type=options.Quantity(),
+    metavar="N",
+    heading=options.WHAT,
+    help="Only networks with at most this many parameters, such as 500k or 5M.",
+)
+@options.option(
+    "--max-macs",
+    type=options.Quantity(),
+    metavar="N",
+    heading=options.WHAT,
+    help="Only networks with at most this many MACs, such as 300M or 1.5G.",
+)
 @options.as_json
 @options.quiet
-def command(as_json: bool, quiet: bool) -> ExitCode:
-    """List the networks: name, input, classes, parameters, multiply-accumulates (MACs) of one image, source."""
-    from benchmarks.reporting.tables import fitted
-    from frameworks.networks import NETWORKS
-    from frameworks.spec import times
+def command(
+    families: tuple[str, ...] | None,
+    layers: tuple[str, ...] | None,
+    min_params: int | None,
+    max_params: int | None,
+    max_macs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> ExitCode:
+    """List the networks.
 
-    nets = [build() for build in NETWORKS.values()]
-    if as_json:
-        rows = [
-            {
-                "net": net.name,
-                "input": net.input,
-                "classes": net.classes,
-                "params": net.params,
-                "buffers": net.buffers,
-                "macs": net.macs,
-                "source": net.source,
-            }
-            for net in nets
-        ]
-        click.echo(json.dumps(rows, indent=1))
-    else:
-        head = ("network", "input", "classes", "parameters", "MACs", "source")
-        body = [
-            (net.name, times(net.input), str(net.classes), f"{net.params:,}", f"{net.macs:,}", net.source)
-            for net in nets
-        ]
-        click.echo(fitted(head, body, terminal.width(), optional=("source", "classes")))
+    Shows family, year of the source, input, classes, parameters, multiply-accumulates (MACs) of one image, and the
+    layers that a network has beyond the classic ones, which are convolutions, pools, ReLU, batch norm and the like.
+    """
+    from benchmarks.reporting.network_list import Filters, entries, report
+
+    listed = entries(Filters(families or (), layers or (), min_params, max_params, max_macs))
+    click.echo(report(listed, "json" if as_json else "table", terminal.width()))
     return ExitCode.OK
 
 

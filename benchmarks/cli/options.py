@@ -203,6 +203,20 @@ class Duration(click.ParamType):
         return seconds
 
 
+class Quantity(click.ParamType):
+    """`500k`, `5M`, `1.5G`, or a whole number."""
+
+    name = "quantity"
+    UNITS: ClassVar = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        parts = re.fullmatch(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?([kMG]?)", str(value).strip(), re.ASCII)
+        if not parts:
+            _refuse(parameter, value, "write a number such as 800, 500k, 5M or 1.5G")
+        whole, decimals, unit = parts[1], parts[2] or "", parts[3]
+        return int(whole + decimals) * self.UNITS[unit] // 10 ** len(decimals)
+
+
 class Percentage(click.ParamType):
     """`5%` as a fraction, 0.05."""
 

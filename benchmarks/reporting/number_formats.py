@@ -60,6 +60,15 @@ def count(value: Any) -> str:
     return number(value, ",.0f")
 
 
+def short_count(value: int) -> str:
+    """A count with three digits and its unit: 850, 2.29 M, 556 M, 15.5 G; exact below a thousand."""
+    if value < 1000:
+        return str(value)
+    exponent = int(math.log10(float(f"{value:.2e}"))) // 3  # of what three digits show: 999,999 is 1.00 M
+    number = value / 1000**exponent
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} {' kMGTP'[exponent]}"
+
+
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction of 1 as a percentage: 0.2 %."""
     return "" if missing(fraction) else f"{100 * float(fraction or 0):.{digits}f} %"

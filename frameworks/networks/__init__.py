@@ -14,28 +14,16 @@ from frameworks.networks.alexnet import (
 )
 from frameworks.networks.allcnn import all_cnn_c
 from frameworks.networks.caffe import caffe_lenet, caffenet, nin_cifar
-from frameworks.networks.cifar_aggregating import (
-    cifar_densenet121,
-    cifar_dla,
-    cifar_dpn26,
-    cifar_dpn92,
-    cifar_googlenet,
-    cifar_pnasnet_a,
-    cifar_pnasnet_b,
-    cifar_simple_dla,
-)
-from frameworks.networks.cifar_mobile import (
-    cifar_efficientnet_b0,
-    cifar_mobilenet,
-    cifar_mobilenet_v2,
-    cifar_shufflenet_g2,
-    cifar_shufflenet_v2_1,
-)
-from frameworks.networks.cifar_residual import (
+from frameworks.networks.cifar_densenet import cifar_densenet121
+from frameworks.networks.cifar_dla import cifar_dla, cifar_simple_dla
+from frameworks.networks.cifar_dpn import cifar_dpn26, cifar_dpn92
+from frameworks.networks.cifar_efficientnet import cifar_efficientnet_b0
+from frameworks.networks.cifar_googlenet import cifar_googlenet
+from frameworks.networks.cifar_mobilenet import cifar_mobilenet, cifar_mobilenet_v2
+from frameworks.networks.cifar_pnasnet import cifar_pnasnet_a, cifar_pnasnet_b
+from frameworks.networks.cifar_regnet import cifar_regnet_x_200mf, cifar_regnet_x_400mf, cifar_regnet_y_400mf
+from frameworks.networks.cifar_resnet import (
     cifar_preact_resnet18,
-    cifar_regnet_x_200mf,
-    cifar_regnet_x_400mf,
-    cifar_regnet_y_400mf,
     cifar_resnet18,
     cifar_resnet20,
     cifar_resnet32,
@@ -44,11 +32,11 @@ from frameworks.networks.cifar_residual import (
     cifar_resnet56,
     cifar_resnet101,
     cifar_resnet110,
-    cifar_resnext29_2x64d,
-    cifar_resnext29_32x4d,
-    cifar_senet18,
 )
-from frameworks.networks.gluon_tutorials import gluon_mnist
+from frameworks.networks.cifar_resnext import cifar_resnext29_2x64d, cifar_resnext29_32x4d
+from frameworks.networks.cifar_senet import cifar_senet18
+from frameworks.networks.cifar_shufflenet import cifar_shufflenet_g2, cifar_shufflenet_v2_1
+from frameworks.networks.gluon_examples import gluon_mnist
 from frameworks.networks.googlenet import googlenet, googlenet_aux, googlenet_bn, googlenet_fashion
 from frameworks.networks.inception import inception_v2, inception_v3, inception_v3_aux
 from frameworks.networks.keras_examples import keras_mnist
@@ -58,7 +46,7 @@ from frameworks.networks.nin import nin
 from frameworks.networks.pytorch_examples import pytorch_mnist
 from frameworks.networks.resnet import resnet9, resnet18, resnet18_fashion, resnet34, resnet50, resnet101, resnet152
 from frameworks.networks.rosetta import rosetta
-from frameworks.networks.tensorflow_tutorials import tensorflow_cifar
+from frameworks.networks.tensorflow_examples import tensorflow_cifar
 from frameworks.networks.vgg import (
     cifar_vgg13,
     cifar_vgg16,
