@@ -24,18 +24,27 @@ TITLE = 22.0  # height of a frame's title
 LINE = 16.0  # height of a line of text
 PILL = 24.0  # height of a pill
 MARGIN = 24.0  # around the diagram
-MINIMUM_WIDTH = 420.0  # fits the title and the legend
+TEXT_SIZE = 12  # of the font
+TITLE_SIZE = 22
+LEGEND = 285.0  # width of the legend
 
 KINDS: dict[str, tuple[type[Layer], ...]] = {  # the classes of boxes in the stylesheet, in the legend's order
     "convolution": (spec.Conv,),
-    "pool": (spec.MaxPool, spec.AvgPool, spec.GlobalAvgPool),
+    "pool": (spec.MaxPool, spec.AvgPool, spec.GlobalAvgPool, spec.AdaptiveAvgPool),
     "dense": (spec.Dense,),
 }
 OTHER = "other"
 
-ACTIVATIONS = (spec.ReLU, spec.Sigmoid, spec.Tanh)
-NORMALIZATIONS = (spec.BatchNorm, spec.LocalResponseNorm, spec.Affine, spec.Scale, spec.Normalize)
-FOLDED = (*ACTIVATIONS, *NORMALIZATIONS, spec.Dropout, spec.Flatten)
+ACTIVATIONS = (
+    *(spec.ReLU, spec.ReLU6, spec.LeakyReLU, spec.PReLU, spec.ELU, spec.SELU, spec.GELU, spec.SiLU, spec.Mish),
+    *(spec.Sigmoid, spec.HardSigmoid, spec.HardSwish, spec.Softplus, spec.Tanh),
+)
+NORMALIZATIONS = (
+    *(spec.BatchNorm, spec.LayerNorm, spec.GroupNorm, spec.InstanceNorm, spec.LocalResponseNorm),
+    *(spec.Affine, spec.Scale, spec.Normalize),
+)
+FOLDED = (*ACTIVATIONS, *NORMALIZATIONS, spec.Dropout, spec.StochasticDepth, spec.Flatten)
+OPERATIONS: dict[type[Layer], str] = {spec.Residual: "+", spec.Add: "+", spec.Multiply: TIMES, spec.Concat: "join"}
 
 
 def svg(network: Network) -> str:
@@ -51,7 +60,8 @@ def svg(network: Network) -> str:
         ]
     )
     top = 72.0 + LINE * len(subtitles)
-    width = max(body.width, *map(text_width, subtitles), MINIMUM_WIDTH) + 2 * MARGIN
+    head = TITLE_SIZE / TEXT_SIZE * text_width(network.name, bold=True) + GAP + LEGEND
+    width = max(body.width, *map(text_width, subtitles), head) + 2 * MARGIN
     return render(
         "network.svg.j2",
         name=network.name,
@@ -60,6 +70,9 @@ def svg(network: Network) -> str:
         height=top + body.height + MARGIN,
         kinds=[*KINDS, OTHER],
         margin=MARGIN,
+        legend=LEGEND,
+        text_size=TEXT_SIZE,
+        title_size=TITLE_SIZE,
         line=LINE,
         body=Part(width / 2, top, body),
     )
@@ -83,12 +96,12 @@ class _Step(NamedTuple):
 
     @property
     def folded_text(self) -> str:
-        return " · ".join(layer_text(node.layer) for node in self.folded)
+        return " · ".join(layer_text(node.layer, node.input) for node in self.folded)
 
     @property
     def lines(self) -> list[str]:
         """The lines under the name."""
-        return [text for text in (layer_text(self.node.layer), self.folded_text) if text]
+        return [text for text in (layer_text(self.node.layer, self.node.input), self.folded_text) if text]
 
     @property
     def identity(self) -> str:
@@ -177,14 +190,17 @@ def _block(step: _Step, prefix: str) -> Piece:
     branches = [_column(_pieces(branch, inner_prefix)) for branch in step.node.branches]
     if isinstance(layer, spec.Auxiliary):
         return _auxiliary(name, branches[0], f"loss {TIMES} {layer.weight:g} in training")
-    operation = "+" if isinstance(layer, spec.Residual) else "join"
-    join = _pill(" · ".join(text for text in (operation, step.folded_text, shape_text(step.node.output)) if text))
+    words = (OPERATIONS[type(layer)], step.folded_text, shape_text(step.node.output))
+    join = _pill(" · ".join(text for text in words if text))
     if step.repeats > 1:
         name = f"{name} to {step.last.removeprefix(prefix)}"
     repeats = f"{TIMES} {step.repeats}" if step.repeats > 1 else ""
-    if isinstance(layer, spec.Residual):
-        return _frame(name, repeats, branches, _first_on_axis(branches), join)
-    return _frame(name if layer.name else "", repeats, branches, _centered(branches), join)
+    axes = _centered(branches)
+    if isinstance(layer, spec.Residual) or not all(step.node.branches):
+        # The first branch with layers is on the axis, the identity beside it.
+        axis = next((place for place, branch in zip(axes, step.node.branches) if branch), axes[0])
+        axes = [place - axis for place in axes]
+    return _frame(name if layer.name else "", repeats, branches, axes, join)
 
 
 def _box_width(step: _Step, prefix: str) -> float:
@@ -233,12 +249,6 @@ def _centered(branches: Sequence[Piece]) -> list[float]:
         axes.append(edge + branch.width / 2)
         edge += branch.width + GAP
     return axes
-
-
-def _first_on_axis(branches: Sequence[Piece]) -> list[float]:
-    """The axes of branches side by side, the first of them on the axis."""
-    axes = _centered(branches)
-    return [axis - axes[0] for axis in axes]
 
 
 def _frame(title: str, repeats: str, branches: Sequence[Piece], axes: Sequence[float], join: Piece) -> Piece:

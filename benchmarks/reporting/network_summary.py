@@ -12,11 +12,27 @@ from benchmarks.reporting.number_formats import count
 from benchmarks.reporting.tables import Row, fitted, markdown, wrapped
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
-from frameworks.spec import Auxiliary, AvgPool, Conv, Layer, MaxPool, Network, Node, Pair, Residual, Shape, pair, times
+from frameworks.spec import (
+    Auxiliary,
+    AvgPool,
+    Conv,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Network,
+    Node,
+    Pad,
+    Pair,
+    Shape,
+    pair,
+    times,
+)
+from frameworks.spec.windowed import gaps
 
 COUNTS = ("parameters", "buffers", "multiply-adds")
-COLUMNS = ("layer", "kind", "kernel", "stride", "padding", "groups", "output", *COUNTS)
-OPTIONAL = ("groups", "padding", "stride", "kernel", "buffers", "kind")  # left out in a narrow terminal, in this order
+COLUMNS = ("layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "output", *COUNTS)
+WHERE_PRESENT = ("dilation",)  # left out if no layer of the network has it
+OPTIONAL = ("buffers", "dilation", "groups", "padding", "stride", "kernel", "kind")  # left out in a narrow terminal
 OVERVIEW = ("network", "input", *COUNTS, "source")
 AUXILIARY_NOTE = "(multiply-adds): of auxiliary classifiers, which are absent in evaluation and not in the total"
 
@@ -31,8 +47,8 @@ def report(net: Network, form: str, width: int | None = None) -> str:
     notes = [AUXILIARY_NOTE] if net.heads else []
     notes += [f"departs from its paper: {departure}" for departure in net.departures]
     if form == "markdown":
-        return "\n".join([f"**{head}**", "", markdown(COLUMNS, rows(net)), "", *(f"- {note}" for note in notes)])
-    table = fitted(COLUMNS, rows(net), width, optional=OPTIONAL)
+        return "\n".join([f"**{head}**", "", markdown(*columns(net)), "", *(f"- {note}" for note in notes)])
+    table = fitted(*columns(net), width, optional=OPTIONAL)
     return "\n".join([wrapped(head, width), "", table, "", *(wrapped(note, width) for note in notes)])
 
 
@@ -69,11 +85,15 @@ def as_json(net: Network) -> dict[str, Any]:
     }
 
 
-def rows(net: Network) -> list[Row]:
-    """A row per layer, branches as a tree, and the total. A layer with inner layers has their sums."""
-    body = [row for node in net.nodes for row in _tree(node)]
-    total = ("total", "", "", "", "", "", "", *_counts(net.params, net.buffers, net.macs))
-    return [*body, total]
+def columns(net: Network) -> tuple[Row, list[Row]]:
+    """The head, and a row per layer, branches as a tree, and the total. A layer with inner layers has their sums."""
+    total = ("total", *("",) * (len(COLUMNS) - 1 - len(COUNTS)), *_counts(net.params, net.buffers, net.macs))
+    body = [*(row for node in net.nodes for row in _tree(node)), total]
+    shown = [
+        index for index, name in enumerate(COLUMNS) if name not in WHERE_PRESENT or any(row[index] for row in body)
+    ]
+    head, *rows = (tuple(row[index] for index in shown) for row in (COLUMNS, *body))
+    return head, rows
 
 
 def _tree(node: Node, prefix: str = "", here: str = "", below: str = "", evaluated: bool = True) -> Iterator[Row]:
@@ -94,18 +114,23 @@ def _tree(node: Node, prefix: str = "", here: str = "", below: str = "", evaluat
     for number, branch in enumerate(node.branches, start=1):
         last = number == len(node.branches)
         corner, line = ("└─ ", "   ") if last else ("├─ ", "│  ")
-        if not branch and isinstance(node.layer, Residual):
-            yield (f"{below}{corner}identity", "", "", "", "", "", "", "", "", "")
+        if not branch:
+            yield (f"{below}{corner}identity", *("",) * (len(COLUMNS) - 1))
         for place, inner in enumerate(branch):
             yield from _tree(inner, prefix, below + (line if place else corner), below + line, evaluated)
 
 
 def _window(layer: Layer) -> Row:
-    """Kernel, stride, padding and groups of a layer that has them."""
+    """Kernel, stride, padding, dilation and groups of a layer that has them; no dilation where it is 1."""
+    if isinstance(layer, Pad):
+        return ("", "", padding_text(layer.padding), "", "")
+    if isinstance(layer, GroupNorm):
+        return ("", "", "", "", str(layer.groups))
     if not isinstance(layer, (Conv, MaxPool, AvgPool)):
-        return ("", "", "", "")
+        return ("", "", "", "", "")
+    dilation = _both(gaps(layer)) if pair(gaps(layer)) != (1, 1) else ""
     groups = str(layer.groups) if isinstance(layer, Conv) else ""
-    return (times(pair(layer.kernel)), _both(layer.stride), padding_text(layer.padding), groups)
+    return (times(pair(layer.kernel)), _both(layer.stride), padding_text(layer.padding), dilation, groups)
 
 
 def _both(value: Pair) -> str:

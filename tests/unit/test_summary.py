@@ -15,7 +15,7 @@ import pytest
 from benchmarks.articles import claims, spec_queries
 from benchmarks.articles.spec_queries import Value, evaluate
 from benchmarks.reporting.layer_text import padding_text
-from benchmarks.reporting.network_diagrams import svg, text_width
+from benchmarks.reporting.network_diagrams import TEXT_SIZE, TITLE_SIZE, svg, text_width
 from benchmarks.summary import command
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Network, Padding
@@ -263,8 +263,10 @@ def _boxes(diagram: ElementTree.Element) -> Iterator[Rectangle]:
 def _labels(diagram: ElementTree.Element) -> Iterator[tuple[str, Rectangle]]:
     """The texts, with the approximate area that each covers."""
     for element, x, y in _placed(diagram):
-        if element.tag == f"{_SVG}text" and element.get("class") != "title":
-            width = text_width(element.text or "", bold=element.get("class") == "name")
+        if element.tag == f"{_SVG}text":
+            width = text_width(element.text or "", bold=element.get("class") in ("name", "title"))
+            if element.get("class") == "title":
+                width *= TITLE_SIZE / TEXT_SIZE
             before = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.get("text-anchor", "start")]
             left, baseline = x + float(element.attrib["x"]) - before * width, y + float(element.attrib["y"])
             yield element.text or "", (left, baseline - 9, left + width, baseline + 3)
