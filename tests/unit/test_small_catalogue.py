@@ -115,6 +115,29 @@ def test_a_shape_inside(name: str, path: str, shape: tuple[int, ...]) -> None:
     assert _inside(NETWORKS[name](), path).output == shape
 
 
+NAMES = {
+    "cifar_resnet18": ["conv1.weight", "bn1.gamma", "layer2.0.shortcut.1.running_mean", "linear.bias"],
+    "cifar_preact_resnet18": ["layer1.0.bn1.beta", "layer2.0.bn1.beta", "layer2.0.shortcut.0.weight"],
+    "cifar_senet18": ["layer3.1.fc1.bias", "layer3.1.fc2.weight"],
+    "cifar_regnet_y_400mf": ["layer4.11.se.se2.bias", "layer4.0.conv3.weight"],
+    "cifar_vgg16": ["features.0.bias", "features.41.gamma", "classifier.weight"],
+    "cifar_googlenet": ["pre_layers.1.gamma", "a3.b2.3.weight", "b5.b3.7.gamma", "e4.b4.1.bias"],
+    "cifar_densenet121": ["dense4.15.conv2.weight", "trans3.bn.gamma", "bn.beta"],
+    "cifar_dpn92": ["layer3.19.conv2.weight", "layer4.0.shortcut.1.beta"],
+    "cifar_dla": ["base.0.weight", "layer4.prev_root.conv1.weight", "layer5.level_1.right_node.bn2.gamma"],
+    "cifar_simple_dla": ["layer5.left_tree.right_tree.conv1.weight", "layer5.left_tree.root.bn.beta"],
+    "cifar_pnasnet_b": ["layer2.sep_conv3.conv1.weight", "layer2.bn1.gamma", "layer5.5.bn2.gamma"],
+    "cifar_mobilenet_v2": ["layers.0.shortcut.0.weight", "layers.16.conv2.weight", "conv2.weight"],
+    "cifar_shufflenet_v2_1": ["layer1.0.conv5.weight", "layer2.7.bn3.gamma"],
+    "cifar_efficientnet_b0": ["layers.0.se.se1.bias", "layers.15.bn3.running_var"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_have_pytorch_cifar_s_names(name: str) -> None:
+    assert set(NAMES[name]) <= {parameter.name for parameter in NETWORKS[name]().parameters}
+
+
 # --- graphs that nesting expresses ------------------------------------------------------------------------------------
 
 
