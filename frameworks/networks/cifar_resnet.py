@@ -72,7 +72,7 @@ def cifar_preact_resnet18(classes: int = 10, channels: int = 3) -> Network:
             *stages(_preactivated, (2, 2, 2, 2), WIDTHS, STRIDES, first=64),
             *head(classes),
         ],
-        departures=("no batch normalization and no ReLU after the last block, which the paper has",),
+        departures=("the paper also has batch normalization and ReLU after the last block",),
         source="He et al. 2016; kuangliu/pytorch-cifar, models/preact_resnet.py",
     )
 

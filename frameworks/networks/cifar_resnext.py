@@ -30,6 +30,6 @@ def _resnext(name: str, groups: int, width: int, classes: int, channels: int) ->
         name,
         (channels, 32, 32),
         [*stem(64, kernel=1), *stages(block, (3, 3, 3), widths, STRIDES[:3], first=64, expansion=2), *head(classes)],
-        departures=("the first convolution is 1 x 1, where the paper has 3 x 3", "blocks double the channels, not x 4"),
+        departures=("the first convolution is 1 x 1, where the paper has 3 x 3",),
         source="Xie et al. 2017; kuangliu/pytorch-cifar, models/resnext.py",
     )

@@ -15,7 +15,7 @@ def cifar_senet18(classes: int = 10, channels: int = 3) -> Network:
         "cifar_senet18",
         (channels, 32, 32),
         [*stem(64), *stages(_excited, (2, 2, 2, 2), WIDTHS, STRIDES, first=64), *head(classes)],
-        departures=("no batch normalization and no ReLU after the last block",),
+        departures=("pre-activated blocks, where the paper extends the blocks of ResNet",),
         source="Hu et al. 2018; kuangliu/pytorch-cifar, models/senet.py",
     )
 
