@@ -63,6 +63,7 @@ COUNTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts(name: str) -> None:
     net = NETWORKS[name]()
+    assert net.name == name
     assert (net.params, net.macs) == COUNTS[name]
     assert f"{net.params:,} parameters" in (NETWORKS[name].__doc__ or "")
 
