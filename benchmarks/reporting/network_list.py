@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from benchmarks.reporting.number_formats import count, short_count
@@ -85,10 +85,14 @@ class Filters:
 
 def entries(filters: Filters) -> list[Entry]:
     """The networks that the filters accept, in the order of the catalog. Raises BadInput for unknown names."""
-    listed = [Entry(build(), build.__module__.rpartition(".")[2]) for build in NETWORKS.values()]
-    _check("--family", filters.families, {entry.family for entry in listed})
+    _check("--family", filters.families, {entry.family for entry in _catalog()})
     _check("--layer", filters.layers, KINDS)
-    return [entry for entry in listed if filters.accept(entry)]
+    return [entry for entry in _catalog() if filters.accept(entry)]
+
+
+@cache
+def _catalog() -> tuple[Entry, ...]:
+    return tuple(Entry(build(), build.__module__.rpartition(".")[2]) for build in NETWORKS.values())
 
 
 def report(listed: Sequence[Entry], form: str, width: int | None) -> str:

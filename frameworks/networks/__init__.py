@@ -19,11 +19,11 @@ from frameworks.networks.cifar_dla import cifar_dla, cifar_simple_dla
 from frameworks.networks.cifar_dpn import cifar_dpn26, cifar_dpn92
 from frameworks.networks.cifar_efficientnet import cifar_efficientnet_b0
 from frameworks.networks.cifar_googlenet import cifar_googlenet
-from frameworks.networks.cifar_mobilenet import cifar_mobilenet, cifar_mobilenet_v2
+from frameworks.networks.cifar_mobilenet_v1 import cifar_mobilenet
+from frameworks.networks.cifar_mobilenet_v2 import cifar_mobilenet_v2
 from frameworks.networks.cifar_pnasnet import cifar_pnasnet_a, cifar_pnasnet_b
 from frameworks.networks.cifar_regnet import cifar_regnet_x_200mf, cifar_regnet_x_400mf, cifar_regnet_y_400mf
 from frameworks.networks.cifar_resnet import (
-    cifar_preact_resnet18,
     cifar_resnet18,
     cifar_resnet20,
     cifar_resnet32,
@@ -33,9 +33,11 @@ from frameworks.networks.cifar_resnet import (
     cifar_resnet101,
     cifar_resnet110,
 )
+from frameworks.networks.cifar_resnet_v2 import cifar_preact_resnet18
 from frameworks.networks.cifar_resnext import cifar_resnext29_2x64d, cifar_resnext29_32x4d
 from frameworks.networks.cifar_senet import cifar_senet18
-from frameworks.networks.cifar_shufflenet import cifar_shufflenet_g2, cifar_shufflenet_v2_1
+from frameworks.networks.cifar_shufflenet import cifar_shufflenet_g2
+from frameworks.networks.cifar_shufflenet_v2 import cifar_shufflenet_v2_1
 from frameworks.networks.gluon_examples import gluon_mnist
 from frameworks.networks.googlenet import googlenet, googlenet_aux, googlenet_bn, googlenet_fashion
 from frameworks.networks.inception import inception_v2, inception_v3, inception_v3_aux

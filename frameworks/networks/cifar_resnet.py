@@ -1,7 +1,6 @@
 """Residual networks for 32 x 32 images: the paper's and, in its names, those of kuangliu/pytorch-cifar.
 
-He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2015; "Identity mappings in deep residual
-networks", 2016.
+He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2015.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from frameworks.networks.cifar_blocks import (
     WIDTHS,
     Block,
     basic,
-    conv,
     head,
     narrowed,
-    preactivated,
     stages,
     stem,
     two_convolutions,
@@ -62,21 +59,6 @@ def cifar_resnet101(classes: int = 10, channels: int = 3) -> Network:
     return _resnet("cifar_resnet101", _bottleneck, (3, 4, 23, 3), 2048, classes, channels)
 
 
-def cifar_preact_resnet18(classes: int = 10, channels: int = 3) -> Network:
-    """Batch normalization and ReLU come before each convolution. 11,171,146 parameters."""
-    return Network(
-        "cifar_preact_resnet18",
-        (channels, 32, 32),
-        [
-            conv("conv1", 64, 3),
-            *stages(_preactivated, (2, 2, 2, 2), WIDTHS, STRIDES, first=64),
-            *head(classes),
-        ],
-        departures=("the paper also has batch normalization and ReLU after the last block",),
-        source="He et al. 2016; kuangliu/pytorch-cifar, models/preact_resnet.py",
-    )
-
-
 def _paper(name: str, blocks: int, classes: int, channels: int) -> Network:
     """6n + 2 weighted layers, of which 2n have 16, 32 and 64 maps of 32, 16 and 8 rows. blocks: the paper's n."""
     layers = stages(_option_a, (blocks,) * 3, (16, 32, 64), STRIDES[:3], first=16)
@@ -112,7 +94,3 @@ def _resnet(name: str, block: Block, blocks: tuple[int, ...], maps: int, classes
 
 def _bottleneck(name: str, maps: int, width: int, stride: int) -> list[Layer]:
     return narrowed(name, maps, width, 4 * width, stride)
-
-
-def _preactivated(name: str, maps: int, width: int, stride: int) -> list[Layer]:
-    return preactivated(name, maps, width, stride, [])

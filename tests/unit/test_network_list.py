@@ -67,7 +67,8 @@ def test_a_filter(arguments: list[str], listed: bool, capsys: pytest.CaptureFixt
 
 
 def test_a_family_has_its_networks_for_small_images(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {"resnet50", "cifar_resnet20"} <= set(_names("--family", "resnet", capsys=capsys))
+    assert {"vgg16", "cifar_vgg16"} <= set(_names("--family", "vgg", capsys=capsys))
+    assert {"googlenet", "cifar_googlenet"} <= set(_names("--family", "googlenet", capsys=capsys))
 
 
 def test_filters_that_no_network_passes(capsys: pytest.CaptureFixture[str]) -> None:

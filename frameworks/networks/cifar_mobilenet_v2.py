@@ -1,7 +1,6 @@
-"""MobileNets for 32 x 32 images, as in kuangliu/pytorch-cifar and in its names.
+"""MobileNetV2 for 32 x 32 images, as in kuangliu/pytorch-cifar and in its names.
 
-Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications", 2017; Sandler,
-Howard, Zhu, Zhmoginov and Chen, "MobileNetV2: inverted residuals and linear bottlenecks", 2018.
+Sandler, Howard, Zhu, Zhmoginov and Chen, "MobileNetV2: inverted residuals and linear bottlenecks", 2018.
 """
 
 from __future__ import annotations
@@ -9,33 +8,11 @@ from __future__ import annotations
 from frameworks.networks.cifar_blocks import conv, head
 from frameworks.spec import BatchNorm, Layer, Network, ReLU, Residual
 
-# Maps and stride of each depthwise separable convolution.
-_MOBILENET = (
-    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)),
-    *((512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1)),
-    *((1024, 2), (1024, 1)),
-)
 # Table 2 of the paper: expansion, maps, blocks and stride. The stride of the second row is 2 in the paper.
 _MOBILENET_V2 = (
     *((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
-
-
-def cifar_mobilenet(classes: int = 10, channels: int = 3) -> Network:
-    """3,217,226 parameters."""
-    layers: list[Layer] = []
-    maps = 32
-    for number, (width, stride) in enumerate(_MOBILENET):
-        layers += _separable(f"layers.{number}", maps, width, stride)
-        maps = width
-    return Network(
-        "cifar_mobilenet",
-        (channels, 32, 32),
-        [conv("conv1", 32, 3), BatchNorm("bn1"), ReLU(), *layers, *head(classes)],
-        departures=("the first convolution has stride 1, where the paper has 2",),
-        source="Howard et al. 2017; kuangliu/pytorch-cifar, models/mobilenet.py",
-    )
 
 
 def cifar_mobilenet_v2(classes: int = 10, channels: int = 3) -> Network:
@@ -62,14 +39,6 @@ def cifar_mobilenet_v2(classes: int = 10, channels: int = 3) -> Network:
         ),
         source="Sandler et al. 2018, table 2; kuangliu/pytorch-cifar, models/mobilenetv2.py",
     )
-
-
-def _separable(name: str, maps: int, width: int, stride: int) -> list[Layer]:
-    """A depthwise convolution, then a 1 x 1 convolution."""
-    return [
-        *(conv(f"{name}.conv1", maps, 3, stride, groups=maps), BatchNorm(f"{name}.bn1"), ReLU()),
-        *(conv(f"{name}.conv2", width, 1), BatchNorm(f"{name}.bn2"), ReLU()),
-    ]
 
 
 def _inverted(name: str, maps: int, expanded: int, width: int, stride: int) -> list[Layer]:
