@@ -777,7 +777,9 @@ REASONS = {
         "ArgMax ArgMin Compress GatherElements GatherND GridSample MaxUnpool NonMaxSuppression OneHot ReverseSequence "
         "RoiAlign Scatter ScatterElements ScatterND TopK Unique AffineGrid"
     ),
-    "sums and moves of values that are no layer": ("CenterCropPad CumSum DFT DepthToSpace Einsum Expand STFT Trilu"),
+    "sums and moves of values for which the spec has no layer": (
+        "CenterCropPad CumSum DFT DepthToSpace Einsum Expand STFT Trilu"
+    ),
     "shapes and constants: no values are computed": (
         "ConstantOfShape EyeLike Range Shape Size Squeeze Unsqueeze BlackmanWindow HammingWindow HannWindow "
         "MelWeightMatrix"
