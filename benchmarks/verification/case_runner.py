@@ -19,7 +19,7 @@ from benchmarks.records.certificates import worst_verdict
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification.cases import LARGE, Case
+from benchmarks.verification.cases import Case, is_large
 from benchmarks.verification.comparison import (
     STEP_SIZE,
     ReferenceEvidence,
@@ -182,7 +182,7 @@ def verify_cases(
 
 def _return_memory_of(case: Case) -> None:
     """What a small network has taken is left to the allocator, which uses it again."""
-    if case.network.params > LARGE:
+    if is_large(case.network):
         return_free_memory()
 
 
@@ -284,7 +284,7 @@ class _CaseRunner:
                 errors = relative_errors(
                     collector.tensors(), reference, collector.departures, precision, target_reference
                 )
-                if case.network.params > LARGE:
+                if is_large(case.network):
                     target.client.release()  # it would keep the memory while other frameworks compute
                     _return_memory_of(case)
                 return _Answer(errors, collector.settings)

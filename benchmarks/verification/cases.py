@@ -18,7 +18,7 @@ from benchmarks.certification.verified_networks import small as small
 from frameworks.arrays import Array, Weights, initial
 from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
-from frameworks.spec import BatchNorm, Network, Scale
+from frameworks.spec import Network, Scale
 from frameworks.training import SGD, Adam, Training
 
 # A large epsilon reveals its place in the formula. It also keeps a gradient that is zero except for rounding, such
@@ -41,14 +41,10 @@ TRAININGS: dict[str, Training] = {
 # A network gets the training with the most terms. The others, with drawn hyperparameters, are among the framework
 # checks, because an optimizer does not depend on the network.
 DEFAULT_TRAINING = "adam, decay, smoothed labels"
-# A network with more than LARGE trained values gets fewer steps and builds, and SGD, which keeps no arrays beside the
-# weights. The learning rate changes after the third step.
-LARGE, LARGE_STEPS = 1_000_000, 4
+# A network with more than LARGE trained values or LARGE_MACS multiply-adds per image gets fewer steps and builds, and
+# SGD, which keeps no arrays beside the weights. The learning rate changes after the third step.
+LARGE, LARGE_MACS, LARGE_STEPS = 1_000_000, 30_000_000, 4
 LARGE_TRAINING = "sgd, decay, smoothed labels"
-# Batch normalization over few values amplifies rounding from layer to layer and from step to step, the more the larger
-# the steps are: at a rate of 1e-2, four steps of SGD on GoogLeNet with batch normalization are off by 1.5e-9 in
-# float64, at 1e-3 by 3e-12. A network with more than DEEP batch normalizations gets a still smaller rate.
-DEEP = 100
 # A network with more than HEAVY multiply-adds per image accepts no small images (Inception v3 with its auxiliary
 # classifier). It gets one batch and HEAVY_STEPS steps; more would take more memory and time than all other networks.
 HEAVY, HEAVY_STEPS = 2_000_000_000, 2
@@ -108,7 +104,7 @@ class Case:
         with_dropout = network.after(Scale("pixels"), input=network.input)
         plain = without_dropout(with_dropout)
         count = (1 if plain.macs > HEAVY else 4) * batch_size
-        training = LARGE_TRAINING if plain.params > LARGE else DEFAULT_TRAINING
+        training = LARGE_TRAINING if is_large(plain) else DEFAULT_TRAINING
         images = stream.integers(0, 256, (count, *network.input), dtype=np.uint8)
         labels = stream.integers(0, network.classes, count)
         return Case(
@@ -148,14 +144,9 @@ class Case:
     def lrs(self, training: str, steps: int) -> list[float]:
         """The learning rate of each step: halved after every third one, which shows a rate stored in the velocity.
 
-        The rate is smaller in a large network with batch normalization, and smaller still in a deep one.
+        `conditioning` makes them smaller where the network needs it.
         """
-        norms = sum(isinstance(node.layer, BatchNorm) for _, node in self.network.walk())
         first = 1e-3 if isinstance(self.trainings[training].optimizer, Adam) else 1e-2
-        if norms and self.network.params > LARGE:
-            first *= 0.1
-        if norms > DEEP:
-            first *= 0.1
         return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
     def steps(self, training: str) -> int:
@@ -179,7 +170,12 @@ def default_curve(network: Network) -> int:
     """The number of training losses that are compared unless another is requested."""
     if network.macs > HEAVY:
         return HEAVY_STEPS
-    return LARGE_STEPS if network.params > LARGE else CURVE
+    return LARGE_STEPS if is_large(network) else CURVE
+
+
+def is_large(network: Network) -> bool:
+    """Whether the reference takes minutes for 50 steps, or the arrays of Adam too much memory."""
+    return network.params > LARGE or network.macs > LARGE_MACS
 
 
 def revealing_weights(network: Network, seed: int) -> Weights:

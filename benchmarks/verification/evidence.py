@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
-from benchmarks.verification.cases import LARGE, Case, Place
+from benchmarks.verification.cases import Case, Place, is_large
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
@@ -76,7 +76,7 @@ class EvidenceCollector:
     def _without_smoothing(self, training: str) -> Iterator[PlacedTensor]:
         """The loss without label smoothing, if the first training has it; a large network is not built again."""
         case = self.case
-        if case.trainings[training].label_smoothing and case.network.params <= LARGE:
+        if case.trainings[training].label_smoothing and not is_large(case.network):
             self.client.build(case.network, Training(), self.setting)
             self.client.set_weights(self.files / "weights.npz")
             loss, _ = self.client.gradients(self._file("batch_images"), self._file("batch_labels"))
