@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from frameworks.spec.lowering import lower, symmetric
 from frameworks.spec.windowed import gaps
 from frameworks.training import SGD, Training
 
+T = TypeVar("T")
 Split: TypeAlias = Literal["train", "test"]
 Builder: TypeAlias = Callable[..., Any]  # of (node, layer, *branches): a framework's form of a primitive
 
@@ -256,6 +257,14 @@ class LayerAdapter(Adapter):
     @abstractmethod
     def _set_steps(self, steps: int) -> None:
         """Continue after so many steps: with slots that are about to be written, or afresh after 0."""
+
+
+def combined(combine: Callable[[T, T], T], values: Sequence[T]) -> T:
+    """The values combined two by two in their order, and the results again: a graph of low depth."""
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2])
+        values = [*(combine(*pair) for pair in pairs), *values[len(values) & ~1 :]]
+    return values[0]
 
 
 def resident_peak() -> int:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
-from frameworks.adapter import Builder
+from frameworks.adapter import Builder, combined
 from frameworks.arrays import Array
 from frameworks.spec import Layer, Node, Shape, lowering, pair, sides
 from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
@@ -83,7 +83,7 @@ def max_pool(node: Node, layer: spec.MaxPool, x: KerasTensor) -> KerasTensor:
         return x[:, rows, columns]
 
     # Of equals, the operation gives the whole gradient to the first.
-    return reduce(ops.maximum, [place(*each) for each in np.ndindex(pair(layer.kernel))])
+    return combined(ops.maximum, [place(*each) for each in np.ndindex(pair(layer.kernel))])
 
 
 def avg_pool(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:

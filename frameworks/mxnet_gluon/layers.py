@@ -13,7 +13,7 @@ from mxnet.gluon import HybridBlock, nn
 from mxnet.ndarray import NDArray
 
 from frameworks import spec
-from frameworks.adapter import Builder
+from frameworks.adapter import Builder, combined
 from frameworks.arrays import Array
 from frameworks.spec import Layer, Node, lowering, pair, sides
 from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
@@ -160,7 +160,7 @@ def max_pool(node: Node, layer: spec.MaxPool) -> HybridBlock:
 
     def function(F: Any, x: Any) -> Any:
         # Of equals, the operator gives the whole gradient to the first.
-        return reduce(F.broadcast_maximum, [place(F, x, *each) for each in np.ndindex(pair(layer.kernel))])
+        return combined(F.broadcast_maximum, [place(F, x, *each) for each in np.ndindex(pair(layer.kernel))])
 
     return Function(function)
 

@@ -11,7 +11,6 @@ from functools import cache
 
 import pytest
 
-from benchmarks.runtime.errors import WorkerFailed
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
 from frameworks.registry import FRAMEWORKS
@@ -24,15 +23,8 @@ MAPPED, _ = translated()
 GROUPS = groups(MAPPED)
 GROUP_OF = {name: number for number, group in enumerate(GROUPS) for name in group.tests}
 
-# Keras has no dilation in its pooling. The adapter takes one maximum after the other of the 4,800 places of this
-# window; Keras traces no graph of this depth.
-FAILURES = {("keras", "MaxPool2d_stride_padding_dilation"): pytest.mark.xfail(raises=WorkerFailed, strict=True)}
 # All tests of a group follow each other, so that a process that runs a part of the tests builds few groups.
-CASES = [
-    pytest.param(framework, name, marks=FAILURES.get((framework, name), ()))
-    for framework in FRAMEWORKS
-    for name in sorted(MAPPED, key=GROUP_OF.__getitem__)
-]
+CASES = [(framework, name) for framework in FRAMEWORKS for name in sorted(MAPPED, key=GROUP_OF.__getitem__)]
 Outputs = Callable[[str, str, int], Weights]
 
 
