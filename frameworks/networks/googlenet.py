@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from frameworks.networks.inception import conv_bn_relu
 from frameworks.spec import (
+    AdaptiveAvgPool,
     Auxiliary,
     AvgPool,
     Concat,
@@ -82,8 +83,19 @@ def googlenet_fashion(classes: int = 10, channels: int = 1) -> Network:
 
 def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
     """torchvision's GoogLeNet, with batch normalization, under its names. 6,624,904 parameters."""
+    return _googlenet_bn("googlenet_bn", classes, channels, heads=((), ()))
+
+
+def googlenet_bn_aux(classes: int = 1000, channels: int = 3) -> Network:
+    """torchvision's GoogLeNet with its two auxiliary classifiers, as it is trained. 13,004,888 parameters."""
+    heads = ([_auxiliary_bn("aux1", classes)], [_auxiliary_bn("aux2", classes)])
+    return _googlenet_bn("googlenet_bn_aux", classes, channels, heads)
+
+
+def _googlenet_bn(name: str, classes: int, channels: int, heads: Sequence[Sequence[Layer]]) -> Network:
+    """`heads`: the auxiliary classifiers after 4a and 4d."""
     return Network(
-        "googlenet_bn",
+        name,
         (channels, 224, 224),
         [
             *conv_bn_relu("conv1", 64, 7, 2, padding=3),
@@ -93,7 +105,11 @@ def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
             MaxPool("maxpool2", 3, 2, ceil=True, out=(192, 28, 28)),
             *(_inception_bn(row, 28) for row in ("3a", "3b")),
             MaxPool("maxpool3", 3, 2, ceil=True, out=(480, 14, 14)),
-            *(_inception_bn(row, 14) for row in ("4a", "4b", "4c", "4d", "4e")),
+            _inception_bn("4a", 14),
+            *heads[0],
+            *(_inception_bn(row, 14) for row in ("4b", "4c", "4d")),
+            *heads[1],
+            _inception_bn("4e", 14),
             MaxPool("maxpool4", 2, 2, ceil=True, out=(832, 7, 7)),
             *(_inception_bn(row, 7) for row in ("5a", "5b")),
             GlobalAvgPool("avgpool", out=(1024, 1, 1)),
@@ -106,7 +122,7 @@ def googlenet_bn(classes: int = 1000, channels: int = 3) -> Network:
             "3 x 3 convolutions where the paper has 5 x 5 (pytorch/vision issue 906)",
             "the last maximum pool has 2 x 2 windows",
             "torchvision transforms the input when it loads its weights: that is left to the data",
-            "no auxiliary classifiers: torchvision's have adaptive means whose windows overlap unevenly",
+            "the auxiliary classifiers have overlapping means of 4 x 4 windows with stride 3, not 5 x 5",
         ),
         source="Szegedy et al. 2014; torchvision 0.28, models/googlenet.py",
     )
@@ -186,6 +202,22 @@ def _auxiliary(name: str, classes: int) -> Auxiliary:
             AvgPool("pool", 5, 3),
             Conv("conv", 128, 1, out=(128, 4, 4)),
             ReLU(),
+            Flatten(),
+            Dense("fc1", 1024),
+            ReLU(),
+            Dropout(rate=0.7),
+            Dense("fc2", classes),
+        ],
+        weight=0.3,
+    )
+
+
+def _auxiliary_bn(name: str, classes: int) -> Auxiliary:
+    return Auxiliary(
+        name,
+        [
+            AdaptiveAvgPool("pool", 4, 4),
+            *conv_bn_relu("conv", 128, 1),
             Flatten(),
             Dense("fc1", 1024),
             ReLU(),
