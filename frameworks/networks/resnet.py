@@ -6,6 +6,7 @@ He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2015. Pa
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from frameworks.networks.inception import conv_bn_relu
 from frameworks.spec import (
@@ -23,32 +24,34 @@ from frameworks.spec import (
 )
 
 # Builds a residual block from its name, width, stride, whether its shortcut is a projection, and its output size.
-_Block = Callable[[str, int, int, bool, int], Residual]
+Block: TypeAlias = Callable[[str, int, int, bool, int], Residual]
+
+STRIDE_AT_3X3 = ("stride 2 is at the 3 x 3 of a bottleneck, not at its first 1 x 1",)
 
 
 def resnet18(classes: int = 1000, channels: int = 3) -> Network:
     """11,689,512 parameters."""
-    return _resnet("resnet18", _basic, (2, 2, 2, 2), classes, channels)
+    return residual_network("resnet18", _basic, (2, 2, 2, 2), classes, channels)
 
 
 def resnet34(classes: int = 1000, channels: int = 3) -> Network:
     """21,797,672 parameters."""
-    return _resnet("resnet34", _basic, (3, 4, 6, 3), classes, channels)
+    return residual_network("resnet34", _basic, (3, 4, 6, 3), classes, channels)
 
 
 def resnet50(classes: int = 1000, channels: int = 3) -> Network:
     """25,557,032 parameters."""
-    return _resnet("resnet50", _bottleneck, (3, 4, 6, 3), classes, channels)
+    return residual_network("resnet50", bottleneck, (3, 4, 6, 3), classes, channels, STRIDE_AT_3X3)
 
 
 def resnet101(classes: int = 1000, channels: int = 3) -> Network:
     """44,549,160 parameters."""
-    return _resnet("resnet101", _bottleneck, (3, 4, 23, 3), classes, channels)
+    return residual_network("resnet101", bottleneck, (3, 4, 23, 3), classes, channels, STRIDE_AT_3X3)
 
 
 def resnet152(classes: int = 1000, channels: int = 3) -> Network:
     """60,192,808 parameters."""
-    return _resnet("resnet152", _bottleneck, (3, 8, 36, 3), classes, channels)
+    return residual_network("resnet152", bottleneck, (3, 8, 36, 3), classes, channels, STRIDE_AT_3X3)
 
 
 def resnet18_fashion(classes: int = 10, channels: int = 1) -> Network:
@@ -96,7 +99,16 @@ def resnet9(classes: int = 10, channels: int = 3) -> Network:
     )
 
 
-def _resnet(name: str, block: _Block, blocks: tuple[int, ...], classes: int, channels: int) -> Network:
+def residual_network(
+    name: str,
+    block: Block,
+    blocks: tuple[int, ...],
+    classes: int,
+    channels: int,
+    departures: tuple[str, ...] = (),
+    source: str = "He et al. 2015, table 1; torchvision 0.28, models/resnet.py",
+) -> Network:
+    """Table 1 of the paper with blocks of any kind, which give four times their width unless they are `_basic`."""
     return Network(
         name,
         (channels, 224, 224),
@@ -110,18 +122,18 @@ def _resnet(name: str, block: _Block, blocks: tuple[int, ...], classes: int, cha
             Flatten(),
             Dense("fc", classes),
         ],
-        departures=("stride 2 is at the 3 x 3 of a bottleneck, not at its first 1 x 1",) * (block is _bottleneck),
-        source="He et al. 2015, table 1; torchvision 0.28, models/resnet.py",
+        departures=departures,
+        source=source,
     )
 
 
-def _stages(block: _Block, blocks: tuple[int, ...], sides: tuple[int, ...]) -> list[Layer]:
+def _stages(block: Block, blocks: tuple[int, ...], sides: tuple[int, ...]) -> list[Layer]:
     """Four stages of residual blocks; all but the first start by halving height and width."""
     layers: list[Layer] = []
     for stage, (count, width, side) in enumerate(zip(blocks, (64, 128, 256, 512), sides), start=1):
         for number in range(count):
             stride = 2 if stage > 1 and number == 0 else 1
-            project = number == 0 and (stage > 1 or block is _bottleneck)  # where maps or size change
+            project = number == 0 and (stage > 1 or block not in (_basic, _textbook))  # where maps or size change
             layers += [block(f"layer{stage}.{number}", width, stride, project, side), ReLU()]
     return layers
 
@@ -135,25 +147,31 @@ def _basic(name: str, width: int, stride: int, project: bool, side: int) -> Resi
         Conv("conv2", width, 3, padding=1, bias=False),
         BatchNorm("bn2"),
     ]
-    return Residual(name, body, _projection(width, stride) if project else (), out=(width, side, side))
+    return Residual(name, body, projection(width, stride) if project else (), out=(width, side, side))
 
 
-def _bottleneck(name: str, width: int, stride: int, project: bool, side: int) -> Residual:
-    """Figure 5 of the paper, right: four times as many output maps as inputs of the 3 x 3 convolution."""
+def bottleneck(
+    name: str, width: int, stride: int, project: bool, side: int, *, groups: int = 1, group_width: int = 64
+) -> Residual:
+    """Figure 5 of the paper, right: four times `width` output maps.
+
+    The inner convolutions have `groups` times `group_width` maps in the first stage.
+    """
+    inner = width * group_width // 64 * groups
     body = [
-        Conv("conv1", width, 1, bias=False),
+        Conv("conv1", inner, 1, bias=False),
         BatchNorm("bn1"),
         ReLU(),
-        Conv("conv2", width, 3, stride, padding=1, bias=False),
+        Conv("conv2", inner, 3, stride, padding=1, groups=groups, bias=False),
         BatchNorm("bn2"),
         ReLU(),
         Conv("conv3", 4 * width, 1, bias=False),
         BatchNorm("bn3"),
     ]
-    return Residual(name, body, _projection(4 * width, stride) if project else (), out=(4 * width, side, side))
+    return Residual(name, body, projection(4 * width, stride) if project else (), out=(4 * width, side, side))
 
 
-def _projection(maps: int, stride: int) -> list[Layer]:
+def projection(maps: int, stride: int) -> list[Layer]:
     return [Conv("downsample.0", maps, 1, stride, bias=False), BatchNorm("downsample.1")]
 
 
