@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
 import torch
 from torch import nn
 
@@ -22,6 +27,20 @@ def model(name: str) -> nn.Module:
     """The network of that name on the meta device; `inception_v3_aux` is `inception_v3` with its auxiliary head."""
     heads = {"aux_logits": name.endswith("_aux"), "init_weights": False}
     options = heads if name.startswith(("googlenet", "inception")) else {}
-    with torch.device("meta"):
+    with torch.device("meta"), _widths_computed():
         net: nn.Module = torchvision.models.get_model(name.removesuffix("_aux"), **options)
     return net
+
+
+@contextmanager
+def _widths_computed() -> Iterator[None]:
+    """RegNet computes its widths with tensors, which need values."""
+    blocks = torchvision.models.regnet.BlockParams
+    compute = blocks.from_init_params
+
+    def on_the_cpu(*arguments: Any, **options: Any) -> Any:
+        with torch.device("cpu"):
+            return compute(*arguments, **options)
+
+    with patch.object(blocks, "from_init_params", on_the_cpu):
+        yield
