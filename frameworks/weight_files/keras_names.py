@@ -9,10 +9,23 @@ import numpy as np
 
 from frameworks.arrays import Array, Weights
 from frameworks.errors import WeightFileError
-from frameworks.spec import BatchNorm, Concat, Conv, Dense, Flatten, Network, Node, Residual, Select, Shape
+from frameworks.spec import (
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    Flatten,
+    Multiply,
+    Network,
+    Node,
+    Residual,
+    Select,
+    Shape,
+)
 
 _KERAS = {Conv: "conv2d", Dense: "dense", BatchNorm: "batch_normalization"}
-_BRANCHED = (Concat, Residual)
+_BRANCHED = (Add, Concat, Multiply, Residual)
 
 
 def canonical(network: Network, arrays: Weights) -> Weights:
