@@ -12,6 +12,8 @@ from frameworks.spec import (
     GlobalAvgPool,
     Layer,
     Multiply,
+    Padding,
+    Pair,
     ReLU,
     Residual,
     Select,
@@ -19,7 +21,6 @@ from frameworks.spec import (
     StochasticDepth,
     pair,
 )
-from frameworks.spec.base import Pair
 
 # Builds a row of layers from its name.
 Part: TypeAlias = Callable[[str], list[Layer]]
@@ -41,13 +42,18 @@ def conv_norm(
     stride: int = 1,
     *,
     groups: int = 1,
+    padding: Padding | None = None,
     activation: Layer | None = None,
     eps: float = 1e-5,
     momentum: float = 0.1,
 ) -> list[Layer]:
-    """A convolution without bias, padded by half its window, batch normalization and the activation: name.0, name.1."""
+    """A convolution without bias, batch normalization and the activation: name.0, name.1.
+
+    padding: half the window on all sides if None.
+    """
     vertical, horizontal = pair(kernel)
-    convolution = Conv(f"{name}.0", channels, kernel, stride, (vertical // 2, horizontal // 2), groups, bias=False)
+    around = (vertical // 2, horizontal // 2) if padding is None else padding
+    convolution = Conv(f"{name}.0", channels, kernel, stride, around, groups, bias=False)
     return [convolution, BatchNorm(f"{name}.1", eps, momentum), *([activation] if activation else [])]
 
 

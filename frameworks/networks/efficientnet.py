@@ -12,7 +12,7 @@ from functools import partial
 from math import ceil
 
 from frameworks.networks.blocks import Part, block, conv_norm, divisible, sequence, squeeze_excitation
-from frameworks.spec import Dense, Dropout, Flatten, GlobalAvgPool, Layer, Network, SiLU
+from frameworks.spec import Dense, Dropout, Flatten, GlobalAvgPool, Layer, Network, Padding, SiLU, same
 
 LAST_DROP = 0.2  # probability of stochastic depth that the last block would have
 
@@ -65,6 +65,14 @@ _V2_L = (
     _Stage(6, 3, 1, 224, 19),
     _Stage(6, 3, 2, 384, 25),
     _Stage(6, 3, 1, 640, 7),
+)
+_V2_B0 = (  # of keras.applications and of google/automl, the authors' code
+    _fused(1, 3, 1, 16, 1),
+    _fused(4, 3, 2, 32, 2),
+    _fused(4, 3, 2, 48, 2),
+    _Stage(4, 3, 2, 96, 3),
+    _Stage(6, 3, 1, 112, 5),
+    _Stage(6, 3, 2, 192, 8),
 )
 _LAST = 1280  # maps of the last convolution of B0 and of version 2
 
@@ -124,6 +132,26 @@ def efficientnet_v2_l(classes: int = 1000, channels: int = 3, size: int = 480) -
     return _version2("efficientnet_v2_l", _V2_L, 32, 0.4, classes, (channels, size, size))
 
 
+def efficientnet_v2_b0(classes: int = 1000, channels: int = 3, size: int = 224) -> Network:
+    """7,139,704 parameters."""
+    return _version2_scaled("efficientnet_v2_b0", 1.0, 1.0, classes, (channels, size, size))
+
+
+def efficientnet_v2_b1(classes: int = 1000, channels: int = 3, size: int = 240) -> Network:
+    """8,141,052 parameters."""
+    return _version2_scaled("efficientnet_v2_b1", 1.0, 1.1, classes, (channels, size, size))
+
+
+def efficientnet_v2_b2(classes: int = 1000, channels: int = 3, size: int = 260) -> Network:
+    """10,096,086 parameters."""
+    return _version2_scaled("efficientnet_v2_b2", 1.1, 1.2, classes, (channels, size, size))
+
+
+def efficientnet_v2_b3(classes: int = 1000, channels: int = 3, size: int = 300) -> Network:
+    """14,358,406 parameters."""
+    return _version2_scaled("efficientnet_v2_b3", 1.2, 1.4, classes, (channels, size, size))
+
+
 def _scaled(
     name: str,
     width: float,
@@ -163,16 +191,50 @@ def _version2(
     )
 
 
+def _version2_scaled(name: str, width: float, depth: float, classes: int, image: tuple[int, int, int]) -> Network:
+    """The form of version 2 that only Keras has, with the padding of TensorFlow's "same" for this size."""
+    nearest = partial(_nearest, width)
+    stages = [replace(row, maps=nearest(row.maps), count=ceil(row.count * depth)) for row in _V2_B0]
+    return Network(
+        name,
+        image,
+        _layers(stages, nearest(32), nearest(_LAST), 0.2, classes, eps=1e-3, momentum=0.1, same_from=image[1]),
+        departures=(
+            "the paper's table has S, M and L alone",
+            "stochastic depth grows to 0.2 over the blocks of this network; Keras counts those of B0",
+        ),
+        source="Tan and Le 2021; keras.applications 3.15, efficientnet_v2.py",
+    )
+
+
+def _nearest(width: float, maps: int) -> int:
+    """The multiple of 8 nearest to the scaled maps; `divisible` never takes away more than a tenth of them."""
+    return int(maps * width / 8 + 0.5) * 8
+
+
 def _layers(
-    stages: Sequence[_Stage], maps: int, last: int, dropout: float, classes: int, eps: float, momentum: float
+    stages: Sequence[_Stage],
+    maps: int,
+    last: int,
+    dropout: float,
+    classes: int,
+    eps: float,
+    momentum: float,
+    same_from: int = 0,
 ) -> list[Layer]:
+    """same_from: height and width of the images if windows have the padding of TensorFlow's "same"."""
     conv = partial(conv_norm, eps=eps, momentum=momentum)
-    layers: list[Layer] = conv("features.0", maps, 3, 2, activation=SiLU())
+    side = same_from
+    stem_padding = same(3, 2, side) if same_from else None
+    layers: list[Layer] = conv("features.0", maps, 3, 2, padding=stem_padding, activation=SiLU())
+    side = -(-side // 2)
     blocks, done = sum(row.count for row in stages), 0
     for number, row in enumerate(stages, start=1):
         for index in range(row.count):
             stride = row.stride if index == 0 else 1
-            body = _body(row, maps, stride, conv)
+            padding = same(row.kernel, stride, side) if same_from else None
+            side = -(-side // stride)
+            body = _body(row, maps, stride, conv, padding)
             drop = LAST_DROP * done / blocks
             layers += block(f"features.{number}.{index}", body, stride == 1 and maps == row.maps, drop)
             maps, done = row.maps, done + 1
@@ -186,13 +248,13 @@ def _layers(
     ]
 
 
-def _body(row: _Stage, maps: int, stride: int, conv: partial[list[Layer]]) -> list[Layer]:
+def _body(row: _Stage, maps: int, stride: int, conv: partial[list[Layer]], padding: Padding | None) -> list[Layer]:
     """MBConv, or Fused-MBConv (figure 2 of the second paper). The squeezed maps are a quarter of the block's input."""
     wide = divisible(maps * row.expansion)
     expand: list[Part] = [partial(conv, channels=wide, activation=SiLU())] if wide != maps else []
-    window = partial(conv, channels=wide, kernel=row.kernel, stride=stride, activation=SiLU())
+    window = partial(conv, channels=wide, kernel=row.kernel, stride=stride, padding=padding, activation=SiLU())
     project = partial(conv, channels=row.maps)
     if row.fused:
-        return sequence("block", [window, project] if wide != maps else [window])
+        return sequence("block", [window, project] if wide != maps else [partial(window, channels=row.maps)])
     squeeze = partial(squeeze_excitation, channels=wide, squeezed=max(1, maps // 4), activation=SiLU())
     return sequence("block", [*expand, partial(window, groups=wide), squeeze, project])

@@ -95,7 +95,7 @@ NAMED_BY_KERAS = {
     **{"MobileNet": "mobilenet_v1", "MobileNetV2": "mobilenet_v2"},
     **{"MobileNetV3Small": "mobilenet_v3_small", "MobileNetV3Large": "mobilenet_v3_large"},
     **{"Xception": "xception", "InceptionResNetV2": "inception_resnet_v2"},
-    **{f"EfficientNetV2{size}": f"efficientnet_v2_{size.lower()}" for size in "SML"},
+    **{f"EfficientNetV2{size}": f"efficientnet_v2_{size.lower()}" for size in "B0 B1 B2 B3 S M L".split()},
     **{f"ConvNeXt{size}": f"convnext_{size.lower()}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")},
 }
 

@@ -97,6 +97,10 @@ KERAS = {
     "resnet152_v2": (60_236_904, 143_744),
     "xception": (22_855_952, 54_528),
     "inception_resnet_v2": (55_813_192, 60_544),
+    "efficientnet_v2_b0": (7_139_704, 60_608),
+    "efficientnet_v2_b1": (8_141_052, 71_072),
+    "efficientnet_v2_b2": (10_096_086, 82_288),
+    "efficientnet_v2_b3": (14_358_406, 109_216),
     "convnext_xlarge": (350_196_968, 0),
 }
 # In neither library. The first: squeeze_excitation adds C^2 / 8 weights and C / 16 + C biases to the blocks of
@@ -238,6 +242,17 @@ def test_the_pools_of_xception_have_the_padding_of_same(size: int) -> None:
         side = node.input[1]
         assert node.output[1:] == (-(-side // 2),) * 2
         assert sides(node.layer.padding) == (((1, 1),) * 2 if side % 2 else ((0, 1),) * 2)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_v2_b0", "efficientnet_v2_b3"])
+def test_the_windows_of_keras_forms_have_the_padding_of_same(name: str) -> None:
+    nodes = halving(NETWORKS[name]())
+    assert len(nodes) == 5
+    for node in nodes.values():
+        assert isinstance(node.layer, Conv)
+        side = node.input[1]
+        assert sides(node.layer.padding) == (((1, 1),) * 2 if side % 2 else ((0, 1),) * 2)
+        assert node.output[1] == -(-side // 2)
 
 
 def test_mobilenet_v1_pads_the_bottom_and_the_right() -> None:
