@@ -57,7 +57,7 @@ def squeezenet1_1(classes: int = 1000, channels: int = 3, size: int = 224) -> Ne
             *_classifier(classes),
         ],
         departures=("64 windows of 3 x 3 in the first convolution, not 96 of 7 x 7", "the pools come earlier"),
-        source="forresti/SqueezeNet, SqueezeNet_v1.1; torchvision 0.28, models/squeezenet.py",
+        source="forresti/SqueezeNet, SqueezeNet_v1.1, 2016; torchvision 0.28, models/squeezenet.py",
     ).with_input((channels, size, size))
 
 
