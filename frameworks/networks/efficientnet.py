@@ -14,7 +14,7 @@ from math import ceil
 from frameworks.networks.blocks import Part, block, conv_norm, divisible, sequence, squeeze_excitation
 from frameworks.spec import Dense, Dropout, Flatten, GlobalAvgPool, Layer, Network, Padding, SiLU, same
 
-LAST_DROP = 0.2  # probability of stochastic depth that the last block would have
+LAST_DROP = 0.2  # towards this probability of stochastic depth the blocks go in equal steps
 
 
 @dataclass(frozen=True)

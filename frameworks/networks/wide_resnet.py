@@ -22,7 +22,7 @@ def wide_resnet101_2(classes: int = 1000, channels: int = 3, size: int = 224) ->
 
 
 def _wide(name: str, blocks: tuple[int, ...], classes: int, image: tuple[int, int, int]) -> Network:
-    """ResNet with twice the maps in the 3 x 3 convolutions: section 3.5 of the paper."""
+    """ResNet with twice the maps in the 3 x 3 convolutions."""
     return residual_network(
         name,
         partial(bottleneck, group_width=128),
@@ -30,5 +30,5 @@ def _wide(name: str, blocks: tuple[int, ...], classes: int, image: tuple[int, in
         classes,
         image[0],
         departures=STRIDE_AT_3X3,
-        source="Zagoruyko and Komodakis 2016, table 8; torchvision 0.28, models/resnet.py",
+        source="Zagoruyko and Komodakis 2016, WRN-50-2-bottleneck; torchvision 0.28, models/resnet.py",
     ).with_input(image)

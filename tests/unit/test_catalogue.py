@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -115,9 +116,15 @@ OTHERS = {
 COUNTS = TORCHVISION | KERAS | OTHERS
 
 
+@cache
+def spec_of(name: str) -> Network:
+    """The network with the sizes of its paper."""
+    return NETWORKS[name]()
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts(name: str) -> None:
-    net = NETWORKS[name]()
+    net = spec_of(name)
     assert (net.name, net.params, net.buffers) == (name, *COUNTS[name])
     assert f"{net.params:,} parameters" in (NETWORKS[name].__doc__ or "")
     assert net.source
@@ -125,7 +132,7 @@ def test_counts(name: str) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_classes_channels_and_size_are_arguments(name: str) -> None:
-    usual = NETWORKS[name]()
+    usual = spec_of(name)
     size = {} if name == "googlenet_bn_aux" else {"size": 160}
     net = NETWORKS[name](classes=7, channels=2, **size)
     assert (net.classes, net.input) == (7, (2, *([160] * 2 if size else usual.input[1:])))
@@ -136,7 +143,7 @@ def test_classes_channels_and_size_are_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_network_travels_as_json(name: str) -> None:
-    net = NETWORKS[name]()
+    net = spec_of(name)
     assert from_json(to_json(net)) == net
 
 
@@ -169,7 +176,7 @@ def test_the_complexity_of_shufflenet(groups: int, millions: int) -> None:
 )
 def test_multiply_adds_are_those_of_the_paper(name: str, millions: int) -> None:
     """Within 4 %: papers round, and some count additions, normalizations or means."""
-    assert NETWORKS[name]().macs / 1e6 == pytest.approx(millions, rel=0.04)
+    assert spec_of(name).macs / 1e6 == pytest.approx(millions, rel=0.04)
 
 
 WIDTHS = [(8, 8), (8.4, 8), (12, 16), (14.4, 16), (20.8, 24), (27, 32), (26, 24), (10.9, 16), (3, 8)]
@@ -195,7 +202,7 @@ def test_shuffled_channels_come_from_the_groups_in_turn() -> None:
 
 
 def test_the_stages_of_regnet() -> None:
-    """Radosavovic et al. 2020, figure 15: X-400MF has 1, 2, 7 and 12 blocks of 32, 64, 160 and 384 or 400 maps."""
+    """Radosavovic et al. 2020, figure 15: X-400MF has 1, 2, 7 and 12 blocks. The widths are torchvision's."""
     net = NETWORKS["regnet_x_400mf"]()
     blocks = [node for node in net.nodes if isinstance(node.layer, Residual)]
     widths = [node.output[0] for node in blocks]
@@ -203,7 +210,7 @@ def test_the_stages_of_regnet() -> None:
 
 
 def drop_rates(name: str) -> list[float]:
-    return [node.layer.rate for _, node in NETWORKS[name]().walk() if isinstance(node.layer, StochasticDepth)]
+    return [node.layer.rate for _, node in spec_of(name).walk() if isinstance(node.layer, StochasticDepth)]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +253,7 @@ def test_the_pools_of_xception_have_the_padding_of_same(size: int) -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_v2_b0", "efficientnet_v2_b3"])
 def test_the_windows_of_keras_forms_have_the_padding_of_same(name: str) -> None:
-    nodes = halving(NETWORKS[name]())
+    nodes = halving(spec_of(name))
     assert len(nodes) == 5
     for node in nodes.values():
         assert isinstance(node.layer, Conv)
@@ -287,7 +294,7 @@ CONSTANTS = {
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_constants_of_batch_normalization(name: str) -> None:
     expected = next((values for family, values in CONSTANTS.items() if re.match(family, name)), (1e-5, 0.1))
-    norms = [node.layer for _, node in NETWORKS[name]().walk() if isinstance(node.layer, BatchNorm)]
+    norms = [node.layer for _, node in spec_of(name).walk() if isinstance(node.layer, BatchNorm)]
     assert {(norm.eps, norm.momentum) for norm in norms} <= {expected}
 
 
@@ -296,7 +303,7 @@ def test_the_constants_of_batch_normalization(name: str) -> None:
 
 def test_a_layer_scale_and_dense_layers_of_a_state_dict_fit_the_spec() -> None:
     """torchvision has ConvNeXt's layer scale as C x 1 x 1 and its 1 x 1 convolutions as dense layers."""
-    net = NETWORKS["convnext_tiny"]()
+    net = spec_of("convnext_tiny")
     state = {
         "features.1.0.layer_scale": np.ones((96, 1, 1)),
         "features.1.0.block.3.weight": np.ones((384, 96)),
@@ -312,7 +319,7 @@ def test_a_layer_scale_and_dense_layers_of_a_state_dict_fit_the_spec() -> None:
 
 def test_arrays_of_another_size_remain_as_they_are() -> None:
     state = {"features.1.0.block.3.weight": np.ones((96, 384)), "features.1.0.layer_scale": np.ones((1, 96))}
-    arrays = state_dict_names.canonical(NETWORKS["convnext_tiny"](), state)
+    arrays = state_dict_names.canonical(spec_of("convnext_tiny"), state)
     assert [array.shape for array in arrays.values()] == [(96, 384), (1, 96)]
 
 
