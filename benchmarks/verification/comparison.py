@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from benchmarks.verification.cases import SEVERAL_STEPS, STAGES, Case, Evidence,
 from benchmarks.verification.evidence import PlacedTensor
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE
 from frameworks.arrays import Array
-from frameworks.spec import BatchNorm, Dropout
+from frameworks.spec import BatchNorm, Dropout, StochasticDepth
 
 # Measured with correct frameworks: 1e-15 for gradients, 1e-14 after 200 steps. The rest is headroom for deep networks.
 LIMITS = {"parameters": 0.0, "optimizers": 1e-9, "running statistics": 1e-9, "curve": 1e-9}
@@ -249,16 +249,14 @@ def stage_verdicts(
     if precision == "float32" and len({packages[name] for name in errors}) < 2:
         note = "float32 has no fixed limit: frameworks are compared with one another, and there is only one"
         return {name: [StageVerdict(stage, "not verified", note=note) for stage in STAGES] for name in errors}
-    rates = {
-        node.path: node.layer.rate for _, node in case.network_with_dropout.walk() if isinstance(node.layer, Dropout)
-    }
+    layers = {node.path: node.layer for _, node in case.network_with_dropout.walk() if isinstance(node.layer, Dropout)}
     if precision == "float64":
         limits = float64_limits(amplification)
     else:
         limits = float32_limits(errors, amplification, packages)
     return {
         name: [
-            dropout(each.masks, rates, precision)
+            dropout(each.masks, layers, precision)
             if stage == "dropout"
             else _unless_blind(stage_verdict(stage, each, limits), each, limits, precision)
             for stage in STAGES
@@ -386,40 +384,122 @@ SIGMAS = 6.0  # a fair coin is rejected twice in 1e9 tests
 SCALING = {"float64": 1e-12, "float32": 1e-5}
 
 
-def dropout(places: Evidence, rates: Mapping[str, float], precision: str) -> StageVerdict:
-    """Check that dropout scales the remaining values by 1 / (1 - rate) and drops each with this rate, independently.
+class _Drawn(NamedTuple):
+    """How often an event with a known probability occurs among independent draws, of which each has its own."""
 
-    Independence: two neighbors, and the same position in two images, both remain with probability (1 - rate)^2.
-    rates: dropout rate by the path of the layer.
+    event: str
+    occurs: Array
+    probabilities: Array
+
+    @property
+    def expected(self) -> float:
+        return float(self.probabilities.sum())
+
+    @property
+    def sigmas(self) -> float:
+        """The distance from the expected number, in standard deviations."""
+        deviation = float((self.probabilities * (1 - self.probabilities)).sum()) ** 0.5
+        return abs(int(self.occurs.sum()) - self.expected) / deviation if deviation else 0.0
+
+    def verdict(self, place: Place) -> StageVerdict:
+        note = (
+            f"{self.event}: {int(self.occurs.sum())} of {len(self.occurs)}, expected {self.expected:.0f}, "
+            f"off by {self.sigmas:.0f} standard deviations"
+        )
+        return StageVerdict("dropout", "differs", self.sigmas, place, note, limit=SIGMAS)
+
+
+def dropout(places: Evidence, layers: Mapping[str, Dropout], precision: str) -> StageVerdict:
+    """Check what dropout drops, and that it divides what remains by 1 - rate.
+
+    Dropout drops each value independently: two neighbors, and the same position in two images, both remain with
+    probability (1 - rate)^2. Stochastic depth drops each image as a whole, independently of the other images and
+    layers; a layer draws once for each image, so the draws of all layers are counted together.
+    layers: by path.
     """
     if not places:
         return StageVerdict("dropout", "none")
     worst = 0.0
+    by_image: dict[Place, _ByImage] = {}
     for place, (before, after) in places.items():
-        keep = 1 - rates[place.tensor]
+        layer = layers[place.tensor]
+        keep = 1 - layer.rate
         remains, nonzero = after != 0, before != 0
+        if isinstance(layer, StochasticDepth) and not _whole_images(remains, nonzero):
+            return StageVerdict("dropout", "differs", 1.0, place, "an image is dropped in part, not as a whole")
         error = np.abs(after * keep - before)[remains].max(initial=0) / np.abs(before).max()
         if error > SCALING[precision]:
             note = "values are not divided by 1 - rate"
             return StageVerdict("dropout", "differs", float(error), place, note, limit=SCALING[precision])
-        flat_remains, flat_nonzero = (array.reshape(len(array), -1) for array in (remains, nonzero))
-        events = {
-            "the fraction of remaining values": (flat_remains, flat_nonzero, keep),
-            "neighbors": (
-                flat_remains[:, 1:] & flat_remains[:, :-1],
-                flat_nonzero[:, 1:] & flat_nonzero[:, :-1],
-                keep**2,
-            ),
-            "images": (flat_remains[1:] & flat_remains[:-1], flat_nonzero[1:] & flat_nonzero[:-1], keep**2),
-        }
-        for event, (occurs, possible, probability) in events.items():
-            count, observed = int(possible.sum()), int(occurs[possible].sum())
-            expected, deviation = count * probability, (count * probability * (1 - probability)) ** 0.5
-            sigmas = abs(observed - expected) / deviation if deviation else 0.0
-            worst = max(worst, sigmas)
-            if sigmas > SIGMAS:
-                note = (
-                    f"{event}: {observed} of {count}, expected {expected:.0f}, off by {sigmas:.0f} standard deviations"
-                )
-                return StageVerdict("dropout", "differs", sigmas, place, note, limit=SIGMAS)
+        if isinstance(layer, StochasticDepth):
+            axes = tuple(range(1, remains.ndim))
+            by_image[place] = _ByImage(np.asarray(remains.any(axes)), np.asarray(nonzero.any(axes)), keep)
+            continue
+        for drawn in _of_values(remains, nonzero, keep):
+            worst = max(worst, drawn.sigmas)
+            if drawn.sigmas > SIGMAS:
+                return drawn.verdict(place)
+    for drawn in _of_images(list(by_image.values())):
+        worst = max(worst, drawn.sigmas)
+        if drawn.sigmas > SIGMAS:
+            return drawn.verdict(next(iter(by_image)))
     return StageVerdict("dropout", "ok", note=f"within {worst:.1f} standard deviations", limit=SIGMAS)
+
+
+def _whole_images(remains: Array, nonzero: Array) -> bool:
+    """Whether all values of an image that are not 0 remain, or none does."""
+    by_image = remains.any(tuple(range(1, remains.ndim)), keepdims=True)
+    return bool(np.all(by_image & nonzero == remains))
+
+
+def _of_values(remains: Array, nonzero: Array, keep: float) -> Iterator[_Drawn]:
+    """What the mask of a dropout must show."""
+    remains, nonzero = (values.reshape(len(values), -1) for values in (remains, nonzero))
+    for event, occurs, possible, probability in (
+        ("the fraction of remaining values", remains, nonzero, keep),
+        ("neighbors", remains[:, 1:] & remains[:, :-1], nonzero[:, 1:] & nonzero[:, :-1], keep**2),
+        ("images", remains[1:] & remains[:-1], nonzero[1:] & nonzero[:-1], keep**2),
+    ):
+        yield _Drawn(event, occurs[possible], np.full(int(possible.sum()), probability))
+
+
+class _ByImage(NamedTuple):
+    """Whether each image remains in a stochastic depth, whether it shows (it is not 0), and 1 - rate."""
+
+    remains: Array
+    shows: Array
+    keep: float
+
+
+def _of_images(masks: Sequence[_ByImage]) -> Iterator[_Drawn]:
+    """What the masks of all stochastic depths of a network must show.
+
+    Pairs have no image in common, so they are independent. That both of a pair remain or both are dropped shows a
+    common mask more clearly than that both remain.
+    """
+    if not masks:
+        return
+    yield _pooled("the fraction of remaining images", [(each.remains, each.shows, each.keep) for each in masks])
+    images = [
+        (each.remains[:-1:2] == each.remains[1::2], each.shows[:-1:2] & each.shows[1::2], _alike(each.keep, each.keep))
+        for each in masks
+    ]
+    yield _pooled("pairs of images alike", images)
+    layers = [
+        (one.remains == two.remains, one.shows & two.shows, _alike(one.keep, two.keep))
+        for one, two in zip(masks[::2], masks[1::2])
+    ]
+    if layers:
+        yield _pooled("images alike in two layers", layers)
+
+
+def _alike(one: float, other: float) -> float:
+    """The probability that both of two remain or both are dropped."""
+    return one * other + (1 - one) * (1 - other)
+
+
+def _pooled(event: str, draws: Sequence[tuple[Array, Array, float]]) -> _Drawn:
+    """Draws as one: whether the event occurs, where it shows, and its probability."""
+    occurs = np.concatenate([occurs[shows] for occurs, shows, _ in draws])
+    probabilities = np.concatenate([np.full(int(shows.sum()), probability) for _, shows, probability in draws])
+    return _Drawn(event, occurs, probabilities)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
 from frameworks.numpy_reference import Reference
-from frameworks.spec import Auxiliary, Dropout, Network, Node
+from frameworks.spec import Auxiliary, Dropout, Network, Node, StochasticDepth
 from frameworks.training import Training
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
@@ -93,9 +94,14 @@ class EvidenceCollector:
         for node in _computed(network.nodes, training=False):
             if node.path in before:
                 yield Place("evaluation", "with dropout", 0, node.path), outputs[node.path]
-        outputs = self.client.activations(self._file("images"), True)
+        outputs = self.client.activations(self._images_to_drop(network), True)
         for path, last in before.items():
             yield Place("dropout", "", 0, path), np.stack([outputs[last], outputs[path]])
+
+    def _images_to_drop(self, network: Network) -> Path | Array:
+        """The images, several times over if the network has too few stochastic depths to judge them by these."""
+        repeats = repetitions(network, len(self.case.images))
+        return self._file("images") if repeats == 1 else np.concatenate([self.case.images] * repeats)
 
     def _with_steps(self, training: str) -> Iterator[PlacedTensor]:
         """The arrays of the network after some of the steps, and all losses."""
@@ -128,6 +134,26 @@ class EvidenceCollector:
 
     def _file(self, name: str) -> Path:
         return self.files / f"{name}.npy"
+
+
+# A stochastic depth that drops nothing is this many standard deviations off; `comparison.SIGMAS` refuse it.
+SHOWN = 9.0
+MOST_IMAGES, MOST_BYTES = 2048, 256 << 20  # in a batch of repeated images
+
+
+def repetitions(network: Network, images: int) -> int:
+    """How often a batch is repeated so that the masks of its stochastic depths can be judged.
+
+    A layer draws once for each image. With n images and the rates r of all layers, a framework that drops nothing is
+    off by n sum(r) images, which are sqrt(n sum(r (1 - r))) times as many standard deviations.
+    """
+    layers = [node.layer for _, node in network.walk() if isinstance(node.layer, StochasticDepth) and node.layer.rate]
+    if not layers:
+        return 1
+    dropped, variance = (sum(values) for values in zip(*((each.rate, each.rate * (1 - each.rate)) for each in layers)))
+    needed = min(SHOWN**2 * variance / dropped**2, MOST_IMAGES)
+    affordable = MOST_BYTES // network.training_bytes(images)
+    return max(1, min(ceil(needed / images), affordable))
 
 
 def _predecessors(nodes: Sequence[Node], last: str = "") -> dict[str, str]:

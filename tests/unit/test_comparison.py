@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from benchmarks.verification.comparison import (
     ReferenceEvidence,
     RelativeErrors,
     StageVerdict,
+    dropout,
     relative_errors,
     stage_verdicts,
 )
-from frameworks.spec import Dense, Flatten, Network
+from benchmarks.verification.evidence import repetitions
+from frameworks.arrays import Array
+from frameworks.spec import Dense, Dropout, Flatten, Network, StochasticDepth
 
 NETWORK = Network("net", (1, 3, 3), [Flatten("flat"), Dense("fc", 6), Dense("out", 3)])
 CASE = Case.for_network(NETWORK, seed=0, batch_size=BATCH)
@@ -188,3 +192,90 @@ def test_errors_are_arrays_of_the_reference_shape() -> None:
     reference = ReferenceEvidence.from_evidence(CASE, {weight(1): CASE.weights["fc.weight"]})
     errors = relative_errors([(weight(1), np.zeros(3))], reference, [], "float64")
     assert errors.plain == {weight(1): float("inf")}
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+DROPPED = 200, 3, 4  # images, channels, pixels of a channel
+PLAIN: dict[str, Dropout] = {"drop": Dropout("drop", rate=0.3)}
+DEPTHS: dict[str, Dropout] = {name: StochasticDepth(name, rate=rate) for name, rate in {"a": 0.1, "b": 0.3}.items()}
+Masks: TypeAlias = Callable[[np.random.Generator, float], Array]  # of the probability to remain
+
+
+def by_value(stream: np.random.Generator, keep: float) -> Array:
+    return np.asarray(stream.random(DROPPED) < keep) / keep
+
+
+def by_image(stream: np.random.Generator, keep: float) -> Array:
+    return np.asarray(stream.random((DROPPED[0], 1, 1)) < keep) / keep
+
+
+def by_channel(stream: np.random.Generator, keep: float) -> Array:
+    return np.asarray(stream.random((*DROPPED[:2], 1)) < keep) / keep
+
+
+def in_pairs(stream: np.random.Generator, keep: float) -> Array:
+    """Two images have one mask."""
+    return np.repeat(by_image(stream, keep)[::2], 2, axis=0)
+
+
+def evidence(layers: Mapping[str, Dropout], masks: Masks, seed: int) -> dict[Place, Array]:
+    """Input and output of each layer."""
+    stream = np.random.default_rng(seed)
+    inputs = {name: stream.normal(size=DROPPED) for name in layers}
+    return {
+        Place("dropout", "", 0, name): np.stack([inputs[name], inputs[name] * masks(stream, 1 - layer.rate)])
+        for name, layer in layers.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("layers", "masks"), [(PLAIN, by_value), (DEPTHS, by_image)], ids=["plain", "by image"])
+def test_masks_by_the_rule_of_the_layer_pass(layers: Mapping[str, Dropout], masks: Masks, seed: int) -> None:
+    assert dropout(evidence(layers, masks, seed), layers, "float64").verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("layers", "masks", "note"),
+    [
+        (PLAIN, by_image, "neighbors"),
+        (PLAIN, by_channel, "neighbors"),
+        (DEPTHS, by_value, "an image is dropped in part"),
+        (DEPTHS, by_channel, "an image is dropped in part"),
+        (DEPTHS, in_pairs, "pairs of images alike: 200 of 200, expected 140"),
+        (DEPTHS, lambda stream, keep: np.ones(DROPPED), "values are not divided by 1 - rate"),
+        (DEPTHS, lambda stream, keep: by_image(stream, keep) * keep, "values are not divided by 1 - rate"),
+        (DEPTHS, lambda stream, keep: np.full(DROPPED, 1 / keep), "the fraction of remaining images: 400 of 400"),
+        (DEPTHS, lambda stream, keep: np.zeros(DROPPED), "the fraction of remaining images: 0 of 400"),
+        (DEPTHS, lambda stream, keep: (by_image(stream, 1 - keep) > 0) / keep, "the fraction of remaining images"),
+    ],
+    ids=str,
+)
+def test_masks_by_another_rule_differ(layers: Mapping[str, Dropout], masks: Masks, note: str) -> None:
+    verdict = dropout(evidence(layers, masks, 0), layers, "float64")
+    assert verdict.verdict == "differs"
+    assert verdict.note.startswith(note)
+
+
+def test_one_mask_for_two_stochastic_depths_differs() -> None:
+    layers: dict[str, Dropout] = {name: StochasticDepth(name, rate=0.3) for name in "ab"}
+    mask = by_image(np.random.default_rng(0), 0.7)
+    verdict = dropout(evidence(layers, lambda stream, keep: mask, 0), layers, "float64")
+    assert verdict.verdict == "differs" and verdict.note.startswith("images alike in two layers: 200 of 200")
+
+
+def test_an_image_that_is_zero_before_a_stochastic_depth_does_not_count_as_dropped() -> None:
+    places = evidence(DEPTHS, by_image, 0)
+    for before_and_after in places.values():
+        before_and_after[:, ::2] = 0
+    assert dropout(places, DEPTHS, "float64").verdict == "ok"
+
+
+@pytest.mark.parametrize(("rates", "repeats"), [((0.5,), 6), ((0.1,), 46), ((0.1,) * 10, 5), ((), 1), ((0.0,), 1)])
+def test_images_are_repeated_until_a_stochastic_depth_that_drops_nothing_shows(
+    rates: Sequence[float], repeats: int
+) -> None:
+    """81 (1 - r) / (r layers) images show it at nine standard deviations."""
+    layers = [StochasticDepth(f"depth{number}", rate=rate) for number, rate in enumerate(rates)]
+    network = Network("net", (1, 4, 4), [*layers, Flatten(), Dense("fc", 2)])
+    assert repetitions(network, 16) == repeats

@@ -301,6 +301,46 @@ class OneMaskForAllImages(Reference):
             numpy_reference.dropout = sound
 
 
+class StochasticDepthChanged(Reference):
+    """Stochastic depth with another mask, in `train` alone; `sound` is the correct function."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        sound = numpy_reference.stochastic_depth
+
+        def changed(layer: Any, x: Array, masks: np.random.Generator) -> Any:
+            factor = self.mask(sound, layer, x, masks)
+            return x * factor, lambda dy: (dy * factor, {})
+
+        numpy_reference.stochastic_depth = changed
+        try:
+            return super().train(order, batch_size, lrs, seed)
+        finally:
+            numpy_reference.stochastic_depth = sound
+
+    def mask(self, sound: Any, layer: Any, x: Array, masks: np.random.Generator) -> Array:
+        raise NotImplementedError
+
+
+class StochasticDepthByValue(StochasticDepthChanged):
+    def mask(self, sound: Any, layer: Any, x: Array, masks: np.random.Generator) -> Array:
+        return numpy_reference.dropout(layer, np.ones_like(x), masks)[0]
+
+
+class StochasticDepthByBatch(StochasticDepthChanged):
+    def mask(self, sound: Any, layer: Any, x: Array, masks: np.random.Generator) -> Array:
+        return sound(layer, np.ones_like(x[:1]), masks)[0]
+
+
+class StochasticDepthOff(StochasticDepthChanged):
+    def mask(self, sound: Any, layer: Any, x: Array, masks: np.random.Generator) -> Array:
+        return np.ones_like(x)
+
+
+class StochasticDepthUnscaled(StochasticDepthChanged):
+    def mask(self, sound: Any, layer: Any, x: Array, masks: np.random.Generator) -> Array:
+        return sound(layer, np.ones_like(x), masks)[0] * (1 - layer.rate)
+
+
 FAULTS: dict[type[Reference], str] = {
     ThreadsRound: "threads",
     WeightsThroughFloat32: "weights in full precision",
@@ -331,6 +371,10 @@ FAULTS: dict[type[Reference], str] = {
     SeedNotRepeated: "dropout in training",
     NoDropoutInTrain: "dropout in training",
     OneMaskForAllImages: "dropout",
+    StochasticDepthByValue: "dropout",
+    StochasticDepthByBatch: "dropout",
+    StochasticDepthOff: "dropout in training",
+    StochasticDepthUnscaled: "dropout in training",
 }
 
 

@@ -16,7 +16,19 @@ from benchmarks.runtime.worker_client import Built, Commands
 from benchmarks.verification.cases import Place, revealing_weights
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
-from frameworks.spec import Affine, AvgPool, BatchNorm, Conv, Dense, Dropout, Flatten, Network, Scale, Tanh
+from frameworks.spec import (
+    Affine,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Network,
+    Scale,
+    StochasticDepth,
+    Tanh,
+)
 from frameworks.training import Training
 
 CLASSES = 7  # not ten: a smoothing divided by ten would pass
@@ -67,8 +79,19 @@ MASKED = Network(
     (1, 1, len(FEATURES)),
     [Flatten("flat"), Dropout("drop1", rate=1 - KEEP_EACH), Dropout("drop2", rate=1 - KEEP_EACH), Dense("head", 2)],
 )
+# The same with masks that all features of an image have in common.
+MASKED_BY_IMAGE = Network(
+    "masked by image",
+    MASKED.input,
+    [
+        Flatten("flat"),
+        StochasticDepth("depth1", rate=1 - KEEP_EACH),
+        StochasticDepth("depth2", rate=1 - KEEP_EACH),
+        Dense("head", 2),
+    ],
+)
 
-NETWORKS = (PROBE, BRIEF, ROLES, LATE, MASKED)
+NETWORKS = (PROBE, BRIEF, ROLES, LATE, MASKED, MASKED_BY_IMAGE)
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
 
