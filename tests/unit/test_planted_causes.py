@@ -6,6 +6,7 @@ the same tensors, both are expected.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,6 +27,10 @@ from frameworks.numpy_reference import Pass, Reference
 from frameworks.reference_layers import LAYERS, normalization, windowed
 from frameworks.reference_layers.base import Result, by_channel
 from frameworks.spec import (
+    ELU,
+    GELU,
+    AdaptiveAvgPool,
+    Add,
     Affine,
     Auxiliary,
     AvgPool,
@@ -36,16 +41,28 @@ from frameworks.spec import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    InstanceNorm,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     LocalResponseNorm,
     MaxPool,
+    Multiply,
     Network,
     Normalize,
+    Pad,
+    PReLU,
     ReLU,
     Residual,
     Resize,
     Scale,
+    Select,
     Sigmoid,
+    SiLU,
+    Softplus,
+    StochasticDepth,
     Tanh,
 )
 from frameworks.training import Training
@@ -60,6 +77,7 @@ def _net(name: str, shape: tuple[int, ...], *layers: Layer) -> Network:
 
 _BRANCHES = [Conv("two", 2, 3, 1, 1)], [Conv("three", 3, 1), Tanh()]
 _MEAN = GlobalAvgPool("mean")
+_SPREAD = Normalize("spread", mean=(0.5,), std=(0.06,))  # values from -8 to 8
 NETS = {
     net.name: net
     for net in (
@@ -90,6 +108,27 @@ NETS = {
         _net("scaled", (2, 5, 5), Conv("conv", 4, 3), Tanh("tanh", amplitude=1.7, slope=0.6)),
         _net("at zero", (2, 16, 16), ReLU("zero")),  # one pixel in 256 is 0
         _net("dropout", (2, 12, 12), Conv("conv", 8, 3), Dropout("drop", rate=0.3)),
+        _net("depth", (2, 6, 6), Conv("conv", 3, 3), StochasticDepth("depth", rate=0.3)),
+        _net("leaky", (2, 5, 5), _SPREAD, LeakyReLU("act", slope=0.2)),
+        _net("elu", (2, 5, 5), _SPREAD, ELU("act", alpha=0.7)),
+        _net("hard", (2, 5, 5), _SPREAD, HardSigmoid("act")),
+        _net("silu", (2, 5, 5), _SPREAD, SiLU("act")),
+        _net("gelu", (2, 5, 5), _SPREAD, GELU("act")),
+        _net("softplus", (2, 5, 5), _SPREAD, Softplus("act")),
+        _net("prelu", (3, 5, 5), _SPREAD, PReLU("act")),
+        _net("layer", (4, 3, 3), Conv("conv", 4, 1), LayerNorm("norm")),
+        _net("group", (4, 3, 3), Conv("conv", 6, 1), GroupNorm("norm", 2)),
+        _net("instance", (4, 3, 3), Conv("conv", 4, 1), InstanceNorm("norm", 1e-3)),
+        _net("pad", (2, 4, 4), Conv("conv", 2, 1), Pad("pad", ((1, 0), (2, 1)), 0.5), GlobalAvgPool("mean")),
+        _net("dilated", (2, 9, 9), Conv("conv", 3, 3, 1, 2, dilation=2)),
+        _net("dilated max", (2, 9, 9), Conv("first", 3, 1), MaxPool("pool", 3, 1, 1, dilation=2), _MEAN),
+        _net("ceil", (2, 6, 6), Conv("conv", 3, 1), AvgPool("pool", 3, 2, 1, ceil=True), _MEAN),
+        _net("parts", (2, 5, 7), Conv("conv", 3, 1), AdaptiveAvgPool("parts", 3, 4)),
+        _net("nearest", (2, 4, 6), Conv("conv", 2, 1), Resize("resize", 2, 3, "nearest")),
+        _net("corners", (2, 5, 5), Conv("conv", 2, 1), Resize("resize", 8, 7, "linear", "aligned_corners")),
+        _net("zeros", (2, 4, 4), Conv("conv", 3, 1), Select("some", (1, None, 0, 2))),
+        _net("terms", (2, 4, 4), Add("join", [[Conv("a", 3, 1)], [Conv("b", 3, 1)], [Conv("c", 3, 1)]])),
+        _net("factors", (3, 4, 4), Conv("conv", 3, 1), Multiply("join", [[], [GlobalAvgPool("g"), Conv("b", 3, 1)]])),
     )
 }
 
@@ -414,8 +453,13 @@ def _faults() -> Iterator[Fault]:
     yield from _of_windows()
     yield from _of_normalizations()
     yield from _of_other_layers()
+    yield from _of_activations()
+    yield from _of_one_image()
+    yield from _of_windows_and_channels()
     yield from _of_branches()
+    yield from _of_joins()
     yield from _of_dropout()
+    yield from _of_stochastic_depth()
     yield from _of_precision()
     yield from _of_losses()
     yield from _of_gradients()
@@ -622,13 +666,13 @@ def _of_other_layers() -> Iterator[Fault]:
         "Sigmoid for ReLU": lambda x: 1 / (1 + np.exp(-x)),
         "Tanh for ReLU": np.tanh,
         "ELU for ReLU": lambda x: np.where(x > 0, x, np.exp(x) - 1),
-        "softplus for ReLU": lambda x: np.log(1 + np.exp(x)),
+        "Softplus for ReLU": lambda x: np.log(1 + np.exp(x)),
         "SiLU for ReLU": lambda x: x / (1 + np.exp(-x)),
         "the absolute value for ReLU": lambda x: np.maximum(x, -x),
         "LeakyReLU of slope 0.01 for ReLU": lambda x: np.maximum(x, 0.01 * x),
         "LeakyReLU of slope 0.3 for ReLU": lambda x: np.maximum(x, 0.3 * x),
-        "hard sigmoid, clip(0.2 x + 0.5) for ReLU": lambda x: np.minimum(np.maximum(0.2 * x + 0.5, 0), 1),
-        "hard sigmoid, clip(x / 6 + 0.5) for ReLU": lambda x: np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
+        "HardSigmoid of slope 0.2 for ReLU": lambda x: np.minimum(np.maximum(0.2 * x + 0.5, 0), 1),
+        "HardSigmoid of slope 1/6 for ReLU": lambda x: np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
     }
     for cause, formula in relu.items():
         yield Fault((cause,), "relu", "evaluation relu", of_path("relu", lambda x, y, formula=formula: formula(x)))
@@ -637,7 +681,7 @@ def _of_other_layers() -> Iterator[Fault]:
     for net, kind in (("sigmoid", "Sigmoid"), ("scaled", "Tanh")):
         path = {"sigmoid": "sigmoid", "scaled": "tanh"}[net]
         plant = of_path(path, lambda x, y: np.minimum(np.maximum(0.2 * x + 0.5, 0), 1))
-        yield Fault((f"hard sigmoid, clip(0.2 x + 0.5) for {kind}",), net, f"evaluation {path}", plant)
+        yield Fault((f"HardSigmoid of slope 0.2 for {kind}",), net, f"evaluation {path}", plant)
         plant = of_path(path, lambda x, y: np.where(x > 0, x, 0))
         yield Fault((f"ReLU for {kind}",), net, f"evaluation {path}", plant)
     for name, formula in {
@@ -646,6 +690,182 @@ def _of_other_layers() -> Iterator[Fault]:
     }.items():
         plant = of_path("tanh", lambda x, y, formula=formula: formula(x))
         yield Fault((f"the {name} of tanh is left out",), "scaled", "evaluation tanh", plant)
+
+
+def _of_activations() -> Iterator[Fault]:
+    logistic = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    tanh_form = lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))  # noqa: E731
+    formulas: tuple[tuple[str, str, Callable[[Array], Array]], ...] = (
+        ("leaky", "slope 0.01 for 0.2", lambda x: np.maximum(x, 0.01 * x)),
+        ("leaky", "ReLU for LeakyReLU", lambda x: np.maximum(x, 0)),
+        ("elu", "alpha 1 for 0.7", lambda x: np.where(x > 0, x, np.exp(x) - 1)),
+        ("hard", "slope 0.2 for 0.166667", lambda x: np.minimum(np.maximum(x / 5 + 0.5, 0), 1)),
+        ("hard", "Sigmoid for HardSigmoid", logistic),
+        ("silu", "HardSwish for SiLU", lambda x: x * np.minimum(np.maximum(x / 6 + 0.5, 0), 1)),
+        ("silu", "Mish for SiLU", lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
+        ("silu", "ReLU6 for SiLU", lambda x: np.minimum(np.maximum(x, 0), 6)),
+        ("gelu", "the tanh form of GELU for GELU", tanh_form),
+        ("gelu", "SiLU for GELU", lambda x: x * logistic(x)),
+        ("softplus", "GELU for Softplus", lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / 2**0.5))),
+        ("softplus", "SELU for Softplus", lambda x: 1.0507009873554805 * np.where(
+            x > 0, x, 1.6732632423543772 * (np.exp(np.minimum(x, 0)) - 1))),
+    )  # fmt: skip
+    for net, cause, formula in formulas:
+        plant = of_path("act", lambda x, y, formula=formula: formula(x))
+        expected = ("HardSigmoid of slope 0.2 for HardSigmoid", cause) if "0.166667" in cause else (cause,)
+        expected = ("ELU for ELU", cause) if net == "elu" else expected
+        yield Fault(expected, net, "evaluation act", plant)
+
+    def slopes(change: Callable[[Array], Array]) -> Plant:
+        return output(PReLU, lambda layer, x, y, slope: np.where(x > 0, x, np.reshape(change(slope), (-1, 1, 1)) * x))
+
+    first = slopes(lambda slope: np.repeat(slope[:1], len(slope)))
+    yield Fault(("all channels have the slope of the first",), "prelu", "evaluation act", first)
+    quarter = slopes(lambda slope: np.full(len(slope), 0.25))
+    yield Fault(("the slopes are 0.25: not loaded",), "prelu", "evaluation act", quarter)
+
+
+def _of_one_image() -> Iterator[Fault]:
+    norms: dict[str, type[Layer]] = {"layer": LayerNorm, "group": GroupNorm, "instance": InstanceNorm}
+    owns = {"layer": "each pixel", "group": "each group", "instance": "each channel"}
+
+    def standardized(arrange: Callable[[Array], Array], restore: Callable[[Array, Array], Array], eps: float) -> Plant:
+        """z from the values that `arrange` puts last, scaled by channel."""
+
+        def change(layer: Any, x: Array, y: Array, gamma: Array, beta: Array) -> Array:
+            values = arrange(x)
+            z = (values - values.mean(-1, keepdims=True)) / np.sqrt(values.var(-1, keepdims=True) + eps)
+            return by_channel(gamma, x) * restore(z, x) + by_channel(beta, x)
+
+        return lambda patch: [output(kind, change)(patch) for kind in norms.values()][-1]
+
+    flat = lambda z, x: z.reshape(x.shape)  # noqa: E731
+    ways = {
+        "each pixel": (lambda x: np.moveaxis(x, 1, -1), lambda z, x: np.moveaxis(z, -1, 1)),
+        "each channel": (lambda x: x.reshape(*x.shape[:2], -1), flat),
+        "all values": (lambda x: x.reshape(len(x), -1), flat),
+        "groups of every n-th channel": (
+            lambda x: np.concatenate([x[:, None, 0::2], x[:, None, 1::2]], 1).reshape(len(x), 2, -1),
+            lambda z, x: np.stack(
+                [z.reshape(len(x), 2, x.shape[1] // 2, *x.shape[2:])[:, n % 2, n // 2] for n in range(x.shape[1])], 1
+            ),
+        ),
+    }
+    for net, own in owns.items():
+        eps = 1e-3 if net == "instance" else 1e-5
+        for other, way in ways.items():
+            if other != own and (net == "group" or not other.startswith("groups")):
+                cause = f"mean and variance of {other}, not of {own}"
+                yield Fault((cause,), net, "evaluation norm", standardized(*way, eps))
+    of_channels = ways["each channel"]
+    yield Fault(("epsilon 1e-05 for 0.001",), "instance", "evaluation norm", standardized(*of_channels, 1e-5))
+    yield Fault(("epsilon is left out",), "instance", "evaluation norm", standardized(*of_channels, 0.0))
+    for net, kind in norms.items():
+        no_beta = output(kind, lambda layer, x, y, gamma, beta: y - by_channel(beta, x))
+        yield Fault(("beta is left out",), net, "evaluation norm", no_beta)
+        no_gamma = output(
+            kind,
+            lambda layer, x, y, gamma, beta: (y - by_channel(beta, x)) / by_channel(gamma, x) + by_channel(beta, x),
+        )
+        yield Fault(("gamma is left out",), net, "evaluation norm", no_gamma)
+
+
+def _of_windows_and_channels() -> Iterator[Fault]:
+    def padded(around: Sequence[tuple[int, int]], value: float) -> Plant:
+        full = ((0, 0), (0, 0), *around)
+        return of_path("pad", lambda x, y: np.pad(x, full, constant_values=value))
+
+    sides = (1, 0), (2, 1)
+    yield Fault(("padded by 0, not 0.5",), "pad", "evaluation pad", padded(sides, 0.0))
+    other = "asymmetric padding: ((top, bottom), (left, right)) is ((0, 1), (1, 2))"
+    yield Fault((other,), "pad", "evaluation pad", padded(((0, 1), (1, 2)), 0.5))
+    undilated = other_layer(Conv, lambda layer: replace(layer, dilation=1, padding=1) if layer.padding else layer)
+    yield Fault(("the dilation is left out",), "dilated", "evaluation conv", undilated)
+    undilated = other_layer(MaxPool, lambda layer: replace(layer, dilation=1, padding=0))
+    yield Fault(("the dilation is left out",), "dilated max", "evaluation pool", undilated)
+    nine = of_path("pool", lambda x, y: _sum_of_nine(x) / 9)
+    yield Fault(("the places beyond the padding are counted in the average",), "ceil", "evaluation pool", nine)
+    equal = of_path("parts", lambda x, y: x[:, :, :3, :4])  # 5 // 3 and 7 // 4 are 1
+    yield Fault(("windows of equal size, 1x1",), "parts", "evaluation parts", equal)
+    ends = of_path("parts", lambda x, y: _means_of_3_by_4(x))
+    yield Fault(("windows of equal size, 3x4",), "parts", "evaluation parts", ends)
+    first = of_path("resize", lambda x, y: x[:, :, 0::2, 0::2])
+    # Rounded down, 2 i + 1/2 is also the pixel at the asymmetric position 2 i.
+    three = (
+        "linear, asymmetric for nearest, half_pixel",
+        "nearest, asymmetric for nearest, half_pixel",
+        "of two pixels that are equally near the first",
+    )
+    yield Fault(three, "nearest", "evaluation resize", first)
+    half = of_path(
+        "resize", lambda x, y: interpolated(x, lambda size, to: (np.arange(to) + 0.5) * size / to - 0.5, (8, 7))
+    )
+    expected = "linear, half_pixel for linear, aligned_corners"
+    yield Fault((expected,), "corners", "evaluation resize", half)
+    filled = of_path("some", lambda x, y: x[:, [1, 2, 0, 2]])
+    yield Fault(("channel 2 in place of zeros",), "zeros", "evaluation some", filled)
+
+
+def _means_of_3_by_4(x: Array) -> Array:
+    """Of 3 x 4 windows with stride 1."""
+    return np.stack([np.stack([x[:, :, i : i + 3, j : j + 4].mean((2, 3)) for j in range(4)], 2) for i in range(3)], 2)
+
+
+def _sum_of_nine(x: Array) -> Array:
+    """Of the windows of 3 x 3 with stride 2, of which the first begins at -1."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 2), (1, 2)))
+    return sum(padded[:, :, i : i + 7 : 2, j : j + 7 : 2] for i in range(3) for j in range(3))  # type: ignore[return-value]
+
+
+def _of_joins() -> Iterator[Fault]:
+    def joined(kind: type[Layer], change: Callable[[list[Array]], Array]) -> Plant:
+        right = LAYERS[kind]
+
+        def changed(layer: Layer, x: Array, *chains: Any) -> Result:
+            return change([chain(x)[0] for chain in chains]), right(layer, x, *chains)[1]
+
+        return lambda patch: patch.setitem(LAYERS, kind, changed)
+
+    for number in range(3):
+        rest = joined(Add, lambda ends, number=number: sum(ends) - ends[number])  # type: ignore[misc, return-value]
+        yield Fault((f"branch {number + 1} is left out",), "terms", "evaluation join", rest)
+    multiplied = joined(Add, lambda ends: ends[0] * ends[1] * ends[2])
+    yield Fault(("the product of the branches, not their sum",), "terms", "evaluation join", multiplied)
+    added = joined(Multiply, lambda ends: ends[0] + ends[1])
+    yield Fault(("the sum of the branches, not their product",), "factors", "evaluation join", added)
+    alone = ("branch 2 is left out", "the layer is left out: its input passes on")
+    yield Fault(alone, "factors", "evaluation join", joined(Multiply, lambda ends: ends[0]))
+
+
+def _of_stochastic_depth() -> Iterator[Fault]:
+    def by_image(change: Callable[[Array, float, np.random.Generator], Array]) -> Plant:
+        return lambda patch: patch.setattr(
+            numpy_reference,
+            "stochastic_depth",
+            lambda layer, x, stream: (change(x, layer.rate, stream), lambda dy: (dy, {})),
+        )
+
+    def images(x: Array, keep: float, stream: np.random.Generator) -> Array:
+        return drawn(x, keep, stream, (len(x), 1, 1, 1))
+
+    place = "dropout depth"
+    for cause, change in {
+        "dropout is left out in training": lambda x, rate, stream: x,
+        "what remains is not divided by 1 - rate": lambda x, rate, stream: x * images(x, 1 - rate, stream),
+        "values are dropped, not whole images": lambda x, rate, stream: x * drawn(x, 1 - rate, stream) / (1 - rate),
+        "channels are dropped, not whole images": lambda x, rate, stream: (
+            x * drawn(x, 1 - rate, stream, (*x.shape[:2], 1, 1)) / (1 - rate)
+        ),
+        "one image decides for the whole batch": lambda x, rate, stream: x / (1 - rate),
+        "rate 0.15 for 0.3": lambda x, rate, stream: x * images(x, 1 - rate / 2, stream) / (1 - rate / 2),
+    }.items():
+        yield Fault((cause,), "depth", place, by_image(change))
+    for cause, formula in {
+        "dropout acts in evaluation": lambda x, rate: x * images(x, 1 - rate, np.random.default_rng(1)) / (1 - rate),
+        "values are multiplied by 1 - rate in evaluation": lambda x, rate: x * (1 - rate),
+    }.items():
+        plant = output(StochasticDepth, lambda layer, x, y, formula=formula: formula(x, layer.rate))
+        yield Fault((cause,), "depth", "evaluation depth", plant)
 
 
 def _of_branches() -> Iterator[Fault]:
@@ -1020,7 +1240,9 @@ def test_rounding_to_float32_changes_no_cause(number: int) -> None:
     with np.errstate(all="ignore"):
         causes = confirmed(difference_at(place, narrow, known.evidence, known.case))
     texts = tuple(dict.fromkeys(cause.text for cause in causes))
-    if not any(words in cause for words in SMALL for cause in fault.causes):
+    if any("GELU" in cause for cause in fault.causes):  # its two forms differ by 5e-4, less than rounding may explain
+        assert not set(texts) - set(diagnosed(number).causes) - {"the tanh form of GELU for Softplus"}  # type: ignore[union-attr]
+    elif not any(words in cause for words in SMALL for cause in fault.causes):
         assert texts == diagnosed(number).causes  # type: ignore[union-attr]
     else:
         assert set(texts) <= set(diagnosed(number).causes)  # type: ignore[union-attr]

@@ -13,33 +13,36 @@ from frameworks.arrays import Array
 SIGMAS = 6.0  # a correct mask deviates by more in two of 1e9 cases
 
 
-def rate_of(difference: Difference) -> float:
-    """The dropout rate of the layer at the place; in the other network of the case it is 0."""
-    rates = {
-        node.path: node.layer.rate
-        for _, node in difference.case.network_with_dropout.walk()
-        if isinstance(node.layer, spec.Dropout)
-    }
-    return rates.get(difference.place.tensor, 0.0)
+def layer_of(difference: Difference) -> spec.Dropout:
+    """The dropout at the place with its rate; in the other network of the case the rate is 0."""
+    for _, node in difference.case.network_with_dropout.walk():
+        if node.path == difference.place.tensor and isinstance(node.layer, spec.Dropout):
+            return node.layer
+    return spec.Dropout(rate=0.0)
 
 
 def of_dropout(difference: Difference) -> Iterator[Hypothesis]:
     """Dropout in training; the tensors are its input and its output, stacked."""
     before, after = difference.actual
-    for cause, predicted, values in _masked(before, after, rate_of(difference)):
+    layer = layer_of(difference)
+    masked = _dropped_images if isinstance(layer, spec.StochasticDepth) else _masked
+    for cause, predicted, values in masked(before, after, layer.rate):
         yield Hypothesis(cause, np.stack([before, predicted]), values)
 
 
 def in_evaluation(difference: Difference, x: Array) -> Iterator[Hypothesis]:
     """The output of dropout in evaluation, which is its input."""
-    rate, actual = rate_of(difference), difference.actual
+    layer, actual = layer_of(difference), difference.actual
+    rate = layer.rate
     if not 0 < rate < 1 or actual.shape != x.shape:
         return
-    remains = actual != 0
-    if _fraction_fits(remains, x, 1 - rate):
+    remains, shows = actual != 0, x
+    if isinstance(layer, spec.StochasticDepth):
+        remains, shows = _by_image(remains), _by_image(x != 0)
+    if _fraction_fits(remains, shows, 1 - rate):
         yield Hypothesis("dropout acts in evaluation", x * remains / (1 - rate))
         yield Hypothesis("dropout acts in evaluation, and what remains is not divided by 1 - rate", x * remains)
-    elif _fraction_fits(remains, x, rate):
+    if _fraction_fits(remains, shows, rate) and rate != 0.5:
         cause = "dropout acts in evaluation, and the rate is taken for the fraction that remains"
         yield Hypothesis(cause, x * remains / rate)
     yield Hypothesis("values are multiplied by 1 - rate in evaluation", x * (1 - rate))
@@ -72,6 +75,34 @@ def _masked(before: Array, after: Array, rate: float) -> Iterator[tuple[str, Arr
         other = float(f"{1 - 1 / np.median(factors):.3g}")
         if 0 < other < 1 and other not in (rate, float(f"{keep:.3g}")) and _fraction_fits(remains, before, 1 - other):
             yield "rate {:g} for {:g}", before * remains / (1 - other), (other, rate)
+
+
+def _dropped_images(before: Array, after: Array, rate: float) -> Iterator[tuple[str, Array, tuple[object, ...]]]:
+    """(cause, output, values) of the mistakes of stochastic depth, which drops whole images."""
+    keep, remains = 1 - rate, _by_image(after != 0)
+    yield "dropout is left out in training", before, ()
+    if not remains.all():
+        yield "what remains is not divided by 1 - rate", before * remains, ()
+    if _fraction_fits(after != 0, before, keep):
+        yield "values are dropped, not whole images", before * (after != 0) / keep, ()
+    channels = (after != 0).any(tuple(range(2, after.ndim)), keepdims=True)
+    if after.ndim > 2 and _fraction_fits(channels, _shown(before), keep):
+        yield "channels are dropped, not whole images", before * channels / keep, ()
+    yield "one image decides for the whole batch", before * remains.any() / keep, ()
+    shows = (after != 0) & (before != 0)
+    other = float(f"{1 - np.median(before[shows] / after[shows]):.3g}") if shows.any() else 0.0
+    if 0 < other < 1 and other != rate:
+        yield "rate {:g} for {:g}", before * remains / (1 - other), (other, rate)
+
+
+def _by_image(values: Array) -> Array:
+    """Whether any value of an image is true, N x 1 x ..."""
+    return np.asarray(values.any(tuple(range(1, values.ndim)), keepdims=True))
+
+
+def _shown(values: Array) -> Array:
+    """Whether a channel has a value that is not 0, N x C x 1 x 1."""
+    return np.asarray((values != 0).any(tuple(range(2, values.ndim)), keepdims=True))
 
 
 def _shared(before: Array, remains: Array, keep: float) -> Iterator[tuple[str, Array, tuple[object, ...]]]:

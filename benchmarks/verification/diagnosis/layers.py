@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from itertools import permutations, product
 from math import prod
 from typing import Any
@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.verification.cases import LARGE, Place
-from benchmarks.verification.diagnosis.activations import activation
+from benchmarks.verification.diagnosis.activations import KINDS as ACTIVATIONS
+from benchmarks.verification.diagnosis.activations import WITHOUT_NEGATIVE_SIDE, activation, prelu
 from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
 from benchmarks.verification.diagnosis.dropout import at_rate_zero, in_evaluation
-from benchmarks.verification.diagnosis.normalizations import affine, batch_norm, local_response_norm, normalize
+from benchmarks.verification.diagnosis.normalizations import (
+    affine,
+    batch_norm,
+    local_response_norm,
+    normalize,
+    of_one_image,
+)
 from benchmarks.verification.diagnosis.precision import NARROW, rounded
 from frameworks import spec
 from frameworks.adapter import batches
@@ -25,6 +32,9 @@ from frameworks.reference_layers import LAYERS, windowed
 from frameworks.reference_layers.base import channel_axes
 from frameworks.spec import Layer, Node, sides
 from frameworks.spec.joins import Join
+from frameworks.spec.value_checks import METHODS, POSITIONS
+from frameworks.spec.windowed import extent, gaps
+from frameworks.spec.windowed import rounded_up as whole_windows
 
 
 def computed(layer: Layer, x: Array, **arrays: Array) -> Array:
@@ -43,7 +53,7 @@ def of_layer(difference: Difference) -> Iterator[Hypothesis]:
     yield from of_kind(difference, node, before, x, arrays)
     yield from other_arrays(difference, node, x, arrays)
     correct = difference.outputs[node.path]
-    if not isinstance(node.layer, spec.ReLU):
+    if not isinstance(node.layer, WITHOUT_NEGATIVE_SIDE):
         yield Hypothesis("ReLU acts on the output", np.maximum(correct, 0))
     if node is difference.case.network.nodes[-1] and correct.ndim == 2:
         yield Hypothesis("softmax acts on the logits", softmax(correct, 1))
@@ -177,6 +187,9 @@ def joined(difference: Difference, node: Node, x: Array) -> Iterator[Hypothesis]
             joint = np.concatenate([ends[number] for number in order], 1)
             yield Hypothesis("the branches in another order: {}", joint, (text,))
         return
+    if not isinstance(node.layer, spec.Residual):
+        yield from combined(ends, product_of=isinstance(node.layer, spec.Multiply))
+        return
     body, shortcut = ends
     yield Hypothesis("the shortcut is left out", body)
     yield Hypothesis("the body is left out: the shortcut alone", shortcut)
@@ -189,11 +202,37 @@ def joined(difference: Difference, node: Node, x: Array) -> Iterator[Hypothesis]
         yield Hypothesis("the input is added, not the shortcut of the input", body + x)
 
 
+def combined(ends: Sequence[Array], product_of: bool) -> Iterator[Hypothesis]:
+    """A sum or a product of branches: the other operation, or a branch left out."""
+    right, other = (np.multiply, np.add) if product_of else (np.add, np.multiply)
+    text = "the sum of the branches, not their product" if product_of else "the product of the branches, not their sum"
+    if len(ends) > 1:
+        yield Hypothesis(text, reduce(other, ends))
+    for number in range(len(ends) if len(ends) > 1 else 0):
+        rest = reduce(right, [*ends[:number], *ends[number + 1 :]])
+        yield Hypothesis("branch {} is left out", rest, (number + 1,))
+
+
 # --- windows ----------------------------------------------------------------------------------------------------------
 
 
 def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Hypothesis]:
-    """The same padding distributed differently over the sides, or none."""
+    """The same padding distributed differently over the sides, or none; the dilation left out."""
+    yield from distributed(layer, x, **arrays)
+    window = [extent(*way) for way in zip(spec.pair(layer.kernel), spec.pair(gaps(layer)))]
+    own = sides(layer.padding)
+    if own != ((0, 0), (0, 0)) and all(size >= side for size, side in zip(x.shape[2:], window)):
+        yield Hypothesis("the padding is left out", computed(replace(layer, padding=0), x, **arrays))
+    if spec.pair(gaps(layer)) != (1, 1):
+        less = [span - kernel for span, kernel in zip(window, spec.pair(layer.kernel))]  # of the size of the window
+        for around in (own, tuple((a - n // 2, b - (n - n // 2)) for (a, b), n in zip(own, less))):
+            if min(min(each) for each in around) >= 0:
+                undilated = replace(layer, dilation=1, padding=around)
+                yield Hypothesis("the dilation is left out", computed(undilated, x, **arrays))
+
+
+def distributed(layer: Any, x: Array, **arrays: Array) -> Iterator[Hypothesis]:
+    """The same padding distributed differently over the sides."""
     (top, bottom), (left, right) = own = sides(layer.padding)
     vertical = {(top, bottom), (bottom, top), (0, top + bottom), (top + bottom, 0)}
     horizontal = {(left, right), (right, left), (0, left + right), (left + right, 0)}
@@ -201,9 +240,15 @@ def paddings(layer: Any, x: Array, **arrays: Array) -> Iterator[Hypothesis]:
         if around != own:
             cause = "asymmetric padding: ((top, bottom), (left, right)) is {}, not {}"
             yield Hypothesis(cause, computed(replace(layer, padding=around), x, **arrays), (around, own))
-    kernel = spec.pair(layer.kernel)
-    if own != ((0, 0), (0, 0)) and all(size >= side for size, side in zip(x.shape[2:], kernel)):
-        yield Hypothesis("the padding is left out", computed(replace(layer, padding=0), x, **arrays))
+
+
+def pad(layer: spec.Pad, x: Array, actual: Array) -> Iterator[Hypothesis]:
+    """The padding on other sides, or with another value."""
+    yield from distributed(layer, x)
+    around = computed(replace(layer, value=1.0), np.zeros_like(x)) > 0
+    if actual.shape == around.shape and around.any():
+        value = float(f"{np.median(actual[around]):.3g}")
+        yield Hypothesis("padded by {:g}, not {:g}", computed(replace(layer, value=value), x), (value, layer.value))
 
 
 def conv(layer: spec.Conv, x: Array, actual: Array, weight: Array, bias: Array | float = 0.0) -> Iterator[Hypothesis]:
@@ -239,7 +284,8 @@ def max_pool(layer: spec.MaxPool, x: Array, actual: Array) -> Iterator[Hypothesi
         average = spec.AvgPool(layer.name, layer.kernel, layer.stride, layer.padding, count)
         yield Hypothesis("the mean of each window, not its largest value", computed(average, x))
     yield from paddings(layer, x)
-    yield from rounded_up(layer, x)
+    if spec.pair(layer.dilation) == (1, 1):
+        yield from rounded_up(layer, x)
 
 
 def avg_pool(layer: spec.AvgPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
@@ -249,6 +295,10 @@ def avg_pool(layer: spec.AvgPool, x: Array, actual: Array) -> Iterator[Hypothesi
     yield Hypothesis("the largest value of each window, not its mean", computed(largest, x))
     total = computed(replace(layer, count_padding=True), x) * prod(spec.pair(layer.kernel))
     yield Hypothesis("the sum of each window, not its mean", total)
+    if layer.ceil:
+        whole = whole_windows(layer, x.shape[1:])
+        beyond = computed(replace(whole, ceil=False, count_padding=True), x)
+        yield Hypothesis("the places beyond the padding are counted in the average", beyond)
     yield from paddings(layer, x)
     yield from rounded_up(layer, x)
 
@@ -279,6 +329,18 @@ def same_padding(layer: spec.MaxPool | spec.AvgPool, x: Array) -> spec.Sides:
 def global_avg_pool(layer: spec.GlobalAvgPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
     yield Hypothesis("the sum of each channel, not its mean", x.sum((2, 3), keepdims=True))
     yield Hypothesis("the largest value of each channel, not its mean", x.max((2, 3), keepdims=True))
+
+
+def adaptive_avg_pool(layer: spec.AdaptiveAvgPool, x: Array, actual: Array) -> Iterator[Hypothesis]:
+    """Windows of one size, with the stride size // parts; the last one ends at the edge, or at a multiple of it."""
+    steps = [size // parts for size, parts in zip(x.shape[2:], (layer.height, layer.width))]
+    if min(steps) < 1:
+        return
+    ends = [size - (parts - 1) * step for size, parts, step in zip(x.shape[2:], (layer.height, layer.width), steps)]
+    for kernel in dict.fromkeys((tuple(steps), tuple(ends))):
+        equal = spec.AvgPool("", (kernel[0], kernel[1]), (steps[0], steps[1]))
+        output = computed(equal, x)[:, :, : layer.height, : layer.width]
+        yield Hypothesis("windows of equal size, {}x{}", output, kernel)
 
 
 # --- dense layers, resizing -------------------------------------------------------------------------------------------
@@ -315,14 +377,31 @@ def resize(layer: spec.Resize, x: Array, actual: Array) -> Iterator[Hypothesis]:
         rows, columns = (interpolation(position(size, to), size) for size, to in zip(*sizes))
         return rows @ x @ columns.T
 
-    half = at(lambda size, to: np.arange(to) * size / to)
-    yield Hypothesis("half a pixel off: i size / to for (i + 1/2) size / to - 1/2", half)
     corners = at(lambda size, to: np.linspace(0, size - 1, to))
-    yield Hypothesis("corners on corners: i (size - 1) / (to - 1)", corners)
-    nearest = at(lambda size, to: ((np.arange(to) + 0.5) * size / to) // 1)
-    yield Hypothesis("the nearest pixel, not linear", nearest)
-    legacy = at(lambda size, to: (np.arange(to) * size / to) // 1)
-    yield Hypothesis("the nearest pixel to i size / to, rounded down, not linear", legacy)
+    if (layer.method, layer.positions) == ("linear", "half_pixel"):
+        half = at(lambda size, to: np.arange(to) * size / to)
+        yield Hypothesis("half a pixel off: i size / to for (i + 1/2) size / to - 1/2", half)
+        yield Hypothesis("corners on corners: i (size - 1) / (to - 1)", corners)
+        nearest = at(lambda size, to: ((np.arange(to) + 0.5) * size / to) // 1)
+        yield Hypothesis("the nearest pixel, not linear", nearest)
+        legacy = at(lambda size, to: (np.arange(to) * size / to) // 1)
+        yield Hypothesis("the nearest pixel to i size / to, rounded down, not linear", legacy)
+        return
+    own = f"{layer.method}, {layer.positions}"
+    for method, positions in product(METHODS, POSITIONS):
+        if (method, positions) != (layer.method, layer.positions):
+            other = computed(replace(layer, method=method, positions=positions), x)
+            yield Hypothesis("{} for {}", other, (f"{method}, {positions}", own))
+    if layer.method == "nearest" and layer.positions == "half_pixel":
+        first = at(lambda size, to: np.clip(np.ceil((np.arange(to) + 0.5) * size / to - 1), 0, size - 1))
+        yield Hypothesis("of two pixels that are equally near the first, not the second", first)
+
+
+def select(layer: spec.Select, x: Array, actual: Array) -> Iterator[Hypothesis]:
+    if None in layer.maps:
+        for channel in range(x.shape[1]):
+            filled = replace(layer, maps=tuple(channel if each is None else each for each in layer.maps))
+            yield Hypothesis("channel {} in place of zeros", computed(filled, x), (channel,))
 
 
 def interpolation(position: Array, size: int) -> Array:
@@ -339,9 +418,14 @@ OTHERWISE: dict[type[Layer], Callable[..., Iterator[Hypothesis]]] = {
     spec.Flatten: flatten,
     spec.Affine: affine,
     spec.LocalResponseNorm: local_response_norm,
-    spec.ReLU: activation,
-    spec.Sigmoid: activation,
-    spec.Tanh: activation,
+    **dict.fromkeys(ACTIVATIONS, activation),
+    spec.PReLU: prelu,
+    spec.LayerNorm: of_one_image,
+    spec.GroupNorm: of_one_image,
+    spec.InstanceNorm: of_one_image,
+    spec.Pad: pad,
+    spec.AdaptiveAvgPool: adaptive_avg_pool,
+    spec.Select: select,
     spec.Normalize: normalize,
     spec.Resize: resize,
 }

@@ -62,7 +62,73 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
             yield Hypothesis("epsilon {:g} for {:g}", y, (epsilon, layer.eps))
 
 
-def affine(layer: spec.Affine, x: Array, actual: Array, gamma: Array, beta: Array) -> Iterator[Hypothesis]:
+def of_one_image(
+    layer: spec.LayerNorm | spec.GroupNorm | spec.InstanceNorm,
+    x: Array,
+    actual: Array,
+    gamma: Array | float = 1.0,
+    beta: Array | float = 0.0,
+) -> Iterator[Hypothesis]:
+    """Statistics of other values, coefficients left out, another epsilon."""
+    own = {spec.LayerNorm: "each pixel", spec.GroupNorm: "each group", spec.InstanceNorm: "each channel"}[type(layer)]
+    ways = _moments(x, layer.groups if isinstance(layer, spec.GroupNorm) else 1, own)
+    mean, variance = ways[own]
+    factor, offset = by_channel(gamma, x), by_channel(beta, x)
+    right = factor * (x - mean) / np.sqrt(variance + layer.eps) + offset
+    for name, (other_mean, other_variance) in ways.items():
+        output = factor * (x - other_mean) / np.sqrt(other_variance + layer.eps) + offset
+        if not np.allclose(output, right):
+            yield Hypothesis("mean and variance of {}, not of {}", output, (name, own))
+    z = (x - mean) / np.sqrt(variance + layer.eps)
+    if layer.gamma:
+        yield Hypothesis("gamma is left out", z + offset)
+    if layer.beta:
+        yield Hypothesis("beta is left out", factor * z)
+    yield Hypothesis("epsilon outside the root", factor * (x - mean) / (np.sqrt(variance) + layer.eps) + offset)
+    if actual.shape == x.shape:
+        solved = float(np.nanmedian((factor * (x - mean) / (actual - offset)) ** 2 - variance))
+        epsilon = float(f"{solved:.2g}")
+        if abs(epsilon) < NO_EPSILON * variance.max():
+            yield Hypothesis("epsilon is left out", factor * (x - mean) / np.sqrt(variance) + offset)
+        elif epsilon > 0:
+            y = factor * (x - mean) / np.sqrt(variance + epsilon) + offset
+            yield Hypothesis("epsilon {:g} for {:g}", y, (epsilon, layer.eps))
+
+
+def _moments(x: Array, groups: int, own: str) -> dict[str, tuple[Array, Array]]:
+    """Mean and biased variance of parts of each image, in shapes that are broadcast to x: the layer's own, and others.
+
+    Parts that are the same as the layer's own, or as earlier ones, are left out.
+    """
+    pixels = x.mean(1, keepdims=True), x.var(1, keepdims=True)
+    if x.ndim == 2:
+        return {own: pixels}
+    count, channels, *size = x.shape
+    ways = {"each pixel": pixels}
+    for name, values, axes in (
+        ("each channel", x.reshape(count, channels, -1), (2,)),
+        ("all values", x.reshape(count, 1, -1), (2,)),
+        ("each group", x.reshape(count, groups, channels // groups, -1), (2, 3)),
+        ("groups of every n-th channel", x.reshape(count, channels // groups, groups, -1), (1, 3)),
+    ):
+        moments = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
+        spread = [np.broadcast_to(each, (*values.shape[:-1], 1)).reshape(count, -1) for each in moments]
+        mean, variance = (
+            np.broadcast_to(each, (count, channels)).reshape(count, channels, *[1] * len(size)) for each in spread
+        )
+        ways[name] = mean, variance
+    distinct = {own: ways[own]}
+    for name, (mean, variance) in ways.items():
+        if not any(known.shape == mean.shape and np.allclose(known, mean) for known, _ in distinct.values()):
+            distinct[name] = mean, variance
+    return distinct
+
+
+def affine(
+    layer: spec.Affine, x: Array, actual: Array, gamma: Array, beta: Array | None = None
+) -> Iterator[Hypothesis]:
+    if beta is None:  # without gamma, nothing is left of the layer
+        return
     compute = partial(normalization.affine, layer, x)
     yield Hypothesis("beta is left out", compute(gamma, 0 * beta)[0])
     yield Hypothesis("gamma is left out", compute(gamma**0, beta)[0])
