@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,11 @@ from benchmarks.verification.case_runner import NetworkVerdict, Target, verify_c
 from benchmarks.verification.cases import BATCH, TRAININGS, Case
 from benchmarks.verification.verify_run import VerifyRequest, start_targets
 from frameworks.spec import (
+    ELU,
+    GELU,
+    SELU,
+    AdaptiveAvgPool,
+    Add,
     Affine,
     Auxiliary,
     AvgPool,
@@ -39,22 +45,37 @@ from frameworks.spec import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    InstanceNorm,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     LocalResponseNorm,
     MaxPool,
+    Mish,
+    Multiply,
     Network,
     Normalize,
+    Pad,
+    PReLU,
     ReLU,
+    ReLU6,
     Residual,
     Resize,
     Scale,
     Select,
     Shape,
     Sigmoid,
+    SiLU,
+    Softplus,
     SpecError,
+    StochasticDepth,
     Tanh,
 )
-from frameworks.spec.layers import Padding
+from frameworks.spec.base import Padding
+from frameworks.spec.value_checks import METHODS, POSITIONS
 from research import command
 
 T = TypeVar("T")
@@ -69,7 +90,7 @@ CURVE = 12  # losses of the last training
 
 
 def random_network(number: int) -> Network:
-    """The network of this number: up to 17 layers of random kinds and options, at most about 20,000 values."""
+    """The network of this number: up to 17 layers of random kinds and options, at most about 140,000 trained values."""
     return _Generator(number).network()
 
 
@@ -97,7 +118,7 @@ class _Generator:
         layers.append(Flatten())
         for _ in range(self.integer(0, 3)):
             layers.append(Dense(self.named("fc"), self.integer(8, 33), bias=self.chance(0.7)))
-            layers += [self.batch_norm(())] if self.chance(0.4) else []
+            layers += [self.batch_norm(()) if self.chance(0.6) else self.layer_norm(())] if self.chance(0.5) else []
             layers.append(self.activation(()))
             layers += [Dropout(rate=float(self.stream.uniform(0.1, 0.6)))] if self.chance(0.3) else []
         layers.append(Dense(self.named("out"), self.classes, bias=self.chance(0.8)))
@@ -138,6 +159,13 @@ class _Generator:
             self.concat,
             self.residual,
             self.residual,
+            self.adaptive_avg_pool,
+            self.layer_norm,
+            self.group_norm,
+            self.instance_norm,
+            self.pad,
+            self.add,
+            self.gated,
         )
 
     def conv(self, shape: Shape) -> Conv:
@@ -146,7 +174,9 @@ class _Generator:
         kernel = (self.integer(1, 5), self.integer(1, 5))
         padding = ((self.integer(0, 3), self.integer(0, 3)), (self.integer(0, 3), self.integer(0, 3)))
         stride = (self.integer(1, 3), self.integer(1, 3))
-        return Conv(self.named("conv"), channels, kernel, stride, padding, groups, bias=self.chance(0.7))
+        dilation = (self.integer(1, 3), self.integer(1, 4)) if self.chance(0.2) else 1
+        bias = self.chance(0.7)
+        return Conv(self.named("conv"), channels, kernel, stride, padding, groups, bias, dilation)
 
     def same_conv(self, shape: Shape, channels: int) -> Conv:
         """A convolution whose output has the height and width of its input; an even kernel has uneven padding."""
@@ -157,12 +187,39 @@ class _Generator:
     def max_pool(self, shape: Shape) -> MaxPool:
         kernel, padding = self.window()
         stride = (self.integer(1, 4), self.integer(1, 4))
-        return MaxPool(self.named("max"), kernel, stride, padding, ceil=self.chance(0.3))
+        dilation = self.integer(2, 4) if self.chance(0.2) else 1
+        return MaxPool(self.named("max"), kernel, stride, padding, self.chance(0.3), dilation)
 
     def avg_pool(self, shape: Shape) -> AvgPool:
         kernel, padding = self.window()
         stride = (self.integer(1, 4), self.integer(1, 4))
-        return AvgPool(self.named("avg"), kernel, stride, padding, count_padding=self.chance(0.5))
+        return AvgPool(self.named("avg"), kernel, stride, padding, self.chance(0.5), ceil=self.chance(0.3))
+
+    def adaptive_avg_pool(self, shape: Shape) -> AdaptiveAvgPool:
+        return AdaptiveAvgPool(self.named("parts"), self.integer(1, 9), self.integer(1, 9))
+
+    def pad(self, shape: Shape) -> Pad:
+        vertical, horizontal = ((self.integer(0, 3), self.integer(0, 3)) for _ in range(2))
+        return Pad(self.named("pad"), (vertical, horizontal), float(self.stream.uniform(-1, 1)))
+
+    def layer_norm(self, shape: Shape) -> LayerNorm:
+        if shape:
+            self.at_least_four(shape[0])
+        return LayerNorm(self.named("norm"), 1e-3, gamma=self.chance(0.8), beta=self.chance(0.8))
+
+    def group_norm(self, shape: Shape) -> GroupNorm:
+        groups = self.picked([count for count in range(1, 5) if shape[0] % count == 0])
+        self.at_least_four(prod(shape) // groups)
+        return GroupNorm(self.named("norm"), groups, 1e-3, gamma=self.chance(0.8), beta=self.chance(0.8))
+
+    def instance_norm(self, shape: Shape) -> InstanceNorm:
+        self.at_least_four(prod(shape[1:]))
+        return InstanceNorm(self.named("norm"), 1e-3, gamma=self.chance(0.8), beta=self.chance(0.8))
+
+    def at_least_four(self, values: int) -> None:
+        """SpecError for statistics of fewer values: of two, they are a step, which amplifies rounding."""
+        if values < 4:
+            raise SpecError("too few values for a mean and a variance")
 
     def window(self) -> tuple[tuple[int, int], Padding]:
         """A kernel and a padding that is smaller than the kernel on each side."""
@@ -175,7 +232,7 @@ class _Generator:
         return BatchNorm(self.named("norm"), eps, momentum, gamma=self.chance(0.8), beta=self.chance(0.8))
 
     def affine(self, shape: Shape) -> Affine:
-        return Affine(self.named("affine"))
+        return Affine(self.named("affine"), beta=self.chance(0.7))
 
     def local_response_norm(self, shape: Shape) -> LocalResponseNorm:
         alpha, beta = self.picked((1e-4, 1e-1)), self.picked((0.75, 0.5))
@@ -186,7 +243,17 @@ class _Generator:
 
     def select(self, shape: Shape) -> Select:
         count = self.integer(1, shape[0] + 2)
-        return Select(self.named("select"), tuple(self.stream.integers(0, shape[0], count).tolist()))
+        maps: list[int | None] = self.stream.integers(0, shape[0], count).tolist()
+        return Select(self.named("select"), (*maps, *[None] * (self.integer(1, 3) if self.chance(0.3) else 0)))
+
+    def add(self, shape: Shape) -> Add:
+        channels = self.picked(CHANNELS)
+        return Add(self.named("add"), [self.chain(shape, channels) for _ in range(self.integer(2, 5))])
+
+    def gated(self, shape: Shape) -> Multiply:
+        """Squeeze and excitation, by either sigmoid."""
+        gate = Sigmoid() if self.chance(0.5) else HardSigmoid()
+        return Multiply(self.named("gated"), [[], [GlobalAvgPool(), Conv(self.named("conv"), shape[0], 1), gate]])
 
     def concat(self, shape: Shape) -> Concat:
         chains: list[list[Layer]] = [self.chain(shape, None) for _ in range(self.integer(2, 4))]
@@ -195,7 +262,9 @@ class _Generator:
     def residual(self, shape: Shape) -> Residual:
         channels = shape[0] if self.chance(0.5) else self.picked(CHANNELS)
         shortcut = self.chain(shape, channels) if channels != shape[0] or self.chance(0.2) else []
-        return Residual(self.named("residual"), self.chain(shape, channels), shortcut)
+        body = self.chain(shape, channels)
+        body += [StochasticDepth(rate=float(self.stream.uniform(0.2, 0.5)))] if self.chance(0.3) else []
+        return Residual(self.named("residual"), body, shortcut)
 
     def chain(self, shape: Shape, channels: int | None) -> list[Layer]:
         """Layers that keep height and width, with this number of output channels, or any number for None."""
@@ -205,18 +274,23 @@ class _Generator:
         return chain
 
     def activation(self, shape: Shape) -> Layer:
-        kind = self.integer(0, 5)
-        if kind > 2:
+        if self.chance(0.3):
             return ReLU()
         tanh = Tanh(amplitude=1.7159, slope=2 / 3) if self.chance(0.3) else Tanh()
-        return (ReLU(), Sigmoid(), tanh)[kind]
+        hard = HardSigmoid(slope=0.2) if self.chance(0.3) else HardSigmoid()
+        leaky = LeakyReLU(slope=float(self.stream.uniform(0.01, 0.3)))
+        elu = ELU(alpha=float(self.stream.uniform(0.5, 1.5)))
+        rectified = (ReLU6(), leaky, PReLU(self.named("prelu")), HardSwish())
+        smooth = (elu, SELU(), SiLU(), GELU(), GELU(approximate=True), Softplus(), Mish(), Sigmoid(), tanh, hard)
+        return self.picked((*rectified, *smooth))
 
     def normalize(self, shape: Shape) -> Normalize:
         mean, std = (self.stream.uniform(low, high, shape[0]) for low, high in ((0.2, 0.6), (0.2, 0.4)))
         return Normalize(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
 
     def resize(self, shape: Shape) -> Resize:
-        return Resize(self.named("resize"), self.integer(*SIDES), self.integer(*SIDES))
+        sizes = self.integer(*SIDES), self.integer(*SIDES)
+        return Resize(self.named("resize"), *sizes, self.picked(METHODS), self.picked(POSITIONS))
 
     def scale(self, shape: Shape) -> Scale:
         return Scale(factor=float(self.stream.uniform(0.3, 3)))

@@ -15,7 +15,7 @@ from benchmarks.verification.diagnosis import difference_at, likely
 from benchmarks.verification.diagnosis.patterns import single
 from benchmarks.verification.diagnosis.steps import replayed
 from frameworks.arrays import Array, resize_matrix
-from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU
+from frameworks.spec import BatchNorm, Conv, Dense, Flatten, MaxPool, Network, ReLU, Resize
 from tests.conftest import evidence_of_reference
 from tests.faults import NETS
 
@@ -267,7 +267,8 @@ def test_resize_by_other_positions(known: Known) -> None:
         top = (1 - t) * x[:, :, above, left] + t * x[:, :, above, after]
         actual[:, :, i, j] = (1 - s) * top + s * ((1 - t) * x[:, :, below, left] + t * x[:, :, below, after])
     assert "corners" in cause(right, place, actual)
-    smoothed = resize_matrix(5, 8) @ x @ resize_matrix(5, 7).T
+    resize = Resize("resize", 8, 7)
+    smoothed = resize_matrix(resize, 5, 8) @ x @ resize_matrix(resize, 5, 7).T
     assert cause(right, place, smoothed) == "the plain formula: a declared departure does not show"
 
 

@@ -13,6 +13,11 @@ import pytest
 
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
+    ELU,
+    GELU,
+    SELU,
+    AdaptiveAvgPool,
+    Add,
     Affine,
     Auxiliary,
     AvgPool,
@@ -23,21 +28,36 @@ from frameworks.spec import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    InstanceNorm,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     LocalResponseNorm,
     MaxPool,
+    Mish,
+    Multiply,
     Network,
     Normalize,
+    Pad,
+    PReLU,
     ReLU,
+    ReLU6,
     Residual,
     Resize,
     Scale,
     Select,
     Shape,
     Sigmoid,
+    SiLU,
+    Softplus,
     SpecError,
+    StochasticDepth,
     Tanh,
     from_json,
+    same,
     to_json,
 )
 from frameworks.spec.layers import KINDS
@@ -75,6 +95,28 @@ def network_of(*layers: Layer, input: Shape = (3, 32, 32)) -> Network:
         (Concat("c", [[Conv("a", 4, 1)], [], [Conv("b", 5, 1)]]), (12, 32, 32), 4 * 4 + 5 * 4, 9 * 1024 * 3),
         (Residual("r", [Conv("a", 3, 3, padding=1)]), (3, 32, 32), 84, 3 * 1024 * 27),
         (Residual("r", [Conv("a", 6, 1)], [Conv("b", 6, 1)]), (6, 32, 32), 48, 2 * 6 * 1024 * 3),
+        (Conv("c", 8, 3, dilation=2), (8, 28, 28), 224, 8 * 28 * 28 * 27),
+        (Conv("c", 8, 3, 2, 2, dilation=(1, 3)), (8, 17, 15), 224, 8 * 17 * 15 * 27),
+        (MaxPool("p", 3, 2, 1, dilation=2), (3, 15, 15), 0, 0),
+        (MaxPool("p", 2, 3, ceil=True, dilation=2), (3, 11, 11), 0, 0),
+        (AvgPool("p", 3, 2, ceil=True), (3, 16, 16), 0, 0),
+        (AvgPool("p", 3, 3, 1, ceil=True), (3, 11, 11), 0, 0),
+        (AdaptiveAvgPool("p", 7, 40), (3, 7, 40), 0, 0),
+        (Pad("p", ((1, 2), (0, 3)), 0.5), (3, 35, 35), 0, 0),
+        (Resize("r", 20, 40, "nearest", "asymmetric"), (3, 20, 40), 0, 0),
+        (LayerNorm("n"), (3, 32, 32), 6, 0),
+        (LayerNorm("n", beta=False), (3, 32, 32), 3, 0),
+        (GroupNorm("n", 3), (3, 32, 32), 6, 0),
+        (GroupNorm("n", 1, gamma=False, beta=False), (3, 32, 32), 0, 0),
+        (InstanceNorm("n", gamma=False), (3, 32, 32), 3, 0),
+        (Affine("a", beta=False), (3, 32, 32), 3, 0),
+        (PReLU("a"), (3, 32, 32), 3, 0),
+        (LeakyReLU(), (3, 32, 32), 0, 0),
+        (StochasticDepth(rate=0.1), (3, 32, 32), 0, 0),
+        (Select("s", (2, None, 0, None)), (4, 32, 32), 0, 0),
+        (Add("j", [[Conv("a", 4, 1)], [Conv("b", 4, 1)], [Conv("c", 4, 1)]]), (4, 32, 32), 48, 3 * 4 * 1024 * 3),
+        (Multiply("j", [[], [GlobalAvgPool(), Conv("a", 3, 1)]]), (3, 32, 32), 12, 9),
+        (Multiply("j", [[GlobalAvgPool(), Conv("a", 3, 1)], []]), (3, 32, 32), 12, 9),
     ],
     ids=lambda value: repr(value) if isinstance(value, Layer) else None,
 )
@@ -124,6 +166,47 @@ def test_ceil_mode_differs_by_direction() -> None:
     pool = network_of(MaxPool("p", 2, 2, ceil=True), input=(1, 4, 5)).nodes[0].layer
     assert isinstance(pool, MaxPool)
     assert pool.padding == ((0, 0), (0, 1))
+
+
+# --- padding that keeps the size --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "upper"),
+    [
+        (3, 1, 224, (1, 1)),
+        (3, 2, 224, (0, 1)),
+        (3, 2, 225, (1, 1)),
+        (2, 1, 5, (0, 1)),
+        (7, 2, 224, (2, 3)),
+        (5, 3, 7, (2, 2)),  # three windows reach over 11 pixels
+        (5, 3, 8, (1, 2)),
+        (1, 2, 9, (0, 0)),
+        (2, 3, 9, (0, 0)),  # the windows leave pixels out
+    ],
+)
+def test_the_padding_that_keeps_the_size(kernel: int, stride: int, size: int, upper: tuple[int, int]) -> None:
+    assert same(kernel, stride, size) == (upper, upper)
+    assert same(kernel, stride, size, lower=True) == (upper[::-1], upper[::-1])
+    conv = Conv("c", 1, kernel, stride, same(kernel, stride, size))
+    assert network_of(conv, input=(1, size, size)).output == (1, -(-size // stride), -(-size // stride))
+
+
+def test_the_padding_that_keeps_the_size_by_direction_and_dilation() -> None:
+    assert same((3, 2), (2, 1), (8, 5)) == ((0, 1), (0, 1))
+    assert same(3, 1, 9, dilation=2) == ((2, 2), (2, 2))
+    assert same(3, 1, 9, dilation=(1, 3)) == ((1, 1), (3, 3))
+    assert network_of(Conv("c", 1, 3, 1, same(3, 1, 9, dilation=3), dilation=3), input=(1, 9, 9)).output == (1, 9, 9)
+
+
+@pytest.mark.parametrize("kernel", range(1, 6))
+@pytest.mark.parametrize("stride", range(1, 5))
+def test_the_padding_that_keeps_the_size_is_tensorflows(kernel: int, stride: int) -> None:
+    """The rule of tf.nn.convolution, written with the remainder as TensorFlow's documentation has it."""
+    for size in range(1, 20):
+        rest = size % stride
+        total = max(kernel - (stride if rest == 0 else rest), 0)
+        assert same(kernel, stride, size)[0] == (total // 2, total - total // 2)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -187,6 +270,26 @@ def test_the_first_two_fans_of_a_weight() -> None:
         ),
         ([Concat("c", [[Conv("a", 1, 3, out=(1, 9, 9))]])], "net.c.a: 3x32x32 gives 1x30x30, the paper says 1x9x9"),
         ([], "net: no layers"),
+        ([GroupNorm("n", 2)], "net.n: 3 channels do not divide into 2 groups"),
+        ([Flatten(), GroupNorm("n", 3)], "net.n: GroupNorm takes channels x height x width, not 3072"),
+        ([Flatten(), InstanceNorm("n")], "net.n: InstanceNorm takes channels x height x width, not 3072"),
+        ([Flatten(), Pad("p", 1)], "net.p: Pad takes channels x height x width, not 3072"),
+        ([Flatten(), AdaptiveAvgPool("p", 1, 1)], "net.p: AdaptiveAvgPool takes channels x height x width, not 3072"),
+        ([Select("s", (None, 3))], "net.s: maps None, 3 of an input with 3, counted from 0"),
+        ([Add("j", [[], [Conv("c", 4, 1)]])], "net.j: branches give 3x32x32, 4x32x32: a sum needs equal shapes"),
+        (
+            [Multiply("j", [[], [Conv("c", 1, 1)]])],
+            "net.j: branches give 3x32x32, 1x32x32: a product needs equal shapes, or Cx1x1 for some",
+        ),
+        (
+            [Multiply("j", [[], [AdaptiveAvgPool("p", 1, 32)]])],
+            "net.j: branches give 3x32x32, 3x1x32: a product needs equal shapes, or Cx1x1 for some",
+        ),
+        (
+            [AvgPool("p", 2, 2, 2)],
+            "net.p: padding 2 fills a whole 2x2 window; less is needed",
+        ),
+        ([MaxPool("p", 3, 1, 5, dilation=2)], "net.p: padding 5 fills a whole 5x5 window; less is needed"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -200,7 +303,10 @@ OF_EVERY_KIND: tuple[Layer, ...] = (
     Conv("l", 4, 3), MaxPool("l", 2, 2), AvgPool("l", 2, 2), GlobalAvgPool("l"), Dense("l", 4), BatchNorm("l"),
     Affine("l"), LocalResponseNorm("l", 5), Dropout("l"), ReLU("l"), Sigmoid("l"), Tanh("l"), Flatten("l"), Scale("l"),
     Normalize("l"), Resize("l", 4, 4), Select("l", (0,)), Concat("l", [[ReLU()]]), Residual("l", [ReLU()]),
-    Auxiliary("l", [ReLU()]),
+    Auxiliary("l", [ReLU()]), AdaptiveAvgPool("l", 2, 2), Pad("l", 1), LayerNorm("l"), GroupNorm("l", 3),
+    InstanceNorm("l"), StochasticDepth("l"), ReLU6("l"), LeakyReLU("l"), PReLU("l"), ELU("l"), SELU("l"),
+    HardSigmoid("l"), SiLU("l"), HardSwish("l"), GELU("l"), Softplus("l"), Mish("l"), Add("l", [[ReLU()], []]),
+    Multiply("l", [[ReLU()], []]),
 )  # fmt: skip
 NO_NUMBERS = (None, "3", [], math.nan, math.inf)
 IMPOSSIBLE: dict[str, tuple[object, ...]] = {
@@ -210,7 +316,8 @@ IMPOSSIBLE: dict[str, tuple[object, ...]] = {
     "bool": (0, 1, None, "yes"),
     "float": (-math.inf, True, *NO_NUMBERS),
     "tuple[float, ...]": ((), (math.nan,), (1.0, "2"), 0.5, *NO_NUMBERS),
-    "tuple[int, ...]": ((), (-1,), (0.5,), (True,), 0, *NO_NUMBERS),
+    "tuple[int | None, ...]": ((), (-1,), (0.5,), (True,), ("1",), 0, *NO_NUMBERS),
+    "str": (0, None, "", "cubic", "HALF_PIXEL", ("linear",)),
 }
 OUT_OF_RANGE: dict[tuple[type[Layer], str], tuple[object, ...]] = {
     (BatchNorm, "eps"): (-1e-5,),
@@ -219,6 +326,9 @@ OUT_OF_RANGE: dict[tuple[type[Layer], str], tuple[object, ...]] = {
     (Normalize, "std"): ((0.0,), (-1.0,)),
     (LocalResponseNorm, "k"): (0, -1.0),
     (LocalResponseNorm, "alpha"): (-1e-4,),
+    (StochasticDepth, "rate"): (-0.1, 1, 1.0),
+    **{(kind, "eps"): (-1e-5,) for kind in (LayerNorm, GroupNorm, InstanceNorm)},
+    (ELU, "alpha"): (-1.0,),
 }
 
 
@@ -226,6 +336,8 @@ def impossible_layers() -> Iterator[tuple[Layer, str]]:
     """Layers with one impossible argument, and its name."""
     for layer in OF_EVERY_KIND:
         for item in fields(layer):
+            if item.name == "name":
+                continue  # below
             for value in (*IMPOSSIBLE.get(str(item.type), ()), *OUT_OF_RANGE.get((type(layer), item.name), ())):
                 yield replace(layer, **{item.name: value}), item.name
 
@@ -329,6 +441,23 @@ def test_auxiliary_classifiers_do_not_count_in_evaluation() -> None:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layer", OF_EVERY_KIND, ids=lambda layer: layer.kind)
+def test_json_round_trip_of_a_layer(layer: Layer) -> None:
+    assert from_json(json.loads(json.dumps(to_json(layer)))) == layer
+    for item in fields(layer):  # a value that is not the default comes back, too
+        other = OTHER_VALUES.get(str(item.type))
+        if other is not None and item.name not in ("method", "positions"):
+            changed = replace(layer, **{item.name: other})
+            back = from_json(json.loads(json.dumps(to_json(changed))))
+            assert back == changed != layer
+
+
+OTHER_VALUES: dict[str, object] = {
+    "int": 7, "Pair": (5, 6), "Padding": ((1, 2), (3, 4)), "float": 0.375, "tuple[float, ...]": (0.25, 0.75),
+    "tuple[int | None, ...]": (2, None, 0), "str": "other name",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_json_round_trip(name: str) -> None:
     net = NETWORKS[name]()
@@ -350,7 +479,7 @@ def test_the_digest_is_of_what_is_computed_not_of_words() -> None:
 
 
 def test_json_with_an_unknown_kind() -> None:
-    with pytest.raises(SpecError, match="no layer kind 'Convolution'; there are Affine, Auxiliary, AvgPool, "):
+    with pytest.raises(SpecError, match="no layer kind 'Convolution'; there are AdaptiveAvgPool, Add, Affine, "):
         from_json({"kind": "Convolution", "name": "c"})
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from frameworks.arrays import SCHEMES, initial, resize_matrix, window_counts
 from frameworks.networks import NETWORKS
-from frameworks.spec import Conv, Dense, Flatten, Network
+from frameworks.spec import Conv, Dense, Flatten, Network, Resize
 from frameworks.training import SGD, Adam, Training
 
+LINEAR = Resize("resize", 8, 8)  # only its method and positions count
 NET = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense", 40)])
 
 
@@ -44,18 +45,18 @@ def test_a_layer_keeps_its_weights_when_another_changes() -> None:
 
 
 def test_resize_doubles_by_hand() -> None:
-    assert np.allclose(resize_matrix(2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+    assert np.allclose(resize_matrix(LINEAR, 2, 4), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
 
 
 @pytest.mark.parametrize("size, to", [(28, 224), (28, 32), (224, 28), (1, 5), (5, 1), (7, 7)])
 def test_resize_rows_are_means(size: int, to: int) -> None:
-    matrix = resize_matrix(size, to)
+    matrix = resize_matrix(LINEAR, size, to)
     assert matrix.shape == (to, size)
     assert (matrix >= 0).all() and np.allclose(matrix.sum(1), 1)
 
 
 def test_resize_to_the_same_size_is_the_identity() -> None:
-    assert np.array_equal(resize_matrix(9, 9), np.eye(9))
+    assert np.array_equal(resize_matrix(LINEAR, 9, 9), np.eye(9))
 
 
 def test_window_counts_by_hand() -> None:
