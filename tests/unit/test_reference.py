@@ -39,6 +39,7 @@ from frameworks.spec import (
     Tanh,
 )
 from frameworks.training import SGD, Adam, Optimizer, Training
+from tests.unit.modern_layers import MODERN, TOLERANCE, alone, apart, gradient_and_differences
 
 # Values computed by hand are rounded a few times, by 2^-53 each.
 ROUNDING = 1e-14
@@ -62,19 +63,7 @@ def forward(layer: Layer, x: Any, *, training: bool = False, **arrays: Any) -> A
     return reference.activations(x, training)[network.nodes[0].path]
 
 
-def apart(shape: tuple[int, ...]) -> Array:
-    """Values between -1.5 and 1.5 in random order, at least 3 / size apart, and half of that away from 0."""
-    size = int(np.prod(shape))
-    return (np.random.default_rng(0).permutation(size).reshape(shape) + 0.5) * 3 / size - 1.5
-
-
 # --- finite differences -----------------------------------------------------------------------------------------------
-
-
-def alone(layer: Layer, *shape: int) -> Network:
-    """The layer, followed by a dense layer, so that its outputs have gradients of either sign and various sizes."""
-    flat = [] if len(shape) == 1 else [Flatten()]
-    return Network("alone", shape, [layer, *flat, Dense("fc", 3)])
 
 
 ALONE = {
@@ -189,32 +178,15 @@ def test_gradient_is_the_limit_of_differences(case: str, name: str) -> None:
     network = CASES[case]
     reference = built(network, Training(label_smoothing=0.1))
     images, labels = apart((3, *network.input)), np.array([2, 0, 1])
-    weights = reference.get_weights()
-    moving = images if name == "input" else weights[name]
-    gradient = reference.gradients(images, labels)[1][name]
-
-    # (f(x + h) - f(x - h)) / 2h is off by h^2 / 6 times the third derivative, here 2e-11, and by f's rounding over h,
-    # here 2^-53 / 1e-5 = 1e-11 for each of some tens of roundings; the tolerance allows third derivatives of
-    # 100. A kink of ReLU or a change of the largest in a window within h would be off by the size of the gradient.
-    h, tolerance = 1e-5, 2e-9
-    differences = np.zeros_like(moving)
-    for place in np.ndindex(moving.shape):
-        value, losses = moving[place], []
-        for step in (h, -h):
-            moving[place] = value + step
-            reference.set_weights(weights)
-            losses.append(reference.gradients(images, labels)[0])
-        moving[place] = value
-        differences[place] = (losses[0] - losses[1]) / (2 * h)
-
-    assert abs(differences).max() > 1e4 * tolerance  # at least four digits are compared
-    np.testing.assert_allclose(gradient, differences, rtol=0, atol=tolerance)
+    gradient, differences = gradient_and_differences(reference, images, labels, name)
+    assert abs(differences).max() > 1e4 * TOLERANCE  # at least four digits are compared
+    np.testing.assert_allclose(gradient, differences, rtol=0, atol=TOLERANCE)
 
 
 def test_every_kind_of_layer_has_its_function_and_its_case() -> None:
     kinds = {kind for kind in vars(spec).values() if isinstance(kind, type) and issubclass(kind, Layer)}
     kinds -= {Layer, spec.Pool}
-    assert set(LAYERS) == kinds == {type(network.layers[0]) for network in ALONE.values()}
+    assert set(LAYERS) == kinds == {type(network.layers[0]) for network in (ALONE | MODERN).values()}
 
 
 # --- layers by hand ---------------------------------------------------------------------------------------------------
