@@ -12,6 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from frameworks.spec import (
+    ELU,
+    GELU,
+    AdaptiveAvgPool,
+    Add,
     Affine,
     Auxiliary,
     AvgPool,
@@ -22,16 +26,27 @@ from frameworks.spec import (
     Dropout,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    InstanceNorm,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     LocalResponseNorm,
     MaxPool,
+    Multiply,
     Network,
     Normalize,
+    Pad,
+    PReLU,
     ReLU,
+    ReLU6,
     Residual,
     Resize,
     Select,
     Sigmoid,
+    SiLU,
+    StochasticDepth,
     Tanh,
 )
 
@@ -66,6 +81,39 @@ NETS: dict[str, Network] = {
         _net("scaled", (2, 4, 4), Tanh("tanh", amplitude=1.7, slope=0.6), Affine("affine")),
         _net("at zero", (2, 16, 16), ReLU("zero")),  # one pixel in 256 is 0
         _net("dropout", (2, 12, 12), Conv("conv", 8, 3), Dropout("drop", rate=0.3)),
+        _net(
+            "activations",
+            (2, 5, 5),
+            Normalize("spread", mean=(0.5,), std=(0.06,)),  # values from -8 to 8
+            Concat(
+                "all",
+                [
+                    [GELU("gelu")],
+                    [HardSigmoid("hard_sigmoid")],
+                    [LeakyReLU("leaky_relu", slope=0.1)],
+                    [PReLU("prelu")],
+                    [ReLU6("relu6")],
+                    [SiLU("silu")],
+                    [ELU("elu", alpha=0.7)],
+                ],
+            ),
+        ),
+        _net(
+            "norms of one image",
+            (2, 4, 4),
+            Conv("conv", 6, 3),
+            Concat("all", [[LayerNorm("layer")], [GroupNorm("group", 2)], [InstanceNorm("instance", 1e-4)]]),
+        ),
+        _net("depth", (2, 6, 6), Residual("block", [Conv("conv", 2, 3, 1, 1), StochasticDepth("depth", rate=0.3)])),
+        _net("dilated", (2, 9, 9), Conv("conv", 4, 3, 1, 2, dilation=2)),
+        _net("average, rounded up", (2, 6, 6), AvgPool("average", 3, 2, 1, ceil=True), _MEAN),
+        _net("parts", (2, 5, 7), AdaptiveAvgPool("parts", 3, 4)),
+        _net("nearest", (2, 5, 8), Resize("resize", 5, 4, "nearest")),  # of the columns, two are equally near
+        _net("corners", (2, 5, 5), Resize("resize", 8, 7, "linear", "aligned_corners")),
+        _net("zeros", (2, 4, 4), Conv("conv", 3, 1), Select("some", (1, None, 0, 2))),
+        _net("terms", (2, 4, 4), Add("join", [[Conv("a", 3, 1)], [Conv("b", 3, 1)], [Conv("c", 3, 1)]])),
+        _net("gate", (3, 4, 4), Multiply("join", [[Conv("a", 3, 1)], [GlobalAvgPool("g"), Conv("b", 3, 1)]])),
+        _net("padded", (2, 4, 4), Pad("pad", ((1, 0), (0, 2)), 0.5), Affine("scale", beta=False)),
     )
 }
 
@@ -84,7 +132,7 @@ class Fault(NamedTuple):
     case: str = "momentum, decay"  # the only training that is verified
 
 
-FAULTS = (
+OF_CLASSIC_LAYERS = (
     Fault("torch", "TanhForSigmoid", "dense", "evaluation", "fc_sigmoid", "Tanh for Sigm"),
     Fault("torch", "PaddingOnTheOtherSide", "conv", "evaluation", "conv", "asymmetric padding"),
     Fault("torch", "ZeroForMinusInfinity", "max", "evaluation", "largest", "0, not minus infinity"),
@@ -195,6 +243,50 @@ FAULTS = (
 )
 
 
+# Of modern layers, in every framework.
+MODERN_FAULTS = (
+    ("GeluInTheTanhForm", "activations", "evaluation", "all.gelu", "the tanh form of GELU for GELU"),
+    ("HardSigmoidSlope", "activations", "evaluation", "all.hard_sigmoid", "slope 0.2 for 0.166667"),
+    ("LeakySlope", "activations", "evaluation", "all.leaky_relu", "slope 0.3 for 0.1"),
+    ("SlopeShared", "activations", "evaluation", "all.prelu", "the slope of the first"),
+    ("NoUpperLimit", "activations", "evaluation", "all.relu6", "ReLU for ReLU6"),
+    ("HardSwishForSilu", "activations", "evaluation", "all.silu", "HardSwish for SiLU"),
+    ("AlphaOfOne", "activations", "evaluation", "all.elu", "ELU for ELU"),
+    (
+        "LayerNormOverAllValues",
+        "norms of one image",
+        "evaluation",
+        "all.layer",
+        "mean and variance of all values, not of each pixel",
+    ),
+    (
+        "GroupsInterleaved",
+        "norms of one image",
+        "evaluation",
+        "all.group",
+        "groups of every n-th channel, not of each group",
+    ),
+    ("InstanceNormEpsilon", "norms of one image", "evaluation", "all.instance", "epsilon 0.001 for 0.0001"),
+    ("DepthByValue", "depth", "dropout", "block.depth", "values are dropped, not whole images"),
+    ("DepthUnscaled", "depth", "dropout", "block.depth", "not divided by 1 - rate"),
+    ("DepthInEvaluation", "depth", "evaluation", "block.depth", "dropout acts in evaluation"),
+    ("DilationIgnored", "dilated", "evaluation", "conv", "the dilation is left out"),
+    ("PlacesBeyondCounted", "average, rounded up", "evaluation", "average", "beyond the padding are counted"),
+    ("EqualWindows", "parts", "evaluation", "parts", "windows of equal size, 1x1"),
+    ("FirstOfEquallyNear", "nearest", "evaluation", "resize", "of two pixels that are equally near the first"),
+    ("CornersNotAligned", "corners", "evaluation", "resize", "linear, half_pixel for linear, aligned_corners"),
+    ("ZerosFilled", "zeros", "evaluation", "some", "channel 0 in place of zeros"),
+    ("ProductAdded", "gate", "evaluation", "join", "the sum of the branches, not their product"),
+    ("ThirdTermDropped", "terms", "evaluation", "join", "branch 3 is left out"),
+    ("PaddedByZero", "padded", "evaluation", "pad", "padded by 0, not 0.5"),
+    ("LayerScaleLeftOut", "padded", "evaluation", "scale", "its input passes on"),
+)
+FAULTS = (
+    *OF_CLASSIC_LAYERS,
+    *(Fault(framework, *rest) for framework in ("torch", "mxnet", "keras") for rest in MODERN_FAULTS),
+)
+
+
 class CheckFault(NamedTuple):
     """A fault that no pass and no step of a small batch shows, and the question of the framework checks that shows it.
 
@@ -223,6 +315,10 @@ CHECK_FAULTS = (
     CheckFault("keras", "SeedIgnored", "dropout", "seeds"),
     CheckFault("torch", "NotSeeded", "dropout in training", "the same seed"),
     CheckFault("keras", "NotSeeded", "dropout in training", "the same seed"),
+    CheckFault("torch", "DepthOffInTrain", "dropout in training", "losses, by image"),
+    CheckFault("mxnet", "DepthOffInTrain", "dropout in training", "losses, by image"),
+    CheckFault("keras", "DepthOffInTrain", "dropout in training", "losses, by image"),
+    CheckFault("torch", "DepthOfTheBatchInTrain", "dropout", "images, by image"),
     CheckFault("torch", "LearningRateFloored", "dropout in training", "losses"),
     # batches that are short or large
     CheckFault("torch", "ShortBatchSkipped", "batch sizes", "18 images in batches of 4"),

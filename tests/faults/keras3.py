@@ -15,9 +15,10 @@ from frameworks.arrays import Array, Weights
 from frameworks.keras3 import Keras3
 from frameworks.keras3 import layers as keras3
 from frameworks.keras3.layers import LAYERS
-from frameworks.spec import Network, Node, pair
+from frameworks.spec import Network, Node, lowering, pair
 from frameworks.training import SGD, Adam, Training
 from tests.faults import contract
+from tests.faults.matrices import linear
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -80,13 +81,187 @@ class NoBeta(Keras3):
             return self.gamma * x + 0 * self.beta
 
     layers = LAYERS | {
-        spec.Affine: lambda node, layer, x: NoBeta.Affine(name=keras3.keras_name(node))(x),
+        spec.Affine: lambda node, layer, x: NoBeta.Affine(layer.beta, keras3.keras_name(node))(x),
     }
 
 
 class BatchStatisticsInEvaluation(Keras3):
     def activations(self, images: Array, training: bool) -> Weights:
         return super().activations(images, training=True)
+
+
+# --- modern layers ----------------------------------------------------------------------------------------------------
+
+
+class GeluInTheTanhForm(Keras3):
+    layers = LAYERS | {spec.GELU: keras3.activation(lambda x, layer: keras3.gelu(x, True))}
+
+
+class HardSigmoidSlope(Keras3):
+    """That of Keras 2."""
+
+    layers = LAYERS | {spec.HardSigmoid: keras3.activation(lambda x, layer: keras3.hard_sigmoid(x, 0.2))}
+
+
+class LeakySlope(Keras3):
+    """The default of Keras's layer."""
+
+    layers = LAYERS | {spec.LeakyReLU: keras3.activation(lambda x, layer: ops.where(x > 0, x, 0.3 * x))}
+
+
+class SlopeShared(Keras3):
+    class PReLU(keras3.PReLU):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return ops.where(x > 0, x, self.slope[:1] * x)
+
+    layers = LAYERS | {spec.PReLU: lambda node, layer, x: SlopeShared.PReLU(name=keras3.keras_name(node))(x)}
+
+
+class NoUpperLimit(Keras3):
+    layers = LAYERS | {spec.ReLU6: lambda node, layer, x: layers.Activation("relu")(x)}
+
+
+class HardSwishForSilu(Keras3):
+    layers = LAYERS | {spec.SiLU: lambda node, layer, x: layers.Activation("hard_silu")(x)}
+
+
+class AlphaOfOne(Keras3):
+    layers = LAYERS | {spec.ELU: keras3.activation(lambda x, layer: ops.elu(x))}
+
+
+class LayerNormOverAllValues(Keras3):
+    layers = LAYERS | {
+        spec.LayerNorm: lambda node, layer, x: keras3.group_norm(node, spec.GroupNorm(layer.name, 1, layer.eps), x)
+    }
+
+
+class GroupsInterleaved(Keras3):
+    """Channel c is in group c % groups; its gamma and beta are those of channel c."""
+
+    class GroupNorm(layers.GroupNormalization):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            *size, channels = x.shape[1:]
+            apart = ops.reshape(x, (-1, *size, channels // self.groups, self.groups))
+            axes = (*range(1, len(size) + 2),)
+            mean, variance = ops.moments(apart, axes, keepdims=True)
+            z = ops.reshape((apart - mean) / ops.sqrt(variance + self.epsilon), (-1, *size, channels))
+            return z * self.gamma + self.beta
+
+    layers = LAYERS | {
+        spec.GroupNorm: lambda node, layer, x: GroupsInterleaved.GroupNorm(
+            layer.groups, -1, layer.eps, name=keras3.keras_name(node)
+        )(x)
+    }
+
+
+class InstanceNormEpsilon(Keras3):
+    """The default of Keras's GroupNormalization."""
+
+    @staticmethod
+    def norm(node: Node, layer: spec.GroupNorm, x: KerasTensor) -> KerasTensor:
+        return keras3.group_norm(node, replace(layer, eps=1e-3) if layer.groups == node.input[0] else layer, x)
+
+    layers = LAYERS | {spec.GroupNorm: norm}
+
+
+class DepthByValue(Keras3):
+    layers = LAYERS | {spec.StochasticDepth: lambda node, layer, x: layers.Dropout(layer.rate)(x)}
+
+
+class DepthUnscaled(Keras3):
+    class StochasticDepth(layers.Dropout):
+        def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+            return super().call(inputs, training) * (1 - self.rate if training else 1.0)
+
+    layers = LAYERS | {
+        spec.StochasticDepth: lambda node, layer, x: DepthUnscaled.StochasticDepth(
+            layer.rate, noise_shape=(None, *[1] * len(node.input))
+        )(x)
+    }
+
+
+class DepthInEvaluation(Keras3):
+    class StochasticDepth(layers.Dropout):
+        def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+            return super().call(inputs, training=True)
+
+    layers = LAYERS | {
+        spec.StochasticDepth: lambda node, layer, x: DepthInEvaluation.StochasticDepth(
+            layer.rate, noise_shape=(None, *[1] * len(node.input))
+        )(x)
+    }
+
+
+class DilationIgnored(Keras3):
+    layers = LAYERS | {
+        spec.Conv: lambda node, layer, x: keras3.conv(node, replace(layer, dilation=1), x)[:, 1:-1, 1:-1]
+    }
+
+
+class PlacesBeyondCounted(Keras3):
+    """The mean of a window is not divided by its own count."""
+
+    @staticmethod
+    def multiply(node: Node, layer: lowering.ConstantMultiply, x: KerasTensor) -> KerasTensor:
+        return keras3.multiply(node, layer if isinstance(layer.factor, float) else replace(layer, factor=1.0), x)
+
+    layers = LAYERS | {lowering.ConstantMultiply: multiply}
+
+
+class EqualWindows(Keras3):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> KerasTensor:
+        rows, columns = (np.eye(*matrix.shape) for matrix in (layer.rows, layer.columns))  # windows of 1 x 1
+        return keras3.interpolate(node, replace(layer, rows=rows, columns=columns), x)
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class FirstOfEquallyNear(Keras3):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> KerasTensor:
+        return keras3.interpolate(node, replace(layer, columns=layer.columns[::-1, ::-1]), x)
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class CornersNotAligned(Keras3):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> KerasTensor:
+        rows, columns = (linear(*matrix.shape) for matrix in (layer.rows, layer.columns))
+        return keras3.interpolate(node, replace(layer, rows=rows, columns=columns), x)
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class ZerosFilled(Keras3):
+    @staticmethod
+    def select(node: Node, layer: spec.Select, x: KerasTensor) -> KerasTensor:
+        return keras3.select(node, replace(layer, maps=tuple(each or 0 for each in layer.maps)), x)
+
+    layers = LAYERS | {spec.Select: select}
+
+
+class ProductAdded(Keras3):
+    layers = LAYERS | {spec.Multiply: lambda node, layer, x, *chains: chains[0] + chains[1]}
+
+
+class ThirdTermDropped(Keras3):
+    layers = LAYERS | {spec.Add: lambda node, layer, x, one, two, *others: ops.add(one, two) + 0 * sum(others)}
+
+
+class PaddedByZero(ZeroForMinusInfinity):
+    """Pads by 0, whatever the value."""
+
+
+class LayerScaleLeftOut(Keras3):
+    class Affine(keras3.Affine):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return x + 0 * self.gamma
+
+    layers = LAYERS | {
+        spec.Affine: lambda node, layer, x: LayerScaleLeftOut.Affine(layer.beta, keras3.keras_name(node))(x)
+    }
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -154,14 +329,21 @@ def __getattr__(name: str) -> type:
 class DropoutOffInTrain(Keras3):
     """In `train` alone: every other pass in training mode has its masks."""
 
+    by_image = False
+
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        rates = [layer.rate for layer in self.dropouts]
-        for layer in self.dropouts:
+        dropouts = [layer for layer in self.dropouts if (layer.noise_shape is not None) == self.by_image]
+        rates = [layer.rate for layer in dropouts]
+        for layer in dropouts:
             layer.rate = 0.0
         trained = super().train(order, batch_size, lrs, seed)
-        for layer, rate in zip(self.dropouts, rates):
+        for layer, rate in zip(dropouts, rates):
             layer.rate = rate
         return trained
+
+
+class DepthOffInTrain(DropoutOffInTrain):
+    by_image = True
 
 
 class OneMaskForAllImages(Keras3):

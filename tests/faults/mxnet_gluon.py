@@ -25,6 +25,7 @@ from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
 from frameworks.training import SGD, Adam, Optimizer, Training
 from tests.faults import contract
+from tests.faults.matrices import linear
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -124,6 +125,181 @@ class DropoutUnscaled(MXNetGluon):
         return Function(function)
 
     layers_float64 = FLOAT64 | {spec.Dropout: dropout}
+
+
+# --- modern layers ----------------------------------------------------------------------------------------------------
+
+
+class GeluInTheTanhForm(MXNetGluon):
+    layers = LAYERS | {spec.GELU: mxnet_gluon.activation(lambda F, x, layer: mxnet_gluon.gelu(F, x, True))}
+
+
+class HardSigmoidSlope(MXNetGluon):
+    """The default of MXNet's operator."""
+
+    layers = LAYERS | {spec.HardSigmoid: mxnet_gluon.activation(lambda F, x, layer: F.hard_sigmoid(x))}
+
+
+class LeakySlope(MXNetGluon):
+    layers = LAYERS | {spec.LeakyReLU: mxnet_gluon.activation(lambda F, x, layer: F.where(x > 0, x, 0.3 * x))}
+
+
+class SlopeShared(MXNetGluon):
+    class PReLU(mxnet_gluon.PReLU):
+        def hybrid_forward(self, F: Any, x: Any, slope: Any) -> Any:
+            first = F.broadcast_add(F.zeros_like(slope), F.slice_axis(slope, axis=0, begin=0, end=1))
+            return super().hybrid_forward(F, x, first)
+
+    layers = LAYERS | {spec.PReLU: PReLU}
+
+
+class NoUpperLimit(MXNetGluon):
+    layers = LAYERS | {spec.ReLU6: lambda node, layer: nn.Activation("relu")}
+
+
+class HardSwishForSilu(MXNetGluon):
+    layers = LAYERS | {spec.SiLU: mxnet_gluon.activation(lambda F, x, layer: x * mxnet_gluon.hard_sigmoid(F, x, 1 / 6))}
+
+
+class AlphaOfOne(MXNetGluon):
+    layers = LAYERS | {spec.ELU: mxnet_gluon.activation(lambda F, x, layer: mxnet_gluon.exponential(F, x, 1.0))}
+
+
+class LayerNormOverAllValues(MXNetGluon):
+    layers = LAYERS | {
+        spec.LayerNorm: lambda node, layer: mxnet_gluon.group_norm(node, spec.GroupNorm(layer.name, 1, layer.eps))
+    }
+
+
+class GroupsInterleaved(MXNetGluon):
+    """Channel c is in group c % groups."""
+
+    @staticmethod
+    def norm(node: Node, layer: spec.GroupNorm) -> HybridBlock:
+        channels, *size = node.input
+
+        def arrange(F: Any, x: Any) -> Any:
+            apart = F.reshape(x, (-1, channels // layer.groups, layer.groups, *size))
+            return F.reshape(F.swapaxes(apart, 1, 2), (0, layer.groups, -1))
+
+        def restore(F: Any, z: Any) -> Any:
+            apart = F.reshape(z, (-1, layer.groups, channels // layer.groups, *size))
+            return F.reshape(F.swapaxes(apart, 1, 2), (-1, channels, *size))
+
+        return mxnet_gluon.Standardized(node, layer, arrange, restore)
+
+    layers = LAYERS | {spec.GroupNorm: norm}
+
+
+class InstanceNormEpsilon(MXNetGluon):
+    @staticmethod
+    def norm(node: Node, layer: spec.GroupNorm) -> HybridBlock:
+        return mxnet_gluon.group_norm(node, replace(layer, eps=1e-3) if layer.groups == node.input[0] else layer)
+
+    layers = LAYERS | {spec.GroupNorm: norm}
+
+
+class DepthByValue(MXNetGluon):
+    layers_float64 = FLOAT64 | {
+        spec.StochasticDepth: lambda node, layer: mxnet_gluon.dropout(node, spec.Dropout(rate=layer.rate))
+    }
+
+
+class DepthUnscaled(MXNetGluon):
+    @staticmethod
+    def depth(node: Node, layer: spec.StochasticDepth) -> HybridBlock:
+        sound = mxnet_gluon.dropout(node, layer).function
+        return Function(lambda F, x: sound(F, x) * (1 - layer.rate) if autograd.is_training() else x)
+
+    layers_float64 = FLOAT64 | {spec.StochasticDepth: depth}
+
+
+class DepthInEvaluation(MXNetGluon):
+    @staticmethod
+    def depth(node: Node, layer: spec.StochasticDepth) -> HybridBlock:
+        axes = tuple(range(1, len(node.input) + 1))
+
+        def function(F: Any, x: Any) -> Any:
+            return x * (F.Dropout(F.ones_like(x), p=layer.rate, axes=axes, mode="always") > 0) / (1 - layer.rate)
+
+        return Function(function)
+
+    layers_float64 = FLOAT64 | {spec.StochasticDepth: depth}
+
+
+class DilationIgnored(MXNetGluon):
+    layers = LAYERS | {spec.Conv: lambda node, layer: mxnet_gluon.conv(node, replace(layer, dilation=1, padding=1))}
+
+
+class PlacesBeyondCounted(MXNetGluon):
+    """The mean of a window is not divided by its own count."""
+
+    @staticmethod
+    def multiply(node: Node, layer: lowering.ConstantMultiply) -> HybridBlock:
+        return mxnet_gluon.multiply(node, layer if isinstance(layer.factor, float) else replace(layer, factor=1.0))
+
+    layers = LAYERS | {lowering.ConstantMultiply: multiply}
+
+
+class EqualWindows(MXNetGluon):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> HybridBlock:
+        rows, columns = (np.eye(*matrix.shape) for matrix in (layer.rows, layer.columns))  # windows of 1 x 1
+        return mxnet_gluon.interpolate(node, replace(layer, rows=rows, columns=columns))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class FirstOfEquallyNear(MXNetGluon):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> HybridBlock:
+        return mxnet_gluon.interpolate(node, replace(layer, columns=layer.columns[::-1, ::-1].copy()))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class CornersNotAligned(MXNetGluon):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> HybridBlock:
+        rows, columns = (linear(*matrix.shape) for matrix in (layer.rows, layer.columns))
+        return mxnet_gluon.interpolate(node, replace(layer, rows=rows, columns=columns))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class ZerosFilled(MXNetGluon):
+    @staticmethod
+    def select(node: Node, layer: spec.Select) -> HybridBlock:
+        return mxnet_gluon.select(node, replace(layer, maps=tuple(each or 0 for each in layer.maps)))
+
+    layers = LAYERS | {spec.Select: select}
+
+
+class ProductAdded(MXNetGluon):
+    layers = LAYERS | {
+        spec.Multiply: lambda node, layer, *chains: mxnet_gluon.Elementwise("broadcast_add", *chains),
+    }
+
+
+class ThirdTermDropped(MXNetGluon):
+    class Add(mxnet_gluon.Elementwise):
+        def hybrid_forward(self, F: Any, x: Any) -> Any:
+            first, second, *others = (chain(x) for chain in self.chains)
+            return first + second + 0 * sum(others)
+
+    layers = LAYERS | {spec.Add: lambda node, layer, *chains: ThirdTermDropped.Add("elemwise_add", *chains)}
+
+
+class PaddedByZero(MXNetGluon):
+    layers = LAYERS | {spec.Pad: lambda node, layer: mxnet_gluon.pad(node, replace(layer, value=0.0))}
+
+
+class LayerScaleLeftOut(MXNetGluon):
+    class Affine(mxnet_gluon.Affine):
+        def hybrid_forward(self, F: Any, x: Any, gamma: Any, beta: Any = None) -> Any:
+            return super().hybrid_forward(F, x, F.ones_like(gamma) + 0 * gamma, beta)
+
+    layers = LAYERS | {spec.Affine: Affine}
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -235,6 +411,25 @@ class DropoutOffInTrain(MXNetGluon):
         DropoutOffInTrain.in_train = True
         trained = super().train(order, batch_size, lrs, seed)
         DropoutOffInTrain.in_train = False
+        return trained
+
+
+class DepthOffInTrain(MXNetGluon):
+    """In `train` alone: every other pass in training mode has its masks."""
+
+    in_train = False  # of the process; read when a graph is traced
+
+    @staticmethod
+    def depth(node: Node, layer: spec.StochasticDepth) -> HybridBlock:
+        sound = mxnet_gluon.dropout(node, layer).function
+        return Function(lambda F, x: x if DepthOffInTrain.in_train else sound(F, x))
+
+    layers_float64 = FLOAT64 | {spec.StochasticDepth: depth}
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        DepthOffInTrain.in_train = True
+        trained = super().train(order, batch_size, lrs, seed)
+        DepthOffInTrain.in_train = False
         return trained
 
 

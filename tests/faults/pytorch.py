@@ -20,6 +20,7 @@ from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
 from frameworks.training import Training
 from tests.faults import contract
+from tests.faults.matrices import linear
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -144,6 +145,158 @@ class DropoutInEvaluation(PyTorch):
     layers = LAYERS | {spec.Dropout: lambda node, layer: Function(lambda x: F.dropout(x, layer.rate))}
 
 
+# --- modern layers ----------------------------------------------------------------------------------------------------
+
+
+class GeluInTheTanhForm(PyTorch):
+    layers = LAYERS | {spec.GELU: lambda node, layer: nn.GELU("tanh")}
+
+
+class HardSigmoidSlope(PyTorch):
+    layers = LAYERS | {spec.HardSigmoid: lambda node, layer: pytorch.hard_sigmoid(node, replace(layer, slope=0.2))}
+
+
+class LeakySlope(PyTorch):
+    layers = LAYERS | {spec.LeakyReLU: lambda node, layer: nn.LeakyReLU(0.3)}
+
+
+class SlopeShared(PyTorch):
+    class PReLU(pytorch.PReLU):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.prelu(x, self.slope[:1])
+
+    layers = LAYERS | {spec.PReLU: PReLU}
+
+
+class NoUpperLimit(PyTorch):
+    layers = LAYERS | {spec.ReLU6: lambda node, layer: nn.ReLU()}
+
+
+class HardSwishForSilu(PyTorch):
+    layers = LAYERS | {spec.SiLU: lambda node, layer: nn.Hardswish()}
+
+
+class AlphaOfOne(PyTorch):
+    layers = LAYERS | {spec.ELU: lambda node, layer: nn.ELU()}
+
+
+class LayerNormOverAllValues(PyTorch):
+    layers = LAYERS | {
+        spec.LayerNorm: lambda node, layer: pytorch.GroupNorm(node, spec.GroupNorm(layer.name, 1, layer.eps))
+    }
+
+
+class GroupsInterleaved(PyTorch):
+    """Channel c is in group c % groups."""
+
+    class GroupNorm(pytorch.GroupNorm):
+        def __init__(self, node: Node, layer: spec.GroupNorm) -> None:
+            super().__init__(node, layer)
+            self.order = np.arange(node.input[0]).reshape(-1, layer.groups).T.ravel()
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = F.group_norm(x[:, self.order.tolist()], self.groups, eps=self.eps)[:, self.order.argsort().tolist()]
+            return z * self.weight.view(self.shape) + self.bias.view(self.shape)
+
+    layers = LAYERS | {spec.GroupNorm: GroupNorm}
+
+
+class InstanceNormEpsilon(PyTorch):
+    @staticmethod
+    def norm(node: Node, layer: spec.GroupNorm) -> nn.Module:
+        return pytorch.GroupNorm(node, replace(layer, eps=1e-3) if layer.groups == node.input[0] else layer)
+
+    layers = LAYERS | {spec.GroupNorm: norm}
+
+
+class DepthByValue(PyTorch):
+    layers = LAYERS | {spec.StochasticDepth: lambda node, layer: nn.Dropout(layer.rate)}
+
+
+class DepthUnscaled(PyTorch):
+    class StochasticDepth(pytorch.StochasticDepth):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * self.remain if self.training else x
+
+    layers = LAYERS | {spec.StochasticDepth: StochasticDepth}
+
+
+class DepthInEvaluation(PyTorch):
+    class StochasticDepth(pytorch.StochasticDepth):
+        def forward(self, x: Tensor) -> Tensor:
+            mask = torch.empty((len(x), 1, 1, 1), dtype=x.dtype).bernoulli_(self.remain)
+            return x * (mask / self.remain)
+
+    layers = LAYERS | {spec.StochasticDepth: StochasticDepth}
+
+
+class DilationIgnored(PyTorch):
+    layers = LAYERS | {spec.Conv: lambda node, layer: pytorch.conv(node, replace(layer, dilation=1, padding=1))}
+
+
+class PlacesBeyondCounted(PaddingCounted):
+    """The mean of a window is not divided by its own count."""
+
+
+class EqualWindows(PyTorch):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> nn.Module:
+        rows, columns = (np.eye(*matrix.shape) for matrix in (layer.rows, layer.columns))  # windows of 1 x 1
+        return LAYERS[lowering.Interpolate](node, replace(layer, rows=rows, columns=columns))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class FirstOfEquallyNear(PyTorch):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> nn.Module:
+        return LAYERS[lowering.Interpolate](node, replace(layer, columns=layer.columns[::-1, ::-1].copy()))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class CornersNotAligned(PyTorch):
+    @staticmethod
+    def interpolate(node: Node, layer: lowering.Interpolate) -> nn.Module:
+        rows, columns = (linear(*matrix.shape) for matrix in (layer.rows, layer.columns))
+        return LAYERS[lowering.Interpolate](node, replace(layer, rows=rows, columns=columns))
+
+    layers = LAYERS | {lowering.Interpolate: interpolate}
+
+
+class ZerosFilled(PyTorch):
+    @staticmethod
+    def select(node: Node, layer: spec.Select) -> nn.Module:
+        return pytorch.select(node, replace(layer, maps=tuple(each or 0 for each in layer.maps)))
+
+    layers = LAYERS | {spec.Select: select}
+
+
+class ProductAdded(PyTorch):
+    layers = LAYERS | {spec.Multiply: lambda node, layer, *chains: pytorch.Elementwise(torch.add, *chains)}
+
+
+class ThirdTermDropped(PyTorch):
+    class Add(pytorch.Elementwise):
+        def forward(self, x: Tensor) -> Tensor:
+            first, second, *others = (chain(x) for chain in self.chains)
+            return first + second + 0 * sum(others)
+
+    layers = LAYERS | {spec.Add: lambda node, layer, *chains: ThirdTermDropped.Add(torch.add, *chains)}
+
+
+class PaddedByZero(ZeroForMinusInfinity):
+    """Pads by 0, whatever the value."""
+
+
+class LayerScaleLeftOut(PyTorch):
+    class Affine(pytorch.Affine):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 0 * self.weight.view(self.shape)
+
+    layers = LAYERS | {spec.Affine: Affine}
+
+
 # --- weights and images -----------------------------------------------------------------------------------------------
 
 
@@ -262,6 +415,38 @@ class DropoutOffInTrain(PyTorch):
     @staticmethod
     def rate(rate: float) -> float:
         return 0.0
+
+
+class DepthOffInTrain(PyTorch):
+    """In `train` alone: every other pass in training mode has its masks."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        depths = [module for module in self.net.modules() if isinstance(module, pytorch.StochasticDepth)]
+        fractions = [module.remain for module in depths]
+        for module in depths:
+            module.remain = 1.0
+        trained = super().train(order, batch_size, lrs, seed)
+        for module, fraction in zip(depths, fractions):
+            module.remain = fraction
+        return trained
+
+
+class DepthOfTheBatchInTrain(PyTorch):
+    """In `train` alone, one draw decides for all images."""
+
+    class StochasticDepth(pytorch.StochasticDepth):
+        shared = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * super().forward(torch.ones_like(x[:1])) if self.shared else super().forward(x)
+
+    layers = LAYERS | {spec.StochasticDepth: StochasticDepth}
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        self.StochasticDepth.shared = True
+        trained = super().train(order, batch_size, lrs, seed)
+        self.StochasticDepth.shared = False
+        return trained
 
 
 class RateHalvedInTrain(DropoutOffInTrain):

@@ -57,7 +57,7 @@ def batch_norm(difference: Difference, layer: spec.BatchNorm, x: Array, **arrays
         if abs(epsilon) < NO_EPSILON * variance.max():
             y = factor * (x - mean) / np.sqrt(variance) + offset
             yield Hypothesis("epsilon is left out", y)
-        elif epsilon > 0:
+        elif 0 < epsilon < np.inf:
             y = normalization.batch_norm(replace(layer, eps=epsilon), x, **arrays | used)[0]
             yield Hypothesis("epsilon {:g} for {:g}", y, (epsilon, layer.eps))
 
@@ -90,7 +90,7 @@ def of_one_image(
         epsilon = float(f"{solved:.2g}")
         if abs(epsilon) < NO_EPSILON * variance.max():
             yield Hypothesis("epsilon is left out", factor * (x - mean) / np.sqrt(variance) + offset)
-        elif epsilon > 0:
+        elif 0 < epsilon < np.inf:
             y = factor * (x - mean) / np.sqrt(variance + epsilon) + offset
             yield Hypothesis("epsilon {:g} for {:g}", y, (epsilon, layer.eps))
 
