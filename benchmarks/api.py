@@ -45,13 +45,14 @@ from frameworks.errors import OnespecError, Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, SpecError
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 __all__ = [
     "DATASETS",
     "FRAMEWORKS",
     "NETWORKS",
     "SGD",
+    "Adadelta",
     "Adam",
     "BadInput",
     "Checkpoint",
@@ -60,6 +61,7 @@ __all__ = [
     "ImageOptions",
     "Network",
     "OnespecError",
+    "RMSprop",
     "SpecError",
     "Training",
     "Unavailable",
@@ -91,6 +93,8 @@ def run(
     batch_size: int | None = None,
     lr: float | None = None,
     optimizer: str | None = None,
+    clip_norm: float | None = None,
+    weight_average: float | None = None,
     train_size: int | None = None,
     test_size: int | None = None,
     quick: bool = False,
@@ -115,6 +119,8 @@ def run(
     seed: one or several seeds (integers, 0 or more) of the initial weights, the order of the images and dropout.
     dataset: a name from `DATASETS`, or a path to images of your own. images: how the latter are read.
     optimizer: `sgd`, `momentum`, `adam`, ... (`onespec run --help` lists them).
+    clip_norm: the norm to which the gradients are scaled down, that of all of them together.
+    weight_average: decay of an exponential moving average of the weights, with which the network is tested.
     train_size, test_size: use only the first images of each split.
     quick: 2 epochs on at most 2,000 images that are included in the package.
     threads: CPU threads of each framework; None: all cores.
@@ -142,6 +148,8 @@ def run(
         batch_size=batch_size,
         lr=lr,
         optimizer=optimizer,
+        clip_norm=clip_norm,
+        weight_average=weight_average,
         seeds=_numbers(seed),
         threads=defaults.threads if threads is None else threads,
         device=device,

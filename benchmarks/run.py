@@ -62,6 +62,8 @@ def __getattr__(name: str) -> Any:
 @options.batch_size
 @options.lr
 @options.option("--optimizer", metavar="NAME", heading=options.HOW, help="SGD, Adam, ...; an unknown name lists all.")
+@options.clip_norm
+@options.weight_average
 @options.seeds
 @options.option(
     "--train-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N training images."

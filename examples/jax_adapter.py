@@ -25,7 +25,7 @@ from frameworks.adapter import Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.spec import Layer, Network, Node, lowering, pair, sides
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import AVERAGE, SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 Arrays: TypeAlias = dict[str, jax.Array]  # by canonical name, or by role within a layer
 
@@ -164,6 +164,52 @@ def adam(
     return change, [first, second]
 
 
+def rmsprop(
+    rule: RMSprop, lr: jax.Array, gradient: jax.Array, slots: list[jax.Array]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """What is subtracted from a weight, and the new slots."""
+    square = rule.rho * slots[0] + (1 - rule.rho) * gradient * gradient
+    change = gradient / (jnp.sqrt(square + rule.epsilon) if rule.epsilon_inside else jnp.sqrt(square) + rule.epsilon)
+    if not rule.momentum:
+        return lr * change, [square]
+    velocity = rule.momentum * slots[1] + (lr * change if rule.lr_in_velocity else change)
+    return (velocity if rule.lr_in_velocity else lr * velocity), [square, velocity]
+
+
+def adadelta(
+    rule: Adadelta, lr: jax.Array, gradient: jax.Array, slots: list[jax.Array]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """What is subtracted from a weight, and the new slots."""
+    square = rule.rho * slots[0] + (1 - rule.rho) * gradient * gradient
+    change = jnp.sqrt(slots[1] + rule.epsilon) / jnp.sqrt(square + rule.epsilon) * gradient
+    return lr * change, [square, rule.rho * slots[1] + (1 - rule.rho) * change * change]
+
+
+def changed(
+    rule: Optimizer, lr: jax.Array, step: jax.Array, gradient: jax.Array, slots: list[jax.Array]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """What is subtracted from a weight, and the new slots."""
+    match rule:
+        case SGD():
+            return sgd(rule, lr, gradient, slots)
+        case Adam():
+            return adam(rule, lr, step, gradient, slots)
+        case RMSprop():
+            return rmsprop(rule, lr, gradient, slots)
+        case Adadelta():
+            return adadelta(rule, lr, gradient, slots)
+    raise Unavailable(f"this adapter has no {type(rule).__name__}")
+
+
+def clipped(gradients: Arrays, limit: float | None) -> Arrays:
+    """The gradients times min(1, limit / norm), norm that of all of them together; None is no limit."""
+    if limit is None:
+        return gradients
+    norm = jnp.sqrt(sum(jnp.sum(gradient * gradient) for gradient in gradients.values()))
+    factor = limit / jnp.maximum(norm, limit)
+    return {name: factor * gradient for name, gradient in gradients.items()}
+
+
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +231,8 @@ class Jax(Adapter):
         self.arrays = {parameter.name: (parameter.shape, parameter.trainable) for parameter in network.parameters}
         self.trained = [parameter.name for parameter in network.parameters if parameter.trainable]
         self.slots = {name: [f"{name}/{slot}" for slot in training.optimizer.slots] for name in self.trained}
+        averaged = training.average is not None
+        self.averages = {name: f"{name}/{AVERAGE}" for name in self.trained} if averaged else {}
         self.state: Arrays = {}  # all arrays and the optimizer's slots; set with the first weights
         self.steps = 0
         self.data: dict[str, tuple[jax.Array, jax.Array]] = {}
@@ -207,6 +255,8 @@ class Jax(Adapter):
         for name, slots in self.slots.items():
             for slot in slots:
                 state[slot] = weights.get(slot, np.zeros(self.arrays[name][0]))
+        for name, average in self.averages.items():
+            state[average] = weights.get(average, weights[name])
         self.state = {name: jnp.array(array, self.setting.precision) for name, array in state.items()}
         self.steps = int(weights.get("step", 0))
 
@@ -226,7 +276,8 @@ class Jax(Adapter):
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
         parts = batches(np.arange(len(images)), batch_size)
-        logits = [self.forward(self.state, images[part], training=False)[0][self._logits_path] for part in parts]
+        state = self.state | {name: self.state[average] for name, average in self.averages.items()}
+        logits = [self.forward(state, images[part], training=False)[0][self._logits_path] for part in parts]
         return np.concatenate(logits)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
@@ -306,20 +357,24 @@ class Jax(Adapter):
         differentiate = jax.value_and_grad(self._loss, has_aux=True)
         (loss, (logits, running)), gradients = differentiate(state, x, targets, seed + step)
         state = state | running
-        for name in self.trained:
-            state |= self._updated(state, name, gradients[name], lr, step)
+        trained = {name: gradients[name] for name in self.trained}
+        for name, gradient in clipped(trained, self.training.clip_norm).items():
+            state |= self._updated(state, name, gradient, lr, step)
         return state, loss, (logits.argmax(1) == targets).sum()
 
     def _updated(self, state: Arrays, name: str, gradient: jax.Array, lr: jax.Array, step: jax.Array) -> Arrays:
-        """An array and its slots after one step of the optimizer."""
+        """An array, its slots and its average after one step of the optimizer."""
         rule, decay = self.training.optimizer, self.training.decay(name)
+        lr = lr * self.training.lr_factor(name)
         weight, slots = state[name], [state[slot] for slot in self.slots[name]]
         if rule.decoupled:
             weight = weight - lr * decay * weight
         else:
             gradient = gradient + decay * weight
-        if isinstance(rule, SGD):
-            change, slots = sgd(rule, lr, gradient, slots)
-        else:
-            change, slots = adam(rule, lr, step, gradient, slots)
-        return {name: weight - change} | dict(zip(self.slots[name], slots))
+        change, slots = changed(rule, lr, step, gradient, slots)
+        weight = weight - change
+        updated = {name: weight} | dict(zip(self.slots[name], slots))
+        if name in self.averages:
+            decay, average = self.training.average, self.averages[name]
+            updated[average] = decay * state[average] + (1 - decay) * weight
+        return updated

@@ -33,7 +33,7 @@ from frameworks.native import Native
 from frameworks.spec import Layer, Network, Node, Pool, Shape, pair, sides
 from frameworks.spec.lowering import lower, symmetric
 from frameworks.spec.windowed import gaps
-from frameworks.training import SGD, Training
+from frameworks.training import AVERAGE, SGD, Training
 
 T = TypeVar("T")
 Split: TypeAlias = Literal["train", "test"]
@@ -127,7 +127,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def predict(self, split: Split, batch_size: int) -> Array:
-        """Logits of all images of a split in evaluation mode: N x classes, in the network's precision."""
+        """Logits of all images of a split in evaluation mode: N x classes, in the network's precision.
+
+        Where the training has an average of the weights, it is used from the first step on.
+        """
 
     @abstractmethod
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
@@ -185,7 +188,7 @@ class LayerAdapter(Adapter):
 
     def get_weights(self) -> Weights:
         weights = {name: self._read(variable) for name, variable in self._variables().items()}
-        slots = {name: self._velocity_sign * self._read(slot) for name, slot in self._slots().items()}
+        slots = {name: self._sign(name) * self._read(slot) for name, slot in self._slots().items()}
         return weights | slots | {"step": np.array(self.steps)}
 
     def set_weights(self, weights: Weights) -> None:
@@ -194,7 +197,7 @@ class LayerAdapter(Adapter):
             self._write(variable, weights[name])
         self._set_steps(int(weights.get("step", 0)))
         for name, slot in self._slots().items():
-            self._write(slot, self._velocity_sign * weights[name])
+            self._write(slot, self._sign(name) * weights[name])
 
     def _builder(self, node: Node) -> Builder:
         """What builds a primitive; `NotImplementedError` where this adapter lacks it."""
@@ -229,10 +232,24 @@ class LayerAdapter(Adapter):
         for name, variable in buffers.items():
             self._write(variable, values[name])
 
-    @property
-    def _velocity_sign(self) -> float:
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Exchange the weights for their averages, where the training has them, and restore the weights."""
+        ending, slots = f"/{AVERAGE}", {} if self.training.average is None else self._slots()
+        averages = {name.removesuffix(ending): slot for name, slot in slots.items() if name.endswith(ending)}
+        variables = self._variables()
+        values = {name: self._read(variables[name]) for name in averages}
+        for name, average in averages.items():
+            self._write(variables[name], self._read(average))
+        yield
+        for name, value in values.items():
+            self._write(variables[name], value)
+
+    def _sign(self, slot: str) -> float:
+        """What the framework's array of this slot is multiplied by to give the spec's."""
         rule = self.training.optimizer
-        return -1.0 if self.velocity_is_update and isinstance(rule, SGD) and rule.lr_in_velocity else 1.0
+        negated = self.velocity_is_update and isinstance(rule, SGD) and rule.lr_in_velocity
+        return -1.0 if negated and slot.endswith("/velocity") else 1.0
 
     @abstractmethod
     def _declared(self, variable: Any) -> tuple[Shape, bool]:

@@ -2,7 +2,7 @@
 
 `aligned`, the default semantics of every command, is defined by `spec`, `training.py` and `arrays.py` and is the same
 in every framework. `native` is the recipe with the default settings of the framework: the recipe sets layers, learning
-rates, momentum, betas and the size of the decay in both cases; the framework sets what `CHOICES` lists.
+rates, momentum, betas, rho and the size of the decay in both cases; the framework sets what `CHOICES` lists.
 
 Each adapter declares its `Native`. An adapter does not know which semantics it computes: `with_defaults` and `initial`
 return a network, a training and weights in which every value is explicit.
@@ -35,7 +35,7 @@ from frameworks.spec import (
     sides,
 )
 from frameworks.spec.joins import Join
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 T = TypeVar("T", bool, float, str)
 
@@ -60,6 +60,8 @@ def _distribution(bound: str) -> str:
     return "0" if bound == "0" else f"uniform on (-a, a), a = {bound}"
 
 
+_FROM_RECIPE = "the recipe's"  # in both semantics
+
 # In the order of `Native`'s fields. Of two formulas the first is that of False.
 CHOICES = {
     "lr_in_velocity": Choice(
@@ -73,6 +75,15 @@ CHOICES = {
         Adam.epsilon_hat,
         ("m' / (sqrt(v') + epsilon)", "m' / (sqrt(v') + epsilon / sqrt(1 - beta2^t))").__getitem__,
     ),
+    "rmsprop_epsilon": Choice("RMSprop: epsilon", RMSprop.epsilon, "{:g}".format),
+    "rmsprop_epsilon_inside": Choice(
+        "RMSprop: its place", RMSprop.epsilon_inside, ("sqrt(v) + epsilon", "sqrt(v + epsilon)").__getitem__
+    ),
+    "rmsprop_rho": Choice("RMSprop: rho", _FROM_RECIPE, str),
+    "adadelta_epsilon": Choice("Adadelta: epsilon", Adadelta.epsilon, "{:g}".format),
+    "adadelta_rho": Choice("Adadelta: rho", _FROM_RECIPE, str),
+    "adadelta_lr": Choice("Adadelta: learning rate", _FROM_RECIPE, str),
+    "adamw_decay": Choice("AdamW: size of the decay", _FROM_RECIPE, str),
     "decoupled": Choice(
         "`weight_decay`",
         SGD.decoupled,
@@ -121,6 +132,8 @@ CHOICES = {
 # What a spec says in each layer or what no layer of a spec can say: `native` does not change it. The lines of the
 # ledger tell a person who writes the network with the layers of the framework what changes.
 OF_LAYERS = ("same_padding", "pool_rounding", "padding_counts", "resize_positions")
+# What every recipe says: `native` does not change it either.
+OF_RECIPES = ("rmsprop_rho", "adadelta_rho", "adadelta_lr", "adamw_decay")
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,13 @@ class Native:
     lr_in_velocity: Default[bool]
     epsilon: Default[float]
     epsilon_hat: Default[bool]
+    rmsprop_epsilon: Default[float]
+    rmsprop_epsilon_inside: Default[bool]
+    rmsprop_rho: Default[str]
+    adadelta_epsilon: Default[float]
+    adadelta_rho: Default[str]
+    adadelta_lr: Default[str]
+    adamw_decay: Default[str]
     decoupled: Default[bool]
     decay_all: Default[bool]
     norm_epsilon: Default[float]
@@ -187,10 +207,10 @@ def with_defaults(network: Network, training: Training, native: Native) -> tuple
 
     Decoupled decay of a recipe stays decoupled, because the recipe names AdamW. The running variance does not change:
     an adapter computes that of its framework, and declares a departure if it differs from the aligned one. What each
-    layer of the spec says explicitly, `OF_LAYERS`, does not change either.
+    layer of the spec says explicitly, `OF_LAYERS`, and what every recipe says, `OF_RECIPES`, does not change either.
     """
     for name in CHOICES:
-        if name not in OF_LAYERS:
+        if name not in (*OF_LAYERS, *OF_RECIPES):
             network, training = with_default(network, training, name, getattr(native, name).value)
     return network, training
 
@@ -198,16 +218,20 @@ def with_defaults(network: Network, training: Training, native: Native) -> tuple
 def with_default(network: Network, training: Training, name: str, value: Any) -> tuple[Network, Training]:
     """The network and the training with one default of a framework.
 
-    name: a key of `CHOICES`; the initial values, the running variance and the positions of a resize are no part of a
-    network or a training, so they change nothing here. Raises SpecError if the network cannot be built with the
-    default.
+    name: a key of `CHOICES`. The initial values, the running variance and the positions of a resize are no part of a
+    network or a training, and `OF_RECIPES` are the recipe's, so these change nothing here. Raises SpecError if the
+    network cannot be built with the default.
     """
     rule = training.optimizer
     match name:
-        case "lr_in_velocity" if isinstance(rule, SGD):
+        case "lr_in_velocity" if isinstance(rule, (SGD, RMSprop)):
             rule = replace(rule, lr_in_velocity=value)
         case "epsilon" | "epsilon_hat" if isinstance(rule, Adam):
             rule = replace(rule, **{name: value})
+        case "rmsprop_epsilon" | "rmsprop_epsilon_inside" if isinstance(rule, RMSprop):
+            rule = replace(rule, **{name.removeprefix("rmsprop_"): value})
+        case "adadelta_epsilon" if isinstance(rule, Adadelta):
+            rule = replace(rule, epsilon=value)
         case "decoupled":
             rule = replace(rule, decoupled=rule.decoupled or value)
         case "decay_all":

@@ -22,7 +22,7 @@ from frameworks.reference_layers import LAYERS
 from frameworks.reference_layers.base import Result, channel_axes
 from frameworks.reference_layers.joins import dropout, stochastic_depth
 from frameworks.spec import Network, Node
-from frameworks.training import Adam, Optimizer, Training
+from frameworks.training import AVERAGE, Adadelta, Adam, Optimizer, RMSprop, Training
 
 # --- network, loss, optimizers ----------------------------------------------------------------------------------------
 
@@ -127,6 +127,18 @@ def moved(
         if rule.epsilon_hat:
             return w - rate * second**0.5 / first * m / (np.sqrt(v) + rule.epsilon), m, v
         return w - rate * (m / first) / (np.sqrt(v / second) + rule.epsilon), m, v
+    if isinstance(rule, Adadelta):
+        v, d = slots
+        v = rule.rho * v + (1 - rule.rho) * g * g
+        u = np.sqrt(d + rule.epsilon) / np.sqrt(v + rule.epsilon) * g
+        return w - rate * u, v, rule.rho * d + (1 - rule.rho) * u * u
+    if isinstance(rule, RMSprop):
+        v = rule.rho * slots[0] + (1 - rule.rho) * g * g
+        u = g / (np.sqrt(v + rule.epsilon) if rule.epsilon_inside else np.sqrt(v) + rule.epsilon)
+        if not rule.momentum:
+            return w - rate * u, v
+        b = rule.momentum * slots[1] + (rate * u if rule.lr_in_velocity else u)
+        return w - (b if rule.lr_in_velocity else rate * b), v, b
     if not slots:
         return (w - rate * g,)
     g = rate * g if rule.lr_in_velocity else g
@@ -138,9 +150,21 @@ def moved(
 BLOCK = 1 << 14  # values that an update takes at a time: they and what is computed from them stay in the cache
 
 
+def clipped(gradients: Weights, limit: float | None) -> Weights:
+    """The gradients times min(1, limit / norm), norm that of all of them together; None is no limit."""
+    if limit is None:
+        return gradients
+    norm = np.sqrt(sum((g * g).sum() for g in gradients.values()))
+    factor = limit / np.maximum(norm, limit)  # defined where the norm is 0; not finite where it is not
+    return {name: factor * g for name, g in gradients.items()}
+
+
 def update(weights: Weights, name: str, g: Array, training: Training, rate: float, step: int) -> None:
-    """Move the array `name` and its slots, in place."""
+    """Move the array `name` and its slots, in place. g: its gradient, clipped."""
     rule, decay = training.optimizer, training.decay(name)
+    rate *= training.lr_factor(name)
+    if training.average is not None:
+        average = weights.setdefault(f"{name}/{AVERAGE}", weights[name].copy())
     names = [name, *(f"{name}/{slot}" for slot in rule.slots)]
     w, *slots = (weights.setdefault(each, np.zeros(g.shape)).reshape(-1) for each in names)
     flat = g.reshape(-1)
@@ -149,6 +173,9 @@ def update(weights: Weights, name: str, g: Array, training: Training, rate: floa
         became = moved(rule, rate, decay, step, w[here], flat[here], *(slot[here] for slot in slots))
         for array, values in zip((w, *slots), became):
             array[here] = values
+    if training.average is not None:
+        average *= training.average
+        average += (1 - training.average) * weights[name]
 
 
 def without_dropout(network: Network) -> Network:
@@ -193,7 +220,7 @@ class Reference(Adapter):
             if weights[name].shape != shape:
                 raise ValueError(f"{name} is {weights[name].shape}, the network's is {shape}")
         self.steps = int(weights.get("step", 0))
-        slots = self.training.optimizer.slots if self.steps else ()
+        slots = self.training.slots if self.steps else ()
         of_optimizer = [f"{name}/{slot}" for name, (_, trained) in self.arrays.items() if trained for slot in slots]
         self.weights = {name: np.array(weights[name], np.float64) for name in [*self.arrays, *of_optimizer]}
 
@@ -210,15 +237,20 @@ class Reference(Adapter):
             correct += int((run.logits.argmax(1) == labels[batch]).sum())
             self.steps += 1
             self.weights |= run.running
-            for name, (_, trained) in self.arrays.items():
-                if trained:
-                    update(self.weights, name, run.gradients[name], self.training, rate, self.steps)
+            trained = {name: run.gradients[name] for name, (_, is_trained) in self.arrays.items() if is_trained}
+            for name, gradient in clipped(trained, self.training.clip_norm).items():
+                update(self.weights, name, gradient, self.training, rate, self.steps)
         return Trained(losses, correct)
 
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
         steps = batches(np.arange(len(images)), batch_size)
-        return np.concatenate([self._run(images[batch]).logits for batch in steps])
+        weights = self.weights
+        if averages := self._averages():
+            self.weights = weights | averages
+        logits = [self._run(images[batch]).logits for batch in steps]
+        self.weights = weights
+        return np.concatenate(logits)
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         run = self._run(images, np.random.default_rng(0))  # the same masks every time
@@ -228,6 +260,11 @@ class Reference(Adapter):
         return self._run(images, np.random.default_rng(0) if training else None).outputs
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _averages(self) -> Weights:
+        """The average of every trained array by its name; empty before the first step."""
+        averages = {name: f"{name}/{AVERAGE}" for name in self.arrays}
+        return {name: self.weights[average] for name, average in averages.items() if average in self.weights}
 
     def _run(self, images: Array, masks: np.random.Generator | None = None) -> Pass:
         return Pass(self.network, self.weights, images, masks, self.unbiased)

@@ -127,20 +127,21 @@ class Channels(Count):
 
 
 class Number(click.ParamType):
-    """A finite number above `above` and up to `most`."""
+    """A finite number above `above` and up to `most`, or `below` it."""
 
     name = "number"
 
-    def __init__(self, above: float, most: float) -> None:
-        self.above, self.most = above, most
+    def __init__(self, above: float, most: float, *, below: bool = False) -> None:
+        self.above, self.most, self.below = above, most, below
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
         try:
             number = float(value) if str(value).isascii() and not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
             number = math.nan
-        if not self.above < number <= self.most:  # refuses nan, too
-            _refuse(parameter, value, f"must be a number that is more than {self.above:,g} and at most {self.most:,g}")
+        if not self.above < number <= self.most or (self.below and number == self.most):  # refuses nan, too
+            last = "less than" if self.below else "at most"
+            _refuse(parameter, value, f"must be a number that is more than {self.above:,g} and {last} {self.most:,g}")
         return number
 
 
@@ -365,6 +366,20 @@ seeds = option(
 )
 batch_size = option("--batch-size", type=BATCH_SIZE, metavar="N", heading=HOW, help="Images per step.")
 lr = option("--lr", type=Number(0, 1e6), metavar="LR", heading=HOW, help="Initial learning rate.")
+clip_norm = option(
+    "--clip-norm",
+    type=Number(0, 1e9),
+    metavar="NORM",
+    heading=HOW,
+    help="Scale the gradients down to this norm, that of all of them together.",
+)
+weight_average = option(
+    "--weight-average",
+    type=Number(0, 1, below=True),
+    metavar="DECAY",
+    heading=HOW,
+    help="Test with an exponential moving average of the weights, such as 0.999.",
+)
 device = option(
     "--device",
     type=click.Choice(("auto", "cpu", "cuda")),

@@ -39,6 +39,8 @@ class TrainingRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int | None = None
     lr: float | None = None
     optimizer: str | None = None
+    clip_norm: float | None = None
+    weight_average: float | None = None
     seeds: list[int]
     threads: int
     device: str
@@ -67,6 +69,9 @@ class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: str  # as text
     label_smoothing: float | None = None
     decay_all: bool | None = None
+    clip_norm: float | None = None
+    weight_average: float | None = None  # decay of the average
+    lr_factors: list[tuple[str, float]] | None = None  # pattern and factor
     lr_schedule: str | None = None
     augmentations: list[str] | None = None
     test_in_training_mode: bool | None = None

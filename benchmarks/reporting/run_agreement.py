@@ -10,7 +10,8 @@ rounding explains:
 2. Next steps, without dropout. Rounding grows from step to step, and a wrong gradient or update shows at once. A step
    may differ by `GROWTH` times the largest difference of any two frameworks before it, and by `SMOOTH` in any case.
    Adam divides a gradient by its size, so a gradient that is zero except for rounding moves its weight by a whole
-   step: losses of correct frameworks jumped from 1e-7 to 2e-2 in one step. With Adam the floor is `ADAM`.
+   step: losses of correct frameworks jumped from 1e-7 to 2e-2 in one step. With Adam, RMSprop and Adadelta, which
+   do the same, the floor is `ADAM`.
 3. Accuracy in training and in the test. Small differences grow to those of two seeds. Two accuracies on n images differ
    by more than chance if the difference is above `SIGMAS` standard deviations, sqrt(2 p (1 - p) / n + 2 s^2), where s
    is the standard deviation over the seeds of the run. It must also be above `LEAST`: a network may settle in another
@@ -38,6 +39,7 @@ FIRST = {"float64": 1e-9, "float32": 1e-3}
 SMOOTH = {"float64": 1e-8, "float32": 1e-3}
 LOW_PRECISION = 5e-2  # TF32 and 16-bit formats have 8 to 11 bits
 ADAM = 0.2
+DIVIDED = ("Adam", "RMSprop", "Adadelta")  # optimizers that divide a gradient by its size
 GROWTH = 1000.0
 SIGMAS, LEAST = 6.0, 0.1
 
@@ -94,7 +96,7 @@ def _limit(job: JobInfo, step: int, before: float) -> float:
     """The relative difference of the losses of a step that rounding explains. before: the largest one so far."""
     if step == 0:
         return FIRST.get(job.precision, LOW_PRECISION)
-    smooth = ADAM if job.optimizer.startswith("Adam") else SMOOTH.get(job.precision, LOW_PRECISION)
+    smooth = ADAM if job.optimizer.startswith(DIVIDED) else SMOOTH.get(job.precision, LOW_PRECISION)
     return max(smooth, GROWTH * before)
 
 

@@ -6,7 +6,7 @@ the markers of a README.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -323,10 +323,20 @@ def _recipes(jobs: Sequence[JobInfo]) -> list[str]:
     for job in jobs:
         recipe = (
             f"{job.dataset} ({job.train_size:,} + {job.test_size:,} images), batch size {job.batch_size}, "
-            f"{job.optimizer}, lr {job.lr:g}, {counted(job.epochs, 'epoch')}"
+            f"{job.optimizer}, lr {job.lr:g}, {counted(job.epochs, 'epoch')}{''.join(_changes_of_training(job))}"
         )
         nets.setdefault(recipe, []).append(job.net)
     return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
+
+
+def _changes_of_training(job: JobInfo) -> Iterator[str]:
+    """What changes the steps and the test of a job, for most jobs nothing."""
+    if job.clip_norm is not None:
+        yield f", gradients clipped at norm {job.clip_norm:g}"
+    if job.weight_average is not None:
+        yield f", tested with an average of the weights of decay {job.weight_average:g}"
+    if job.lr_factors:
+        yield f", learning rate times {', '.join(f'{factor:g} for {pattern}' for pattern, factor in job.lr_factors)}"
 
 
 def _own_images(name: str, data: DataInfo) -> str:

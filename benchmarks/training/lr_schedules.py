@@ -69,6 +69,48 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class Polynomial:
+    """last + (1 - last) (1 - t / T)^power; with power 1 a line: Caffe's "poly" policy, torch's PolynomialLR.
+
+    Both end at 0, which is `last` here.
+    """
+
+    power: float = 1.0
+    last: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.power < np.inf and 0 <= self.last <= 1):
+            raise ValueError(f"{self}: power > 0, 0 <= last <= 1")
+
+    def factors(self, epochs: int, steps: int) -> Array:
+        total = epochs * steps
+        return self.last + (1 - self.last) * (1 - np.arange(total) / total) ** self.power
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """factor ^ (t // (n every)): with `every` 1, torch's ExponentialLR, stepped after each epoch.
+
+    every: epochs, which may be a fraction. EfficientNet is trained with factor 0.97 every 2.4 epochs (Tan and Le 2019,
+    section 5.1), MobileNetV2 with 0.98 every epoch (Sandler et al. 2018, section 6.1).
+    smooth: factor ^ (t / (n every)), which changes in every step.
+    """
+
+    factor: float
+    every: float = 1.0
+    smooth: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.factor <= 1 and 0 < self.every < np.inf):
+            raise ValueError(f"{self}: 0 < factor <= 1, every > 0")
+
+    def factors(self, epochs: int, steps: int) -> Array:
+        periods = np.arange(epochs * steps) / (steps * self.every)
+        # Where a period ends at a step, the quotient is off the whole number by rounding.
+        return self.factor ** (periods if self.smooth else np.floor(periods + 1e-9))
+
+
+@dataclass(frozen=True)
 class OneCycle:
     """Linear from `first` to 1, reached at t = peak T, then linear to `last`: Smith and Topin 2018."""
 
@@ -86,15 +128,18 @@ class OneCycle:
         return np.interp(place, (0, self.peak, 1), (self.first, 1, self.last))
 
 
+Plain: TypeAlias = "Constant | Step | MultiStep | Polynomial | Exponential | Cosine | OneCycle"
+
+
 @dataclass(frozen=True)
 class WarmUp:
     """Another schedule times min(1, first + (1 - first) (t + 1) / (n epochs)): Goyal et al. 2017, section 2.2.
 
-    The epochs of the other schedule count from the start of the run, as in the paper.
+    The epochs of the other schedule count from the start of the run, as in the paper: see also `WarmUpBefore`.
     """
 
     epochs: int
-    then: Constant | Step | MultiStep | Cosine | OneCycle = Constant()
+    then: Plain = Constant()
     first: float = 0.0
 
     def __post_init__(self) -> None:
@@ -106,5 +151,27 @@ class WarmUp:
         return (self.first + (1 - self.first) * progress) * self.then.factors(epochs, steps)
 
 
-Schedule: TypeAlias = "Constant | Step | MultiStep | Cosine | OneCycle | WarmUp"
+@dataclass(frozen=True)
+class WarmUpBefore:
+    """first + (1 - first) (t + 1) / (n epochs) in the first epochs; then another schedule, from its start.
+
+    The other schedule is as long as the epochs that remain. With `Cosine` this is the usual warm-up of recent recipes,
+    such as torch's SequentialLR of LinearLR and CosineAnnealingLR. LinearLR has t where this has t + 1, so its first
+    step has the factor `first`.
+    """
+
+    epochs: int
+    then: Plain = Cosine()
+    first: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not 0 <= self.first <= 1:
+            raise ValueError(f"{self}: at least 1 epoch, 0 <= first <= 1")
+
+    def factors(self, epochs: int, steps: int) -> Array:
+        rise = self.first + (1 - self.first) * (np.arange(self.epochs * steps) + 1) / (self.epochs * steps)
+        return np.concatenate([rise, self.then.factors(max(0, epochs - self.epochs), steps)])[: epochs * steps]
+
+
+Schedule: TypeAlias = "Plain | WarmUp | WarmUpBefore"
 CONSTANT = Constant()

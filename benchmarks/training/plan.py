@@ -47,6 +47,8 @@ class TrainingRequest:
     batch_size: int | None = None
     lr: float | None = None
     optimizer: str | None = None
+    clip_norm: float | None = None
+    weight_average: float | None = None  # decay of the average of the weights
     seeds: Sequence[int] = (0,)
     threads: int = field(
         default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -66,10 +68,13 @@ class TrainingRequest:
     adapters: Sequence[str] = ()  # the user's own frameworks, FILE.py:CLASS
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lr", "threads", "train_size", "test_size", "timeout", "scale"):
+        positive = ("epochs", "batch_size", "lr", "clip_norm", "threads", "train_size", "test_size", "timeout", "scale")
+        for name in positive:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise BadInput(f"--{name.replace('_', '-')} {value}: must be more than 0 and finite")
+        if self.weight_average is not None and not 0 < self.weight_average < 1:
+            raise BadInput(f"--weight-average {self.weight_average}: must be more than 0 and less than 1")
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise BadInput(f"--optimizer {self.optimizer}: unknown optimizer; choose from {', '.join(OPTIMIZERS)}")
         if self.dataset is not None:
@@ -103,6 +108,14 @@ class TrainingRequest:
                 recipe = replace(recipe, training=quick.training, lr=quick.lr, batch_size=quick.batch_size)
         if self.optimizer:
             recipe = replace(recipe, training=replace(recipe.training, optimizer=OPTIMIZERS[self.optimizer]))
+        training = {"clip_norm": self.clip_norm, "average": self.weight_average}
+        changed = {key: value for key, value in training.items() if value is not None}
+        recipe = replace(recipe, training=replace(recipe.training, **changed))  # type: ignore[arg-type]
+        if recipe.test_in_training_mode and recipe.training.average is not None:
+            raise BadInput(
+                f"--weight-average {recipe.training.average}: the recipe of {name} tests in training mode, "
+                "which does not use the average; leave the option out"
+            )
         given = {"dataset": self.dataset, "epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         return replace(recipe, **{key: value for key, value in given.items() if value is not None})  # type: ignore
 
@@ -202,7 +215,7 @@ def _at_most(requested: int | None, count: int, option: str, name: str) -> int |
 def check_memory(job: Job) -> None:
     """Raise BadInput if training alone would take more memory than the machine has, before any weight is drawn."""
     if job.device == "cpu":
-        needed = job.network.training_bytes(min(job.batch_size, job.train_size), len(job.training.optimizer.slots))
+        needed = job.network.training_bytes(min(job.batch_size, job.train_size), len(job.training.slots))
     else:
         needed = job.network.params * np.dtype(np.float64).itemsize  # drawn here, trained on the device
     if needed > (total := machine.total_memory()):
@@ -218,7 +231,7 @@ def too_large(group: Sequence[Job]) -> str | None:
         return None
     job = group[0]
     images = (job.train_size + job.test_size) * math.prod(job.network.input)  # a byte for each value
-    each = job.network.training_bytes(job.batch_size, len(job.training.optimizer.slots)) + FRAMEWORK_BYTES + images
+    each = job.network.training_bytes(job.batch_size, len(job.training.slots)) + FRAMEWORK_BYTES + images
     free = machine.available_memory()
     if job.device != "cpu" or each * len(group) <= free:
         return None

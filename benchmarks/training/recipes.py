@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks.datasets.augmentation import Augmentation, Crop, Cutout, Flip
 from benchmarks.training.lr_schedules import CONSTANT, OneCycle, Schedule
 from frameworks.spec import Layer, Normalize, Scale
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.training import SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 ZERO_TO_ONE = (Scale("pixels", factor=1 / 255),)
 
@@ -123,4 +123,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "nesterov": SGD(momentum=0.9, nesterov=True),
     "adam": Adam(),
     "adamw": Adam(weight_decay=0.01, decoupled=True),
+    "rmsprop": RMSprop(),
+    "adadelta": Adadelta(),
 }

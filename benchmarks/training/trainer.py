@@ -24,6 +24,7 @@ from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
 from frameworks.spec import Dropout, Network
+from frameworks.training import AVERAGE
 
 EpochProgress = Callable[[str, float], None]  # the cell, and the epochs that it has finished, a part of one included
 
@@ -237,7 +238,9 @@ class CellTrainer:
         path = self.folder.path / "weights" / f"{file_name(self.job.cell)}.npz"
         path.parent.mkdir(exist_ok=True)
         with np.load(self._weights(), allow_pickle=False) as state:
-            trained = {parameter.name: state[parameter.name] for parameter in self.job.network.parameters}
+            names = [parameter.name for parameter in self.job.network.parameters]
+            averages = {name: f"{name}/{AVERAGE}" for name in names}  # if there are averages, the test used them
+            trained = {name: state[averages[name] if averages[name] in state else name] for name in names}
         about = {name: getattr(self.job, name) for name in ("framework", "seed", "epochs", "dataset", "permutation")}
         about["class_names"] = list(self.data.class_names)
         if self.data.images:

@@ -19,7 +19,7 @@ from frameworks.arrays import Array, Weights, initial
 from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
 from frameworks.spec import Network, Scale
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, Training
 
 # A large epsilon reveals its place in the formula. It also keeps a gradient that is zero except for rounding, such
 # as that of a bias before batch normalization, from becoming a whole step of Adam.
@@ -144,9 +144,16 @@ class Case:
     def lrs(self, training: str, steps: int) -> list[float]:
         """The learning rate of each step: halved after every third one, which shows a rate stored in the velocity.
 
-        `conditioning` makes them smaller where the network needs it.
+        `conditioning` makes them smaller where the network needs it. Adam and RMSprop change every value by about the
+        learning rate.
         """
-        first = 1e-3 if isinstance(self.trainings[training].optimizer, Adam) else 1e-2
+        match self.trainings[training].optimizer:
+            case SGD():
+                first = 1e-2
+            case Adadelta():
+                first = 1.0
+            case _:
+                first = 1e-3
         return [self.lr_factor * first * 0.5 ** (step // 3 % 3) for step in range(steps)]
 
     def steps(self, training: str) -> int:

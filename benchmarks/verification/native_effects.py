@@ -22,15 +22,24 @@ from frameworks.native import CHOICES, Default, Native, initial, with_default
 from frameworks.numpy_reference import Pass, cross_entropy
 from frameworks.reference_layers.base import Result
 from frameworks.spec import Network, Node
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 STEPS, LARGE_STEPS = 10, 2  # of the training; a step of a large network is slow
 TRAININGS = {
     "SGD": Training(SGD(momentum=0.9, weight_decay=DECAY)),
     "Adam": Training(Adam(weight_decay=DECAY)),
+    "RMSprop": Training(RMSprop(weight_decay=DECAY)),
+    "Adadelta": Training(Adadelta(weight_decay=DECAY)),
 }
-OF_ADAM = ("epsilon", "epsilon_hat")  # defaults that SGD does not have
-LRS = {"SGD": 1e-2, "Adam": 1e-3}
+# The optimizers of defaults that SGD does not have.
+OPTIMIZER_OF = {
+    "epsilon": "Adam",
+    "epsilon_hat": "Adam",
+    "rmsprop_epsilon": "RMSprop",
+    "rmsprop_epsilon_inside": "RMSprop",
+    "adadelta_epsilon": "Adadelta",
+}
+LRS = {"SGD": 1e-2, "Adam": 1e-3, "RMSprop": 1e-3, "Adadelta": 1.0}
 ALIGNED = Native.from_json({name: {"value": choice.aligned, "source": ""} for name, choice in CHOICES.items()})
 
 
@@ -91,7 +100,7 @@ class Effects:
 
     def effect(self, name: str, value: Any) -> Effect | None:
         """The effect of the default `name` of `CHOICES` with this value; None if it changes nothing in the network."""
-        optimizer = "Adam" if name in OF_ADAM else "SGD"
+        optimizer = OPTIMIZER_OF.get(name, "SGD")
         training, network, steps = TRAININGS[optimizer], self.network, LARGE_STEPS if self.large else STEPS
         try:
             changed, other = with_default(network, training, name, value)

@@ -10,7 +10,7 @@ batch norm     momentum is the fraction of the old value.
 LRN            Keras has none, TensorFlow's has neither float64 nor even windows: written out.
 optimizers     the velocity has the learning rate in it, epsilon stands inside the bias correction, decay is always
                decoupled: written on TensorFlow's fused updates, where a float32 second moment is off by 1.3e-5, see
-               `adam`.
+               `adam`. RMSprop, whose fused update has one form only, is written out.
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
 threads        are as many within an operation as for operations side by side: TensorFlow's way with as many cores.

@@ -19,19 +19,33 @@ from frameworks.keras3.layers import LAYERS, Outputs, keras_name, padding_word
 from frameworks.native import Default, Native
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, Node, Shape
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import AVERAGE, SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 # --- optimizers -------------------------------------------------------------------------------------------------------
 
-Update = Callable[..., Any]  # of a variable, its gradient and its slots, all but the gradient as handles
+Update = Callable[..., Any]  # of a variable, its gradient and its slots, all but the gradient as TensorFlow's variables
+
+
+def update_of(rule: Optimizer, lr: tf.Tensor, step: tf.Tensor) -> Update:
+    """One array's step."""
+    match rule:
+        case SGD():
+            return sgd(rule, lr)
+        case Adam():
+            return adam(rule, lr, step)
+        case RMSprop():
+            return rmsprop(rule, lr)
+        case Adadelta():
+            return adadelta(rule, lr)
+    raise NotImplementedError(f"the adapter of Keras has no {type(rule).__name__}")
 
 
 def sgd(rule: SGD, lr: tf.Tensor) -> Update:
     if not rule.momentum:
-        return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=lr, delta=g)
+        return lambda w, g: tf.raw_ops.ResourceApplyGradientDescent(var=w.handle, alpha=lr, delta=g)
     options = {"lr": lr, "momentum": tf.constant(rule.momentum, lr.dtype), "use_nesterov": rule.nesterov}
     apply = tf.raw_ops.ResourceApplyKerasMomentum if rule.lr_in_velocity else tf.raw_ops.ResourceApplyMomentum
-    return lambda w, g, velocity: apply(var=w, accum=velocity, grad=g, **options)
+    return lambda w, g, velocity: apply(var=w.handle, accum=velocity.handle, grad=g, **options)
 
 
 def adam(rule: Adam, lr: tf.Tensor, step: tf.Tensor) -> Update:
@@ -49,7 +63,36 @@ def adam(rule: Adam, lr: tf.Tensor, step: tf.Tensor) -> Update:
     none = tf.zeros_like(lr)
     bias = {"beta1_power": none, "beta2_power": none}
     options = {"lr": corrected, "beta1": beta1, "beta2": beta2, "epsilon": epsilon, **bias}
-    return lambda w, g, m, v: tf.raw_ops.ResourceApplyAdam(var=w, m=m, v=v, grad=g, **options)
+    apply = tf.raw_ops.ResourceApplyAdam
+    return lambda w, g, m, v: apply(var=w.handle, m=m.handle, v=v.handle, grad=g, **options)
+
+
+def rmsprop(rule: RMSprop, lr: tf.Tensor) -> Update:
+    """Written out: ResourceApplyRMSProp has epsilon inside the root and the learning rate in the velocity alone."""
+
+    def update(w: tf.Variable, g: tf.Tensor, square: tf.Variable, velocity: tf.Variable | None = None) -> None:
+        mean = square.assign(rule.rho * square + (1 - rule.rho) * g * g)
+        change = g / (tf.sqrt(mean + rule.epsilon) if rule.epsilon_inside else tf.sqrt(mean) + rule.epsilon)
+        inside = velocity is not None and rule.lr_in_velocity
+        if velocity is not None:
+            change = velocity.assign(rule.momentum * velocity + (lr * change if inside else change))
+        w.assign_sub(change if inside else lr * change)
+
+    return update
+
+
+def adadelta(rule: Adadelta, lr: tf.Tensor) -> Update:
+    options = {"lr": lr, "rho": tf.constant(rule.rho, lr.dtype), "epsilon": tf.constant(rule.epsilon, lr.dtype)}
+    apply = tf.raw_ops.ResourceApplyAdadelta
+    return lambda w, g, square, change: apply(
+        var=w.handle, accum=square.handle, accum_update=change.handle, grad=g, **options
+    )
+
+
+def clipped(gradients: Sequence[tf.Tensor], limit: float) -> list[tf.Tensor]:
+    """The gradients times min(1, limit / norm), norm that of all of them together."""
+    factor = limit / tf.maximum(tf.linalg.global_norm(gradients), limit)
+    return [factor * gradient for gradient in gradients]
 
 
 # --- adapter ----------------------------------------------------------------------------------------------------------
@@ -92,6 +135,13 @@ NATIVE = Native(
     lr_in_velocity=Default(True, "keras.optimizers.SGD", "TensorFlow's ResourceApplyMomentum"),
     epsilon=Default(1e-7, "keras.optimizers.Adam, epsilon", "given"),
     epsilon_hat=Default(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
+    rmsprop_epsilon=Default(1e-7, "keras.optimizers.RMSprop, epsilon", "given"),
+    rmsprop_epsilon_inside=Default(True, "keras.optimizers.RMSprop", "written out"),
+    rmsprop_rho=Default("0.9", "keras.optimizers.RMSprop, rho", "given"),
+    adadelta_epsilon=Default(1e-7, "keras.optimizers.Adadelta, epsilon", "given"),
+    adadelta_rho=Default("0.95", "keras.optimizers.Adadelta, rho", "given"),
+    adadelta_lr=Default("0.001", "keras.optimizers.Adadelta, learning_rate", "given"),
+    adamw_decay=Default("0.004", "keras.optimizers.AdamW, weight_decay", "given"),
     decoupled=Default(True, "keras.optimizers.Optimizer, weight_decay", "decay w is added to the gradient"),
     decay_all=Default(True, "keras.optimizers.Optimizer, exclude_from_weight_decay", "weights alone are decayed"),
     norm_epsilon=Default(1e-3, "keras.layers.BatchNormalization, epsilon", "given"),
@@ -167,7 +217,8 @@ class Keras3(LayerAdapter):
 
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
-        return self._predict(images, batch_size).numpy()
+        with self._averaged():
+            return self._predict(images, batch_size).numpy()
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = tf.constant(np.moveaxis(images, 1, -1), self.dtype)
@@ -300,24 +351,39 @@ class Keras3(LayerAdapter):
         return ops.mean(ops.categorical_crossentropy(targets, logits, from_logits=True))
 
     def _update(self, gradients: Sequence[tf.Tensor], lr: tf.Tensor) -> None:
-        rule = self.training.optimizer
+        training, rule = self.training, self.training.optimizer
         self.steps.assign_add(1)
-        update = sgd(rule, lr) if isinstance(rule, SGD) else adam(rule, lr, self.steps.value)
+        if training.clip_norm is not None:
+            gradients = self._clipped(gradients, training.clip_norm)
+        rates = {factor: lr * factor for factor in map(training.lr_factor, self.trained)}
+        updates = {factor: update_of(rule, rate, self.steps.value) for factor, rate in rates.items()}
         for (name, variable), gradient in zip(self.trained.items(), gradients):
-            if self.training.decay(name):
+            factor, weight = training.lr_factor(name), variable.value
+            if training.decay(name):
                 if rule.decoupled:
-                    variable.value.assign_sub(lr * rule.weight_decay * variable.value)
+                    weight.assign_sub(rates[factor] * rule.weight_decay * weight)
                 else:
-                    gradient += rule.weight_decay * variable.value
-            update(variable.handle, gradient, *[self.slots[f"{name}/{slot}"].handle for slot in rule.slots])
+                    gradient += rule.weight_decay * weight
+            updates[factor](weight, gradient, *[self.slots[f"{name}/{slot}"].value for slot in rule.slots])
+        if training.average is not None:
+            self._average(training.average)
+
+    def _clipped(self, gradients: Sequence[tf.Tensor], limit: float) -> list[tf.Tensor]:
+        return clipped(gradients, limit)
+
+    def _average(self, decay: float) -> None:
+        """Move the averages towards the weights."""
+        for name, variable in self.trained.items():
+            average = self.slots[f"{name}/{AVERAGE}"].value
+            average.assign(decay * average + (1 - decay) * variable.value)
 
     def _declare_slots(self) -> None:
-        """The optimizer's arrays by canonical name."""
+        """The optimizer's arrays by canonical name, and the averages."""
         self.steps = keras.Variable("zeros", (), "int64", trainable=False)
         self.slots = {
             f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
             for name, variable in self.trained.items()
-            for slot in self.training.optimizer.slots
+            for slot in self.training.slots
         }
 
     def _slots(self) -> dict[str, keras.Variable]:
@@ -325,5 +391,6 @@ class Keras3(LayerAdapter):
 
     def _set_steps(self, steps: int) -> None:
         self.steps.assign(steps)
-        for slot in self.slots.values():
-            slot.assign(tf.zeros_like(slot))
+        for name, slot in self.slots.items():
+            parameter, _, kind = name.rpartition("/")
+            slot.assign(self.trained[parameter] if kind == AVERAGE else tf.zeros_like(slot))

@@ -15,7 +15,9 @@ optimizers     Trainer divides by the batch and decays biases too; its `sgd` has
                `adam` has epsilon before the bias correction, and its `nag` decays the velocity by the new weight. The
                fused operators beneath are called so that they compute the spec's rules. They take 1 - beta2 in float32:
                the second moment is off by 1.3e-5 at 0.999, which the bias correction, of the same rounded betas,
-               cancels in the step.
+               cancels in the step. `rmsprop` has epsilon inside the root and no momentum: other forms, and Adadelta,
+               whose optimizer ignores the learning rate, are written out.
+clipping       gluon.utils.clip_global_norm adds 1e-8 to the norm: written out.
 last batch     another shape undoes a static graph: full batches have one, other sizes another.
 threads        OMP_NUM_THREADS, read when MXNet is imported; another number is refused.
 memory         arrays are allocated when `set_weights` brings their values. A split has fewer than 2^31 values.

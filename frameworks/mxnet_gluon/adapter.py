@@ -20,7 +20,7 @@ from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Auxiliary, BatchNorm
 from frameworks.native import Default, Native
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import MaxPool, Network, Node, Shape, lowering, pair, sides
-from frameworks.training import Adam, Optimizer, Training
+from frameworks.training import AVERAGE, Adadelta, Adam, Optimizer, RMSprop, Training
 
 # MXNet warns at every trace of parts of a net that only training or only evaluation has.
 warnings.filterwarnings("ignore", "Parameter .* not used by any computation", UserWarning)
@@ -77,11 +77,17 @@ class Graph:
 def update_by_operators(
     rule: Optimizer, step: int, lr: float, decay: float, weight: NDArray, gradient: NDArray, *slots: NDArray
 ) -> None:
-    """One array's step by the fused operators. Overwrites the gradient."""
+    """One array's step by the fused operators, where they have the spec's form. Overwrites the gradient."""
+    if isinstance(rule, Adadelta) or (isinstance(rule, RMSprop) and (rule.momentum or not rule.epsilon_inside)):
+        update_by_arithmetic(rule, step, lr, decay, weight, gradient, *slots)
+        return
     if rule.decoupled:
         weight *= 1 - lr * decay
         decay = 0.0
-    if isinstance(rule, Adam):
+    if isinstance(rule, RMSprop):
+        options = {"gamma1": rule.rho, "epsilon": rule.epsilon, "wd": decay, "out": weight}
+        nd.rmsprop_update(weight, gradient, *slots, lr=lr, **options)
+    elif isinstance(rule, Adam):
         beta1, beta2 = float(np.float32(rule.beta1)), float(np.float32(rule.beta2))  # as the operator has them
         root = (1 - beta2**step) ** 0.5
         options = {"beta1": beta1, "beta2": beta2, "wd": decay, "out": weight}
@@ -125,6 +131,24 @@ def update_by_arithmetic(
         root = nd.sqrt(second / correction) + epsilon
         weight -= lr / (1 - rule.beta1**step) * first / root
         return
+    if isinstance(rule, Adadelta):
+        square, change = slots
+        mix(square, rule.rho, gradient * gradient)
+        update = nd.sqrt(change + rule.epsilon) / nd.sqrt(square + rule.epsilon) * gradient
+        mix(change, rule.rho, update * update)
+        weight -= lr * update
+        return
+    if isinstance(rule, RMSprop):
+        square, *velocities = slots
+        mix(square, rule.rho, gradient * gradient)
+        root = nd.sqrt(square + rule.epsilon) if rule.epsilon_inside else nd.sqrt(square) + rule.epsilon
+        change = gradient / root
+        for velocity in velocities:
+            velocity *= rule.momentum
+            velocity += lr * change if rule.lr_in_velocity else change
+            change = velocity
+        weight -= change if velocities and rule.lr_in_velocity else lr * change
+        return
     if rule.lr_in_velocity:
         gradient *= -lr
         lr = -1.0
@@ -135,6 +159,23 @@ def update_by_arithmetic(
     weight -= lr * gradient
 
 
+def mix(average: NDArray, decay: float, new: NDArray) -> None:
+    """average = decay average + (1 - decay) new, in place."""
+    average *= decay
+    average += (1 - decay) * new
+
+
+def clip(gradients: Sequence[NDArray], limit: float) -> None:
+    """Multiply gradients by min(1, limit / norm), norm that of all of them together.
+
+    gluon.utils.clip_global_norm multiplies by min(1, limit / (norm + 1e-8)).
+    """
+    norm = nd.sqrt(nd.add_n(*(nd.sum(nd.square(gradient)) for gradient in gradients)))
+    factor = limit / nd.maximum(norm, limit)
+    for gradient in gradients:
+        gradient *= factor.reshape((1,) * gradient.ndim)
+
+
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 # MXNet's defaults.
@@ -142,6 +183,13 @@ NATIVE = Native(
     lr_in_velocity=Default(True, "mxnet.optimizer.SGD", "sgd_update of the velocity, then of the weight"),
     epsilon=Default(1e-8, "mxnet.optimizer.Adam, epsilon"),
     epsilon_hat=Default(True, "mxnet.optimizer.Adam", "adam_update's epsilon times sqrt(1 - beta2^t)"),
+    rmsprop_epsilon=Default(1e-8, "mxnet.optimizer.RMSProp, epsilon"),
+    rmsprop_epsilon_inside=Default(True, "mxnet.ndarray.rmsprop_update", "written out"),
+    rmsprop_rho=Default("0.9", "mxnet.optimizer.RMSProp, gamma1", "given"),
+    adadelta_epsilon=Default(1e-5, "mxnet.optimizer.AdaDelta, epsilon", "given"),
+    adadelta_rho=Default("0.9", "mxnet.optimizer.AdaDelta, rho", "given"),
+    adadelta_lr=Default("none, as if it were 1", "mxnet.optimizer.AdaDelta ignores learning_rate", "written out"),
+    adamw_decay=Default("no AdamW", "mxnet.optimizer", "w *= 1 - lr decay before the step"),
     decoupled=Default(False, "mxnet.optimizer.Optimizer, wd"),
     decay_all=Default(True, "mxnet.gluon.Parameter, wd_mult", "wd is 0 for biases, gamma and beta"),
     norm_epsilon=Default(1e-5, "mxnet.gluon.nn.BatchNorm, epsilon"),
@@ -193,6 +241,7 @@ class MXNetGluon(LayerAdapter):
         self.predict_graph = self.graph(Logits, self.net, setting.precision, active=active)
         self.net.hybridize(False)  # alone it shows every layer's output; within the two it is part of their graphs
         self.slots: dict[str, list[NDArray]] = {}  # by parameter; created with the first weights
+        self.averages: dict[str, NDArray] = {}  # of the trained arrays; created with the first step
         self.data: dict[str, tuple[NDArray, NDArray]] = {}
 
     @staticmethod
@@ -236,7 +285,8 @@ class MXNetGluon(LayerAdapter):
     def predict(self, split: Split, batch_size: int) -> Array:
         images, _ = self.data[split]
         starts = range(0, len(images), batch_size)
-        return together([self.predict_graph(batch_size, images[start : start + batch_size]) for start in starts])
+        with self._averaged():
+            return together([self.predict_graph(batch_size, images[start : start + batch_size]) for start in starts])
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x, y = (nd.array(array, self.context, self.setting.precision) for array in (images, labels))
@@ -304,20 +354,37 @@ class MXNetGluon(LayerAdapter):
 
     def _update(self, lr: float, statistics: Sequence[NDArray]) -> None:
         """Every array's step, and batch norm's running statistics where the layer does not move them itself."""
+        training = self.training
+        if training.average is not None and not self.averages:
+            self.averages = {name: parameter.data().copy() for name, parameter in self.trained.items()}
+        if training.clip_norm is not None:
+            self._clip([parameter.grad() for parameter in self.trained.values()], training.clip_norm)
         self.steps += 1
-        rule = self.training.optimizer
         for (name, slots), parameter in zip(self.slots.items(), self.trained.values()):
-            decay = self.training.decay(name)
-            self.update(rule, self.steps, lr, decay, parameter.data(), parameter.grad(), *slots)
+            options = lr * training.lr_factor(name), training.decay(name)
+            self.update(training.optimizer, self.steps, *options, parameter.data(), parameter.grad(), *slots)
+        if training.average is not None:
+            self._average(training.average)
         for norm, mean, variance in zip(inside(self.net, BatchNorm), statistics[::2], statistics[1::2]):
             norm.move_running(mean, variance)
 
+    def _clip(self, gradients: Sequence[NDArray], limit: float) -> None:
+        clip(gradients, limit)
+
+    def _average(self, decay: float) -> None:
+        """Move the averages towards the weights."""
+        for name, parameter in self.trained.items():
+            mix(self.averages[name], decay, parameter.data())
+
     def _slots(self) -> dict[str, NDArray]:
         names = self.training.optimizer.slots if self.steps else ()
-        return {f"{name}/{slot}": array for name, arrays in self.slots.items() for slot, array in zip(names, arrays)}
+        slots = {f"{name}/{slot}": array for name, arrays in self.slots.items() for slot, array in zip(names, arrays)}
+        return slots | {f"{name}/{AVERAGE}": average for name, average in self.averages.items()}
 
     def _set_steps(self, steps: int) -> None:
         self.steps = steps
+        averaged = steps and self.training.average is not None
+        self.averages = {name: nd.zeros_like(each.data()) for name, each in self.trained.items()} if averaged else {}
         for arrays in self.slots.values():
             for array in arrays:
                 array[:] = 0

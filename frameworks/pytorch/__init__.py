@@ -1,10 +1,12 @@
 """PyTorch. How it differs from the spec, and how the adapter handles it:
 
 batch norm     the running variance takes the batch's unbiased variance: declared as a departure.
-optimizers     are the fused ones, but for SGD on a CPU, where array by array is faster. They lack the learning rate
-               inside the velocity and epsilon inside the bias correction, and SGD lacks decoupled decay: a group's
-               options and gradients are set so that its step equals the spec's.
-weight decay   acts on all parameters of a group: weights are one group, the others another.
+optimizers     are the fused ones of SGD and Adam, but for SGD on a CPU, where array by array is faster. They lack the
+               learning rate inside the velocity and epsilon inside the bias correction, and SGD, RMSprop and Adadelta
+               lack decoupled decay: a group's options and gradients are set so that its step equals the spec's.
+               RMSprop with epsilon inside the root or the learning rate in the velocity is written out.
+weight decay   acts on all parameters of a group: arrays with the same decay and learning rate are a group.
+clipping       clip_grad_norm_ adds 1e-6 to the norm: written out.
 memory         built on the meta device; arrays are allocated when `set_weights` brings their values.
 TF32           is switched off: float32 means float32.
 layout         shapes are canonical; in memory channels are last, as PyTorch's tutorial on memory formats advises.

@@ -21,17 +21,24 @@ from frameworks.native import Default, Native
 from frameworks.pytorch.layers import LAYERS, Auxiliary
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, Node, Shape
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.training import AVERAGE, SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 # --- optimizers -------------------------------------------------------------------------------------------------------
 
 # The optimizer's arrays in PyTorch.
-SLOTS = {"velocity": "momentum_buffer", "first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
+SLOTS = {
+    "velocity": "momentum_buffer",
+    "first_moment": "exp_avg",
+    "second_moment": "exp_avg_sq",
+    "square_average": "square_avg",
+    "square_change": "acc_delta",
+}
 
 
 @torch.no_grad()
 def adapt(group: dict[str, Any], rule: Optimizer, lr: float, step: int) -> None:
     """Set a group's options for one step; where torch.optim's rule has another form, adapt it to the spec's."""
+    lr *= group["factor"]
     group["lr"] = lr
     if isinstance(rule, Adam):
         if rule.epsilon_hat:  # torch.optim adds its epsilon to sqrt(v) / sqrt(1 - beta2^t)
@@ -42,10 +49,51 @@ def adapt(group: dict[str, Any], rule: Optimizer, lr: float, step: int) -> None:
         group["weight_decay"] = 0.0
         for weight in group["params"] if decay else ():
             weight.mul_(1 - lr * decay)
-    if rule.lr_in_velocity and rule.momentum:  # scale what enters the velocity, and nothing else
+    if isinstance(rule, SGD) and rule.lr_in_velocity and rule.momentum:
+        # Scale what enters the velocity, and nothing else.
         group["lr"], group["weight_decay"] = 1.0, 0.0 if rule.decoupled else lr * decay
         for weight in group["params"]:
             weight.grad.mul_(lr)
+
+
+class OtherRMSprop(torch.optim.Optimizer):
+    """The forms that torch.optim.RMSprop lacks: epsilon inside the root, the learning rate in the velocity."""
+
+    def __init__(self, groups: list[dict[str, Any]], rule: RMSprop) -> None:
+        super().__init__(groups, {"lr": 0.0})
+        self.rule = rule
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            decay = group["weight_decay"]
+            for weight in group["params"]:
+                gradient = weight.grad.add(weight, alpha=decay) if decay else weight.grad
+                self._move(weight, gradient, group["lr"])
+
+    def _move(self, weight: Tensor, gradient: Tensor, lr: float) -> None:
+        """Overwrites the gradient."""
+        rule, state = self.rule, self.state[weight]
+        if not state:
+            state.update({SLOTS[slot]: torch.zeros_like(weight) for slot in rule.slots})
+        square = state["square_avg"].mul_(rule.rho).addcmul_(gradient, gradient, value=1 - rule.rho)
+        root = square.add(rule.epsilon).sqrt_() if rule.epsilon_inside else square.sqrt().add_(rule.epsilon)
+        change = gradient.div_(root)
+        if rule.momentum:
+            change = state["momentum_buffer"].mul_(rule.momentum).add_(change, alpha=lr if rule.lr_in_velocity else 1)
+        weight.sub_(change, alpha=1 if rule.momentum and rule.lr_in_velocity else lr)
+
+
+@torch.no_grad()
+def clip(gradients: Sequence[Tensor], limit: float) -> None:
+    """Multiply gradients by min(1, limit / norm), norm that of all of them together.
+
+    torch.nn.utils.clip_grad_norm_ multiplies by min(1, limit / (norm + 1e-6)).
+    """
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
+    factor = limit / norm.clamp(min=limit)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 # --- adapter ----------------------------------------------------------------------------------------------------------
@@ -60,6 +108,13 @@ NATIVE = Native(
     lr_in_velocity=Default(False, "torch.optim.SGD"),
     epsilon=Default(1e-8, "torch.optim.Adam, eps"),
     epsilon_hat=Default(False, "torch.optim.Adam"),
+    rmsprop_epsilon=Default(1e-8, "torch.optim.RMSprop, eps"),
+    rmsprop_epsilon_inside=Default(False, "torch.optim.RMSprop"),
+    rmsprop_rho=Default("0.99", "torch.optim.RMSprop, alpha", "given"),
+    adadelta_epsilon=Default(1e-6, "torch.optim.Adadelta, eps"),
+    adadelta_rho=Default("0.9", "torch.optim.Adadelta, rho", "given"),
+    adadelta_lr=Default("1", "torch.optim.Adadelta, lr", "given"),
+    adamw_decay=Default("0.01", "torch.optim.AdamW, weight_decay", "given"),
     decoupled=Default(False, "torch.optim.SGD and Adam; decoupled is AdamW"),
     decay_all=Default(True, "torch.optim.SGD, weight_decay", "biases, gamma and beta are a group without decay"),
     norm_epsilon=Default(1e-5, "torch.nn.BatchNorm2d, eps"),
@@ -108,6 +163,7 @@ class PyTorch(LayerAdapter):
             self._compile()
         self.heads = [module for module in self.modules.values() if isinstance(module, Auxiliary)]
         self.optimizer: torch.optim.Optimizer = None  # created with the first weights
+        self.averages: dict[str, Tensor] = {}  # of the trained arrays; created with the first step
         self.data: dict[str, tuple[Tensor, Tensor]] = {}
 
     @staticmethod
@@ -148,11 +204,11 @@ class PyTorch(LayerAdapter):
             correct += (logits.argmax(1) == targets).sum()
         return Trained(losses.double().cpu().numpy(), int(correct))
 
-    @torch.inference_mode()
     def predict(self, split: Split, batch_size: int) -> Array:
         self.net.eval()
         images, _ = self.data[split]
-        return torch.cat([self._logits(batch) for batch in images.split(batch_size)]).cpu().numpy()
+        with self._averaged(), torch.inference_mode():
+            return torch.cat([self._logits(batch) for batch in images.split(batch_size)]).cpu().numpy()
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = torch.tensor(images, device=self.device, dtype=self.dtype, requires_grad=True)
@@ -241,35 +297,70 @@ class PyTorch(LayerAdapter):
         return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
 
     def _update(self, lr: float) -> None:
+        training = self.training
+        if training.average is not None and not self.averages:
+            self.averages = {name: weight.detach().clone() for name, weight in self._trained().items()}
+        if training.clip_norm is not None:
+            self._clip([weight.grad for weight in self._trained().values()], training.clip_norm)
         self.steps += 1
         for group in self.optimizer.param_groups:
-            adapt(group, self.training.optimizer, lr, self.steps)
+            adapt(group, training.optimizer, lr, self.steps)
         self.optimizer.step()
+        if training.average is not None:
+            self._average(training.average)
+
+    def _clip(self, gradients: Sequence[Tensor], limit: float) -> None:
+        clip(gradients, limit)
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        """Move the averages towards the weights."""
+        for name, weight in self._trained().items():
+            self.averages[name].mul_(decay).add_(weight, alpha=1 - decay)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        rule, trained = self.training.optimizer, self._trained()
-        decayed = [tensor for name, tensor in trained.items() if self.training.decay(name)]
-        others = [tensor for name, tensor in trained.items() if not self.training.decay(name)]
-        groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        if isinstance(rule, SGD):
-            options = {"momentum": rule.momentum, "nesterov": rule.nesterov}
-            return torch.optim.SGD(groups, lr=0.0, fused=self._fused(), **options)
-        kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
-        return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=self._fused())
+        """Of arrays with the same decay and factor of the learning rate, a group."""
+        rule, training = self.training.optimizer, self.training
+        by_options: dict[tuple[float, float], list[Tensor]] = {}
+        for name, tensor in self._trained().items():
+            by_options.setdefault((training.decay(name), training.lr_factor(name)), []).append(tensor)
+        groups = [
+            {"params": tensors, "weight_decay": decay, "factor": factor}
+            for (decay, factor), tensors in by_options.items()
+        ]
+        match rule:
+            case SGD():
+                options = {"momentum": rule.momentum, "nesterov": rule.nesterov}
+                return torch.optim.SGD(groups, lr=0.0, fused=self._fused(), **options)
+            case Adam():
+                kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
+                return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=self._fused())
+            case Adadelta():
+                return torch.optim.Adadelta(groups, lr=0.0, rho=rule.rho, eps=rule.epsilon)
+            case RMSprop():
+                if rule.epsilon_inside or (rule.momentum and rule.lr_in_velocity):
+                    return OtherRMSprop(groups, rule)
+                return torch.optim.RMSprop(groups, lr=0.0, alpha=rule.rho, eps=rule.epsilon, momentum=rule.momentum)
+        raise NotImplementedError(f"the adapter of {self.title} has no {type(rule).__name__}")
 
     def _fused(self) -> bool:
         """Whether a step is one pass over the memory. With SGD on a CPU that is slower: docs/performance.md."""
-        return self.device.type == "cuda" or not isinstance(self.training.optimizer, SGD)
+        rule = self.training.optimizer
+        return isinstance(rule, Adam) or (self.device.type == "cuda" and isinstance(rule, SGD))
 
     def _slots(self) -> dict[str, Tensor]:
         states = {name: self.optimizer.state.get(tensor, {}) for name, tensor in self._trained().items()}
         slots = self.training.optimizer.slots
-        return {f"{name}/{slot}": state[SLOTS[slot]] for name, state in states.items() if state for slot in slots}
+        of_rule = {f"{name}/{slot}": state[SLOTS[slot]] for name, state in states.items() if state for slot in slots}
+        return of_rule | {f"{name}/{AVERAGE}": average for name, average in self.averages.items()}
 
     def _set_steps(self, steps: int) -> None:
         self.steps = steps
         self.optimizer = self._new_optimizer()
-        for tensor in self._trained().values() if steps else ():
+        self.averages = {}
+        for name, tensor in self._trained().items() if steps else ():
             # Laid out as the weight in memory: the fused optimizers walk through both side by side.
             slots = {SLOTS[slot]: torch.empty_like(tensor) for slot in self.training.optimizer.slots}
             self.optimizer.state[tensor] = slots | {"step": torch.tensor(float(steps), device=self.device)}
+            if self.training.average is not None:
+                self.averages[name] = torch.empty_like(tensor).detach()

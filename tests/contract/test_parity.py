@@ -17,7 +17,7 @@ from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, Network, ReLU, Resize, Scale
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 from tests.conftest import Bench
 
 SMALL = ["lenet", "lenet_relu", "lenet_cifar", "mlp", "cnn"]
@@ -161,41 +161,74 @@ SGDS = [
     for decoupled in (False, True)
 ]
 ADAMS = [Adam(0.9, 0.999, EPSILON, DECAY, *switches) for switches in product((False, True), repeat=2)]
-RULES = [Training(rule) for rule in (*SGDS, *ADAMS)]
+RMSPROPS = [
+    RMSprop(0.8, EPSILON, momentum, DECAY, decoupled, epsilon_inside, lr_in_velocity)
+    for momentum, lr_in_velocity in ((0.0, False), (0.9, False), (0.9, True))
+    for decoupled, epsilon_inside in product((False, True), repeat=2)
+]
+ADADELTAS = [Adadelta(0.8, EPSILON, DECAY, decoupled) for decoupled in (False, True)]
+RULES = [Training(rule) for rule in (*SGDS, *ADAMS, *RMSPROPS, *ADADELTAS)]
+FACTORS = (("F.w*", 0.25), ("F.*", 2.0), ("B.gamma", 0.0))
+FURTHER = [
+    Training(SGD(0.9, False, DECAY), clip_norm=0.1),  # below the norm of every gradient
+    Training(SGD(0.9, False, DECAY), clip_norm=1e3),  # above it
+    Training(SGD(0.9, True, DECAY, lr_in_velocity=True), clip_norm=0.1, lr_factors=FACTORS),
+    Training(Adam(0.9, 0.999, EPSILON, DECAY, True), clip_norm=0.1, average=0.75, lr_factors=FACTORS),
+    Training(SGD(0.9, lr_in_velocity=True), average=0.75),
+    Training(SGD(), average=0.75),
+    Training(RMSPROPS[-1], average=0.75, lr_factors=FACTORS, decay_all=True),
+    Training(ADADELTAS[1], average=0.75, lr_factors=FACTORS, decay_all=True),
+]
 RATES = [0.0, 0.05, 0.05, 0.01, 0.01]  # a warm-up, then a step down
 # Five steps accumulate about fifty roundings of 6e-8 and of 1e-16 (observed: at most 3e-6 and 5e-15).
 ROUNDING = {"float32": 1e-5, "float64": 1e-13}
 
 
+def rates_of(training: Training) -> list[float]:
+    """The learning rate of each step. The first changes of RMSprop are 1 / sqrt(1 - rho) times as large as Adam's."""
+    return [rate / 10 for rate in RATES] if isinstance(training.optimizer, RMSprop) else RATES
+
+
 def training_name(training: Training) -> str:
     """A short name of a training for the test's id."""
     rule = asdict(training.optimizer)
+    further = ("clip_norm", "average", "lr_factors")
     switches = [name for name, value in (rule | asdict(training)).items() if value is True]
+    switches += [name for name in further if getattr(training, name)]
     return " ".join([type(training.optimizer).__name__, *["momentum"] * (rule.get("momentum", 0) > 0), *switches])
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize(
-    "training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0]))], ids=training_name
+    "training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0])), *FURTHER], ids=training_name
 )
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_optimizers(bench: Bench, framework: str, training: Training, precision: str) -> None:
-    """After five steps, every array equals that of the reference, including the state of the optimizer."""
-    stream = np.random.default_rng(0)
+    """After five steps, every array equals that of the reference, including the state of the optimizer.
+
+    So do the predictions, which use the averages if there are any.
+    """
+    stream, rates = np.random.default_rng(0), rates_of(training)
     images = stream.integers(0, 256, (8 * len(RATES), *TINY.input), dtype=np.uint8)
     labels, order, weights = stream.integers(0, 10, len(images)), np.arange(len(images)), initial(TINY, seed=1)
     departures = bench.build(framework, TINY, training, precision, weights=weights)["departures"]
-    bench.load(framework, "train", images, labels)
-    slice_ = {"start": 0, "stop": len(order), "batch_size": 8, "lrs": RATES, "seed": 0}
+    for split in ("train", "test"):
+        bench.load(framework, split, images, labels)
+    slice_ = {"start": 0, "stop": len(order), "batch_size": 8, "lrs": rates, "seed": 0}
     bench.session(framework).request("train", order=bench.file(order), **slice_)
+    _, logits = bench.arrays(framework, "predict", split="test", batch_size=16)
     _, found = bench.arrays(framework, "get_weights")
     reference = Reference(TINY, training, Setting(), departures)
     reference.set_weights(weights)
-    reference.load("train", images, labels)
-    reference.train(order, 8, np.array(RATES), 0)
-    expected = reference.get_weights()
+    for split in ("train", "test"):
+        reference.load(split, images, labels)
+    reference.train(order, 8, np.array(rates), 0)
+    expected, predicted = reference.get_weights(), reference.predict("test", 16)
+    assert np.abs(logits - predicted).max() <= 10 * ROUNDING[precision] * np.abs(predicted).max()
     assert found.keys() == expected.keys()
-    errors = {name: np.abs(found[name] - array).max() / np.abs(array).max() for name, array in expected.items()}
+    # The velocity of an array with a learning rate of 0 is 0.
+    scales = {name: np.abs(array).max() or 1.0 for name, array in expected.items()}
+    errors = {name: np.abs(found[name] - array).max() / scales[name] for name, array in expected.items()}
     moments = {name for name in errors if name.endswith("second_moment") and precision == "float32"}
     assert max(error for name, error in errors.items() if name not in moments) <= ROUNDING[precision], errors
     # 1 - beta2 is taken in float32 by the fused updates of MXNet and TensorFlow: 1.3e-5 less, which the correction by
@@ -207,7 +240,16 @@ def test_optimizers(bench: Bench, framework: str, training: Training, precision:
 TWO = Network("two", (1, 8, 8), [*LAYERS[:4], Conv("D", 3, 3), Flatten(), Dense("F", 10)])
 
 
-@pytest.mark.parametrize("training", [Training(SGDS[2]), Training(ADAMS[0])], ids=training_name)
+@pytest.mark.parametrize(
+    "training",
+    [
+        Training(SGDS[2]),
+        Training(ADAMS[0]),
+        Training(SGD(), average=0.75),
+        *(Training(rule, average=0.75) for rule in (SGDS[2], RMSPROPS[7], RMSPROPS[8], ADADELTAS[0])),
+    ],
+    ids=training_name,
+)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_training_continues_from_saved_arrays(bench: Bench, framework: str, training: Training) -> None:
     """Three steps, saving, loading into another adapter and two more steps equal five uninterrupted steps."""

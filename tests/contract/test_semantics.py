@@ -19,7 +19,7 @@ import pytest
 from frameworks import arrays
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
-from frameworks.native import BOUNDS, CHOICES, Native, initial, mapped, with_default, with_defaults
+from frameworks.native import BOUNDS, CHOICES, OF_RECIPES, Native, initial, mapped, with_default, with_defaults
 from frameworks.numpy_reference import Reference, moved
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import (
@@ -37,14 +37,14 @@ from frameworks.spec import (
     Residual,
     Scale,
 )
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.training import SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 from tests.conftest import Bench
 from tests.contract.test_third_parties import output_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
 
 # Sums of powers of two: exact in float32 and in float64, whichever the framework uses.
-DECAY, MOMENTUM, BETAS, LRS = 0.0625, 0.875, (0.875, 0.9375), (0.25, 0.25, 0.0625)
+DECAY, MOMENTUM, BETAS, RHO, LRS = 0.0625, 0.875, (0.875, 0.9375), 0.9375, (0.25, 0.25, 0.0625)
 RULES: dict[str, Optimizer] = {
     "sgd": SGD(0.0, False, DECAY),
     "momentum": SGD(MOMENTUM, False, DECAY),
@@ -53,10 +53,18 @@ RULES: dict[str, Optimizer] = {
     "adam": Adam(*BETAS),
     "adam, decay": Adam(*BETAS, weight_decay=DECAY),
     "adamw": Adam(*BETAS, weight_decay=DECAY, decoupled=True),
+    "rmsprop": RMSprop(RHO),
+    "rmsprop, momentum": RMSprop(RHO, momentum=MOMENTUM),
+    "rmsprop, decay": RMSprop(RHO, weight_decay=DECAY),
+    "adadelta": Adadelta(RHO),
 }
-# MXNet 1.9 has no AdamW. Its `nag` with decay has a test below.
-OPTIMIZERS = [(framework, rule) for framework in FRAMEWORKS for rule in RULES
-              if (framework, rule) not in {("mxnet", "adamw"), ("mxnet", "nesterov, decay")}]  # fmt: skip
+# MXNet 1.9 has no AdamW and no momentum in RMSprop. Its `nag` with decay and its Adadelta have tests below.
+MISSING = {("mxnet", rule) for rule in ("adamw", "nesterov, decay", "rmsprop, momentum", "adadelta")}
+# Adadelta moves the arrays by a thousandth: in float32 by few digits.
+OPTIMIZERS = [(framework, rule, precision) for framework in FRAMEWORKS for rule in RULES
+              for precision in ("float32", "float64")
+              if (framework, rule) not in MISSING and (rule, precision) != ("adadelta", "float32")
+              and (framework, rule[:7], precision) != ("mxnet", "rmsprop", "float64")]  # fmt: skip
 TINY = Network("tiny", (2,), [Dense("F", 3), BatchNorm("B")])
 # Three steps accumulate about a dozen roundings of 6e-8 and of 1e-16 of values ten times as large as the change.
 ROUNDING = {"float32": 1e-6, "float64": 1e-12}
@@ -72,9 +80,10 @@ START = sized(np.random.default_rng(0))
 
 
 def gradients(rule: Optimizer) -> list[Weights]:
-    """The gradients of each step; small for Adam, so that its epsilon has an effect."""
+    """The gradients of each step; small where epsilon is compared with their size, so that it has an effect."""
     stream = np.random.default_rng(1)
-    return [sized(stream, 2.0**-20 if isinstance(rule, Adam) else 1.0) for _ in LRS]
+    scale = 2.0**-20 if isinstance(rule, Adam) else 2.0**-10 if isinstance(rule, RMSprop) else 1.0
+    return [sized(stream, scale) for _ in LRS]
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +123,26 @@ def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
 # --- declared values --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["epsilon", "norm_epsilon", "norm_momentum"])
+@pytest.mark.parametrize("point", ["epsilon", "rmsprop_epsilon", "adadelta_epsilon", "norm_epsilon", "norm_momentum"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_numbers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
 ) -> None:
     declared = getattr(native(framework), point).value
     assert own(framework)["points"][point] == pytest.approx(declared, rel=1e-12)  # 1 - 0.99 is not 0.01
+
+
+@pytest.mark.parametrize("point", OF_RECIPES)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_values_that_recipes_give(
+    native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
+) -> None:
+    """What has no number in MXNet is a remark."""
+    declared, found = getattr(native(framework), point).value, own(framework)["points"].get(point)
+    if found is None:
+        assert framework == "mxnet" and point in ("adadelta_lr", "adamw_decay") and not declared[0].isdigit()
+    else:
+        assert found == pytest.approx(float(declared), rel=1e-6)  # Keras holds a learning rate in float32
 
 
 @pytest.mark.parametrize("point, measured, values", [
@@ -144,12 +166,12 @@ def test_forms_of_layers(
     assert own(framework)["points"][measured] == pytest.approx(values[declared], rel=1e-5)  # it was float32
 
 
-def expected(training: Training) -> Weights:
+def expected(training: Training, lrs: tuple[float, ...] = LRS) -> Weights:
     """The arrays after the steps of the reference's optimizer."""
     rule, found = training.optimizer, {}
     for name, start in START.items():
         array, slots = start, [np.zeros_like(start) for _ in rule.slots]
-        for step, (each, rate) in enumerate(zip(gradients(rule), LRS), 1):
+        for step, (each, rate) in enumerate(zip(gradients(rule), lrs), 1):
             array, *slots = moved(rule, rate, training.decay(name), step, array, each[name], *slots)
         found[name] = array
     return found
@@ -165,16 +187,19 @@ def switched(training: Training) -> list[Training]:
     rule = training.optimizer
     others = [replace(training, decay_all=not training.decay_all)] if rule.weight_decay else []
     switches = ["decoupled"] * (rule.weight_decay > 0 and len(rule.slots))  # without slots the two are one
-    if isinstance(rule, SGD):
-        switches += ["lr_in_velocity"] * (rule.momentum > 0)
-    else:
-        switches += ["epsilon_hat"]
+    match rule:
+        case SGD():
+            switches += ["lr_in_velocity"] * (rule.momentum > 0)
+        case RMSprop():
+            switches += ["lr_in_velocity"] * (rule.momentum > 0) + ["epsilon_inside"] * (not rule.weight_decay)
+        case Adam():
+            switches += ["epsilon_hat"]
+    if isinstance(rule, (Adam, Adadelta)):
         others.append(replace(training, optimizer=replace(rule, epsilon=2 * rule.epsilon)))
     return [*others, *(replace(training, optimizer=replace(rule, **{s: not getattr(rule, s)})) for s in switches)]
 
 
-@pytest.mark.parametrize("precision", ROUNDING)
-@pytest.mark.parametrize("framework, rule", OPTIMIZERS)
+@pytest.mark.parametrize("framework, rule, precision", OPTIMIZERS)
 def test_optimizers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, rule: str, precision: str
 ) -> None:
@@ -186,6 +211,16 @@ def test_optimizers(
     assert error(found, expected(training)) <= ROUNDING["float32" if narrow else precision]
     for other in switched(training):
         assert error(found, expected(other)) > 1e-3, other
+
+
+def test_mxnets_adadelta_ignores_the_learning_rate(
+    native: Callable[[str], Native], own: Callable[[str], dict[str, Any]]
+) -> None:
+    """Its steps are those with a learning rate of 1. It has state in float32 only."""
+    _, training = with_defaults(TINY, Training(RULES["adadelta"]), native("mxnet"))
+    found = {name: np.array(array) for name, array in own("mxnet")["steps"]["float32"]["adadelta"].items()}
+    assert error(found, expected(training, lrs=(1.0, 1.0, 1.0))) <= 1e-4  # the arrays move by a hundredth
+    assert error(found, expected(training)) > 0.1
 
 
 @pytest.mark.parametrize("precision", ROUNDING)

@@ -6,6 +6,8 @@ The module of a framework's faulty adapters makes them by name, with `planted`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from frameworks.adapter import Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights
 from frameworks.spec import Network
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 
 def planted(adapter: type[Adapter], name: str) -> type[Adapter]:
@@ -219,7 +221,7 @@ class OtherTraining(Adapter):
         return training
 
 
-def changed(training: Training, kind: type[SGD] | type[Adam], **values: Any) -> Training:
+def changed(training: Training, kind: type[Optimizer], **values: Any) -> Training:
     """A training with other values for an optimizer of this kind."""
     rule = training.optimizer
     return replace(training, optimizer=replace(rule, **values)) if isinstance(rule, kind) else training
@@ -270,6 +272,96 @@ class DecayOnWeightsAlone(OtherTraining):
     @staticmethod
     def other(training: Training) -> Training:
         return replace(training, decay_all=False)
+
+
+class EpsilonOfRMSpropMoved(OtherTraining):
+    """Inside the root for outside, and outside for inside."""
+
+    @staticmethod
+    def other(training: Training) -> Training:
+        rule = training.optimizer
+        inside = isinstance(rule, RMSprop) and rule.epsilon_inside
+        return changed(training, RMSprop, epsilon_inside=not inside)
+
+
+class RhoAlways09(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return changed(training, RMSprop, rho=0.9)
+
+
+class RhoOfAdadeltaAlways095(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return changed(training, Adadelta, rho=0.95)
+
+
+class LearningRateOutsideVelocity(OtherTraining):
+    """Of RMSprop."""
+
+    @staticmethod
+    def other(training: Training) -> Training:
+        return changed(training, RMSprop, lr_in_velocity=False)
+
+
+class SquareChangeLeftOut(StepByStep):
+    """The mean of the squared changes of Adadelta stays 0."""
+
+    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+        trained = super().step(batch, batch_size, lr, seed)
+        state = self.get_weights()
+        if zeros := {name: 0 * array for name, array in state.items() if name.endswith("/square_change")}:
+            self.set_weights(state | zeros)
+        return trained
+
+
+class ClippingIgnored(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return replace(training, clip_norm=None)
+
+
+class AverageLeftOutOfPredictions(Adapter):
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        yield
+
+
+class AverageDecayAlways0999(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return replace(training, average=None if training.average is None else 0.999)
+
+
+class AverageBegunAtZero(StepByStep):
+    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+        before, decay = self.get_weights(), self.training.average
+        trained = super().step(batch, batch_size, lr, seed)
+        if decay is not None and not int(before["step"]):
+            state = self.get_weights()
+            names = [name for name in state if name.endswith("/average")]
+            self.set_weights(state | {name: state[name] - decay * before[name.partition("/")[0]] for name in names})
+        return trained
+
+
+class AverageNotReadBack(Adapter):
+    """After `set_weights`, the average begins with the weights, whatever the state says."""
+
+    def set_weights(self, weights: Weights) -> None:
+        names = [name for name in weights if name.endswith("/average")]
+        super().set_weights(weights | {name: weights[name.partition("/")[0]] for name in names})
+
+
+class FactorsOfLearningRateIgnored(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return replace(training, lr_factors=())
+
+
+class LastPatternCounts(OtherTraining):
+    @staticmethod
+    def other(training: Training) -> Training:
+        return replace(training, lr_factors=training.lr_factors[::-1])
 
 
 class LearningRateCapped(Adapter):

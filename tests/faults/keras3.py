@@ -447,6 +447,11 @@ class GradientNormClipped(Keras3):
         super()._update(clipped, lr)
 
 
+class ClippedArrayByArray(Keras3):
+    def _clipped(self, gradients: Sequence[tf.Tensor], limit: float) -> list[tf.Tensor]:
+        return [super(ClippedArrayByArray, self)._clipped([gradient], limit)[0] for gradient in gradients]
+
+
 class CrossEntropyOfProbabilities(Keras3):
     """Keras clips probabilities at 1e-7."""
 

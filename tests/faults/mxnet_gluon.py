@@ -524,6 +524,19 @@ class GradientNormClipped(MXNetGluon):
         super()._update(lr, statistics)
 
 
+class ClippedArrayByArray(MXNetGluon):
+    def _clip(self, gradients: Sequence[NDArray], limit: float) -> None:
+        for gradient in gradients:
+            super()._clip([gradient], limit)
+
+
+class ClippedByNormPlusEpsilon(MXNetGluon):
+    def _clip(self, gradients: Sequence[NDArray], limit: float) -> None:
+        norm = sum(float((gradient**2).sum().asscalar()) for gradient in gradients) ** 0.5
+        for gradient in gradients if norm > limit else ():
+            gradient *= limit / (norm + 1e-8)
+
+
 class LogarithmOfSoftmax(Loss):
     added = 0.0
 

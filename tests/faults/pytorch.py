@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -541,6 +542,17 @@ class GradientValuesClipped(PyTorch):
     def _update(self, lr: float) -> None:
         torch.nn.utils.clip_grad_value_(list(self._trained().values()), 10.0)
         super()._update(lr)
+
+
+class ClippedArrayByArray(PyTorch):
+    def _clip(self, gradients: Sequence[Tensor], limit: float) -> None:
+        for gradient in gradients:
+            super()._clip([gradient], limit)
+
+
+class ClippedByNormPlusEpsilon(PyTorch):
+    def _clip(self, gradients: Sequence[Tensor], limit: float) -> None:
+        torch.nn.utils.clip_grad_norm_(list(self._trained().values()), limit)
 
 
 class LogarithmOfProbabilities(PyTorch):

@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.datasets.registry import dataset
+from benchmarks.records.store import RunFolder
 from benchmarks.run import command
+from benchmarks.training.checkpoints import load
+from frameworks.adapter import Setting
+from frameworks.numpy_reference import Reference, cross_entropy
+from frameworks.training import Training
 from tests import fake_adapter
 from tests.command_line import exit_code_of
 
@@ -32,6 +39,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--lr", "0.5"],
         ["--batch-size", "8"],
         ["--optimizer", "adam"],
+        ["--clip-norm", "1"],
+        ["--weight-average", "0.9"],
         ["--seed", "0,1"],
         ["--fw", "torch"],
         ["--dataset", "mnist"],
@@ -51,6 +60,25 @@ def test_an_option_that_would_be_ignored_is_refused(
     assert main(["--resume", str(finished), *options]) == ExitCode.BAD_INPUT
     error = capsys.readouterr().err
     assert error.startswith(options[0]) and f"the run in {finished} has" in error and error.count("\n") == 1
+
+
+def test_the_saved_weights_are_the_averages_that_were_tested(tmp_path: Path) -> None:
+    options = ["--net", "lenet_cifar", "--adapter", FAKE.replace(":Fake", ":Correct"), "--fw", "correct", "--quick"]
+    options += ["--train-size", "40", "--test-size", "20", "--batch-size", "8", "--threads", "1", "--save", "-q"]
+    options += ["--optimizer", "momentum", "--lr", "0.05", "--clip-norm", "1", "--weight-average", "0.7"]
+    assert main([*options, "--out", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    saved = load(next((folder / "weights").iterdir()))
+    test = dataset("fashion-mnist-mini", print).test
+    reference = Reference(saved.network, Training(), Setting())
+    reference.set_weights(saved.weights)
+    labels = np.load(test.labels)[:20]
+    reference.load("test", np.load(test.images)[:20], labels)
+    loss, _ = cross_entropy(reference.predict("test", 20), labels)
+    (record,) = RunFolder.open(folder).records().values()
+    assert loss == pytest.approx(record.epochs[-1].test_loss, rel=1e-9)
+    report = (folder / "report.md").read_text(encoding="utf-8")
+    assert "2 epochs, gradients clipped at norm 1, tested with an average of the weights of decay 0.7." in report
 
 
 def test_options_with_the_values_of_the_run_are_accepted(finished: Path) -> None:

@@ -26,6 +26,12 @@ def points() -> dict[str, float]:
     window = tf.nn.local_response_normalization(tf.ones((1, 1, 1, 3)), depth_radius=1, alpha=1, beta=1, bias=0)
     return {
         "epsilon": optimizers.Adam().epsilon,
+        "rmsprop_epsilon": optimizers.RMSprop().epsilon,
+        "rmsprop_rho": optimizers.RMSprop().rho,
+        "adadelta_epsilon": optimizers.Adadelta().epsilon,
+        "adadelta_rho": optimizers.Adadelta().rho,
+        "adadelta_lr": float(optimizers.Adadelta().learning_rate),
+        "adamw_decay": optimizers.AdamW().weight_decay,
         "norm_epsilon": norm.epsilon,
         "norm_momentum": fraction,
         "norm_variance": (float(norm.moving_variance[0]) - 1 + fraction) / fraction,
@@ -63,6 +69,10 @@ def optimizer(rule: dict[str, Any]) -> optimizers.Optimizer:
     decay = rule["weight_decay"] or None
     if rule["kind"] == "SGD":
         return optimizers.SGD(0.0, rule["momentum"], rule["nesterov"], weight_decay=decay)
+    if rule["kind"] == "RMSprop":
+        return optimizers.RMSprop(0.0, rule["rho"], rule["momentum"], weight_decay=decay)
+    if rule["kind"] == "Adadelta":
+        return optimizers.Adadelta(0.0, rule["rho"], weight_decay=decay)
     kind = optimizers.AdamW if rule["decoupled"] else optimizers.Adam
     return kind(0.0, beta_1=rule["beta1"], beta_2=rule["beta2"], weight_decay=decay)
 

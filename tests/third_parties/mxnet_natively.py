@@ -26,6 +26,10 @@ def points() -> dict[str, float]:
     resized = nd.contrib.BilinearResize2D(nd.array([[[[0.0, 1]]]]), height=1, width=4)
     return {
         "epsilon": mx.optimizer.Adam().epsilon,
+        "rmsprop_epsilon": mx.optimizer.RMSProp().epsilon,
+        "rmsprop_rho": mx.optimizer.RMSProp().gamma1,
+        "adadelta_epsilon": mx.optimizer.AdaDelta().epsilon,
+        "adadelta_rho": mx.optimizer.AdaDelta().rho,
         "norm_epsilon": norm._kwargs["eps"],
         "norm_momentum": fraction,
         "norm_variance": (norm.running_var.data().asscalar().item() - 1 + fraction) / fraction,
@@ -62,6 +66,10 @@ def drawn() -> dict[str, list[float]]:
 def trainer(rule: dict[str, Any], arrays: dict[str, gluon.Parameter]) -> gluon.Trainer:
     if rule["kind"] == "Adam":
         kind, options = "adam", {name: rule[name] for name in ("beta1", "beta2")}
+    elif rule["kind"] == "RMSprop":
+        kind, options = "rmsprop", {"gamma1": rule["rho"]}
+    elif rule["kind"] == "Adadelta":
+        kind, options = "adadelta", {"rho": rule["rho"]}
     else:
         kind, options = "nag" if rule["nesterov"] else "sgd", {"momentum": rule["momentum"]}
     return gluon.Trainer(list(arrays.values()), kind, options | {"wd": rule["weight_decay"]})
@@ -89,8 +97,13 @@ def moved(case: dict[str, Any], precision: str, start: dict[str, Any]) -> dict[s
 if __name__ == "__main__":
     task = json.loads(sys.argv[1])
     cases = {name: case for name, case in task["cases"].items() if not case["rule"]["decoupled"]}  # it has no AdamW
+    narrow = ("RMSprop", "Adadelta")  # their state is in float32, and the operators refuse two types
     steps = {
-        precision: {name: moved(case, precision, task["start"]) for name, case in cases.items()}
+        precision: {
+            name: moved(case, precision, task["start"])
+            for name, case in cases.items()
+            if precision == "float32" or case["rule"]["kind"] not in narrow
+        }
         for precision in ("float32", "float64")
     }
     print(json.dumps({"points": points(), "drawn": drawn(), "steps": steps}))

@@ -25,6 +25,12 @@ def points() -> dict[str, float]:
     resized = F.interpolate(torch.tensor([[[[0.0, 1]]]]), size=(1, 4), mode="bilinear")
     return {
         "epsilon": torch.optim.Adam(norm.parameters()).defaults["eps"],
+        "rmsprop_epsilon": torch.optim.RMSprop(norm.parameters()).defaults["eps"],
+        "rmsprop_rho": torch.optim.RMSprop(norm.parameters()).defaults["alpha"],
+        "adadelta_epsilon": torch.optim.Adadelta(norm.parameters()).defaults["eps"],
+        "adadelta_rho": torch.optim.Adadelta(norm.parameters()).defaults["rho"],
+        "adadelta_lr": torch.optim.Adadelta(norm.parameters()).defaults["lr"],
+        "adamw_decay": torch.optim.AdamW(norm.parameters()).defaults["weight_decay"],
         "norm_epsilon": norm.eps,
         "norm_momentum": norm.momentum,
         "norm_variance": variance,
@@ -58,8 +64,14 @@ def optimizer(rule: dict[str, Any], net: nn.Module) -> torch.optim.Optimizer:
     if rule["kind"] == "SGD":
         options = {name: rule[name] for name in ("momentum", "nesterov", "weight_decay")}
         return torch.optim.SGD(net.parameters(), lr=0.0, **options)
+    decay = rule["weight_decay"]
+    if rule["kind"] == "RMSprop":
+        options = {"alpha": rule["rho"], "momentum": rule["momentum"], "weight_decay": decay}
+        return torch.optim.RMSprop(net.parameters(), lr=0.0, **options)
+    if rule["kind"] == "Adadelta":
+        return torch.optim.Adadelta(net.parameters(), lr=0.0, rho=rule["rho"], weight_decay=decay)
     kind = torch.optim.AdamW if rule["decoupled"] else torch.optim.Adam
-    return kind(net.parameters(), lr=0.0, betas=(rule["beta1"], rule["beta2"]), weight_decay=rule["weight_decay"])
+    return kind(net.parameters(), lr=0.0, betas=(rule["beta1"], rule["beta2"]), weight_decay=decay)
 
 
 def moved(case: dict[str, Any], precision: str, start: dict[str, Any]) -> dict[str, Any]:

@@ -6,21 +6,22 @@ Mistakes planted in the adapters of frameworks are in tests/faults.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from benchmarks.runtime.temporary_folders import TemporaryFolder
+from benchmarks.verification.case_runner import Target
 from benchmarks.verification.comparison import ReferenceEvidence, relative_errors
 from benchmarks.verification.framework_checks import CHECKS as ALL_CHECKS
 from benchmarks.verification.framework_checks import NETWORKS, PROBE, STAGES, Session, judged
-from benchmarks.verification.framework_checks.optimizer_checks import trainings
+from benchmarks.verification.framework_checks.optimizer_checks import hyperparameters, trainings
 from benchmarks.verification.framework_checks.runner import FrameworkChecks
 from benchmarks.verification.framework_checks.session import LATE
 from benchmarks.verification.framework_checks.trainer_check import TRAINER
@@ -28,13 +29,26 @@ from benchmarks.verification.reference_client import ReferenceClient
 from frameworks import numpy_reference
 from frameworks.adapter import Setting, Split, Trained
 from frameworks.arrays import Array, Weights
+from frameworks.errors import Unavailable
 from frameworks.numpy_reference import Reference
 from frameworks.spec import Network
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.training import KINDS, SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 # The trainer needs a worker process: see tests/integration/test_verify.py.
 CHECKS = [check for check in ALL_CHECKS if check.stages != (TRAINER,)]
 SETTING = Setting(precision="float64", threads=2)
+
+
+# Functions of the reference that mistakes replace.
+SOUND: dict[str, Callable[..., Any]] = {name: getattr(numpy_reference, name) for name in ("update", "moved", "clipped")}
+
+
+@contextmanager
+def patched(name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Replace a function of the reference."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numpy_reference, name, function)
+        yield
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -126,6 +140,132 @@ class EpsilonAtLeast(Replaced):
         return {"epsilon": max(1e-7, rule.epsilon)} if isinstance(rule, Adam) else {}
 
 
+class EpsilonOfRMSpropMoved(Replaced):
+    def changes(self, rule: Optimizer) -> dict[str, Any]:
+        return {"epsilon_inside": not rule.epsilon_inside} if isinstance(rule, RMSprop) else {}
+
+
+class RhoAlways09(Replaced):
+    def changes(self, rule: Optimizer) -> dict[str, Any]:
+        return {"rho": 0.9} if isinstance(rule, (RMSprop, Adadelta)) else {}
+
+
+class MomentumOfRMSpropIgnored(Replaced):
+    def changes(self, rule: Optimizer) -> dict[str, Any]:
+        return {"momentum": 0.0} if isinstance(rule, RMSprop) else {}
+
+
+class SquareChangeLeftOut(Reference):
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        def moved(rule: Optimizer, *rest: Any) -> tuple[Array, ...]:
+            became = SOUND["moved"](rule, *rest)
+            return (*became[:2], 0 * became[2]) if isinstance(rule, Adadelta) else became
+
+        with patched("moved", moved):
+            return super().train(order, batch_size, lrs, seed)
+
+
+class OtherTraining(Reference):
+    """A training with values of its own."""
+
+    changed: ClassVar[dict[str, Any]]
+
+    def __init__(self, network: Network, training: Training, setting: Setting, departures: Any = ()) -> None:
+        given = {name: value for name, value in self.changed.items() if getattr(training, name)}
+        super().__init__(network, replace(training, **given), setting, departures)
+
+
+class ClippingIgnored(OtherTraining):
+    changed: ClassVar = {"clip_norm": None}
+
+
+class AverageDecayAlways0999(OtherTraining):
+    changed: ClassVar = {"average": 0.999}
+
+
+class FactorsOfLearningRateIgnored(OtherTraining):
+    changed: ClassVar = {"lr_factors": ()}
+
+
+class AllIgnored(OtherTraining):
+    """An adapter that was written before there were clipping, averages and factors; it has no slot for the average."""
+
+    changed: ClassVar = {"clip_norm": None, "average": None, "lr_factors": ()}
+
+
+class ClippedArrayByArray(Reference):
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        def clipped(gradients: Weights, limit: float | None) -> Weights:
+            return {name: SOUND["clipped"]({name: g}, limit)[name] for name, g in gradients.items()}
+
+        with patched("clipped", clipped):
+            return super().train(order, batch_size, lrs, seed)
+
+
+class DecayClipped(Reference):
+    """Decay enters before the gradients are clipped, and is part of their norm."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        def clipped(gradients: Weights, limit: float | None) -> Weights:
+            if limit is None or self.training.optimizer.decoupled:
+                return SOUND["clipped"](gradients, limit)
+            decays = {name: self.training.decay(name) * self.weights[name] for name in gradients}
+            both = SOUND["clipped"]({name: g + decays[name] for name, g in gradients.items()}, limit)
+            return {name: g - decays[name] for name, g in both.items()}
+
+        with patched("clipped", clipped):
+            return super().train(order, batch_size, lrs, seed)
+
+
+class AverageLeftOutOfPredictions(Reference):
+    def _averages(self) -> Weights:
+        return {}
+
+
+class AverageOfTheWeightsBefore(Reference):
+    """The average takes the weights before the step."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        def update(weights: Weights, name: str, g: Array, training: Training, *rest: Any) -> None:
+            before = weights[name].copy()
+            SOUND["update"](weights, name, g, training, *rest)
+            if training.average is not None:
+                weights[f"{name}/average"] += (1 - training.average) * (before - weights[name])
+
+        with patched("update", update):
+            return super().train(order, batch_size, lrs, seed)
+
+
+class AverageNotReadBack(Reference):
+    def set_weights(self, weights: Weights) -> None:
+        names = [name for name in weights if name.endswith("/average")]
+        super().set_weights({**weights, **{name: weights[name.removesuffix("/average")] for name in names}})
+
+
+class AverageTrained(Reference):
+    """Training goes on with the averages after a prediction."""
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        logits = super().predict(split, batch_size)
+        self.weights |= self._averages()
+        return logits
+
+
+class DecoupledDecayWithoutFactor(Reference):
+    """w -= lr decay w, without the factor of the array."""
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        def update(weights: Weights, name: str, g: Array, training: Training, rate: float, step: int) -> None:
+            factor = training.lr_factor(name)
+            if training.optimizer.decoupled and factor:
+                decay = training.optimizer.weight_decay / factor
+                training = replace(training, optimizer=replace(training.optimizer, weight_decay=decay))
+            SOUND["update"](weights, name, g, training, rate, step)
+
+        with patched("update", update):
+            return super().train(order, batch_size, lrs, seed)
+
+
 class SmoothingByTen(Reference):
     def __init__(self, network: Network, training: Training, setting: Setting, departures: Any = ()) -> None:
         smoothing = training.label_smoothing * network.classes / 10
@@ -197,23 +337,12 @@ class GradientClipped(Reference):
     """Gradients with a norm above 10 are scaled down to it."""
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        with patched_update(10.0):
+        def update(weights: Weights, name: str, g: Array, *rest: Any) -> None:
+            norm = float(np.linalg.norm(g))
+            SOUND["update"](weights, name, g * min(1.0, 10.0 / norm) if norm else g, *rest)
+
+        with patched("update", update):
             return super().train(order, batch_size, lrs, seed)
-
-
-@contextmanager
-def patched_update(limit: float) -> Iterator[None]:
-    sound = numpy_reference.update
-
-    def clipped(weights: Weights, name: str, g: Array, *rest: Any) -> None:
-        norm = float(np.linalg.norm(g))
-        sound(weights, name, g * min(1.0, limit / norm) if norm else g, *rest)
-
-    numpy_reference.update = clipped
-    try:
-        yield
-    finally:
-        numpy_reference.update = sound
 
 
 class LogOfProbabilities(Reference):
@@ -350,6 +479,21 @@ FAULTS: dict[type[Reference], str] = {
     EpsilonAtLeast: "hyperparameters",
     SmoothingByTen: "hyperparameters",
     DecayOfAllIgnored: "hyperparameters",
+    EpsilonOfRMSpropMoved: "hyperparameters",
+    RhoAlways09: "hyperparameters",
+    MomentumOfRMSpropIgnored: "hyperparameters",
+    SquareChangeLeftOut: "hyperparameters",
+    ClippingIgnored: "hyperparameters",
+    ClippedArrayByArray: "hyperparameters",
+    DecayClipped: "hyperparameters",
+    AverageLeftOutOfPredictions: "hyperparameters",
+    AverageDecayAlways0999: "hyperparameters",
+    AverageOfTheWeightsBefore: "hyperparameters",
+    AverageTrained: "state",
+    AverageNotReadBack: "state",
+    FactorsOfLearningRateIgnored: "hyperparameters",
+    DecoupledDecayWithoutFactor: "hyperparameters",
+    AllIgnored: "hyperparameters",
     ShortBatchSkipped: "batch sizes",
     ShortBatchPadded: "batch sizes",
     LargeBatchScaled: "batch sizes",
@@ -399,6 +543,20 @@ def test_a_mistake_is_detected_at_its_stage(kind: type[Reference]) -> None:
     assert first_difference(kind, sound_checks()) == FAULTS[kind]
 
 
+class ClippingRefused(Reference):
+    def __init__(self, network: Network, training: Training, setting: Setting, departures: Any = ()) -> None:
+        if training.clip_norm is not None:
+            raise Unavailable("this adapter does not clip gradients")
+        super().__init__(network, training, setting, departures)
+
+
+def test_an_adapter_that_refuses_a_training_has_no_verdict_but_its_reason(tmp_path: Path) -> None:
+    client: Any = ReferenceClient(tmp_path, kind=ClippingRefused)
+    target = Target("it", "refusing", "", client, {})
+    verdict = sound_checks().verdicts(target, client, SETTING)
+    assert verdict.failed == "this adapter does not clip gradients" and not verdict.verdicts
+
+
 def test_the_reference_with_other_masks_passes() -> None:
     """A framework draws masks of its own."""
     assert first_difference(Masks, sound_checks()) is None
@@ -443,6 +601,30 @@ def test_hyperparameters_depend_on_the_seed_and_are_no_defaults() -> None:
         assert rule.weight_decay != 0.01 and training.label_smoothing != 0.1
         assert not (isinstance(rule, SGD) and rule.momentum == 0.9)
         assert not (isinstance(rule, Adam) and (rule.beta1 == 0.9 or rule.beta2 == 0.999))
+        assert not (isinstance(rule, (RMSprop, Adadelta)) and rule.rho in (0.9, 0.95, 0.99))
+
+
+def test_every_form_of_every_optimizer_is_asked() -> None:
+    rules = [training.optimizer for training in trainings(0).values()]
+    forms = {(rule.epsilon_inside, rule.momentum > 0) for rule in rules if isinstance(rule, RMSprop)}
+    assert forms == {(inside, momentum) for inside in (False, True) for momentum in (False, True)}
+    assert {type(rule) for rule in rules} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_are_clipped_in_two_of_three_trainings(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms: list[tuple[float, float]] = []
+
+    def clipped(gradients: Weights, limit: float | None) -> Weights:
+        if limit is not None:
+            norms.append((float(np.sqrt(sum((g * g).sum() for g in gradients.values()))), limit))
+        return SOUND["clipped"](gradients, limit)
+
+    monkeypatch.setattr(numpy_reference, "clipped", clipped)
+    names = [name for name, training in trainings(seed).items() if training.clip_norm is not None]
+    with TemporaryFolder("norms") as scratch:
+        list(hyperparameters(Session(ReferenceClient(scratch), SETTING, seed), names))
+    assert [norm > limit for norm, limit in norms] == [True] * 8 + [False] * 4
 
 
 def test_no_network_has_ten_classes() -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from benchmarks.training.lr_schedules import Constant, Cosine, MultiStep, OneCycle, Schedule, Step, WarmUp
+from benchmarks.training.lr_schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    Schedule,
+    Step,
+    WarmUp,
+    WarmUpBefore,
+)
 from tests.conftest import Bench
 
 EVERY: list[Schedule] = [
@@ -22,6 +34,13 @@ EVERY: list[Schedule] = [
     OneCycle(0.5, first=0.1, last=0.01),
     WarmUp(1),
     WarmUp(2, Step(3, 0.1), first=0.2),
+    Polynomial(),
+    Polynomial(0.9, last=0.01),
+    Exponential(0.97),
+    Exponential(0.97, 2.4),
+    Exponential(0.9, smooth=True),
+    WarmUpBefore(1),
+    WarmUpBefore(5, Polynomial()),
 ]
 
 
@@ -44,6 +63,16 @@ def test_there_is_a_factor_for_every_step(schedule: Schedule) -> None:
         (WarmUp(1, Step(2, 0.5), first=0.5), [0.75, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]),
         (OneCycle(0.5), [0.125, 0.375, 0.625, 0.875, 0.875, 0.625, 0.375, 0.125]),
         (OneCycle(0.5, first=1.0), [1, 1, 1, 1, 0.875, 0.625, 0.375, 0.125]),
+        (Polynomial(), [1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        (Polynomial(2), [1, 49 / 64, 36 / 64, 25 / 64, 16 / 64, 9 / 64, 4 / 64, 1 / 64]),
+        (Polynomial(1, last=0.5), [1, 0.9375, 0.875, 0.8125, 0.75, 0.6875, 0.625, 0.5625]),
+        (Exponential(0.5), [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]),
+        (Exponential(0.5, 1.5), [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        (Exponential(0.25, smooth=True), [1, 0.5, 0.25, 0.125, 1 / 16, 1 / 32, 1 / 64, 1 / 128]),
+        (WarmUpBefore(1, Polynomial()), [0.5, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        (WarmUpBefore(2, Step(1, 0.1), first=0.5), [0.625, 0.75, 0.875, 1, 1, 1, 0.1, 0.1]),
+        (WarmUpBefore(3, Cosine()), [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1, 1, 0.5]),
+        (WarmUpBefore(8), [1 / 16, 2 / 16, 3 / 16, 4 / 16, 5 / 16, 6 / 16, 7 / 16, 8 / 16]),
     ],
     ids=repr,
 )
@@ -55,6 +84,37 @@ def test_cosine_is_half_in_the_middle() -> None:
     """cos(pi / 2) is 0 up to rounding; the first step has the full learning rate."""
     factors = Cosine().factors(4, 5)
     assert factors[0] == 1 and factors[10] == pytest.approx(0.5, abs=1e-15) and factors[-1] < 0.01
+
+
+@pytest.mark.parametrize("every, steps", [(0.7, 10), (1.1, 30), (2.3, 100), (2.4, 5), (0.1, 30)])
+def test_a_period_ends_at_its_step(every: float, steps: int) -> None:
+    """The quotient of the step and the length of a period is off a whole number by rounding."""
+    length = round(every * steps)
+    assert Exponential(0.5, every).factors(40, steps).tolist() == [0.5 ** (t // length) for t in range(40 * steps)]
+
+
+def test_a_run_may_end_within_the_warm_up() -> None:
+    assert WarmUpBefore(4, Exponential(0.9)).factors(1, 2).tolist() == [1 / 8, 2 / 8]
+
+
+@pytest.mark.parametrize("warm, epochs, steps", [(2, 10, 7), (5, 90, 3)])
+def test_cosine_after_a_warm_up(warm: int, epochs: int, steps: int) -> None:
+    """CosineAnnealingLR in steps, (1 + cos(pi t / T)) / 2, of the steps after the warm-up."""
+    factors, begun, total = WarmUpBefore(warm).factors(epochs, steps), warm * steps, (epochs - warm) * steps
+    for t, factor in enumerate(factors):
+        place = t - begun
+        expected = (t + 1) / begun if place < 0 else (1 + math.cos(math.pi * place / total)) / 2
+        assert factor == pytest.approx(expected, rel=1e-14)
+
+
+def test_polynomial_and_exponential_by_pytorchs_recursions() -> None:
+    """PolynomialLR: lr ((1 - t / T) / (1 - (t - 1) / T))^power from step to step; ExponentialLR: lr factor."""
+    polynomial, exponential = [1.0], [1.0]
+    for t in range(1, 6):
+        polynomial.append(polynomial[-1] * ((1 - t / 6) / (1 - (t - 1) / 6)) ** 0.9)
+        exponential.append(exponential[-1] * 0.98)
+    np.testing.assert_allclose(Polynomial(0.9).factors(6, 1), polynomial, rtol=1e-14)
+    np.testing.assert_allclose(Exponential(0.98).factors(6, 1), exponential, rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +129,17 @@ def test_cosine_is_half_in_the_middle() -> None:
         lambda: OneCycle(1.0),
         lambda: WarmUp(0),
         lambda: WarmUp(1, first=2.0),
+        lambda: Polynomial(0.0),
+        lambda: Polynomial(float("nan")),
+        lambda: Polynomial(1.0, last=-0.1),
+        lambda: Exponential(0.0),
+        lambda: Exponential(1.5),
+        lambda: Exponential(0.9, every=0.0),
+        lambda: Exponential(0.9, every=float("inf")),
+        lambda: WarmUpBefore(0),
+        lambda: WarmUpBefore(1, first=-0.5),
     ],
-    ids=range(9),
+    ids=range(18),
 )
 def test_wrong_parameters_are_refused(wrong: Callable[[], Schedule]) -> None:
     with pytest.raises(ValueError, match="="):
@@ -83,6 +152,8 @@ EQUAL = [
     (MultiStep((1, 4), 0.1), "MultiStepLR(o, [1, 4], 0.1)"),
     (Cosine(), "CosineAnnealingLR(o, 6)"),
     (Cosine(0.25), "CosineAnnealingLR(o, 6, eta_min=0.25)"),
+    (Polynomial(0.9), "PolynomialLR(o, 6, 0.9)"),
+    (Exponential(0.97), "ExponentialLR(o, 0.97)"),
 ]
 
 

@@ -11,7 +11,7 @@ from benchmarks.verification.cases import BATCH, Case
 from benchmarks.verification.native_effects import ALIGNED, Effects, default_differences
 from frameworks import arrays
 from frameworks.adapter import Setting
-from frameworks.native import CHOICES, Native
+from frameworks.native import CHOICES, OF_RECIPES, Native
 from frameworks.numpy_reference import Reference, cross_entropy
 from frameworks.spec import (
     AvgPool,
@@ -36,6 +36,13 @@ OTHER: Native = Native.from_json(
             "lr_in_velocity": True,
             "epsilon": 1e-7,
             "epsilon_hat": True,
+            "rmsprop_epsilon": 1e-7,
+            "rmsprop_epsilon_inside": True,
+            "rmsprop_rho": "0.99",
+            "adadelta_epsilon": 1e-7,
+            "adadelta_rho": "0.95",
+            "adadelta_lr": "0.001",
+            "adamw_decay": "0.004",
             "decoupled": True,
             "decay_all": True,
             "norm_epsilon": 1e-3,
@@ -51,7 +58,8 @@ OTHER: Native = Native.from_json(
         }.items()
     }
 )
-ANY = {"lr_in_velocity", "epsilon", "epsilon_hat", "decoupled", "decay_all", "weights", "biases"}
+OF_RULES = {"epsilon", "epsilon_hat", "rmsprop_epsilon", "rmsprop_epsilon_inside", "adadelta_epsilon"}
+ANY = OF_RULES | {"lr_in_velocity", "decoupled", "decay_all", "weights", "biases"}
 LAYERS: dict[str, tuple[list[Layer], set[str]]] = {
     "plain": ([Conv("conv", 4, 3)], set()),
     "batch norm": ([Conv("conv", 4, 3), BatchNorm("norm")], {"norm_epsilon", "norm_momentum", "norm_unbiased"}),
@@ -85,7 +93,7 @@ def test_a_network_has_lines_for_its_layers_only(name: str) -> None:
 
 
 def test_every_default_has_a_line_somewhere() -> None:
-    assert ANY.union(*(own for _, own in LAYERS.values())) == set(CHOICES)
+    assert ANY.union(OF_RECIPES, *(own for _, own in LAYERS.values())) == set(CHOICES)
 
 
 def test_the_effect_is_that_of_ten_steps_of_the_reference() -> None:

@@ -65,7 +65,7 @@ from frameworks.spec import (
     StochasticDepth,
     Tanh,
 )
-from frameworks.training import Training
+from frameworks.training import SGD, Adadelta, RMSprop, Training
 from tests.conftest import evidence_of_reference
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -464,6 +464,7 @@ def _faults() -> Iterator[Fault]:
     yield from _of_losses()
     yield from _of_gradients()
     yield from _of_steps()
+    yield from _of_further_steps()
     yield from _of_running_statistics()
     yield from _unknown()
 
@@ -1102,6 +1103,35 @@ def _of_steps() -> Iterator[Fault]:
     yield Fault(("labels are not smoothed",), "dense", weight, unsmoothed, "sgd, smoothed labels")
 
 
+# Trainings that no network is verified with: those of the framework checks have no causes.
+FURTHER = {
+    "rmsprop": Training(RMSprop(0.85, 1e-3, momentum=0.8, weight_decay=0.01)),
+    "rmsprop, epsilon inside": Training(RMSprop(0.85, 1e-5, epsilon_inside=True)),
+    "adadelta": Training(Adadelta(0.85, 1e-5)),
+    "clipped": Training(SGD(momentum=0.9), clip_norm=0.1),
+    "factors": Training(SGD(momentum=0.9), lr_factors=(("fc.w*", 0.5), ("fc.*", 2.0))),
+}
+
+
+def _of_further_steps() -> Iterator[Fault]:
+    def planted(name: str, cause: str, **values: Any) -> Fault:
+        return Fault((cause,), "dense", "optimizers fc.weight", training(**values), name)
+
+    yield planted("rmsprop", "epsilon is inside the root, not outside", epsilon_inside=True)
+    yield planted("rmsprop, epsilon inside", "epsilon is outside the root, not inside", epsilon_inside=False)
+    yield planted("rmsprop", "rho 0.99 for 0.85", rho=0.99)
+    yield planted("rmsprop", "epsilon 1e-08 for 0.001", epsilon=1e-8)
+    yield planted("rmsprop", "no momentum", momentum=0.0)
+    yield planted("rmsprop", "no weight decay", weight_decay=0.0)
+    yield planted("rmsprop", "the velocity contains the learning rate", lr_in_velocity=True)
+    yield planted("rmsprop", "rho is rounded to float32", rho=float(np.float32(0.85)))
+    yield planted("adadelta", "rho 0.95 for 0.85", rho=0.95)
+    yield planted("adadelta", "epsilon 1e-06 for 1e-05", epsilon=1e-6)
+    yield planted("clipped", "the gradient is not clipped", clip_norm=None)
+    yield planted("factors", "the learning rate has no factors", lr_factors=())
+    yield planted("factors", "the last pattern that matches counts", lr_factors=(("fc.*", 2.0), ("fc.w*", 0.5)))
+
+
 def _of_running_statistics() -> Iterator[Fault]:
     mean, var = "running statistics norm.running_mean", "running statistics norm.running_var"
     yield Fault(("it is not updated",), "norm", mean, statistics(lambda role, old, new, m, n: old))
@@ -1163,7 +1193,7 @@ FAULTS = list(_faults())
 def right(net: str, name: str) -> ReferenceEvidence:
     """The evidence of the reference without a fault."""
     case = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
-    case = replace(case, trainings={name: TRAININGS[name]}, curve=10)
+    case = replace(case, trainings={name: FURTHER.get(name) or TRAININGS[name]}, curve=10)
     with TemporaryDirectory() as folder:
         return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, Path(folder)))
 

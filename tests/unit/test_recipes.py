@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from benchmarks.datasets.augmentation import Crop, Flip
 from benchmarks.datasets.registry import Dataset, Split
 from benchmarks.datasets.sources import DATASETS
 from benchmarks.records.runs import RecipeInfo
+from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network
 from benchmarks.training.jobs import describe_recipe
 from benchmarks.training.lr_schedules import Constant, OneCycle, Step
@@ -18,7 +21,7 @@ from benchmarks.training.plan import TrainingRequest, fit
 from benchmarks.training.recipes import RECIPES, ZERO_TO_ONE, Recipe
 from frameworks.networks import NETWORKS
 from frameworks.spec import Normalize
-from frameworks.training import SGD, Adam
+from frameworks.training import SGD, Adam, RMSprop, Training
 
 VARIANTS = {
     f"{name} {variant}": experiment
@@ -195,6 +198,43 @@ def test_the_permuted_variant_differs_in_the_permutation_alone() -> None:
 @pytest.mark.parametrize("net", NETWORKS)
 def test_every_network_has_a_recipe(net: str) -> None:
     assert isinstance(TrainingRequest().recipe(net), Recipe)
+
+
+def test_options_change_the_training() -> None:
+    plain = TrainingRequest(net=("lenet",)).recipe("lenet")
+    assert (plain.training.clip_norm, plain.training.average) == (None, None)
+    request = TrainingRequest(net=("lenet",), optimizer="rmsprop", clip_norm=1.0, weight_average=0.9)
+    recipe = request.recipe("lenet")
+    assert recipe.training == Training(RMSprop(), clip_norm=1.0, average=0.9)
+    assert TrainingRequest.from_info(request.info).recipe("lenet") == recipe
+    described = describe_recipe(recipe)
+    assert (described.optimizer, described.clip_norm, described.weight_average) == ("RMSprop", 1.0, 0.9)
+
+
+def test_factors_of_the_learning_rate_are_recorded() -> None:
+    recipe = RECIPES["lenet"]
+    factors = (("*.bias", 2.0),)
+    described = describe_recipe(replace(recipe, training=replace(recipe.training, lr_factors=factors)))
+    assert described.lr_factors == [("*.bias", 2.0)] and describe_recipe(recipe).lr_factors is None
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        *(("clip_norm", value) for value in (0.0, -1.0, math.inf, math.nan)),
+        *(("weight_average", value) for value in (0.0, 1.0, -0.5, 2.0, math.nan)),
+    ],
+)
+def test_options_that_no_training_can_have_are_refused(option: str, value: float) -> None:
+    with pytest.raises(BadInput, match=f"--{option.replace('_', '-')} {value}: must be"):
+        TrainingRequest(**{option: value})  # type: ignore[arg-type]
+
+
+def test_an_average_is_refused_where_the_test_is_in_training_mode() -> None:
+    """Such a test takes steps with a learning rate of 0, which use the weights."""
+    recipe = next(each.recipe for each in VARIANTS.values() if each.recipe.test_in_training_mode)
+    with pytest.raises(BadInput, match=r"--weight-average 0.9: the recipe of lenet tests in training mode"):
+        TrainingRequest(net=("lenet",), experiment_recipe=recipe, weight_average=0.9).recipe("lenet")
 
 
 @pytest.mark.parametrize(("scale", "epochs"), [(1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)])

@@ -12,7 +12,7 @@ from frameworks import spec
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Setting
 from frameworks.arrays import Array, Weights, initial
 from frameworks.errors import Unavailable
-from frameworks.numpy_reference import Reference, cross_entropy, update, without_dropout
+from frameworks.numpy_reference import Reference, clipped, cross_entropy, update, without_dropout
 from frameworks.reference_layers import LAYERS
 from frameworks.spec import (
     Affine,
@@ -38,7 +38,7 @@ from frameworks.spec import (
     Sigmoid,
     Tanh,
 )
-from frameworks.training import SGD, Adam, Optimizer, Training
+from frameworks.training import SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 from tests.unit.modern_layers import MODERN, TOLERANCE, alone, apart, gradient_and_differences
 
 # Values computed by hand are rounded a few times, by 2^-53 each.
@@ -460,6 +460,46 @@ RATES = (0.1, 0.1, 0.01)
         ),
         pytest.param(Adam(epsilon=1.0, weight_decay=0.1), (0.1,), (1,), (1 - 0.1 * 1.1 / 2.1,), id="adam, decay"),
         pytest.param(Adam(epsilon=1.0, weight_decay=0.1, decoupled=True), (0.1,), (1,), (0.94,), id="adamw"),
+        # v is 1, then 7/4.
+        pytest.param(
+            RMSprop(0.75, 1.0), (0.1, 0.01), (2, 2), (0.9, 0.9 - 0.02 / (sqrt(1.75) + 1)), id="rmsprop, epsilon outside"
+        ),
+        pytest.param(
+            RMSprop(0.75, 3.0, epsilon_inside=True),
+            (0.1, 0.01),
+            (2, 2),
+            (0.9, 0.9 - 0.02 / sqrt(4.75)),
+            id="rmsprop, epsilon inside",
+        ),
+        # The changes are 1/2 and 1/2; the velocity 0.5 and 0.75, or with the learning rate 0.1 and 0.06.
+        pytest.param(RMSprop(0.0, 1.0, momentum=0.5), (0.2, 0.02), (1, 1), (0.9, 0.885), id="rmsprop, momentum"),
+        pytest.param(
+            RMSprop(0.0, 1.0, momentum=0.5, lr_in_velocity=True),
+            (0.2, 0.02),
+            (1, 1),
+            (0.9, 0.84),
+            id="rmsprop, momentum, rate inside",
+        ),
+        pytest.param(RMSprop(0.0, 0.9, weight_decay=0.1), (0.1,), (1,), (1 - 0.1 * 1.1 / 2,), id="rmsprop, decay"),
+        pytest.param(
+            RMSprop(0.0, 1.0, weight_decay=0.1, decoupled=True), (0.1,), (1,), (0.94,), id="rmsprop, decoupled decay"
+        ),
+        # v is 1/2 and 3/4, d before the step 0 and 1/3: the changes are sqrt(1 / (3/2)) and sqrt((4/3) / (7/4)).
+        pytest.param(
+            Adadelta(0.5, 1.0),
+            (0.1, 0.01),
+            (1, 1),
+            (1 - 0.1 * sqrt(2 / 3), 1 - 0.1 * sqrt(2 / 3) - 0.01 * sqrt(16 / 21)),
+            id="adadelta",
+        ),
+        pytest.param(Adadelta(0.0, 1.0, weight_decay=1.0), (0.1,), (0,), (1 - 0.1 / sqrt(2),), id="adadelta, decay"),
+        pytest.param(
+            Adadelta(0.0, 1.0, weight_decay=0.1, decoupled=True),
+            (0.1,),
+            (1,),
+            (0.99 - 0.1 / sqrt(2),),
+            id="adadelta, decoupled decay",
+        ),
     ],
 )
 def test_optimizer(
@@ -474,12 +514,122 @@ def test_optimizer(
     assert set(weights) == {"D.weight", *(f"D.weight/{slot}" for slot in rule.slots)}
 
 
+@pytest.mark.parametrize(
+    ("rule", "rate", "expected", "digits"),
+    [
+        (RMSprop(0.9, 1e-4), 0.01, (0.975975, 0.957314, 0.933940), 6),
+        (RMSprop(0.9, 1e-4, epsilon_inside=True), 0.01, (0.999000, 0.998001, 0.996007), 6),
+        (RMSprop(0.9, 1e-4, 0.9), 0.01, (0.975975, 0.935691, 0.876062), 6),
+        (RMSprop(0.9, 1e-4, 0.9, epsilon_inside=True), 0.01, (0.999000, 0.997102, 0.993399), 6),
+        (Adadelta(0.9, 1e-6), 1.0, (0.999046537411, 0.998089077057, 0.996360527543), 12),
+    ],
+    ids=str,
+)
+def test_three_steps_as_printed_by_frameworks(
+    rule: Optimizer, rate: float, expected: tuple[float, ...], digits: int
+) -> None:
+    """From 1 with gradients .001, .001, .002: torch 2.13 with epsilon outside, keras 3.15 and optax 0.2.8 inside."""
+    weights: Weights = {"D.weight": np.ones(1)}
+    for step, (gradient, value) in enumerate(zip((0.001, 0.001, 0.002), expected), 1):
+        update(weights, "D.weight", np.array([gradient]), Training(rule), rate, step)
+        assert round(weights["D.weight"].item(), digits) == value
+
+
+def test_gradients_are_clipped_by_the_norm_of_all() -> None:
+    gradients = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}  # of norm 5
+    for limit, factor in ((1.0, 0.2), (5.0, 1.0), (6.0, 1.0), (None, 1.0)):
+        for name, gradient in clipped(gradients, limit).items():
+            np.testing.assert_allclose(gradient, factor * gradients[name], rtol=ROUNDING)
+
+
+def test_gradients_of_zero_are_not_clipped() -> None:
+    with np.errstate(all="raise"):
+        assert clipped({"a": np.zeros(2)}, 1.0)["a"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_stays_so(value: float) -> None:
+    with np.errstate(invalid="ignore"):
+        assert not np.isfinite(clipped({"a": np.array([value])}, 1.0)["a"]).any()
+
+
+def test_decay_is_not_clipped() -> None:
+    """g' = c g / norm + decay w."""
+    reference = built(SMALL, Training(SGD(weight_decay=0.1), clip_norm=1e-3))
+    reference.load("train", apart((8, 3)), np.arange(8) % 2)
+    before = reference.get_weights()
+    _, gradients = reference.gradients(*reference.data["train"])
+    trained = {name: gradients[name] for name, (_, is_trained) in reference.arrays.items() if is_trained}
+    norm = np.sqrt(sum((gradient**2).sum() for gradient in trained.values()))
+    assert norm > 1e-2
+    reference.train(np.arange(8), 8, np.array([0.5]), seed=0)
+    after = reference.get_weights()
+    for name, gradient in trained.items():
+        decay = 0.1 * before[name] if name.endswith(".weight") else 0.0
+        expected = before[name] - 0.5 * (1e-3 * gradient / norm + decay)
+        np.testing.assert_allclose(after[name], expected, rtol=0, atol=ROUNDING)
+
+
+def test_the_average_begins_with_the_initial_weights() -> None:
+    weights: Weights = {"D.weight": np.ones(1)}
+    averages = []
+    for step in (1, 2):
+        update(weights, "D.weight", np.array([1.0]), Training(SGD(), average=0.75), 0.5, step)
+        averages.append(weights["D.weight/average"].item())
+    assert weights["D.weight"].item() == 0  # 1, 0.5, 0
+    assert averages == [0.875, 0.65625]  # 0.75 * 1 + 0.25 * 0.5, 0.75 * 0.875
+
+
+def test_predictions_use_the_averages_and_training_does_not() -> None:
+    averaged, plain = built(SMALL, Training(SGD(0.9), average=0.5)), built(SMALL, Training(SGD(0.9)))
+    for reference in (averaged, plain):
+        for split in ("train", "test"):
+            reference.load(split, apart((8, 3)), np.arange(8) % 2)
+    before = averaged.predict("test", 3)
+    np.testing.assert_array_equal(before, plain.predict("test", 3))
+    losses = [reference.train(np.arange(8), 4, np.array([0.1, 0.1]), seed=0).losses for reference in (averaged, plain)]
+    np.testing.assert_array_equal(*losses)
+    state = averaged.get_weights()
+    mixed = {name: state.get(f"{name}/average", state[name]) for name in averaged.arrays}
+    judge = built(SMALL)
+    judge.set_weights(mixed)
+    judge.load("test", *averaged.data["test"])
+    np.testing.assert_array_equal(averaged.predict("test", 3), judge.predict("test", 3))
+    assert np.abs(averaged.predict("test", 3) - plain.predict("test", 3)).max() > 1e-3
+    assert averaged.get_weights().keys() == state.keys()  # running statistics have no average
+    assert not any("running" in name for name in state if name.endswith("/average"))
+
+
+@pytest.mark.parametrize("rule", [SGD(), Adam(weight_decay=0.5, decoupled=True)], ids=["SGD", "AdamW"])
+def test_the_first_pattern_sets_the_factor(rule: Optimizer) -> None:
+    factors = (("D.weight", 0.5), ("*.weight", 3.0), ("B.*", 0.0))
+    training = Training(rule, lr_factors=factors)
+    expected = {"D.weight": 0.5, "E.weight": 3.0, "D.bias": 1.0, "B.gamma": 0.0, "B.beta": 0.0, "A.gamma": 1.0}
+    assert {name: training.lr_factor(name) for name in expected} == expected
+    for name, factor in expected.items():
+        one: Weights = {name: np.ones(2)}
+        other: Weights = {name: np.ones(2)}
+        update(one, name, np.array([0.5, -1.0]), training, 0.1, 1)
+        update(other, name, np.array([0.5, -1.0]), Training(rule), factor * 0.1, 1)
+        np.testing.assert_array_equal(one[name], other[name])
+
+
 SMALL = Network("n", (3,), [Dense("D", 4), BatchNorm("B"), Affine("A"), Dense("E", 2)])
-RULES = [SGD(), SGD(0.9), SGD(0.9, True, 0.1), Adam(), Adam(weight_decay=0.1), Adam(weight_decay=0.1, decoupled=True)]
+RULES = [
+    SGD(),
+    SGD(0.9),
+    SGD(0.9, True, 0.1),
+    Adam(),
+    Adam(weight_decay=0.1),
+    Adam(weight_decay=0.1, decoupled=True),
+    RMSprop(),
+    RMSprop(momentum=0.9),
+    Adadelta(),
+]
 
 
-def trainee(rule: Optimizer) -> Reference:
-    reference = built(SMALL, Training(rule))
+def trainee(rule: Optimizer, average: float | None = None) -> Reference:
+    reference = built(SMALL, Training(rule, average=average))
     reference.load("train", apart((8, 3)), np.arange(8) % 2)
     return reference
 
@@ -516,9 +666,10 @@ def test_training_is_gradients_times_learning_rates() -> None:
         assert np.array_equal(reference.get_weights()[name], weights[name]) == is_trained, name
 
 
+@pytest.mark.parametrize("average", [None, 0.9])
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_training_continues_where_it_stopped(rule: Optimizer) -> None:
-    whole, first, second = trainee(rule), trainee(rule), trainee(rule)
+def test_training_continues_where_it_stopped(rule: Optimizer, average: float | None) -> None:
+    whole, first, second = (trainee(rule, average) for _ in range(3))
     order, rates = np.array([0, 1, 2, 3, 4, 5, 6, 7]), np.array([0.1, 0.2, 0.05, 0.1])
     whole.train(order, 2, rates, seed=0)
     first.train(order[:4], 2, rates[:2], seed=0)

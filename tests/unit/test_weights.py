@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from frameworks.arrays import SCHEMES, initial, resize_matrix, window_counts
 from frameworks.networks import NETWORKS
 from frameworks.spec import Conv, Dense, Flatten, Network, Resize
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 LINEAR = Resize("resize", 8, 8)  # only its method and positions count
 NET = Network("net", (3, 16, 16), [Conv("conv", 64, 5), Flatten(), Dense("dense", 40)])
@@ -66,9 +67,42 @@ def test_window_counts_by_hand() -> None:
 
 @pytest.mark.parametrize("training", [
     Training(), Training(SGD(0.9, True, 1e-4), 0.1), Training(Adam(weight_decay=0.1, decoupled=True)),
+    Training(RMSprop(0.8, 1e-3, 0.9, 0.1, True, True, True)), Training(Adadelta(0.95, 1e-7, 0.1, True)),
+    Training(clip_norm=1.5), Training(average=0.999), Training(lr_factors=(("conv1.*", 0.5), ("*.bias", 2.0))),
 ], ids=str)  # fmt: skip
 def test_training_json_round_trip(training: Training) -> None:
     assert Training.from_json(json.loads(json.dumps(training.to_json()))) == training
+
+
+def test_the_json_of_a_training_has_new_keys_only_where_they_say_something() -> None:
+    """Records and certificates from before these keys are read, and those of unchanged trainings do not change."""
+    optimizer = {
+        "kind": "SGD", "momentum": 0.9, "nesterov": False, "weight_decay": 0.0, "decoupled": False,
+        "lr_in_velocity": False,
+    }  # fmt: skip
+    earlier = {"optimizer": optimizer, "label_smoothing": 0.1, "decay_all": True}
+    training = Training(SGD(0.9), 0.1, True)
+    assert Training.from_json(earlier) == training and training.to_json() == earlier
+    assert replace(training, clip_norm=2.0).to_json() == {**earlier, "clip_norm": 2.0}
+    assert replace(training, average=0.0).to_json() == {**earlier, "average": 0.0}
+
+
+@pytest.mark.parametrize("bad", [
+    lambda: RMSprop(rho=1.0), lambda: RMSprop(momentum=-0.1), lambda: RMSprop(epsilon=float("inf")),
+    lambda: Adadelta(rho=-0.1), lambda: Adadelta(epsilon=0.0), lambda: Adadelta(weight_decay=-1.0),
+    lambda: Training(clip_norm=0.0), lambda: Training(clip_norm=float("nan")), lambda: Training(clip_norm=float("inf")),
+    lambda: Training(average=1.0), lambda: Training(average=-0.1), lambda: Training(average=float("nan")),
+    lambda: Training(lr_factors=(("*", -1.0),)), lambda: Training(lr_factors=(("*", float("nan")),)),
+])  # fmt: skip
+def test_impossible_trainings_are_refused(bad: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"rho|clip_norm|average|lr_factors"):
+        bad()
+
+
+def test_an_average_is_a_slot() -> None:
+    assert Training(SGD(0.9), average=0.9).slots == ("velocity", "average")
+    assert Training(SGD(), average=0.9).slots == ("average",)
+    assert Training(RMSprop(momentum=0.9)).slots == ("square_average", "velocity")
 
 
 @pytest.mark.parametrize("bad", [

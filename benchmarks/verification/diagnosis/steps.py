@@ -17,7 +17,7 @@ from frameworks import numpy_reference, spec
 from frameworks.adapter import batches
 from frameworks.arrays import Weights
 from frameworks.numpy_reference import Pass
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, Optimizer, RMSprop, Training
 
 SLOW = 20_000_000  # multiply-adds per image, above which ten steps with every mistake take minutes
 
@@ -98,9 +98,14 @@ def mistaken(training: Training) -> Iterator[tuple[str, tuple[object, ...], Trai
         yield "decay acts on biases, gamma and beta too", (), replace(training, decay_all=not training.decay_all)
     if training.label_smoothing:
         yield "labels are not smoothed", (), replace(training, label_smoothing=0.0)
-    for cause, values, changes in _sgd(rule) if isinstance(rule, SGD) else _adam(rule):
+    if training.clip_norm is not None:
+        yield "the gradient is not clipped", (), replace(training, clip_norm=None)
+    if training.lr_factors:
+        yield "the learning rate has no factors", (), replace(training, lr_factors=())
+        yield "the last pattern that matches counts", (), replace(training, lr_factors=training.lr_factors[::-1])
+    for cause, values, changes in _rule(rule):
         yield cause, values, replace(training, optimizer=replace(rule, **changes))
-    for name in ("momentum", "beta1", "beta2", "epsilon", "weight_decay"):
+    for name in ("momentum", "beta1", "beta2", "rho", "epsilon", "weight_decay"):
         exact = getattr(rule, name, 0.0)
         narrow = float(np.float32(exact))
         if narrow != exact:
@@ -111,7 +116,19 @@ def mistaken(training: Training) -> Iterator[tuple[str, tuple[object, ...], Trai
 Change = tuple[str, tuple[object, ...], dict[str, Any]]  # cause, its values, options of the rule
 
 
-def _decay(rule: SGD | Adam) -> Iterator[Change]:
+def _rule(rule: Optimizer) -> Iterator[Change]:
+    match rule:
+        case SGD():
+            yield from _sgd(rule)
+        case Adam():
+            yield from _adam(rule)
+        case RMSprop():
+            yield from _rmsprop(rule)
+        case Adadelta():
+            yield from _adadelta(rule)
+
+
+def _decay(rule: Optimizer) -> Iterator[Change]:
     decay = rule.weight_decay
     if not decay:
         return
@@ -140,14 +157,43 @@ def _adam(rule: Adam) -> Iterator[Change]:
     yield from _decay(rule)
     if not rule.epsilon_hat:
         yield "epsilon inside the bias correction", (), {"epsilon_hat": True}
-    for other in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
-        if other != rule.epsilon:
-            yield "epsilon {:g} for {:g}", (other, rule.epsilon), {"epsilon": other}
+    yield from _epsilon(rule)
     yield "beta1 and beta2 are exchanged", (), {"beta1": rule.beta2, "beta2": rule.beta1}
     for name, others in (("beta1", (0.5, 0.9, 0.95)), ("beta2", (0.9, 0.95, 0.98, 0.99, 0.999))):
         for other in others:
             if other != getattr(rule, name):
                 yield "{} {:g} for {:g}", (name, other, getattr(rule, name)), {name: other}
+
+
+def _rmsprop(rule: RMSprop) -> Iterator[Change]:
+    yield from _decay(rule)
+    form = "outside the root, not inside" if rule.epsilon_inside else "inside the root, not outside"
+    yield "epsilon is {}", (form,), {"epsilon_inside": not rule.epsilon_inside}
+    yield from _epsilon(rule)
+    yield from _rho(rule)
+    if not rule.momentum:
+        return
+    inside = "does not contain" if rule.lr_in_velocity else "contains"
+    yield "the velocity {} the learning rate", (inside,), {"lr_in_velocity": not rule.lr_in_velocity}
+    yield "no momentum", (), {"momentum": 0.0}
+
+
+def _adadelta(rule: Adadelta) -> Iterator[Change]:
+    yield from _decay(rule)
+    yield from _epsilon(rule)
+    yield from _rho(rule)
+
+
+def _epsilon(rule: Adam | RMSprop | Adadelta) -> Iterator[Change]:
+    for other in (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
+        if other != rule.epsilon:
+            yield "epsilon {:g} for {:g}", (other, rule.epsilon), {"epsilon": other}
+
+
+def _rho(rule: RMSprop | Adadelta) -> Iterator[Change]:
+    for other in (0.9, 0.95, 0.99):
+        if other != rule.rho:
+            yield "rho {:g} for {:g}", (other, rule.rho), {"rho": other}
 
 
 def replayed(
@@ -182,7 +228,8 @@ def replayed(
         weights |= run.running
         for name in trained:
             sums[name] = factor * run.gradients[name] + accumulation * sums.get(name, 0.0)
-            numpy_reference.update(weights, name, sums[name], training, lr_factor * lr**lr_power, step + ahead)
+        for name, gradient in numpy_reference.clipped(sums, training.clip_norm).items():
+            numpy_reference.update(weights, name, gradient, training, lr_factor * lr**lr_power, step + ahead)
         after[step] = {name: weights[name].copy() for name in case.weights} | {"loss": np.array(loss)}
     return after
 

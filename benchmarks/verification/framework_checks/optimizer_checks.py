@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from benchmarks.verification.framework_checks.session import (
     losses,
     state,
 )
-from frameworks.training import SGD, Adam, Training
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 OPTIMIZERS, BATCH_SIZES, LATE_STEPS = "hyperparameters", "batch sizes", "late steps"
 
@@ -29,6 +30,8 @@ def trainings(seed: int) -> dict[str, Training]:
 
     SGD and momentum without any decay are in the other checks.
     An epsilon below 1e-7 is among them, because recipes use 1e-8 and a framework's minimum may be larger.
+    One limit of the norm is below the norms of all gradients, the other one above: these are from 0.8 to 6.
+    Of three patterns for factors of the learning rate, two match the weight of the dense layer.
     """
     stream = np.random.default_rng([seed, 20])
 
@@ -48,6 +51,17 @@ def trainings(seed: int) -> dict[str, Training]:
         epsilon = float(10 ** stream.uniform(np.log10(least), np.log10(most)))
         return Adam(beta1=drawn(0.6, 0.88), beta2=drawn(0.9, 0.99), epsilon=epsilon)
 
+    def rmsprop(least: float, most: float, **others: Any) -> RMSprop:
+        epsilon = float(10 ** stream.uniform(np.log10(least), np.log10(most)))
+        return RMSprop(rho=drawn(0.6, 0.88), epsilon=epsilon, **others)
+
+    def adadelta(**others: Any) -> Adadelta:
+        epsilon = float(10 ** stream.uniform(-5, -4))
+        return Adadelta(rho=drawn(0.6, 0.88), epsilon=epsilon, **others)
+
+    def factors() -> tuple[tuple[str, float], ...]:
+        return ("head.w*", drawn(0.2, 0.4)), ("head.*", drawn(1.2, 1.6)), ("*.gamma", drawn(0.5, 0.8))
+
     return {
         "sgd, smoothed labels": Training(SGD(), label_smoothing=smoothing()),
         "sgd, decay": Training(SGD(weight_decay=decay())),
@@ -61,6 +75,28 @@ def trainings(seed: int) -> dict[str, Training]:
         "adamw": Training(replace(adam(1e-6, 1e-4), weight_decay=decay(), decoupled=True)),
         "adam, decay": Training(replace(adam(1e-4, 1e-3), weight_decay=decay()), smoothing()),
         "adam, decay of all": Training(replace(adam(1e-4, 1e-3), weight_decay=decay()), decay_all=True),
+        "rmsprop": Training(rmsprop(1e-4, 1e-3)),
+        "rmsprop, epsilon inside": Training(rmsprop(1e-5, 1e-4, epsilon_inside=True, weight_decay=decay())),
+        "rmsprop, momentum": Training(rmsprop(1e-9, 3e-8, momentum=momentum())),
+        "rmsprop, momentum, decoupled decay": Training(
+            rmsprop(1e-5, 1e-4, momentum=momentum(), epsilon_inside=True, weight_decay=decay(), decoupled=True)
+        ),
+        "rmsprop, momentum, lr in velocity": Training(
+            rmsprop(1e-4, 1e-3, momentum=momentum(), lr_in_velocity=True, weight_decay=decay())
+        ),
+        "adadelta": Training(adadelta()),
+        "adadelta, decay": Training(adadelta(weight_decay=decay())),
+        "momentum, decay, clipped": Training(SGD(momentum=momentum(), weight_decay=decay()), clip_norm=drawn(0.1, 0.3)),
+        "sgd, clipped": Training(SGD(), clip_norm=drawn(0.1, 0.3)),
+        "sgd, below the limit": Training(SGD(), clip_norm=drawn(8, 16)),
+        "adam, average": Training(adam(1e-4, 1e-3), average=drawn(0.3, 0.7)),
+        "momentum, lr in velocity, average": Training(
+            SGD(momentum=momentum(), lr_in_velocity=True), average=drawn(0.3, 0.7)
+        ),
+        "momentum, lr factors": Training(SGD(momentum=momentum(), weight_decay=decay()), lr_factors=factors()),
+        "adamw, lr factors": Training(
+            replace(adam(1e-6, 1e-4), weight_decay=decay(), decoupled=True), decay_all=True, lr_factors=factors()
+        ),
     }
 
 
@@ -69,13 +105,17 @@ def lrs_of(training: Training) -> list[float]:
 
     The last one of SGD alone is as large as any recipe's: no later step amplifies rounding.
     """
-    if isinstance(training.optimizer, Adam):
-        return [3e-3, 3e-3, 1.5e-3, 1.5e-3]
-    return [0.05, 0.05, 0.025, 0.025 if training.optimizer.momentum else 1.0]
+    match training.optimizer:
+        case Adam() | RMSprop():
+            return [3e-3, 3e-3, 1.5e-3, 1.5e-3]
+        case Adadelta():
+            return [1.0, 1.0, 0.5, 0.5]
+        case SGD(momentum=momentum):
+            return [0.05, 0.05, 0.025, 0.025 if momentum else 1.0]
 
 
 def hyperparameters(session: Session, names: Collection[str] = ()) -> Iterator[PlacedTensor]:
-    """Four steps of each optimizer, with learning rates that change.
+    """Four steps of each optimizer, with learning rates that change; predictions where the weights are averaged.
 
     names: of `trainings`; all if empty.
     """
@@ -92,6 +132,8 @@ def hyperparameters(session: Session, names: Collection[str] = ()) -> Iterator[P
             )
             yield from losses(trained.losses, OPTIMIZERS, name, start + 1)
             yield from state(session, OPTIMIZERS, name, stop)
+        if training.average is not None:
+            yield Place(OPTIMIZERS, name, stop, "head"), session.client.predict("test", 20)
 
 
 SIZES = ((4, 18), (18, 18), (32, 40), (128, 300))  # images per step, and in total: the last batch is shorter in most

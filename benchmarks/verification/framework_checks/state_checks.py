@@ -14,13 +14,14 @@ STATE = "state"
 
 MOMENTUM = Training(SGD(momentum=0.7))
 ADAM = Training(Adam(beta1=0.8, beta2=0.95, epsilon=1e-5))
+AVERAGE = Training(SGD(momentum=0.6), average=0.7)
 SIZE, STEPS = 8, 3
 IMAGES = SIZE * STEPS
 
 
 def keeps_state(session: Session) -> Iterator[PlacedTensor]:
     """Predictions between trainings, second calls, state written and read back, and commands that change nothing."""
-    for name, training, lr in (("momentum", MOMENTUM, 0.05), ("adam", ADAM, 3e-3)):
+    for name, training, lr in (("momentum", MOMENTUM, 0.05), ("adam", ADAM, 3e-3), ("average", AVERAGE, 0.05)):
         session.build(BRIEF, training)
         session.load(BRIEF)
         yield from _predicted(session, f"{name}, before training")
@@ -47,6 +48,7 @@ def _written_and_read(session: Session, training: Training, lr: float, name: str
     session.build(BRIEF, training, written)
     session.load(BRIEF)
     yield from state(session, STATE, f"{name}, read back", STEPS, slots=True)
+    yield from _predicted(session, f"{name}, read back, predicted")
     yield from _trained(session, lr, f"{name}, continued from the file", start=STEPS)
 
 
