@@ -61,7 +61,7 @@ BY_TYPE: dict[str, tuple[Test, str]] = {
     ),
 }
 BY_NAME: dict[str, tuple[Test, str]] = {
-    "eps": (lambda value: _is_finite(value) and value >= 0, "a number of at least 0"),
+    "eps": (lambda value: _is_finite(value) and value > 0, "a number that is more than 0"),
     "momentum": (lambda value: _is_finite(value) and 0 <= value <= 1, "a number from 0 to 1"),
     "rate": (lambda value: _is_finite(value) and 0 <= value < 1, "the fraction that is dropped, 0 <= rate < 1"),
     "std": (_list_of(lambda value: _is_finite(value) and value > 0), "a tuple of numbers that are more than 0"),

@@ -249,7 +249,18 @@ def test_masks_by_the_rule_of_the_layer_pass(layers: Mapping[str, Dropout], mask
         (DEPTHS, lambda stream, keep: np.zeros(DROPPED), "the fraction of remaining images: 0 of 400"),
         (DEPTHS, lambda stream, keep: (by_image(stream, 1 - keep) > 0) / keep, "the fraction of remaining images"),
     ],
-    ids=str,
+    ids=[
+        "by image",
+        "by channel",
+        "by value",
+        "by channels",
+        "in pairs",
+        "all",
+        "unscaled",
+        "none dropped",
+        "all dropped",
+        "rate",
+    ],
 )
 def test_masks_by_another_rule_differ(layers: Mapping[str, Dropout], masks: Masks, note: str) -> None:
     verdict = dropout(evidence(layers, masks, 0), layers, "float64")

@@ -320,7 +320,7 @@ IMPOSSIBLE: dict[str, tuple[object, ...]] = {
     "str": (0, None, "", "cubic", "HALF_PIXEL", ("linear",)),
 }
 OUT_OF_RANGE: dict[tuple[type[Layer], str], tuple[object, ...]] = {
-    (BatchNorm, "eps"): (-1e-5,),
+    (BatchNorm, "eps"): (0, -1e-5),
     (BatchNorm, "momentum"): (-0.1, 1.5),
     (Dropout, "rate"): (-0.1, 1, 1.0),
     (Normalize, "std"): ((0.0,), (-1.0,)),
