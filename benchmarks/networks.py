@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from benchmarks.cli import options, terminal
@@ -50,6 +52,13 @@ _LAYERS = "Only networks that have all of these kinds of layers, such as Multipl
     heading=options.WHAT,
     help="Only networks with at most this many MACs, such as 300M or 1.5G.",
 )
+@options.option(
+    "--readme",
+    type=options.FILE,
+    metavar="FILE",
+    heading=options.RESULTS,
+    help="Replace the table of networks in this page.",
+)
 @options.as_json
 @options.quiet
 def command(
@@ -58,6 +67,7 @@ def command(
     min_params: int | None,
     max_params: int | None,
     max_macs: int | None,
+    readme: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> ExitCode:
@@ -66,9 +76,12 @@ def command(
     Shows family, year of the source, input, classes, parameters, multiply-accumulates (MACs) of one image, and the
     layers that a network has beyond the classic ones, which are convolutions, pools, ReLU, batch norm and the like.
     """
+    from benchmarks.reporting.markers import put
     from benchmarks.reporting.network_list import Filters, entries, report
 
     listed = entries(Filters(families or (), layers or (), min_params, max_params, max_macs))
+    if readme:
+        put(readme, "networks", f"{report(listed, 'markdown', None)}\n")
     click.echo(report(listed, "json" if as_json else "table", terminal.width()))
     return ExitCode.OK
 

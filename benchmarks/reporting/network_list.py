@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from benchmarks.reporting.number_formats import count, short_count
-from benchmarks.reporting.tables import fitted
+from benchmarks.reporting.tables import fitted, markdown
 from benchmarks.runtime.errors import BadInput
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, times
@@ -96,9 +96,11 @@ def _catalog() -> tuple[Entry, ...]:
 
 
 def report(listed: Sequence[Entry], form: str, width: int | None) -> str:
-    """The list as a table or JSON. width: of the terminal; None: no limit."""
+    """The list as a `table`, `markdown` or `json`. width: of the terminal; None: no limit."""
     if form == "json":
         return json.dumps([as_json(entry) for entry in listed], indent=1)
+    if form == "markdown":
+        return markdown(HEAD, [_row(entry) for entry in listed])
     if not listed:
         return "No network matches."
     return fitted(HEAD, [_row(entry) for entry in listed], width, optional=OPTIONAL)
