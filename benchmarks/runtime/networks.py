@@ -72,7 +72,7 @@ def _by_name(name: str) -> Callable[..., Network]:
     near = difflib.get_close_matches(name, NETWORKS, n=1)
     if near:
         raise BadInput(f"--net {name}: no such network. Did you mean {near[0]}? `onespec networks` lists all")
-    raise BadInput(f"--net {name}: no such network; write FILE.py:FUNCTION, or one of {', '.join(NETWORKS)}")
+    raise BadInput(f"--net {name}: no such network; write FILE.py:FUNCTION, or a name that `onespec networks` lists")
 
 
 def _arguments(function: Callable[..., Any], classes: int | None) -> dict[str, int]:

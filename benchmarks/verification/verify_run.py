@@ -38,6 +38,7 @@ from benchmarks.verification.cases import Case
 from benchmarks.verification.findings import recorded
 from benchmarks.verification.framework_checks import CHECKS, PROBE
 from benchmarks.verification.framework_checks.runner import THREADS, FrameworkChecks
+from benchmarks.verification.memory_budget import memory_of_network
 from benchmarks.verification.native_effects import DefaultDifference, default_differences
 from benchmarks.verification.time_left import CHECKS as CHECK_SECONDS
 from benchmarks.verification.time_left import WorkEstimate, WorkLeft, cost
@@ -98,20 +99,29 @@ class VerifyRequest:
         return ("float64",) if self.precision == "float64" else PRECISIONS
 
     def networks(self) -> dict[str, Network]:
-        """The networks by name, at the size and with the number of classes that are verified."""
-        sized = {
-            name: small(net) if self.size == "small" else net
-            for name, net in networks(self.net, classes=CLASSES).items()
-        }
-        for name, net in sized.items():
-            # The reference and each framework train in float64; Adam has two values for each trained one.
-            needed = net.training_bytes(self.batch_size, slots=2, itemsize=8)
-            if needed > (total := machine.total_memory()):
-                raise BadInput(
-                    f"--net {name}: verification needs about {needed / 2**30:,.1f} GiB, and this machine has "
-                    f"{total / 2**30:,.1f} GiB; choose a smaller network or --batch-size"
-                )
-        return sized
+        """The networks by name, at the size and with the number of classes that are verified.
+
+        Of all networks, those for which this machine has too little memory are left out. BadInput for any other.
+        """
+        too_large = self.too_large()
+        if too_large and "all" not in self.net:
+            name, line = next(iter(too_large.items()))
+            raise BadInput(f"--net {name}: {line}; choose a smaller network or --batch-size")
+        return {name: net for name, net in self._sized().items() if name not in too_large}
+
+    def too_large(self) -> dict[str, str]:
+        """Why a network does not fit into the memory of this machine, by its name."""
+        return {name: reason for name, net in self._sized().items() if (reason := self._too_large(net))}
+
+    def _sized(self) -> dict[str, Network]:
+        requested = networks(self.net, classes=CLASSES)
+        return {name: small(net) if self.size == "small" else net for name, net in requested.items()}
+
+    def _too_large(self, network: Network) -> str:
+        needed, total = memory_of_network(network, self.batch_size, "float64"), machine.total_memory()
+        if needed <= total:
+            return ""
+        return f"verification needs about {needed / 2**30:,.1f} GiB, and this machine has {total / 2**30:,.1f} GiB"
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,7 @@ def execute(
         earlier = _earlier(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         targets, skipped = start_targets(request, logs, stack, progress)
+        skipped += [f"{name}: not verified: {reason}" for name, reason in request.too_large().items()]
         if "float32" in precisions and len({target.package for target in targets}) < 2:
             if request.precision == "float32":
                 raise BadInput(

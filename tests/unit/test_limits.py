@@ -11,6 +11,8 @@ import pytest
 from benchmarks import run, speed, summary, verify
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime import machine
+from benchmarks.verification.verify_run import VerifyRequest
+from frameworks.networks import NETWORKS
 from tests.command_line import exit_code_of
 
 FILE = """
@@ -76,3 +78,13 @@ def test_the_limit_is_the_memory_of_the_machine(
     monkeypatch.setattr(machine, "total_memory", lambda: 1 << 20)
     assert exit_code_of(verify.command)(["--net", "lenet"]) == ExitCode.BAD_INPUT
     assert "this machine has 0.0 GiB" in capsys.readouterr().err
+
+
+def test_all_networks_are_those_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify --net all` goes on without the others, and names them."""
+    monkeypatch.setattr(machine, "total_memory", lambda: 8 << 30)
+    request = VerifyRequest(("all",))
+    fit, too_large = request.networks(), request.too_large()
+    assert "lenet" in fit and "regnet_y_128gf" in too_large
+    assert {*fit, *too_large} == set(NETWORKS) and not {*fit} & {*too_large}
+    assert "GiB, and this machine has 8.0 GiB" in too_large["regnet_y_128gf"]

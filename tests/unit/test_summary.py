@@ -171,7 +171,7 @@ def test_a_network_from_a_file(tiny: str, capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "words"),
     [
         ("--net lenett", "--net lenett: no such network. Did you mean lenet? `onespec networks` lists all"),
-        ("--net xylophone", "--net xylophone: no such network; write FILE.py:FUNCTION, or one of lenet, "),
+        ("--net xylophone", "--net xylophone: no such network; write FILE.py:FUNCTION, or a name that "),
         ("--net vgg16 --input 3,16,16", "vgg16.pool5: 0x0 output for input 3x16x16; the smallest input is 3x32x32"),
         ("--net vgg16 --input 3,0,16", "vgg16: the input is 3x0x16; every size is at least 1"),
         ("--net vgg16 --input 3,16", "--input 3,16: not channels, height, width; write it as 3,224,224"),
