@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from frameworks.arrays import Array, Weights
-from frameworks.spec import Add, Concat, Flatten, GlobalAvgPool, Layer, Network, Select
+from frameworks.spec import Add, Concat, Dense, Flatten, GlobalAvgPool, Layer, Network, Select
 from tests.third_parties.onnx_cases import Mapped
 
 
@@ -33,7 +33,8 @@ class Group:
             flat = [] if len(test.network.output) == 1 else [GlobalAvgPool(), Flatten()]
             chains.append([Add(name, [[Select("", tuple(range(begin, end))), *test.layers]]), *flat])
             begin = end
-        layers: list[Layer] = [Concat("", chains)]
+        # PyTorch makes no optimizer without arrays, and many groups have none.
+        layers: list[Layer] = [Concat("", chains), Dense("classes", 1, bias=False)]
         return Network("nodes", self.images.shape[1:], layers)
 
     @cached_property
@@ -46,7 +47,10 @@ class Group:
 
     @property
     def weights(self) -> Weights:
-        return {f"{name}.{array}": value for name, test in self.tests.items() for array, value in test.arrays().items()}
+        arrays = {
+            f"{name}.{array}": value for name, test in self.tests.items() for array, value in test.arrays().items()
+        }
+        return arrays | {"classes.weight": np.zeros(self.network.parameters[-1].shape)}
 
     def outputs(self, activations: Mapping[str, Array]) -> Weights:
         """The output of each test, by its name."""
