@@ -121,7 +121,9 @@ LAYERS: dict[type[Layer], Callable[..., jax.Array]] = {
     spec.Affine: affine,
     lowering.ConstantAffine: constant_affine,
     spec.LocalResponseNorm: local_response_norm,
-    spec.Dropout: lambda layer, arrays, x: x * arrays["mask"] if "mask" in arrays else x,
+    **dict.fromkeys(
+        (spec.Dropout, spec.StochasticDepth), lambda layer, arrays, x: x * arrays["mask"] if "mask" in arrays else x
+    ),
     spec.ReLU: lambda layer, arrays, x: jax.nn.relu(x),
     spec.Sigmoid: lambda layer, arrays, x: jax.nn.sigmoid(x),
     spec.Tanh: lambda layer, arrays, x: jnp.tanh(x),
@@ -312,7 +314,9 @@ class Jax(Adapter):
                         arrays[role] = statistic
                 if training and isinstance(node.layer, spec.Dropout):
                     key = jax.random.fold_in(jax.random.key(seed), len(outputs))  # another one for each layer
-                    mask = jax.random.bernoulli(key, 1 - node.layer.rate, x.shape)
+                    by_image = isinstance(node.layer, spec.StochasticDepth)
+                    shape = (len(x), *[1] * (x.ndim - 1)) if by_image else x.shape
+                    mask = jax.random.bernoulli(key, 1 - node.layer.rate, shape)
                     arrays["mask"] = mask / (1 - node.layer.rate)
                 skipped = isinstance(node.layer, spec.Auxiliary) and not training
                 branches = [] if skipped else [chain(branch, x) for branch in node.branches]
