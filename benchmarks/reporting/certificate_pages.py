@@ -113,11 +113,22 @@ def summary(certificate: Certificate) -> str:
         f"{', '.join(in_order(findings, 'version'))}; {machine_text(certificate.machine)}; "
         f"{day(certificate.began)}. Certificate {certificate.sha256[:12]}."
     )
+    earlier = ", with the findings that its folder held before," if "--resume" in certificate.command else ","
     introduction = (
-        f"`{' '.join(certificate.command)}` gives, in {' / '.join(precisions)}, the verdict and the largest "
+        f"`{_in_short(certificate.command)}` gives{earlier} in {' / '.join(precisions)}, the verdict and the largest "
         "relative error of any stage with respect to the NumPy reference in float64:"
     )
     return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
+
+
+def _in_short(command: Sequence[str]) -> str:
+    """A command line without the names of many networks, which are those of the table."""
+    words = list(command)
+    if "--net" in words[:-1]:
+        place = words.index("--net") + 1
+        if words[place].count(",") > 4:
+            words[place] = "NAME,..."
+    return " ".join(words)
 
 
 def _images(findings: Sequence[Finding]) -> str:
