@@ -44,6 +44,7 @@ from benchmarks.verify import command
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
+from frameworks.spec import Dropout
 from frameworks.training import Training
 from tests.command_line import exit_code_of
 from tests.conftest import THREADS, Bench, evidence_of_reference
@@ -194,7 +195,7 @@ def test_dropout_must_be_scaled_and_independent(fault: str | None, note: str) ->
         mask = np.broadcast_to(mask[0], mask.shape)
     after = before * mask * (1 if fault == "scale" else 2)
     place = Place("dropout", "", 0, "drop")
-    verdict = dropout({place: np.stack([before, after])}, {"drop": 0.5}, "float64")
+    verdict = dropout({place: np.stack([before, after])}, {"drop": Dropout("drop", rate=0.5)}, "float64")
     assert verdict.verdict == ("differs" if fault else "ok") and note in verdict.note
 
 
@@ -210,7 +211,7 @@ def test_the_small_network_has_all_layers(name: str) -> None:
     assert reduced.macs <= full.macs
 
 
-@pytest.mark.parametrize("name, images, steps", [("lenet", 16, 50), ("nin", 16, 5), ("inception_v3_aux", 4, 2)])
+@pytest.mark.parametrize("name, images, steps", [("lenet", 16, 50), ("nin", 16, 4), ("inception_v3_aux", 4, 2)])
 def test_larger_networks_have_smaller_cases(name: str, images: int, steps: int) -> None:
     reduced = Case.for_network(small(NETWORKS[name]()), seed=0, batch_size=BATCH)
     assert (len(reduced.images), reduced.curve) == (images, steps)
