@@ -31,7 +31,7 @@ CLASSIC = frozenset(
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedNetwork:
     """A network in the list. module: the file in frameworks/networks, of which there is one for each family."""
 
     net: Network
@@ -72,7 +72,7 @@ class Filters:
     max_params: int | None = None
     max_macs: int | None = None
 
-    def accept(self, entry: Entry) -> bool:
+    def accept(self, entry: ListedNetwork) -> bool:
         net = entry.net
         return (
             (not self.families or entry.family in self.families)
@@ -83,7 +83,7 @@ class Filters:
         )
 
 
-def entries(filters: Filters) -> list[Entry]:
+def entries(filters: Filters) -> list[ListedNetwork]:
     """The networks that the filters accept, in the order of the catalog. Raises BadInput for unknown names."""
     _check("--family", filters.families, {entry.family for entry in _catalog()})
     _check("--layer", filters.layers, KINDS)
@@ -91,11 +91,11 @@ def entries(filters: Filters) -> list[Entry]:
 
 
 @cache
-def _catalog() -> tuple[Entry, ...]:
-    return tuple(Entry(build(), build.__module__.rpartition(".")[2]) for build in NETWORKS.values())
+def _catalog() -> tuple[ListedNetwork, ...]:
+    return tuple(ListedNetwork(build(), build.__module__.rpartition(".")[2]) for build in NETWORKS.values())
 
 
-def report(listed: Sequence[Entry], form: str, width: int | None) -> str:
+def report(listed: Sequence[ListedNetwork], form: str, width: int | None) -> str:
     """The list as a `table`, `markdown` or `json`. width: of the terminal; None: no limit."""
     if form == "json":
         return json.dumps([as_json(entry) for entry in listed], indent=1)
@@ -106,7 +106,7 @@ def report(listed: Sequence[Entry], form: str, width: int | None) -> str:
     return fitted(HEAD, [_row(entry) for entry in listed], width, optional=OPTIONAL)
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
+def as_json(entry: ListedNetwork) -> dict[str, Any]:
     """A network as a JSON object."""
     net = entry.net
     return {
@@ -123,7 +123,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: ListedNetwork) -> tuple[str, ...]:
     net = entry.net
     return (
         *(net.name, entry.family, str(entry.year or ""), times(net.input), str(net.classes)),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.networks import command
-from benchmarks.reporting.network_list import CLASSIC, HEAD, Entry, Filters, entries, report
+from benchmarks.reporting.network_list import CLASSIC, HEAD, ListedNetwork, Filters, entries, report
 from benchmarks.reporting.number_formats import short_count
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, ReLU
@@ -40,7 +40,7 @@ def test_classic_layers_are_layers() -> None:
     [("He et al. 2015, table 1; torchvision 0.28", 2015), ("LeCun 1998, 1999 reprint", 1998), ("page 20155", None)],
 )
 def test_the_year_is_the_first_in_the_source(source: str, year: int | None) -> None:
-    assert Entry(Network("net", (1, 2, 2), [ReLU()], source=source), "net").year == year
+    assert ListedNetwork(Network("net", (1, 2, 2), [ReLU()], source=source), "net").year == year
 
 
 # --- filters ----------------------------------------------------------------------------------------------------------
