@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.networks import command
-from benchmarks.reporting.network_list import CLASSIC, HEAD, ListedNetwork, Filters, entries, report
+from benchmarks.reporting.network_list import CLASSIC, HEAD, Filters, ListedNetwork, entries, report
 from benchmarks.reporting.number_formats import short_count
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, ReLU
