@@ -311,9 +311,13 @@ def _covered(
             for target in targets
             for precision in precisions
         }
-        findings = [finding for finding in certificate.findings if finding.net == name]
-        present = {(finding.framework, lookup.Subject.of(finding)) for finding in findings}
-        covered[name] = findings if present == wanted and all(finding.certified for finding in findings) else []
+        of_network = (finding for finding in certificate.findings if finding.net == name)
+        present = {
+            key: finding
+            for finding in of_network
+            if finding.certified and (key := (finding.framework, lookup.Subject.of(finding))) in wanted
+        }
+        covered[name] = list(present.values()) if set(present) == wanted else []
     return covered
 
 

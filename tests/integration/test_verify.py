@@ -308,6 +308,10 @@ def test_resume_keeps_only_valid_findings(
     findings = read(out).findings
     assert [each.net for each in findings] == [FRAMEWORK_CHECKS] * 2 + ["cnn"] * 2 + ["mlp"] * 2
     assert all(each.certified for each in findings)
+    fewer = ["--fw", "torch", *options[2:]]
+    assert main(["--net", "mlp", "--resume", *fewer]) == 0  # a part of what the folder holds
+    assert "already certified: 2 of 2\n" in capsys.readouterr().err
+    assert len(read(out).findings) == 6
     assert main(["--net", "mlp", "--resume", "--seed", "7", *options]) == 2
     assert "was made with --seed 0" in capsys.readouterr().err
     assert main(["--net", "mlp", "--resume", *options, "--steps", "3"]) == 2
