@@ -5,6 +5,8 @@ The scripts in tests/third_parties build the networks of these libraries in sepa
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -27,8 +29,21 @@ Counts = tuple[int, int]  # trained, running
 
 
 def output_of(bench: Bench, environment: str, script: str, *arguments: str) -> Any:
-    """The JSON that a script of tests/third_parties prints, run with the interpreter of an environment."""
-    python = bench.python(environment)
+    """The JSON that a script of tests/third_parties prints, run with the interpreter of an environment.
+
+    Processes that run the tests side by side share it, because a script takes minutes.
+    """
+    shared = bench.scratch.parents[1] if "PYTEST_XDIST_WORKER" in os.environ else bench.scratch
+    digest = hashlib.sha256(json.dumps([environment, *arguments]).encode()).hexdigest()[:16]
+    path = shared / f"{script}-{digest}.json"
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.write_text(json.dumps(_output_of(bench.python(environment), script, arguments)), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _output_of(python: Path, script: str, arguments: Sequence[str]) -> Any:
     done = subprocess.run(
         [str(python), "-m", f"tests.third_parties.{script}", *arguments],
         cwd=ROOT,
