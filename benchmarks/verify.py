@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     "--steps",
     type=options.Count(1, 10_000),
     metavar="N",
-    show_default="50; 10 for large networks",
+    show_default="50; 4 for large networks",
     heading=options.WHAT,
     help="Length of the sequence of training losses.",
 )

@@ -65,7 +65,7 @@ class VerifyRequest:
     precision: str = "both"  # in PRECISION_CHOICES
     size: str = "small"  # in SIZES: the smallest input that every layer accepts, or the input of the paper
     batch_size: int = BATCH
-    steps: int | None = None  # length of the sequence of training losses; None: 50, for a large network 10
+    steps: int | None = None  # length of the sequence of training losses; None: 50, for a large network 4
     semantics: str = "aligned"  # in SEMANTICS
     seed: int = 0  # of weights and images
     threads: int = 1  # of each worker
