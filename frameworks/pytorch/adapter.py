@@ -327,7 +327,7 @@ class PyTorch(LayerAdapter):
         groups = [
             {"params": tensors, "weight_decay": decay, "factor": factor}
             for (decay, factor), tensors in by_options.items()
-        ] or [{"params": []}]  # torch.optim refuses no group
+        ]
         match rule:
             case SGD():
                 options = {"momentum": rule.momentum, "nesterov": rule.nesterov}
