@@ -42,7 +42,8 @@ def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, N
     """The networks of `--net` by their text; `all` stands for every network of `NETWORKS`.
 
     Rows of reports, cells and certificates are identified by the name of a network, so two networks of one name are
-    refused, whether they are the same network or different ones. Raises BadInput.
+    refused, whether they are the same network or different ones. So is a network without trained arrays. Raises
+    BadInput.
     """
     listed = [name for text in texts for name in (NETWORKS if text == "all" else [text])]
     refuse_repeated("net", listed)
@@ -53,6 +54,8 @@ def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, N
             if known.name == net.name:
                 same = "are the same network" if known.sha256 == net.sha256 else f"have the name {net.name}; rename one"
                 raise BadInput(f"--net {','.join(texts)}: {other} and {text} {same}")
+        if not any(parameter.trainable for _, node in net.walk() for parameter in node.parameters):
+            raise BadInput(f"--net {text}: no layer of {net.name} has weights, so there is nothing to train")
         loaded[text] = net
     return loaded
 

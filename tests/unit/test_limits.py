@@ -29,6 +29,9 @@ def outputs():
     layers = [Conv("c", 4, 3, padding=10**8), GlobalAvgPool(), Flatten(), Dense("e", 10)]
     return Network("outputs", (1, 28, 28), layers)
 
+def untrained():
+    return Network("untrained", (1, 28, 28), [MaxPool("p", 7, 7), Flatten()])
+
 def padding():
     return Network("padding", (1, 28, 28), [Conv("c", 4, 3, padding=-1), Flatten(), Dense("e", 10)])
 """
@@ -61,6 +64,15 @@ def test_a_network_larger_than_the_machine_is_refused_before_work(
     assert not output and error.count("\n") == 1
     assert net in error and "GiB, and this machine has" in error
     assert [path.name for path in Path().iterdir()] == ["nets.py"]
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_a_network_that_cannot_be_trained_is_refused_before_work(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command, options = WORK[name]
+    assert exit_code_of(command)(["--net", "nets.py:untrained", *options]) == ExitCode.BAD_INPUT
+    error = capsys.readouterr().err
+    assert error == "--net nets.py:untrained: no layer of untrained has weights, so there is nothing to train\n"
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
