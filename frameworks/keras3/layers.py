@@ -26,7 +26,13 @@ Outputs = dict[str, KerasTensor]
 
 
 class GroupedConv2D(layers.Conv2D):
+    """In groups, which TensorFlow has no kernels for on a CPU: a depthwise convolution where each is of one map."""
+
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        vertical, horizontal = self.strides
+        if self.groups == inputs.shape[-1] and vertical == horizontal:  # TensorFlow has one stride for both
+            depthwise = ops.reshape(kernel, (*kernel.shape[:2], self.groups, -1))
+            return ops.depthwise_conv(inputs, depthwise, self.strides, self.padding, dilation_rate=self.dilation_rate)
         convolve = super().convolution_op
         groups = zip(ops.split(inputs, self.groups, -1), ops.split(kernel, self.groups, -1))
         return ops.concatenate([convolve(*group) for group in groups], -1)
