@@ -67,6 +67,8 @@ class Start(_Ready, frozen=True, kw_only=True):
 
     event: ClassVar[str] = "start"
     pid: int
+    # A step and an evaluation with every batch size, in which a framework compiles; None in older records.
+    compile_seconds: Seconds | None = None
 
 
 class Epoch(Event, frozen=True, kw_only=True):

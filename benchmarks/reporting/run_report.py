@@ -67,6 +67,7 @@ COLUMNS = (
     "disturbed_slices",
     "cpu_load",
     "build_seconds",
+    "compile_seconds",
     "first_step_seconds",
     "train_seconds",
     "evaluation_seconds",
@@ -85,6 +86,7 @@ BUSY = 0.05  # fraction of CPU time that other programs may use before the repor
 NARROW = 105  # columns of a terminal below which the table has no intervals
 # Columns that a narrow terminal does not show, the least important first.
 OPTIONAL = (
+    "compile (s)",
     "first step (s)",
     "training (s)",
     "parameters",
@@ -177,6 +179,7 @@ def _start(record: CellRecord) -> dict[str, object]:
         "params": start.params,
         "buffers": start.buffers,
         "build_seconds": start.build_seconds,
+        "compile_seconds": start.compile_seconds,
         "import_seconds": start.import_seconds,
         "load_seconds": start.load_seconds,
         "import_memory_mib": _mebibytes(start.import_memory),
@@ -212,8 +215,13 @@ def _mebibytes(size: int | None) -> float | None:
 
 
 def formatted(cells: pd.DataFrame) -> pd.DataFrame:
-    """The columns that people read, as text; the seed is left out where there is only one, warnings where none is."""
+    """The columns that people read, as text; the seed is left out where there is only one, warnings where none is.
+
+    Since runs record the seconds of compiling, their first step is a step like any other.
+    """
     table = pd.DataFrame([_formatted_row(row) for row in cells.to_dict("records")])
+    compiled = cells["compile_seconds"].notna().any()
+    table = table.drop(columns="first step (s)" if compiled else "compile (s)")
     if not table["warning"].any():
         table = table.drop(columns="warning")
     return table.drop(columns="seed") if table["seed"].nunique() == 1 else table
@@ -230,6 +238,7 @@ def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
         "test accuracy": number(row["test_accuracy"], ".4f"),
         "examples/s": examples_per_second(_estimate(row, "examples_per_second")) or unmeasured,
         "relative speed": ratio(_estimate(row, "relative_speed")) or unmeasured,
+        "compile (s)": number(row["compile_seconds"], ".2f"),
         "first step (s)": number(row["first_step_seconds"], ".2f"),
         "training (s)": number(row["train_seconds"], ".1f"),
         "peak (MiB)": mebibytes(row["peak_memory_mib"]),

@@ -69,7 +69,10 @@ class CellTrainer:
         job, started = self.job, worker.started
         built = worker.build(job.network, job.training, job.setting)
         weights_seconds = worker.set_weights(self._weights())
-        load_seconds = self._load("train", self._images("train")) + self._load("test", self._images("test"))
+        load_seconds = self._load("train", self._images("train"))
+        compile_seconds = self._compile()
+        load_seconds += self._load("test", self._images("test"))
+        worker.set_weights(self._weights())
         coverage = lookup.covering(job.row(started.file, started.versions))
         cores = affinity.cores_of_launch(job.seed + 1, job.threads) if job.device == "cpu" else []
         affinity.pin(worker.process.pid, cores)
@@ -89,6 +92,7 @@ class CellTrainer:
                 import_memory=started.resident,
                 build_seconds=built.seconds + weights_seconds,
                 load_seconds=load_seconds,
+                compile_seconds=compile_seconds,
             )
         )
 
@@ -178,6 +182,26 @@ class CellTrainer:
         self.folder.record(event)
         self.record.add(event)
 
+    def _compile(self) -> float:
+        """Take a step and evaluate with every batch size of the job, so that no timed slice compiles; seconds.
+
+        The weights and the test images are those of a trial afterwards.
+        """
+        job, seconds = self.job, 0.0
+        trained, tested = batch_sizes(job.train_size, job.batch_size), batch_sizes(job.test_size, self._test_batch)
+        if job.test_in_training_mode:
+            trained |= {size for size in batch_sizes(job.test_size, job.batch_size) if size <= job.train_size}
+        for size in sorted(trained):
+            seconds += self.worker.train(np.arange(size), size, [0.0], stop=size, seed=0).seconds
+        if not job.test_in_training_mode:
+            self.worker.load("test", self._images("test"), self.data.test.labels, sum(tested))
+            seconds += self.worker.evaluate("test", self._test_batch).seconds
+        return seconds
+
+    @property
+    def _test_batch(self) -> int:
+        return max(self.job.batch_size, 256)
+
     def _load(self, split: Split, images: Path, labels: Split | None = None) -> float:
         """Load images as one of the two splits, with the labels of `labels` (default: the same split); seconds."""
         source = labels or split
@@ -214,7 +238,7 @@ class CellTrainer:
         """Loss, accuracy and seconds over the test images."""
         job = self.job
         if not job.test_in_training_mode:
-            return self.worker.evaluate("test", max(job.batch_size, 256))
+            return self.worker.evaluate("test", self._test_batch)
         # Steps with a learning rate of 0 on the test images: dropout is active, batch norm uses the statistics of each
         # batch (so the batch size matters), and the running statistics that move are restored afterwards.
         state, stored = self.scratch / f"{file_name(job.cell)}.npz", np.arange(job.test_size)
@@ -270,6 +294,11 @@ class CellTrainer:
         if not path.exists():
             np.save(path, order(job, epoch))
         return path
+
+
+def batch_sizes(images: int, batch_size: int) -> set[int]:
+    """The sizes of the batches that so many images are cut into, of which the last may be shorter."""
+    return {min(batch_size, images), images % batch_size or min(batch_size, images)}
 
 
 def _has_dropout(network: Network) -> bool:
