@@ -1,4 +1,4 @@
-"""The adapter of MXNet Gluon: its optimizers, its defaults and the contract."""
+"""The adapter of MXNet Gluon: its graphs, its defaults and the contract."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, LayerAdapter, Setting,
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Auxiliary, BatchNorm
+from frameworks.mxnet_gluon.optimizers import clip, mix, update_by_arithmetic, update_by_operators
 from frameworks.native import Default, Native
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import MaxPool, Network, Node, Shape, lowering, pair, sides
-from frameworks.training import AVERAGE, Adadelta, Adam, Optimizer, RMSprop, Training
+from frameworks.training import AVERAGE, Training
 
 # MXNet warns at every trace of parts of a net that only training or only evaluation has.
 warnings.filterwarnings("ignore", "Parameter .* not used by any computation", UserWarning)
@@ -71,112 +72,11 @@ class Graph:
         return graph(images, *labels)
 
 
-# --- optimizers -------------------------------------------------------------------------------------------------------
-
-
-def update_by_operators(
-    rule: Optimizer, step: int, lr: float, decay: float, weight: NDArray, gradient: NDArray, *slots: NDArray
-) -> None:
-    """One array's step by the fused operators, where they have the spec's form. Overwrites the gradient."""
-    if isinstance(rule, Adadelta) or (isinstance(rule, RMSprop) and (rule.momentum or not rule.epsilon_inside)):
-        update_by_arithmetic(rule, step, lr, decay, weight, gradient, *slots)
-        return
-    if rule.decoupled:
-        weight *= 1 - lr * decay
-        decay = 0.0
-    if isinstance(rule, RMSprop):
-        options = {"gamma1": rule.rho, "epsilon": rule.epsilon, "wd": decay, "out": weight}
-        nd.rmsprop_update(weight, gradient, *slots, lr=lr, **options)
-    elif isinstance(rule, Adam):
-        beta1, beta2 = float(np.float32(rule.beta1)), float(np.float32(rule.beta2))  # as the operator has them
-        root = (1 - beta2**step) ** 0.5
-        options = {"beta1": beta1, "beta2": beta2, "wd": decay, "out": weight}
-        lr *= root / (1 - beta1**step)
-        # The operator's epsilon stands inside the bias correction, beside the root of a moment as far off as `root`.
-        epsilon = rule.epsilon * root / ((1 - rule.beta2**step) ** 0.5 if rule.epsilon_hat else 1)
-        nd.adam_update(weight, gradient, *slots, lr=lr, epsilon=epsilon, **options)
-    elif not slots:
-        nd.sgd_update(weight, gradient, lr=lr, wd=decay, out=weight)
-    elif rule.lr_in_velocity and rule.nesterov:
-        if decay:  # the operator's own would enter the velocity with the new weight
-            nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
-        nd.nag_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=lr, out=weight)
-    elif rule.lr_in_velocity:
-        nd.sgd_mom_update(weight, gradient, *slots, momentum=rule.momentum, lr=lr, wd=decay, out=weight)
-    else:  # sgd_update(y, x, lr=a, wd=b) is y = (1 - a b) y - a x
-        if decay:
-            nd.sgd_update(gradient, weight, lr=-decay, out=gradient)
-        nd.sgd_update(*slots, gradient, lr=-1, wd=rule.momentum - 1, out=slots[0])
-        if rule.nesterov:
-            nd.sgd_update(gradient, *slots, lr=-rule.momentum, out=gradient)
-        nd.sgd_update(weight, *([gradient] if rule.nesterov else slots), lr=lr, out=weight)
-
-
-def update_by_arithmetic(
-    rule: Optimizer, step: int, lr: float, decay: float, weight: NDArray, gradient: NDArray, *slots: NDArray
-) -> None:
-    """One array's step as `frameworks/training.py` defines it, in doubles. Overwrites the gradient."""
-    if rule.decoupled:
-        weight *= 1 - lr * decay
-    else:
-        gradient += decay * weight
-    if isinstance(rule, Adam):
-        first, second = slots
-        first *= rule.beta1
-        first += (1 - rule.beta1) * gradient
-        second *= rule.beta2
-        second += (1 - rule.beta2) * gradient * gradient
-        correction = 1 - rule.beta2**step
-        epsilon = rule.epsilon / (correction**0.5 if rule.epsilon_hat else 1)
-        root = nd.sqrt(second / correction) + epsilon
-        weight -= lr / (1 - rule.beta1**step) * first / root
-        return
-    if isinstance(rule, Adadelta):
-        square, change = slots
-        mix(square, rule.rho, gradient * gradient)
-        update = nd.sqrt(change + rule.epsilon) / nd.sqrt(square + rule.epsilon) * gradient
-        mix(change, rule.rho, update * update)
-        weight -= lr * update
-        return
-    if isinstance(rule, RMSprop):
-        square, *velocities = slots
-        mix(square, rule.rho, gradient * gradient)
-        root = nd.sqrt(square + rule.epsilon) if rule.epsilon_inside else nd.sqrt(square) + rule.epsilon
-        change = gradient / root
-        for velocity in velocities:
-            velocity *= rule.momentum
-            velocity += lr * change if rule.lr_in_velocity else change
-            change = velocity
-        weight -= change if velocities and rule.lr_in_velocity else lr * change
-        return
-    if rule.lr_in_velocity:
-        gradient *= -lr
-        lr = -1.0
-    for velocity in slots:
-        velocity *= rule.momentum
-        velocity += gradient
-        gradient = gradient + rule.momentum * velocity if rule.nesterov else velocity
-    weight -= lr * gradient
-
-
-def mix(average: NDArray, decay: float, new: NDArray) -> None:
-    """average = decay average + (1 - decay) new, in place."""
-    average *= decay
-    average += (1 - decay) * new
-
-
-def clip(gradients: Sequence[NDArray], limit: float) -> None:
-    """Multiply gradients by min(1, limit / norm), norm that of all of them together.
-
-    gluon.utils.clip_global_norm multiplies by min(1, limit / (norm + 1e-8)).
-    """
-    norm = nd.sqrt(nd.add_n(*(nd.sum(nd.square(gradient)) for gradient in gradients)))
-    factor = limit / nd.maximum(norm, limit)
-    for gradient in gradients:
-        gradient *= factor.reshape((1,) * gradient.ndim)
-
-
 # --- adapter ----------------------------------------------------------------------------------------------------------
+
+# Values of an array after which the next array's update waits for its own: arithmetic has temporary arrays, and the
+# engine, which runs ahead, would take memory for those of all arrays at once.
+LARGE = 1_000_000
 
 # MXNet's defaults.
 NATIVE = Native(
@@ -342,7 +242,9 @@ class MXNetGluon(LayerAdapter):
         return (variable.data() if isinstance(variable, Parameter) else variable).asnumpy()
 
     def _write(self, variable: Parameter | NDArray, array: Array) -> None:
-        (variable.data() if isinstance(variable, Parameter) else variable)[:] = array
+        here = variable.data() if isinstance(variable, Parameter) else variable
+        # From an NDArray: an assignment from NumPy is refused once oneDNN has laid out a weight in its own way.
+        here[:] = nd.array(array, self.context, here.dtype)
 
     def _allocate(self) -> None:
         if not self.slots:
@@ -362,7 +264,10 @@ class MXNetGluon(LayerAdapter):
         self.steps += 1
         for (name, slots), parameter in zip(self.slots.items(), self.trained.values()):
             options = lr * training.lr_factor(name), training.decay(name)
-            self.update(training.optimizer, self.steps, *options, parameter.data(), parameter.grad(), *slots)
+            weight = parameter.data()
+            self.update(training.optimizer, self.steps, *options, weight, parameter.grad(), *slots)
+            if self.update is update_by_arithmetic and weight.size > LARGE:
+                weight.wait_to_read()
         if training.average is not None:
             self._average(training.average)
         for norm, mean, variance in zip(inside(self.net, BatchNorm), statistics[::2], statistics[1::2]):

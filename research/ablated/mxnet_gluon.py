@@ -7,7 +7,8 @@ from typing import Any
 from mxnet.gluon import HybridBlock
 
 from frameworks.adapter import Setting
-from frameworks.mxnet_gluon.adapter import Graph, MXNetGluon, update_by_arithmetic
+from frameworks.mxnet_gluon.adapter import Graph, MXNetGluon
+from frameworks.mxnet_gluon.optimizers import update_by_arithmetic
 from frameworks.spec import Network
 from frameworks.training import Training
 

@@ -19,8 +19,9 @@ from frameworks.adapter import Setting, Trained
 from frameworks.arrays import Array, Weights
 from frameworks.mxnet_gluon import MXNetGluon
 from frameworks.mxnet_gluon import layers as mxnet_gluon
-from frameworks.mxnet_gluon.adapter import Graph, Logits, Loss, inside, update_by_arithmetic
+from frameworks.mxnet_gluon.adapter import Graph, Logits, Loss, inside
 from frameworks.mxnet_gluon.layers import FLOAT64, LAYERS, Function
+from frameworks.mxnet_gluon.optimizers import update_by_arithmetic
 from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
 from frameworks.training import SGD, Adam, Optimizer, Training

@@ -51,10 +51,11 @@ PROBE = Network(
         Dense("head", CLASSES),
     ],
 )
+# Eight maps, because libraries lay out the weights of so many in memory in their own way.
 BRIEF = Network(
     "brief",
     (2, 6, 6),
-    [Scale("unit"), Conv("conv", 3, 3, bias=False), BatchNorm("norm"), Flatten("flat"), Dense("head", CLASSES)],
+    [Scale("unit"), Conv("conv", 8, 3, bias=False), BatchNorm("norm"), Flatten("flat"), Dense("head", CLASSES)],
 )
 # One array of each kind that is trained, in as few layers as possible: it is built for every optimizer.
 ROLES = Network(
