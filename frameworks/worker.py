@@ -236,12 +236,16 @@ def _module(name: str) -> ModuleType:
 
 
 def _one_line(error: BaseException) -> str:
-    """An error's class and the first line of its message."""
+    """An error's class and the first line of its message, or the last where the message begins with a traceback."""
+    name = type(error).__name__
     try:
-        message = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
     except Exception:  # the user's `__str__` may raise anything
-        message = []
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+        lines = []
+    if not lines:
+        return name
+    traced = lines[0].startswith("Traceback ")  # MXNet's, of C++: its last line repeats the class
+    return f"{name}: {lines[-1 if traced else 0].removeprefix(f'{name}: ')}"
 
 
 def _place(error: BaseException, file: str) -> str:

@@ -26,7 +26,7 @@ from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.spec import to_json
 from frameworks.training import Training
-from frameworks.worker import Worker
+from frameworks.worker import Worker, _one_line
 from tests import fake_adapter
 
 FAKE = str(Path(fake_adapter.__file__))
@@ -106,6 +106,24 @@ def test_an_error_is_one_line_and_the_worker_stays_alive(client: WorkerClient) -
         train(client, fake_adapter.RAISES)
     assert train(client, 0.1).correct == 7
     assert "and more of it" in client.log.read_text()
+
+
+class MXNetError(Exception):
+    """Its message begins with a traceback of C++, and repeats the class."""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a shape\nand more"), "ValueError: a shape"),
+        (ValueError(), "ValueError"),
+        (ValueError("  \n"), "ValueError"),
+        (MXNetError('Traceback (most recent call last):\n  File "a.cc", line 7\nMXNetError: no b'), "MXNetError: no b"),
+    ],
+    ids=["two lines", "no message", "blank", "traceback"],
+)
+def test_the_line_of_an_error_says_what_is_wrong(error: Exception, line: str) -> None:
+    assert _one_line(error) == line
 
 
 def test_out_of_memory_is_reported(client: WorkerClient) -> None:
