@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from frameworks import arrays
-from frameworks.arrays import Weights
+from frameworks.arrays import Array, Weights
 from frameworks.spec import (
     Auxiliary,
     AvgPool,
@@ -46,6 +46,12 @@ BOUNDS: dict[str, Callable[[int, int], float]] = {
     "0.07": lambda inputs, outputs: 0.07,
     "0": lambda inputs, outputs: 0.0,
 }
+# The deviation s of a normal distribution that is cut off, by its formula.
+TRUNCATED: dict[str, Callable[[int, int], float]] = {
+    "truncated, 1 / sqrt(fan_in)": lambda inputs, outputs: inputs**-0.5,
+}
+# Of a normal distribution of deviation 1 after it is cut off at -2 and 2 (jax.nn.initializers.variance_scaling).
+CUT_DEVIATION = 0.87962566103423978
 
 
 class Choice(NamedTuple):
@@ -56,8 +62,10 @@ class Choice(NamedTuple):
     formula: Callable[[Any], str]
 
 
-def _distribution(bound: str) -> str:
-    return "0" if bound == "0" else f"uniform on (-a, a), a = {bound}"
+def _distribution(formula: str) -> str:
+    if formula in TRUNCATED:
+        return f"normal, cut off at 2 / 0.88 s; s = {formula.removeprefix('truncated, ')}"
+    return "0" if formula == "0" else f"uniform on (-a, a), a = {formula}"
 
 
 _FROM_RECIPE = "the recipe's"  # in both semantics
@@ -78,6 +86,11 @@ CHOICES = {
     "rmsprop_epsilon": Choice("RMSprop: epsilon", RMSprop.epsilon, "{:g}".format),
     "rmsprop_epsilon_inside": Choice(
         "RMSprop: its place", RMSprop.epsilon_inside, ("sqrt(v) + epsilon", "sqrt(v + epsilon)").__getitem__
+    ),
+    "rmsprop_lr_in_velocity": Choice(
+        "RMSprop: momentum",
+        RMSprop.lr_in_velocity,
+        ("b = momentum b + u; w -= lr b", "b = momentum b + lr u; w -= b").__getitem__,
     ),
     "rmsprop_rho": Choice("RMSprop: rho", _FROM_RECIPE, str),
     "adadelta_epsilon": Choice("Adadelta: epsilon", Adadelta.epsilon, "{:g}".format),
@@ -164,6 +177,7 @@ class Native:
     epsilon_hat: Default[bool]
     rmsprop_epsilon: Default[float]
     rmsprop_epsilon_inside: Default[bool]
+    rmsprop_lr_in_velocity: Default[bool]
     rmsprop_rho: Default[str]
     adadelta_epsilon: Default[float]
     adadelta_rho: Default[str]
@@ -224,11 +238,11 @@ def with_default(network: Network, training: Training, name: str, value: Any) ->
     """
     rule = training.optimizer
     match name:
-        case "lr_in_velocity" if isinstance(rule, (SGD, RMSprop)):
+        case "lr_in_velocity" if isinstance(rule, SGD):
             rule = replace(rule, lr_in_velocity=value)
         case "epsilon" | "epsilon_hat" if isinstance(rule, Adam):
             rule = replace(rule, **{name: value})
-        case "rmsprop_epsilon" | "rmsprop_epsilon_inside" if isinstance(rule, RMSprop):
+        case "rmsprop_epsilon" | "rmsprop_epsilon_inside" | "rmsprop_lr_in_velocity" if isinstance(rule, RMSprop):
             rule = replace(rule, **{name.removeprefix("rmsprop_"): value})
         case "adadelta_epsilon" if isinstance(rule, Adadelta):
             rule = replace(rule, epsilon=value)
@@ -341,7 +355,30 @@ def initial(network: Network, seed: int, native: Native) -> Weights:
         for role, default in (("weight", native.weights), ("bias", native.biases)):
             if role in parameters:
                 parameter = parameters[role]
-                bound = BOUNDS[default.value](*parameters["weight"].fans)
+                bound, deviation = spread(default.value, *parameters["weight"].fans)
                 stream = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
-                weights[parameter.name] = stream.uniform(-bound, bound, parameter.shape)
+                if default.value in TRUNCATED:
+                    weights[parameter.name] = _cut_off(stream, deviation / CUT_DEVIATION, bound, parameter.shape)
+                else:
+                    weights[parameter.name] = stream.uniform(-bound, bound, parameter.shape)
     return weights
+
+
+def spread(formula: str, inputs: int, outputs: int) -> tuple[float, float]:
+    """The bound of a distribution's absolute values, and its standard deviation.
+
+    formula: a key of `BOUNDS` or `TRUNCATED`. inputs, outputs: fan in and fan out.
+    """
+    if formula in TRUNCATED:
+        deviation = TRUNCATED[formula](inputs, outputs)
+        return 2 / CUT_DEVIATION * deviation, deviation
+    bound = BOUNDS[formula](inputs, outputs)
+    return bound, bound / 3**0.5
+
+
+def _cut_off(stream: np.random.Generator, deviation: float, bound: float, shape: tuple[int, ...]) -> Array:
+    """Normal values; those beyond the bound are drawn again."""
+    values = stream.normal(0.0, deviation, shape)
+    while (beyond := np.abs(values) > bound).any():
+        values[beyond] = stream.normal(0.0, deviation, beyond.sum())
+    return values

@@ -28,7 +28,7 @@ STEPS, LARGE_STEPS = 10, 2  # of the training; a step of a large network is slow
 TRAININGS = {
     "SGD": Training(SGD(momentum=0.9, weight_decay=DECAY)),
     "Adam": Training(Adam(weight_decay=DECAY)),
-    "RMSprop": Training(RMSprop(weight_decay=DECAY)),
+    "RMSprop": Training(RMSprop(momentum=0.9, weight_decay=DECAY)),
     "Adadelta": Training(Adadelta(weight_decay=DECAY)),
 }
 # The optimizers of defaults that SGD does not have.
@@ -37,6 +37,7 @@ OPTIMIZER_OF = {
     "epsilon_hat": "Adam",
     "rmsprop_epsilon": "RMSprop",
     "rmsprop_epsilon_inside": "RMSprop",
+    "rmsprop_lr_in_velocity": "RMSprop",
     "adadelta_epsilon": "Adadelta",
 }
 LRS = {"SGD": 1e-2, "Adam": 1e-3, "RMSprop": 1e-3, "Adadelta": 1.0}

@@ -62,6 +62,7 @@ NATIVE = Native(
     epsilon_hat=Default(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
     rmsprop_epsilon=Default(1e-7, "keras.optimizers.RMSprop, epsilon", "given"),
     rmsprop_epsilon_inside=Default(True, "keras.optimizers.RMSprop", "written out"),
+    rmsprop_lr_in_velocity=Default(True, "keras.optimizers.RMSprop, momentum", "written out"),
     rmsprop_rho=Default("0.9", "keras.optimizers.RMSprop, rho", "given"),
     adadelta_epsilon=Default(1e-7, "keras.optimizers.Adadelta, epsilon", "given"),
     adadelta_rho=Default("0.95", "keras.optimizers.Adadelta, rho", "given"),

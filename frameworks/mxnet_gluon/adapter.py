@@ -85,6 +85,7 @@ NATIVE = Native(
     epsilon_hat=Default(True, "mxnet.optimizer.Adam", "adam_update's epsilon times sqrt(1 - beta2^t)"),
     rmsprop_epsilon=Default(1e-8, "mxnet.optimizer.RMSProp, epsilon"),
     rmsprop_epsilon_inside=Default(True, "mxnet.ndarray.rmsprop_update", "written out"),
+    rmsprop_lr_in_velocity=Default(True, "mxnet.ndarray.rmspropalex_update, gamma2", "written out"),
     rmsprop_rho=Default("0.9", "mxnet.optimizer.RMSProp, gamma1", "given"),
     adadelta_epsilon=Default(1e-5, "mxnet.optimizer.AdaDelta, epsilon", "given"),
     adadelta_rho=Default("0.9", "mxnet.optimizer.AdaDelta, rho", "given"),

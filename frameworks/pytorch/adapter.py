@@ -35,6 +35,7 @@ NATIVE = Native(
     epsilon_hat=Default(False, "torch.optim.Adam"),
     rmsprop_epsilon=Default(1e-8, "torch.optim.RMSprop, eps"),
     rmsprop_epsilon_inside=Default(False, "torch.optim.RMSprop"),
+    rmsprop_lr_in_velocity=Default(False, "torch.optim.RMSprop, momentum"),
     rmsprop_rho=Default("0.99", "torch.optim.RMSprop, alpha", "given"),
     adadelta_epsilon=Default(1e-6, "torch.optim.Adadelta, eps"),
     adadelta_rho=Default("0.9", "torch.optim.Adadelta, rho", "given"),

@@ -38,6 +38,7 @@ OTHER: Native = Native.from_json(
             "epsilon_hat": True,
             "rmsprop_epsilon": 1e-7,
             "rmsprop_epsilon_inside": True,
+            "rmsprop_lr_in_velocity": True,
             "rmsprop_rho": "0.99",
             "adadelta_epsilon": 1e-7,
             "adadelta_rho": "0.95",
@@ -58,7 +59,8 @@ OTHER: Native = Native.from_json(
         }.items()
     }
 )
-OF_RULES = {"epsilon", "epsilon_hat", "rmsprop_epsilon", "rmsprop_epsilon_inside", "adadelta_epsilon"}
+OF_RULES = {"epsilon", "epsilon_hat", "rmsprop_epsilon", "rmsprop_epsilon_inside", "rmsprop_lr_in_velocity"}
+OF_RULES |= {"adadelta_epsilon"}
 ANY = OF_RULES | {"lr_in_velocity", "decoupled", "decay_all", "weights", "biases"}
 LAYERS: dict[str, tuple[list[Layer], set[str]]] = {
     "plain": ([Conv("conv", 4, 3)], set()),
