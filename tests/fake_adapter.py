@@ -29,6 +29,7 @@ class Fake(Adapter):
         if setting.mode:
             raise Unavailable(f"no mode {setting.mode} in a fake")
         self.arrays = {parameter.name: (parameter.shape, parameter.trainable) for parameter in network.parameters}
+        self.counts: dict[str, int] = {}
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -45,7 +46,7 @@ class Fake(Adapter):
         self.weights = weights
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
-        self.count = len(images)
+        self.count = self.counts[split] = len(images)
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         wish = lrs[0]
@@ -70,6 +71,24 @@ class Fake(Adapter):
 
     def activations(self, images: Array, training: bool) -> Weights:
         return {}
+
+
+class Noting(Fake):
+    """Prints the sizes of its batches, and when it gets weights."""
+
+    def set_weights(self, weights: Weights) -> None:
+        super().set_weights(weights)
+        print("weights", flush=True)
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        for batch in batches(order, batch_size):
+            print("train", len(batch), flush=True)
+        return super().train(order, batch_size, lrs, seed)
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        for batch in batches(np.arange(self.counts[split]), batch_size):
+            print(split, len(batch), flush=True)
+        return np.zeros((self.counts[split], self.network.classes))
 
 
 class Correct(Reference):
