@@ -175,6 +175,14 @@ def test_all_convolutional_classifiers_of_torchvision_are_here(bench: Bench) -> 
     assert len(convolutional) == 68
 
 
+def test_all_networks_of_keras_applications_but_two_are_here(bench: Bench) -> None:
+    """A cell of NASNet takes the outputs of the two cells before it; a chain of the spec takes the one before it."""
+    theirs = cast(list[str], output_of(bench, "keras", "keras_names"))
+    counted = [theirs for whose, theirs, _, _ in COUNTED if whose == "keras"]
+    assert sorted(theirs) == sorted([*counted, "NASNetMobile", "NASNetLarge"])
+    assert len(theirs) == 40
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"), [row[1:3] for row in COUNTED if row[0] == "torchvision" and row[3] is equal]
 )
