@@ -19,6 +19,7 @@ from benchmarks.datasets.image_pool import MOST_BYTES
 from benchmarks.datasets.images import SUFFIXES
 from benchmarks.datasets.splits import Part, part_of_name, parts_of
 from benchmarks.runtime.errors import BadInput, DataError
+from benchmarks.runtime.valid_text import valid
 
 NEEDS_PYARROW = "Parquet files need pyarrow: pip install 'onespec[parquet]'"
 LISTED = 5  # names in a message
@@ -29,7 +30,7 @@ Stamp = tuple[int, int]  # bytes and time of modification in nanoseconds, of a f
 class Example:
     """An image file of a data set."""
 
-    name: str  # unique in the data set
+    name: str  # unique in the data set; valid text, as the class is
     class_name: str
     part: Part | None  # None: not divided yet
     stamp: Stamp
@@ -63,12 +64,12 @@ def listed(names: Sequence[str]) -> str:
 
 def from_folder(folder: Path) -> ImageFiles:
     """The images in a folder of class folders, or of `train` and `test` folders with class folders."""
-    files = dict(sorted(_walk(folder, folder)))
+    files = {valid(path): (path, stamp) for path, stamp in sorted(_walk(folder, folder))}
     placed, notes = arranged(list(files), str(folder))
-    examples = [Example(name, class_name, part, files[name]) for name, class_name, part in placed]
+    examples = [Example(name, class_name, part, files[name][1]) for name, class_name, part in placed]
 
     def contents() -> Iterator[bytes]:
-        return (read_limited(folder / example.name) for example in examples)
+        return (read_limited(folder / files[example.name][0]) for example in examples)
 
     return ImageFiles("folder of class folders", examples, contents, notes=notes)
 
@@ -175,6 +176,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
     """The files in a tar. DataError for a link, and for a member that is too large to be an image."""
     with tarfile.open(path) as archive:
         for member in archive:
+            member.name = valid(member.name)
             if member.issym() or member.islnk():
                 raise DataError(f"{path}: {member.name} is a link; pack the files themselves")
             if member.isfile() and not PurePosixPath(member.name).name.startswith("."):
@@ -186,6 +188,7 @@ def _tar_contents(path: Path) -> Iterator[tuple[str, bytes]]:
     """The name and bytes of each file in a tar that is an image or a class."""
     with tarfile.open(path) as archive:
         for member in archive:
+            member.name = valid(member.name)
             hidden = PurePosixPath(member.name).name.startswith(".")
             if member.isfile() and not hidden and (_is_image(member.name) or member.name.endswith(".cls")):
                 stream = archive.extractfile(member)
@@ -206,7 +209,7 @@ def _web_dataset(members: Mapping[Path, Sequence[tarfile.TarInfo]]) -> ImageFile
         part = used.get(part_of_name(path.name) or "") if len(used) > 1 else None
         for name in images:
             class_name = classes[_key(name) + ".cls"].decode(errors="replace").strip()
-            examples.append(Example(f"{path.name}/{name}" if shown else name, class_name, part, _stamp(path)))
+            examples.append(Example(f"{valid(path.name)}/{name}" if shown else name, class_name, part, _stamp(path)))
 
     def contents() -> Iterator[bytes]:
         return (content for path in paths for name, content in _tar_contents(path) if _is_image(name))
@@ -257,7 +260,7 @@ def from_parquet(paths: Sequence[Path]) -> ImageFiles:
             if names and not (isinstance(label, int) and 0 <= label < len(names)):
                 raise DataError(f"{table.path}: label {label} in row {row}, but {len(names)} class names")
             class_name = names[label] if names else str(label)
-            examples.append(Example(f"{table.path.name}[{row}]", class_name, part, _stamp(table.path)))
+            examples.append(Example(f"{valid(table.path.name)}[{row}]", class_name, part, _stamp(table.path)))
 
     def contents() -> Iterator[bytes]:
         return (content for table in tables for content in table.contents())
@@ -289,7 +292,7 @@ class _Table:
             )
         declared = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         feature = declared.get("info", {}).get("features", {}).get(labels[0], {})
-        return _Table(path, images[0], labels[0], tuple(map(str, feature.get("names", ()))))
+        return _Table(path, images[0], labels[0], tuple(valid(str(name)) for name in feature.get("names", ())))
 
     def labels(self) -> list[Any]:
         return list(self._values(self.label))

@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.datasets.dataset_cache import sha256_of
 from benchmarks.datasets.splits import Part, part_of_name, parts_of
 from benchmarks.runtime.errors import BadInput, DataError
+from benchmarks.runtime.valid_text import valid
 
 CHUNK = 8 << 20  # bytes of pixels in memory at a time
 MAGIC = b"\0\0"  # of IDX files
@@ -91,7 +92,7 @@ def from_npz(path: Path) -> PixelFiles:
             "x, y are needed"
         )
     parts = [_npz_part(path, used.get(part or "") if len(used) > 1 else None, x, y) for part, x, y in chosen]
-    return PixelFiles(".npz", parts, {path.name: sha256_of(path)}, notes)
+    return PixelFiles(".npz", parts, {valid(path.name): sha256_of(path)}, notes)
 
 
 def _npz_part(path: Path, part: Part | None, images: str, labels: str) -> PixelPart:
@@ -193,7 +194,7 @@ def from_idx(paths: Sequence[Path]) -> PixelFiles:
                 "whose names contain train and test"
             )
         parts.append(_idx_part(images[0], labels[0], used[name] if name and len(used) > 1 else None))
-    return PixelFiles("IDX", parts, {path.name: sha256_of(path) for path in paths}, notes)
+    return PixelFiles("IDX", parts, {valid(path.name): sha256_of(path) for path in paths}, notes)
 
 
 def _idx_header(path: Path) -> _Idx:
@@ -267,7 +268,7 @@ def from_csv(paths: Sequence[Path]) -> PixelFiles:
         for path, name in zip(paths, names)
         if not used or name in used
     ]
-    return PixelFiles("CSV", parts, {path.name: sha256_of(path) for path in paths}, notes)
+    return PixelFiles("CSV", parts, {valid(path.name): sha256_of(path) for path in paths}, notes)
 
 
 def _csv_part(path: Path, part: Part | None) -> PixelPart:
@@ -326,5 +327,5 @@ def _frames(path: Path, header: bool, columns: int) -> Iterator[Any]:
 
 
 def as_text(labels: Sequence[Any]) -> list[str]:
-    """Labels as class names: whole numbers without a fraction, texts as they are."""
-    return [str(int(label)) if isinstance(label, (int, np.integer)) else str(label) for label in labels]
+    """Labels as class names: whole numbers without a fraction, texts as valid texts."""
+    return [str(int(label)) if isinstance(label, (int, np.integer)) else valid(str(label)) for label in labels]

@@ -21,6 +21,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a file. Raises OSError; `path` is then unchanged."""
+    """Write UTF-8 text to a file, lone surrogates as `\\udcff`. Raises OSError; `path` is then unchanged."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Text in CSV files: a spreadsheet must not take it for a formula.
+"""Text in tables and CSV files: UTF-8 can encode it, and a spreadsheet does not take it for a formula.
 
 A text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe in front, and so does one that begins
 with apostrophes before such a character, so that `original` restores every text. Numbers stay.
@@ -8,10 +8,13 @@ https://owasp.org/www-community/attacks/CSV_Injection
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+
+from benchmarks.runtime.valid_text import valid
 
 T = TypeVar("T")
 
@@ -28,6 +31,12 @@ def original(value: T) -> T | str:
     if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value):
         return value[1:]
     return value
+
+
+def valid_frame(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table of rows, all their text valid. columns: those of the table in order; None: those of the rows."""
+    cells = [{name: valid(cell) for name, cell in row.items()} for row in rows]
+    return pd.DataFrame(cells, columns=None if columns is None else list(columns))
 
 
 def csv_text(table: pd.DataFrame, **options: Any) -> str:

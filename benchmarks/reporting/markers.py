@@ -11,7 +11,7 @@ from benchmarks.runtime.errors import BadInput
 def put(path: Path, name: str, text: str, option: str = "--readme") -> None:
     """Replace the text between the markers of a name. Raises BadInput unless there is exactly one such block."""
     before, after = around(path, name, option)
-    path.write_text(f"{before}\n{text}\n{after}", encoding="utf-8")
+    path.write_text(f"{before}\n{text}\n{after}", encoding="utf-8", errors="backslashreplace")
 
 
 def around(path: Path, name: str, option: str = "--readme") -> tuple[str, str]:

@@ -161,7 +161,7 @@ def write_text(option: str, path: Path, text: str) -> str:
     """Write a file that the user named with `option`; the line to print is returned. Raises BadInput."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        path.write_text(text.rstrip("\n") + "\n", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise BadInput(f"{option} {path}: {error.strerror}; name a file that can be written") from None
     return f"{path}: {path.stat().st_size:,} bytes"

@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks.records.atomic import write_text
 from benchmarks.records.csv_cells import csv_text, neutral
 from benchmarks.reporting.tables import table
+from benchmarks.runtime.valid_text import valid
 from benchmarks.training.prediction import NEEDS_PILLOW, ImageSet
 from benchmarks.training.progress import Progress
 from frameworks.arrays import Array
@@ -26,11 +27,11 @@ def confusion(labels: Array, predicted: Array, classes: int) -> Array:
 
 def predictions_frame(images: ImageSet, logits: Mapping[str, Array]) -> pd.DataFrame:
     """One row per image: its name, its label if known, and the predicted class and probability of each framework."""
-    columns: dict[str, Any] = {"image": images.names}
+    columns: dict[str, Any] = {"image": [valid(name) for name in images.names]}
     if images.labels is not None:
-        columns["label"] = [images.class_name(int(label)) for label in images.labels]
+        columns["label"] = [valid(images.class_name(int(label))) for label in images.labels]
     for framework, values in logits.items():
-        columns[framework] = [images.class_name(int(predicted)) for predicted in values.argmax(1)]
+        columns[framework] = [valid(images.class_name(int(predicted))) for predicted in values.argmax(1)]
         columns[f"{framework}_probability"] = _probability(values)
     return pd.DataFrame(columns)
 
@@ -105,7 +106,7 @@ def write(
     predicted = values.argmax(1)
     write_text(out / "predictions.csv", csv_text(predictions_frame(images, logits), index=False))
     if images.labels is not None:
-        names = [neutral(images.class_name(number)) for number in range(values.shape[1])]
+        names = [neutral(valid(images.class_name(number))) for number in range(values.shape[1])]
         matrix = confusion(images.labels, predicted, values.shape[1])
         write_text(out / "confusion.csv", csv_text(pd.DataFrame(matrix, names, names), index_label="class"))
     wrong = np.ones(len(predicted), bool) if images.labels is None else predicted != images.labels

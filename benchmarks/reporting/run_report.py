@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.records.csv_cells import csv_text
+from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
@@ -117,7 +117,7 @@ def frame(folder: RunFolder) -> pd.DataFrame:
     jobs, records = folder.training_run.jobs, folder.records()
     warnings = disagreements(jobs_with_records(folder))
     rows = [{**_row(job, records, jobs), "warning": warnings.get(job.cell)} for job in jobs]
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
+    table = valid_frame(rows, COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
 
@@ -133,7 +133,7 @@ def curve_frame(folder: RunFolder) -> pd.DataFrame:
         for job, record in jobs_with_records(folder)
         for epoch in record.epochs
     ]
-    return pd.DataFrame(rows)
+    return valid_frame(rows)
 
 
 def jobs_with_records(folder: RunFolder) -> list[tuple[JobInfo, CellRecord]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.records.csv_cells import csv_text
+from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED
 from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
@@ -44,7 +44,7 @@ def _with_rows(folder: RunFolder) -> list[tuple[SpeedComparison, list[SpeedRow]]
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell without A/A controls and control workload, columns `COLUMNS`; None where not measured."""
     rows = [asdict(row) for comparison in comparisons(folder) for row in comparison_rows(comparison)]
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(object)
+    table = valid_frame(rows, COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
 

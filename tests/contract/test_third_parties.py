@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,6 @@ from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
 Arrays = dict[str, dict[str, list[Any]]]  # by network and array: its shape, and whether it is trained
-Differences = dict[str, dict[str, list[float]]]  # by network and mode: the main classifier's, the auxiliary ones'
 Counts = tuple[int, int]  # trained, running
 
 
@@ -175,6 +175,14 @@ def test_all_convolutional_classifiers_of_torchvision_are_here(bench: Bench) -> 
     assert len(convolutional) == 68
 
 
+def test_all_networks_of_keras_applications_but_two_are_here(bench: Bench) -> None:
+    """A cell of NASNet takes the outputs of the two cells before it; a chain of the spec takes the one before it."""
+    theirs = cast(list[str], output_of(bench, "keras", "keras_names"))
+    counted = [theirs for whose, theirs, _, _ in COUNTED if whose == "keras"]
+    assert sorted(theirs) == sorted([*counted, "NASNetMobile", "NASNetLarge"])
+    assert len(theirs) == 40
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"), [row[1:3] for row in COUNTED if row[0] == "torchvision" and row[3] is equal]
 )
@@ -194,7 +202,7 @@ def _shape(network: str, shape: Sequence[int]) -> Shape:
     return significant(tuple(shape)) if network.startswith("convnext") else tuple(shape)
 
 
-# --- logits -----------------------------------------------------------------------------------------------------------
+# --- logits, losses and gradients -------------------------------------------------------------------------------------
 
 # torchvision's network: ours, and the height and width of the images.
 COMPUTED = {
@@ -215,18 +223,56 @@ COMPUTED = {
 # Rounding the images differently, by 2e-16, moves torchvision's own logits by up to 4e-14 (in the auxiliary head, whose
 # batch norm has two values a channel); other kernels may round differently in each of about a hundred layers.
 TOLERANCE = 1e-10
+# Observed: at most 2e-12, and 1.4e-10 for DenseNet's first gamma. The next batch norm undoes its scaling except for
+# epsilon, so its gradient is 1e-5 of the others.
+GRADIENT_TOLERANCE = 1e-9
+# How many arrays have a gradient that is 0 except for rounding: what they add to a channel, the next batch norm
+# subtracts.
+ZERO_GRADIENTS = {
+    "vgg11_bn": 8,  # the biases of the convolutions
+    # The beta of the last batch norm in each block, which no activation follows.
+    **{"mobilenet_v2": 17, "mobilenet_v3_small": 11, "mnasnet0_5": 17, "efficientnet_b0": 16},
+    "shufflenet_v2_x0_5": 19,  # the beta after each depthwise convolution
+    # The beta before the first max pooling, of which every window contains a positive value with these images.
+    **dict.fromkeys(("googlenet_aux", "resnet50", "resnext50_32x4d", "densenet121"), 1),
+}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How far a network is from torchvision's: see `tests/third_parties/torchvision_results.py`."""
+
+    train: list[float]
+    eval: list[float]
+    loss: float
+    gradients: dict[str, float | None]
 
 
 @pytest.fixture(scope="module")
-def differences(bench: Bench) -> Differences:
-    return cast(Differences, output_of(bench, "torchvision", "torchvision_logits", json.dumps(COMPUTED)))
+def differences(bench: Bench) -> dict[str, Differences]:
+    found = output_of(bench, "torchvision", "torchvision_results", json.dumps(COMPUTED))
+    return {name: Differences(**each) for name, each in found.items()}
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_the_same_weights_give_the_same_logits(differences: Differences, name: str) -> None:
-    heads = len(NETWORKS[COMPUTED[name][0]]().heads)
-    assert {mode: len(found) for mode, found in differences[name].items()} == {"train": 1 + heads, "eval": 1}
-    assert all(each <= TOLERANCE for found in differences[name].values() for each in found), differences[name]
+def test_the_same_weights_give_the_same_logits(differences: dict[str, Differences], name: str) -> None:
+    found = differences[name]
+    assert (len(found.train), len(found.eval)) == (1 + len(NETWORKS[COMPUTED[name][0]]().heads), 1)
+    assert all(each <= TOLERANCE for each in (*found.train, *found.eval)), found
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_the_same_weights_give_the_same_gradients(differences: dict[str, Differences], name: str) -> None:
+    """Of the training loss, auxiliary classifiers included, by every trained array and by the images."""
+    found = differences[name]
+    trained = {each.name: each for each in NETWORKS[COMPUTED[name][0]]().parameters if each.trainable}
+    assert found.loss <= TOLERANCE
+    assert found.gradients.keys() == {*trained, "input"}
+    zero = [array for array, apart in found.gradients.items() if apart is None]
+    assert {trained[array].role for array in zero} <= {"bias", "beta"}
+    assert len(zero) == ZERO_GRADIENTS.get(name, 0), zero
+    apart = {array: each for array, each in found.gradients.items() if each is not None}
+    assert all(each <= GRADIENT_TOLERANCE for each in apart.values()), apart
 
 
 # --- multiply-adds ----------------------------------------------------------------------------------------------------

@@ -470,7 +470,7 @@ def test_flat_values_in_an_unknown_order_are_refused() -> None:
 TORCHVISION = """
 import sys, numpy, torch
 from frameworks.networks import NETWORKS
-from tests.third_parties.torchvision_logits import drawn, holding
+from tests.third_parties.torchvision_results import drawn, holding
 from tests.third_parties.torchvision_nets import model
 network = NETWORKS["resnet18"]()
 weights = {name: array.astype("float32") for name, array in drawn(network).items()}

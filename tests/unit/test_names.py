@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.records.csv_cells import csv_text, neutral, original
 from benchmarks.records.store import RunFolder, file_name
-from benchmarks.reporting import prediction_report, run_report
+from benchmarks.reporting import prediction_report, run_report, speed_report
 from benchmarks.reproduce import command as reproduce
 from benchmarks.run import command as run
 from benchmarks.runtime.errors import BadInput
@@ -161,6 +161,61 @@ def test_a_report_has_no_formula_and_is_read_back(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text((folder.path / "report.csv").read_text())
     (series,) = read(tmp_path / "report.csv").series
     assert (series.key.net, series.reason) == ("=1+2", "@reason")
+
+
+# PEP 383: a byte of a file name that is not UTF-8.
+NOT_UTF8 = "caf\udce9"
+
+
+def reported(folder: RunFolder, kind: str) -> pd.DataFrame:
+    """The table of a run whose network and reason are NOT_UTF8; its files are written."""
+    folder.path.mkdir()
+    if kind == "speed":
+        job = records.speed_job(net=NOT_UTF8, baseline=True)
+        folder.write_info(records.speed_run([job]))
+        folder.record(records.end(job.cell, "failed", NOT_UTF8), durable=False)
+        return speed_report.write(folder)
+    trained = records.training_job(net=NOT_UTF8)
+    folder.write_info(records.training_run([trained], command=["run", NOT_UTF8]))
+    end = records.end(trained.cell, "failed", NOT_UTF8)
+    for event in (records.start(trained.cell), records.epoch(trained.cell, 1), end):
+        folder.record(event, durable=False)
+    return run_report.write(folder)
+
+
+@pytest.mark.parametrize("kind", ["train", "speed"])
+def test_reports_take_text_that_is_not_utf8(tmp_path: Path, kind: str) -> None:
+    """Arrow, where pandas uses it, refuses such text; so do files and pandas' JSON."""
+    folder = RunFolder(tmp_path / "run")
+    cells = reported(folder, kind)
+    texts = [text for table in (cells, cells.T) for text in table.to_numpy().ravel() if isinstance(text, str)]
+    assert r"caf\udce9" in texts
+    for text in texts:
+        text.encode()
+    assert r"caf\\udce9" in cells.to_json(orient="records")
+    report = run_report if kind == "train" else speed_report
+    assert report.frame(folder)["reason"].tolist() == [r"caf\udce9"]
+    for name in ("report.csv", "report.md"):
+        assert r"caf\udce9" in (folder.path / name).read_text(encoding="utf-8")
+    if kind == "train":
+        assert r"caf\udce9" in run_report.text(folder, cells, 80)
+        assert r"caf\udce9" in (folder.path / "curves.csv").read_text(encoding="utf-8")
+        assert r"caf\udce9" in (folder.path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / "report.csv").write_text((folder.path / "report.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    (series,) = read(tmp_path / "report.csv").series
+    assert (series.key.net, series.reason) == (r"caf\udce9", r"caf\udce9")
+
+
+def test_predictions_take_names_that_are_not_utf8(tmp_path: Path) -> None:
+    images = ImageSet(np.zeros((1, 1, 2, 2), np.uint8), (NOT_UTF8,), np.array([0]), (NOT_UTF8, "b"))
+    logits = {"torch": np.array([[0.0, 1.0]])}
+    prediction_report.write(images, logits, tmp_path, grid_size=1, wrong_only=False, progress=Progress())
+    text = (tmp_path / "predictions.csv").read_text(encoding="utf-8")
+    assert text.startswith("image,label,torch,torch_probability\n" + r"caf\udce9,caf\udce9,b,")
+    assert (tmp_path / "confusion.csv").read_text(
+        encoding="utf-8"
+    ) == "class," + r"caf\udce9,b" + "\n" + r"caf\udce9,0,1" + "\nb,0,0\n"
+    assert (tmp_path / "grid.png").exists()
 
 
 def test_predictions_have_no_formula(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
-import pandas as pd
 import pytest
 from msgspec.structs import replace
 
+from benchmarks.records.csv_cells import valid_frame
 from benchmarks.records.runs import DataInfo
 from benchmarks.reporting import charts, run_report
 from benchmarks.reporting.pages import html
 from benchmarks.reporting.templates import printable
+from benchmarks.runtime.valid_text import valid
 from benchmarks.timing.statistics import paired_ratio
 from tests.records import MACHINE, training_job, training_run
 
@@ -43,7 +44,7 @@ def epochs(net: str, framework: str, seed: int = 0, **figures: Sequence[float | 
 
 
 def render(rows: list[dict[str, Any]], curves: list[dict[str, Any]], **run: Any) -> str:
-    cells = pd.DataFrame(rows, columns=list(run_report.COLUMNS)).astype(object)
+    cells = valid_frame(rows, run_report.COLUMNS).astype(object)
     cells = cells.where(cells.notna(), None)
     jobs = [
         training_job(row["framework"], row["seed"], row["net"], spec_sha256="5bec", weights_sha256="3e16")
@@ -53,7 +54,7 @@ def render(rows: list[dict[str, Any]], curves: list[dict[str, Any]], **run: Any)
     machine = replace(MACHINE, processor="a processor", memory_gib=8.0)
     data = {"images": DataInfo({"train.npy": "da7a"}, True)}
     whole = training_run(jobs, **{**known, "machine": machine, "data": data, **run})
-    return html(whole, cells, pd.DataFrame(curves), run_report.formatted(cells), ["- a note", HOSTILE])
+    return html(whole, cells, valid_frame(curves), run_report.formatted(cells), ["- a note", HOSTILE])
 
 
 def tree(text: str) -> ElementTree.Element:
@@ -165,7 +166,7 @@ def test_every_trial_run_has_its_status(rows: list[dict[str, Any]], curves: list
     ]
     reasons = [row.get("reason") or "no reason was recorded" for row in rows if row["status"] != "ok"]
     shown = [words(dd) for dd in root.iterfind(".//section[@id='failures']//dd")]
-    assert shown == [" ".join(printable(reason).split()) for reason in reasons]
+    assert shown == [" ".join(printable(valid(reason)).split()) for reason in reasons]
 
 
 @every_run

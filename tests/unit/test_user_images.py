@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import shutil
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -115,6 +116,34 @@ def test_every_layout_gives_the_images_of_the_files(layout: str, tmp_path: Path)
     assert (data.train.count, data.test.count) == (8 * 3, 2 * 3)
     assert Counter(name for _, name in parts["test"]) == dict.fromkeys(CLASSES, 2)
     assert data.name == "own" and not data.published
+
+
+# PEP 383: a byte of a name that is not UTF-8.
+NOT_UTF8 = "caf\udce9"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no such file names")
+@pytest.mark.parametrize("layout", ["folder", "tar", "WebDataset", "npz"])
+def test_names_that_are_not_utf8(layout: str, tmp_path: Path) -> None:
+    files = {name.replace(CLASSES[0], NOT_UTF8): content for name, content in FILES.items()}
+    path = tmp_path / f"{NOT_UTF8}.{layout}"
+    if layout == "folder":
+        write_files(path, files)
+    elif layout == "tar":
+        write_tar(path, files)
+    elif layout == "WebDataset":
+        path = web_dataset(path.with_suffix(".tar"), FILES)
+    else:
+        labels = np.repeat([NOT_UTF8, *CLASSES[1:]], COUNT)
+        np.savez(path, x=np.zeros((len(labels), 12, 12), np.uint8), y=labels)
+    first = CLASSES[0] if layout == "WebDataset" else r"caf\udce9"
+    for _ in range(2):  # examined, then from the index
+        assert set(read(path).class_names) == {first, *CLASSES[1:]}
+        assert set(survey(path, ImageOptions(), [].append).class_names) == {first, *CLASSES[1:]}
+    if layout != "npz":
+        assert {each for part in stored(read(path)).values() for each in part} == {
+            (pixels, name.replace(CLASSES[0], first)) for pixels, name in expected(FILES)
+        }
 
 
 def folder_of(write: Callable[[Path, dict[str, bytes]], object], suffix: str) -> Callable[[Path], Path]:
@@ -749,7 +778,6 @@ def test_parquet_files_that_are_refused(tmp_path: Path, table: str) -> None:
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "own.parquet").write_bytes(b"PAR1")
