@@ -50,7 +50,7 @@ ALLOWED = {
     "SIGKILL to the worker": {ExitCode.FAILED, -signal.SIGKILL},  # without a worker, the parent is killed
     FULL_DISK: {ExitCode.FAILED, ExitCode.STORAGE_FAILED},
 }
-EARLY = {-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT}
+OUTSIDE = {-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT}
 LARGEST_FILE = 120_000  # bytes; the checkpoint of `mlp` has 54,000 and a run's records fewer
 PATIENCE = 300.0  # seconds for a whole run on a busy machine
 
@@ -82,8 +82,9 @@ class Crash:
     def passed(self) -> bool:
         """Whether the run ended as documented, left nothing, and was resumed exactly."""
         expected = {ExitCode.OK} if self.finished else ALLOWED.get(self.stop, {ExitCode.STOPPED, ExitCode.OK})
-        early = not self.recorded and self.exit_code in EARLY  # Python had not imported the command
-        ended = early or self.exit_code in expected
+        # Python had not imported the command, or the command had ended and Python shut down.
+        outside = (self.finished or not self.recorded) and self.exit_code in OUTSIDE
+        ended = outside or self.exit_code in expected
         return ended and self.identical and not (self.traceback or self.orphans or self.left)
 
 
@@ -120,8 +121,10 @@ def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
             finished = True
         except subprocess.TimeoutExpired:
             _send(stop, process, temporary)
-    _, errors = process.communicate(timeout=PATIENCE)
-    finished = finished or (process.returncode == ExitCode.OK)
+    output, errors = process.communicate(timeout=PATIENCE)
+    if process.returncode in OUTSIDE:  # nothing is left to do once the report's last line names the folder
+        finished = output.startswith(str(folder / "out"), _last_line(output))
+    finished = finished or process.returncode == ExitCode.OK
     orphans = _remaining(temporary)
     recorded = _recorded(folder)
     for abandoned in temporary.iterdir():  # a folder younger than a minute may belong to a process that starts
@@ -140,6 +143,11 @@ def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
         identical=final is not None and resumed.returncode == ExitCode.OK and _epochs(final) == whole.epochs,
         left=len(list(temporary.iterdir())),
     )
+
+
+def _last_line(text: str) -> int:
+    """Where the last line of a text begins, if it is complete; else its end."""
+    return text.rfind("\n", 0, -1) + 1 if text.endswith("\n") else len(text)
 
 
 def _while_importing(errors: str) -> bool:
