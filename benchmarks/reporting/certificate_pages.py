@@ -113,12 +113,21 @@ def summary(certificate: Certificate) -> str:
         f"{', '.join(in_order(findings, 'version'))}; {machine_text(certificate.machine)}; "
         f"{day(certificate.began)}. Certificate {certificate.sha256[:12]}."
     )
-    earlier = ", with the findings that its folder held before," if "--resume" in certificate.command else ","
+    asked = _asked(certificate.command, nets, precisions)
+    earlier = "," if asked else ", with the findings that its folder held before,"
     introduction = (
         f"`{_in_short(certificate.command)}` gives{earlier} in {' / '.join(precisions)}, the verdict and the largest "
         "relative error of any stage with respect to the NumPy reference in float64:"
     )
     return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
+
+
+def _asked(command: Sequence[str], nets: Sequence[str], precisions: Sequence[str]) -> bool:
+    """Whether a command line asks for all of these networks and precisions."""
+    options = dict(zip(command, [*command[1:], ""]))
+    named = options.get("--net", "lenet").split(",")
+    everywhere = "all" in named or {*nets} - {FRAMEWORK_CHECKS} <= {*named}
+    return everywhere and ("float32" not in precisions or options.get("--precision") != "float64")
 
 
 def _in_short(command: Sequence[str]) -> str:

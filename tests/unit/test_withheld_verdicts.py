@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.records.certificates import Finding, PlaceRecord, StageRecord
-from benchmarks.reporting.certificate_pages import WITHHELD, difference, row
+from benchmarks.reporting.certificate_pages import WITHHELD, _asked, difference, row
 from benchmarks.verification.case_runner import NetworkVerdict, Target
 from benchmarks.verification.cases import Case
 from benchmarks.verification.comparison import StageVerdict
@@ -52,3 +52,19 @@ def test_the_verdict_on_a_network_is_that_of_its_worst_stage(verdict: Any) -> No
     assert found.verdict == verdict
     assert found.contradiction is None
     assert found.certified == (verdict in ("ok", "explained"))
+
+
+@pytest.mark.parametrize(
+    ("command", "precisions", "asked"),
+    [
+        ("verify --net mlp,cnn", ["float64", "float32"], True),
+        ("verify --net mlp,cnn --precision both", ["float64", "float32"], True),
+        ("verify --net all --out x", ["float64", "float32"], True),
+        ("verify --net mlp,cnn --precision float64", ["float64"], True),
+        ("verify --net mlp,cnn --precision float64", ["float64", "float32"], False),
+        ("verify --net cnn", ["float64", "float32"], False),
+        ("verify", ["float64"], False),
+    ],
+)
+def test_a_page_says_what_its_command_did_not_ask_for(command: str, precisions: list[str], asked: bool) -> None:
+    assert _asked(command.split(), ["framework checks", "mlp", "cnn"], precisions) == asked
