@@ -54,7 +54,7 @@ def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, N
             if known.name == net.name:
                 same = "are the same network" if known.sha256 == net.sha256 else f"have the name {net.name}; rename one"
                 raise BadInput(f"--net {','.join(texts)}: {other} and {text} {same}")
-        if not any(parameter.trainable for _, node in net.walk() for parameter in node.parameters):
+        if not any(parameter.trainable for parameter in net.parameters):
             raise BadInput(f"--net {text}: no layer of {net.name} has weights, so there is nothing to train")
         loaded[text] = net
     return loaded
