@@ -69,12 +69,20 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             modes=("eager", "xla"),
             weight_files={".h5": WeightFormat("keras_h5.py", "keras_names")},
         ),
+        # JAX 0.10 needs Python 3.11.
+        FrameworkInfo(
+            name="jax",
+            title="JAX",
+            module="frameworks.flax_nnx",
+            adapter="FlaxNNX",
+            package="jax",
+            python=">=3.11",
+            modes=("scan",),
+        ),
     )
 }
 
 # Extras of pyproject.toml that tests and baselines run beside the frameworks: located and installed in the same way.
 COMPANIONS: dict[str, FrameworkInfo] = {
     "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
-    # The example of an adapter from outside, examples/jax_adapter.py, is tested with this one.
-    "jax": FrameworkInfo("jax", "JAX", "", "", "jax", python=">=3.11"),
 }

@@ -1,0 +1,24 @@
+"""JAX with Flax NNX. How it differs from the spec, and how the adapter handles it:
+
+layout         channels last, Flax's only one: arrays are transposed at the adapter's edges.
+flatten        gives H,W,C order: the channels are moved to the front before it.
+ReLU6          jax.nn.relu6 has the derivative 1/2 at 0 and at 6, and jax.nn.leaky_relu has 1 at 0: written out.
+batch norm     momentum is the fraction of the old value; the variance is E[(x - mean)^2], not Flax's default
+               E[x^2] - mean^2, which loses digits.
+LRN            neither JAX nor Flax has one: written out.
+dropout        the masks come from a key of the slice's seed and the step; its counter differs from layer to layer.
+optimizers     written out: Optax lacks epsilon inside the bias correction and the learning rate in the velocity of SGD,
+               and computes 1 - beta^t with a loss of digits.
+memory         built by `nnx.eval_shape`: arrays are allocated when `set_weights` brings their values.
+TF32           is switched off: float32 means float32.
+threads        XLA reads their number once in a process, from NPROC.
+
+Mode "" is one jitted step, as Flax's tutorials teach, whose state is donated. In mode "scan" the steps of a slice are a
+`lax.scan`, in blocks of `BLOCK` steps; on a CPU XLA computes the convolutions inside it with fewer threads.
+"""
+
+from __future__ import annotations
+
+from frameworks.flax_nnx.adapter import FlaxNNX
+
+__all__ = ["FlaxNNX"]

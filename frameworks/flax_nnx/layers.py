@@ -1,0 +1,181 @@
+"""The primitives of a network in Flax NNX: a table of builders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from flax import nnx
+from jax import lax
+
+from frameworks import spec
+from frameworks.adapter import Builder
+from frameworks.spec import Layer, Node, lowering, pair, sides
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+
+def unused() -> nnx.Rngs:
+    """What Flax draws initial weights from: only their shapes are computed."""
+    return nnx.Rngs(0)
+
+
+class Affine(nnx.Module):
+    def __init__(self, channels: int, shift: bool) -> None:
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels)) if shift else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = self.scale[...] * x
+        return y if self.bias is None else y + self.bias[...]
+
+
+class PReLU(nnx.Module):
+    """With a slope for each channel, where `nnx.PReLU` has one for all."""
+
+    def __init__(self, channels: int) -> None:
+        self.slope = nnx.Param(jnp.zeros(channels))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x > 0, x, self.slope[...] * x)
+
+
+def pad(node: Node, layer: spec.Pad) -> Callable[..., jax.Array]:
+    around = ((0, 0), *sides(layer.padding), (0, 0))
+    return lambda x: jnp.pad(x, around, constant_values=layer.value)
+
+
+def conv(node: Node, layer: spec.Conv) -> nnx.Module:
+    window = {"strides": pair(layer.stride), "padding": sides(layer.padding), "kernel_dilation": pair(layer.dilation)}
+    options = {"feature_group_count": layer.groups, "use_bias": layer.bias, "rngs": unused()}
+    return nnx.Conv(node.input[0], layer.channels, pair(layer.kernel), **window, **options)
+
+
+def max_pool(node: Node, layer: spec.MaxPool) -> Callable[..., jax.Array]:
+    if pair(layer.dilation) == (1, 1):
+        return partial(nnx.max_pool, **windows(layer))
+    window, strides = (1, *pair(layer.kernel), 1), (1, *pair(layer.stride), 1)
+    padding, dilation = ((0, 0), *sides(layer.padding), (0, 0)), (1, *pair(layer.dilation), 1)
+    return lambda x: lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding, window_dilation=dilation)
+
+
+def windows(layer: spec.Pool) -> dict[str, Any]:
+    return {
+        "window_shape": pair(layer.kernel),
+        "strides": pair(layer.stride),
+        "padding": sides(layer.padding),
+    }
+
+
+def batch_norm(node: Node, layer: spec.BatchNorm) -> nnx.Module:
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    return nnx.BatchNorm(node.input[0], momentum=1 - layer.momentum, epsilon=layer.eps, **options)
+
+
+def layer_norm(node: Node, layer: spec.LayerNorm) -> nnx.Module:
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    return nnx.LayerNorm(node.input[0], epsilon=layer.eps, **options)
+
+
+def group_norm(node: Node, layer: spec.GroupNorm) -> nnx.Module:
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    return nnx.GroupNorm(node.input[0], layer.groups, epsilon=layer.eps, **options)
+
+
+def constant_affine(node: Node, layer: lowering.ConstantAffine) -> Callable[..., jax.Array]:
+    return lambda x: x * constant(layer.gamma, x) + constant(layer.beta, x)
+
+
+def local_response_norm(node: Node, layer: spec.LocalResponseNorm) -> Callable[..., jax.Array]:
+    channels = np.arange(node.input[0])
+    distance = np.subtract.outer(channels, channels)  # of channel j from channel c
+    window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
+
+    def normalize(x: jax.Array) -> jax.Array:
+        total = jnp.square(x) @ constant(window, x)
+        return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+
+    return normalize
+
+
+def relu6(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, jnp.where(x < 6, x, 6), 0)
+
+
+def hard_sigmoid(node: Node, layer: spec.HardSigmoid) -> Callable[..., jax.Array]:
+    return lambda x: relu6(6 * layer.slope * x + 3) / 6
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    return (jnp.moveaxis(x, -1, 1) if x.ndim > 2 else x).reshape(len(x), -1)
+
+
+def multiply(node: Node, layer: lowering.ConstantMultiply) -> Callable[..., jax.Array]:
+    factor = layer.factor if isinstance(layer.factor, float) else layer.factor[:, :, None]
+    return lambda x: constant(factor, x) * x
+
+
+def interpolate(node: Node, layer: lowering.Interpolate) -> Callable[..., jax.Array]:
+    return lambda x: jnp.einsum("rh,nhwc,sw->nrsc", constant(layer.rows, x), x, constant(layer.columns, x))
+
+
+def select(node: Node, layer: spec.Select) -> Callable[..., jax.Array]:
+    """By a matrix product: the derivative of indexing adds value by value."""
+    taken = np.equal.outer(np.arange(node.input[0]), [-1 if number is None else number for number in layer.maps])
+    return lambda x: x @ constant(taken, x)
+
+
+def constant(values: npt.ArrayLike, like: jax.Array) -> jax.Array:
+    """Numbers in a tensor's precision."""
+    return jnp.asarray(values, like.dtype)
+
+
+def activation(function: Callable[[jax.Array], jax.Array]) -> Builder:
+    """The builder of a layer that is a function without options."""
+    return lambda node, layer: function
+
+
+# The module or function of each primitive, of its node and its layer; called with the input and the branches' outputs.
+LAYERS: dict[type[Layer], Builder] = {
+    spec.Pad: pad,
+    spec.Conv: conv,
+    spec.MaxPool: max_pool,
+    spec.AvgPool: lambda node, layer: partial(nnx.avg_pool, **windows(layer)),
+    spec.GlobalAvgPool: activation(lambda x: x.mean((1, 2), keepdims=True)),
+    spec.Dense: lambda node, layer: nnx.Linear(node.input[0], layer.units, use_bias=layer.bias, rngs=unused()),
+    spec.BatchNorm: batch_norm,
+    spec.LayerNorm: layer_norm,
+    spec.GroupNorm: group_norm,
+    spec.Affine: lambda node, layer: Affine(node.input[0], layer.beta),
+    lowering.ConstantAffine: constant_affine,
+    spec.LocalResponseNorm: local_response_norm,
+    spec.Dropout: lambda node, layer: nnx.Dropout(layer.rate),
+    spec.StochasticDepth: lambda node, layer: nnx.Dropout(layer.rate, broadcast_dims=range(1, 1 + len(node.input))),
+    spec.ReLU: activation(nnx.relu),
+    spec.ReLU6: activation(relu6),
+    spec.LeakyReLU: lambda node, layer: lambda x: jnp.where(x > 0, x, layer.slope * x),
+    spec.PReLU: lambda node, layer: PReLU(node.input[0]),
+    spec.ELU: lambda node, layer: partial(nnx.elu, alpha=layer.alpha),
+    spec.SELU: activation(nnx.selu),
+    spec.Sigmoid: activation(nnx.sigmoid),
+    spec.HardSigmoid: hard_sigmoid,
+    spec.Tanh: activation(jnp.tanh),
+    spec.SiLU: activation(nnx.silu),
+    spec.HardSwish: activation(lambda x: x * (relu6(x + 3) / 6)),
+    spec.GELU: lambda node, layer: partial(nnx.gelu, approximate=layer.approximate),
+    spec.Softplus: activation(nnx.softplus),
+    spec.Mish: activation(jax.nn.mish),
+    spec.Flatten: activation(flatten),
+    lowering.ConstantMultiply: multiply,
+    lowering.Interpolate: interpolate,
+    spec.Select: select,
+    spec.Concat: lambda node, layer: lambda x, *ends: jnp.concatenate(ends, -1),
+    spec.Add: lambda node, layer: lambda x, *ends: reduce(jnp.add, ends),
+    spec.Multiply: lambda node, layer: lambda x, *ends: reduce(jnp.multiply, ends),
+    spec.Auxiliary: lambda node, layer: lambda x, *head: x,
+}
