@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,15 @@ from frameworks.training import Training
 
 THREADS = 2
 os.environ[SWITCH] = "0"  # lines by time would make the output of commands depend on the load of the machine
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the workers of JAX share what XLA compiles: without that, compilation is most of the time of their tests."""
+    if not hasattr(config, "workerinput"):  # pytest-xdist's own processes inherit the environment
+        folder = tempfile.TemporaryDirectory(prefix="onespec-xla-")
+        config.add_cleanup(folder.cleanup)
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder.name)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def heed_interrupts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import flax
@@ -22,7 +23,7 @@ from frameworks.flax_nnx.layers import LAYERS
 from frameworks.flax_nnx.optimizers import Arrays, change_of, clipped
 from frameworks.native import Default, Native
 from frameworks.registry import FRAMEWORKS
-from frameworks.spec import Network, Node, Shape
+from frameworks.spec import Network, Node, Shape, pair
 from frameworks.training import AVERAGE, Training
 
 State: TypeAlias = tuple[Arrays, Arrays, Arrays]  # trained arrays, running statistics and slots, by canonical name
@@ -101,7 +102,7 @@ class FlaxNNX(LayerAdapter):
         configure(setting)
         self.dtype = jnp.dtype(setting.precision)
         self.device = jax.devices()[0]
-        self.net = nnx.eval_shape(self._build)
+        self.net = self._build()
         self.structure = nnx.graphdef(self.net)
         self._map_variables({path: self.net[number] for path, number in self.numbers.items()})
         # A variable's place in the tree of modules.
@@ -187,21 +188,29 @@ class FlaxNNX(LayerAdapter):
 
     @classmethod
     def pads(cls, node: Node) -> bool:
-        """Any padding, but an average counts what is padded."""
-        return not isinstance(node.layer, spec.AvgPool) or node.layer.count_padding
+        """Any padding, but none of a dilated pool, and an average counts what is padded."""
+        layer = node.layer
+        if isinstance(layer, spec.MaxPool):
+            return pair(layer.dilation) == (1, 1)
+        return not isinstance(layer, spec.AvgPool) or layer.count_padding
 
     def _build(self) -> nnx.List:
-        """The modules of all primitives in a list; `numbers` are their places by path, `functions` has the others."""
+        """The modules of all primitives in a list; `numbers` are their places by path.
+
+        `functions` has the primitives without a module by the object's id: two may have one path.
+        """
         self.numbers: dict[str, int] = {}
-        self.functions: dict[str, Callable[..., jax.Array]] = {}
+        self.functions: dict[int, Callable[..., jax.Array]] = {}
         modules = nnx.List([])
         for node in (inner for primitive in self.primitives for _, inner in primitive.walk()):
-            layer = self._builder(node)(node, node.layer)
+            build = partial(self._builder(node), node, node.layer)
+            # One by one: JAX searches all of a trace for the origin of each array.
+            layer = nnx.eval_shape(lambda build=build: nnx.Dict(layer=build())).layer
             if isinstance(layer, nnx.Module):
                 self.numbers[node.path] = len(modules)
                 modules.append(layer)
             else:
-                self.functions[node.path] = layer
+                self.functions[id(node)] = layer
         return modules
 
     def _declared(self, variable: nnx.Variable) -> tuple[Shape, bool]:
@@ -252,8 +261,8 @@ class FlaxNNX(LayerAdapter):
         """The output of primitives in a row; `outputs` takes each layer's by its path."""
         for node in nodes:
             ends = [self._chain(net, rngs, branch, x, outputs) for branch in node.branches]
-            if node.path in self.functions:
-                x = self.functions[node.path](x, *ends)
+            if function := self.functions.get(id(node)):
+                x = function(x, *ends)
             else:
                 module = net[self.numbers[node.path]]
                 x = module(x, rngs=rngs) if isinstance(module, nnx.Dropout) else module(x)

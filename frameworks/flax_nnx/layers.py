@@ -11,18 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import nnx
-from jax import lax
 
 from frameworks import spec
-from frameworks.adapter import Builder
+from frameworks.adapter import Builder, combined
 from frameworks.spec import Layer, Node, lowering, pair, sides
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 
-def unused() -> nnx.Rngs:
-    """What Flax draws initial weights from: only their shapes are computed."""
-    return nnx.Rngs(0)
+def unused() -> dict[str, Any]:
+    """Options of a module whose arrays are set later: only their shapes are computed, those of zeros fastest."""
+    return {"kernel_init": nnx.initializers.zeros, "rngs": nnx.Rngs(0)}
 
 
 class Affine(nnx.Module):
@@ -52,16 +51,27 @@ def pad(node: Node, layer: spec.Pad) -> Callable[..., jax.Array]:
 
 def conv(node: Node, layer: spec.Conv) -> nnx.Module:
     window = {"strides": pair(layer.stride), "padding": sides(layer.padding), "kernel_dilation": pair(layer.dilation)}
-    options = {"feature_group_count": layer.groups, "use_bias": layer.bias, "rngs": unused()}
+    options = {"feature_group_count": layer.groups, "use_bias": layer.bias, **unused()}
     return nnx.Conv(node.input[0], layer.channels, pair(layer.kernel), **window, **options)
 
 
 def max_pool(node: Node, layer: spec.MaxPool) -> Callable[..., jax.Array]:
+    """Flax's, or, because JAX differentiates none with dilation, the largest of the places of the windows."""
     if pair(layer.dilation) == (1, 1):
         return partial(nnx.max_pool, **windows(layer))
-    window, strides = (1, *pair(layer.kernel), 1), (1, *pair(layer.stride), 1)
-    padding, dilation = ((0, 0), *sides(layer.padding), (0, 0)), (1, *pair(layer.dilation), 1)
-    return lambda x: lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding, window_dilation=dilation)
+    (down, right), (vertical, horizontal) = pair(layer.dilation), pair(layer.stride)
+    _, height, width = node.output
+
+    def place(x: jax.Array, row: int, column: int) -> jax.Array:
+        rows = slice(row * down, row * down + (height - 1) * vertical + 1, vertical)
+        columns = slice(column * right, column * right + (width - 1) * horizontal + 1, horizontal)
+        return x[:, rows, columns]
+
+    def larger(x: jax.Array, y: jax.Array) -> jax.Array:
+        """Of equals the first, which takes the whole gradient; jnp.maximum divides it."""
+        return jnp.where(y > x, y, x)
+
+    return lambda x: combined(larger, [place(x, *each) for each in np.ndindex(pair(layer.kernel))])
 
 
 def windows(layer: spec.Pool) -> dict[str, Any]:
@@ -73,17 +83,17 @@ def windows(layer: spec.Pool) -> dict[str, Any]:
 
 
 def batch_norm(node: Node, layer: spec.BatchNorm) -> nnx.Module:
-    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": nnx.Rngs(0)}
     return nnx.BatchNorm(node.input[0], momentum=1 - layer.momentum, epsilon=layer.eps, **options)
 
 
 def layer_norm(node: Node, layer: spec.LayerNorm) -> nnx.Module:
-    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": nnx.Rngs(0)}
     return nnx.LayerNorm(node.input[0], epsilon=layer.eps, **options)
 
 
 def group_norm(node: Node, layer: spec.GroupNorm) -> nnx.Module:
-    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": unused()}
+    options = {"use_scale": layer.gamma, "use_bias": layer.beta, "use_fast_variance": False, "rngs": nnx.Rngs(0)}
     return nnx.GroupNorm(node.input[0], layer.groups, epsilon=layer.eps, **options)
 
 
@@ -147,7 +157,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.MaxPool: max_pool,
     spec.AvgPool: lambda node, layer: partial(nnx.avg_pool, **windows(layer)),
     spec.GlobalAvgPool: activation(lambda x: x.mean((1, 2), keepdims=True)),
-    spec.Dense: lambda node, layer: nnx.Linear(node.input[0], layer.units, use_bias=layer.bias, rngs=unused()),
+    spec.Dense: lambda node, layer: nnx.Linear(node.input[0], layer.units, use_bias=layer.bias, **unused()),
     spec.BatchNorm: batch_norm,
     spec.LayerNorm: layer_norm,
     spec.GroupNorm: group_norm,
