@@ -106,7 +106,7 @@ def test_frameworks_do_not_import_the_harness(path: Path) -> None:
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_an_adapter_imports_no_other_framework(name: str) -> None:
-    """Neither another framework's packages nor another adapter; Keras may import TensorFlow, its engine; Flax is beside JAX."""
+    """Neither another framework's packages nor another adapter; Keras may import TensorFlow, its engine."""
     module = FRAMEWORKS[name].module
     engines = {
         "torch": {"torch", "torchvision"},
