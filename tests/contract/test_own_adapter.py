@@ -91,7 +91,13 @@ def test_the_file_tells_what_it_can() -> None:
     assert (found.name, found.module, found.adapter, found.outside) == ("plainjax", str(EXAMPLE), "PlainJax", True)
 
 
-SOURCES = {"empty": "", "broken": "class My(:\n", "plain": "class My: pass\n", "torch": "class Torch(Adapter): pass\n"}
+SOURCES = {
+    "empty": "",
+    "broken": "class My(:\n",
+    "plain": "class My: pass\n",
+    "torch": "class Torch(Adapter): pass\n",
+    "jax": "class Jax(Adapter): pass\n",
+}
 WRONG = {
     "my.py": "write FILE.py:CLASS",
     "my:My": "write FILE.py:CLASS",
@@ -101,6 +107,7 @@ WRONG = {
     "plain.py:My": "derive it from frameworks.adapter.Adapter",
     "broken.py:My": "is not Python",
     "torch.py:Torch": "the name torch belongs to frameworks.pytorch:PyTorch",
+    "jax.py:Jax": "the name jax belongs to frameworks.flax_nnx:FlaxNNX",
 }
 
 
