@@ -1,7 +1,9 @@
-"""JAX as a framework: a complete adapter, to be read and copied (see docs/adapters.md).
+"""JAX without Flax: a complete adapter from outside onespec in one file, to be read and copied (see docs/adapters.md).
 
-A network is a pure function of its arrays and a batch. `Jax._forward` builds the primitives of the network in turn,
-`jax.grad` differentiates it, and `jax.jit` compiles a whole training step. How JAX differs from the spec:
+The built-in adapter of JAX is `frameworks/flax_nnx`, whose layers are Flax modules.
+
+A network is a pure function of its arrays and a batch. `PlainJax._forward` builds the primitives of the network in
+turn, `jax.grad` differentiates it, and `jax.jit` compiles a whole training step. How JAX differs from the spec:
 
 ReLU       jnp.maximum(x, 0) has the gradient 1/2 at 0; jax.nn.relu has 0, as the spec.
 threads    XLA reads their number once in a process, from NPROC.
@@ -215,8 +217,8 @@ def clipped(gradients: Arrays, limit: float | None) -> Arrays:
 # --- adapter ----------------------------------------------------------------------------------------------------------
 
 
-class Jax(Adapter):
-    title = "JAX"
+class PlainJax(Adapter):
+    title = "JAX without Flax"
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)

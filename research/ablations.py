@@ -49,6 +49,10 @@ ADAPTER_ABLATIONS = {
         Ablation("one graph per slice, not per step", "StepByStep"),
         Ablation("operations in parallel", "OneAtATime"),
     ),
+    "jax": (
+        Ablation("state donated to the step", "Undonated"),
+        Ablation("padding in the layers", "PaddedBefore"),
+    ),
 }
 HEAD = ("network", "framework", "choice", "training", "prediction", "memory")
 

@@ -23,7 +23,10 @@ from research import command, loop_timing
 from research.loop_timing import Launch, Phase, TimedLoops, TimingOptions, TrainingLoop
 
 # The classes of a framework's file by the name of the loop; without an entry, `Bare`.
-LOOPS = {"torch": {"bare": "Bare", "channels last": "ChannelsLast"}}
+LOOPS = {
+    "torch": {"bare": "Bare", "channels last": "ChannelsLast"},
+    "jax": {"bare": "Bare", "functional": "Functional"},
+}
 BARE = {"bare": "Bare"}
 # Frameworks with an article's loop, and the companion that it needs. It trains LeNet.
 ARTICLES = {"torch": "torchvision"}

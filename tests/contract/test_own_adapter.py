@@ -1,4 +1,4 @@
-"""User adapters: the JAX example is certified and trained, a class that is no adapter is refused, entry points."""
+"""User adapters: the example without Flax is certified and trained, what is no adapter is refused, entry points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "jax_adapter.py"
-JAX = f"{EXAMPLE}:Jax"
+PLAIN = f"{EXAMPLE}:PlainJax"
 FAKE = f"{fake_adapter.__file__}:Fake"
 SMALL = ["--quick", "--train-size", "100", "--test-size", "50", "--threads", "1", "--device", "cpu"]
 
@@ -54,19 +54,19 @@ def command(name: str, *options: str, python: str | Path = sys.executable) -> su
 def test_the_example_is_certified(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(ODD, encoding="utf-8")
     nets = f"lenet,lenet_bn,resnet18_fashion,{tmp_path / 'nets.py'}:odd"  # one command: one pass of framework checks
-    options = ["--net", nets, "--fw", "jax", "--adapter", JAX, "--python", f"jax={bench.python('jax')}"]
+    options = ["--net", nets, "--fw", "plainjax", "--adapter", PLAIN, "--python", f"plainjax={bench.python('jax')}"]
     done = command("verify", *options, "--precision", "float64", "--threads", "1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "jax" in (tmp_path / "certificate.md").read_text(encoding="utf-8")
+    assert "plainjax" in (tmp_path / "certificate.md").read_text(encoding="utf-8")
 
 
 def test_the_example_trains_beside_a_built_in_adapter(bench: Bench, tmp_path: Path) -> None:
-    options = ["--fw", "torch,jax", "--adapter", JAX]
-    options += ["--python", f"jax={bench.python('jax')}", "--python", f"torch={bench.python('torch')}"]
+    options = ["--fw", "torch,plainjax", "--adapter", PLAIN]
+    options += ["--python", f"plainjax={bench.python('jax')}", "--python", f"torch={bench.python('torch')}"]
     done = command("run", *options, *SMALL, "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(next(tmp_path.iterdir()) / "report.csv")
-    assert list(table.framework) == ["torch", "jax"] and (table.status == "ok").all()
+    assert list(table.framework) == ["torch", "plainjax"] and (table.status == "ok").all()
     # A few float32 steps from the same weights on the same images differ only by rounding.
     assert abs(table.train_loss[0] - table.train_loss[1]) < 1e-4
 
@@ -87,11 +87,17 @@ def test_all_includes_an_adapter_file(tmp_path: Path) -> None:
 
 
 def test_the_file_tells_what_it_can() -> None:
-    found = from_file(f"{os.path.relpath(EXAMPLE)}:Jax")
-    assert (found.name, found.module, found.adapter, found.outside) == ("jax", str(EXAMPLE), "Jax", True)
+    found = from_file(f"{os.path.relpath(EXAMPLE)}:PlainJax")
+    assert (found.name, found.module, found.adapter, found.outside) == ("plainjax", str(EXAMPLE), "PlainJax", True)
 
 
-SOURCES = {"empty": "", "broken": "class My(:\n", "plain": "class My: pass\n", "torch": "class Torch(Adapter): pass\n"}
+SOURCES = {
+    "empty": "",
+    "broken": "class My(:\n",
+    "plain": "class My: pass\n",
+    "torch": "class Torch(Adapter): pass\n",
+    "jax": "class Jax(Adapter): pass\n",
+}
 WRONG = {
     "my.py": "write FILE.py:CLASS",
     "my:My": "write FILE.py:CLASS",
@@ -101,6 +107,7 @@ WRONG = {
     "plain.py:My": "derive it from frameworks.adapter.Adapter",
     "broken.py:My": "is not Python",
     "torch.py:Torch": "the name torch belongs to frameworks.pytorch:PyTorch",
+    "jax.py:Jax": "the name jax belongs to frameworks.flax_nnx:FlaxNNX",
 }
 
 
@@ -169,7 +176,7 @@ def test_the_parent_never_imports_it(interpreter: Path) -> None:
     imported.unlink(missing_ok=True)
     done = command("run", "--fw", "nothing", python=interpreter)
     assert done.returncode == 2 and not imported.exists()
-    assert "write all, or some of torch, mxnet, keras, mine" in done.stderr
+    assert "write all, or some of torch, mxnet, keras, jax, mine" in done.stderr
 
 
 @pytest.mark.parametrize("point, part", [
@@ -200,4 +207,4 @@ def test_packages_on_pythonpath_are_ignored(tmp_path: Path) -> None:
 
 def test_a_missing_adapter_file_is_bad_input() -> None:
     with pytest.raises(BadInput, match="cannot be read"):
-        from_file(f"{ROOT / 'examples.py'}:Jax")
+        from_file(f"{ROOT / 'examples.py'}:PlainJax")

