@@ -2,7 +2,8 @@
 
 layout         channels last, Flax's only one: arrays are transposed at the adapter's edges.
 flatten        gives H,W,C order: the channels are moved to the front before it.
-ReLU6          jax.nn.relu6 has the derivative 1/2 at 0 and at 6, and jax.nn.leaky_relu has 1 at 0: written out.
+leaky ReLU     jax.nn.leaky_relu has the derivative 1 at 0: written out.
+pooling        JAX does not differentiate a dilated maximum: it is the largest of the places of the windows.
 batch norm     momentum is the fraction of the old value; the variance is E[(x - mean)^2], not Flax's default
                E[x^2] - mean^2, which loses digits.
 LRN            neither JAX nor Flax has one: written out.

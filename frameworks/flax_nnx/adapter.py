@@ -81,7 +81,7 @@ NATIVE = Native(
     norm_unbiased=Default(False, "flax.nnx.BatchNorm"),
     sum_squares=Default(False, "neither JAX nor Flax has one", "written out"),
     weights=Default("truncated, 1 / sqrt(fan_in)", "flax.nnx.Linear, kernel_init", "values from outside"),
-    biases=Default("0", "flax.nnx.Linear, bias_init"),
+    biases=Default("0", "flax.nnx.Linear, bias_init", "values from outside"),
     same_padding=Default("after", 'flax.nnx.Conv, padding, which is "SAME"', "given as sides"),
     pool_rounding=Default(
         "down", 'flax.nnx.max_pool, padding, which is "VALID"', "given as padding at the bottom and right"

@@ -113,12 +113,8 @@ def local_response_norm(node: Node, layer: spec.LocalResponseNorm) -> Callable[.
     return normalize
 
 
-def relu6(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, jnp.where(x < 6, x, 6), 0)
-
-
 def hard_sigmoid(node: Node, layer: spec.HardSigmoid) -> Callable[..., jax.Array]:
-    return lambda x: relu6(6 * layer.slope * x + 3) / 6
+    return lambda x: nnx.relu6(6 * layer.slope * x + 3) / 6
 
 
 def flatten(x: jax.Array) -> jax.Array:
@@ -167,7 +163,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.Dropout: lambda node, layer: nnx.Dropout(layer.rate),
     spec.StochasticDepth: lambda node, layer: nnx.Dropout(layer.rate, broadcast_dims=range(1, 1 + len(node.input))),
     spec.ReLU: activation(nnx.relu),
-    spec.ReLU6: activation(relu6),
+    spec.ReLU6: activation(nnx.relu6),
     spec.LeakyReLU: lambda node, layer: lambda x: jnp.where(x > 0, x, layer.slope * x),
     spec.PReLU: lambda node, layer: PReLU(node.input[0]),
     spec.ELU: lambda node, layer: partial(nnx.elu, alpha=layer.alpha),
@@ -176,7 +172,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.HardSigmoid: hard_sigmoid,
     spec.Tanh: activation(jnp.tanh),
     spec.SiLU: activation(nnx.silu),
-    spec.HardSwish: activation(lambda x: x * (relu6(x + 3) / 6)),
+    spec.HardSwish: activation(nnx.hard_swish),
     spec.GELU: lambda node, layer: partial(nnx.gelu, approximate=layer.approximate),
     spec.Softplus: activation(nnx.softplus),
     spec.Mish: activation(jax.nn.mish),
