@@ -288,10 +288,10 @@ class ReluAsMaximum(FlaxNNX):
     layers = LAYERS | {spec.ReLU: activation(lambda x: jnp.maximum(x, 0))}
 
 
-class Relu6OfJax(FlaxNNX):
-    """Its derivative at 0 is 1/2."""
+class Relu6AsClip(FlaxNNX):
+    """The derivative of `jnp.clip` at 0 is 1/2; that of `jax.nn.relu6` is 0."""
 
-    layers = LAYERS | {spec.ReLU6: activation(jax.nn.relu6)}
+    layers = LAYERS | {spec.ReLU6: activation(lambda x: jnp.clip(x, 0, 6))}
 
 
 class LeakyReluOfJax(FlaxNNX):
@@ -782,6 +782,14 @@ class FirstKeyOfBlock(InBlocks):
         return super()._block(state, images, labels, batches, lrs, jnp.broadcast_to(numbers[0], numbers.shape), seed)
 
 
+class FirstBatchOfBlock(InBlocks):
+    """Every step of a block has the images of the first one."""
+
+    def _block(self, state: State, images: jax.Array, labels: jax.Array, *steps: jax.Array) -> Any:
+        batches, lrs, numbers, seed = steps
+        return super()._block(state, images, labels, jnp.broadcast_to(batches[0], batches.shape), lrs, numbers, seed)
+
+
 class RestOfSliceSkipped(InBlocks):
     """The steps after the last whole block are left out; the loss before them is reported."""
 
@@ -799,7 +807,7 @@ class GhostBatchNorm(FlaxNNX):
         def __call__(self, x: jax.Array) -> jax.Array:
             if self.use_running_average or len(x) <= 16:
                 return super().__call__(x)
-            parts = jnp.split(x, range(16, len(x), 16))
+            parts = jnp.split(x, list(range(16, len(x), 16)))
             return jnp.concatenate([super(GhostBatchNorm.BatchNorm, self).__call__(part) for part in parts])
 
     @staticmethod
