@@ -599,7 +599,7 @@ CHECK_FAULTS = (
     CheckFault("torch", "ImagesInBfloat16", "threads", "loss"),
     CheckFault("mxnet", "ImagesInFloat16", "threads", "loss"),
     CheckFault("keras", "ImagesInBfloat16", "threads", "loss"),
-    CheckFault("jax", "ImagesInBfloat16", "threads", "loss"),
+    CheckFault("jax", "ImagesInBfloat16", "threads", "evaluation"),
     CheckFault("torch", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
     CheckFault("mxnet", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
     CheckFault("keras", "WeightsTakenInFloat32", "weights in full precision", "weights returned"),
