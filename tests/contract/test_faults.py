@@ -51,13 +51,13 @@ def source(framework: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], ReferenceEvidence]:
-    """The reference evidence of a network in one training."""
+def known(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, int], ReferenceEvidence]:
+    """The reference evidence of a network in one training of some steps."""
 
     @cache
-    def compute(net: str, training: str) -> ReferenceEvidence:
+    def compute(net: str, training: str, curve: int) -> ReferenceEvidence:
         case = Case.for_network(NETS[net], seed=0, batch_size=BATCH)
-        case = replace(case, trainings={training: TRAININGS[training]}, curve=10)
+        case = replace(case, trainings={training: TRAININGS[training]}, curve=curve)
         return ReferenceEvidence.from_evidence(case, evidence_of_reference(case, tmp_path_factory.mktemp("truth")))
 
     return compute
@@ -94,11 +94,13 @@ class Answer:
 
 
 @pytest.fixture
-def examined(plant: Plant, known: Callable[[str, str], ReferenceEvidence], tmp_path: Path) -> Callable[[Fault], Answer]:
+def examined(
+    plant: Plant, known: Callable[[str, str, int], ReferenceEvidence], tmp_path: Path
+) -> Callable[[Fault], Answer]:
     """The findings for an adapter with a fault."""
 
     def examine(fault: Fault) -> Answer:
-        right = known(fault.net, fault.case)
+        right = known(fault.net, fault.case, fault.curve)
         write_case_files(right.case, tmp_path)
         collector = EvidenceCollector(plant(fault.framework, fault.adapter), right.case, SETTING, tmp_path)
         found = relative_errors(collector.tensors(), right, collector.departures, "float64")
@@ -143,7 +145,8 @@ def classes(file: Path) -> set[str]:
     """The faults in a file: its classes, but not those that others derive from or that are a part of an adapter."""
     defined = [node for node in ast.parse(file.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
     sound = {"StepByStep", "OtherTraining", "LateTraining", "FaultyWorker"}
-    parts = {"Loss", "Logits", "LogarithmOfSoftmax"}
+    sound |= {"InBlocks", "DropoutInTrain", "DecayOnItsOwn", "OtherCount"}
+    parts = {"Loss", "Logits", "LogarithmOfSoftmax", "nnx.BatchNorm", "nnx.Dropout"}
     return {node.name for node in defined if not parts & set(map(ast.unparse, node.bases))} - sound
 
 

@@ -32,13 +32,13 @@ class StepByStep(Adapter):
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
         steps = [
-            self.step(batch, batch_size, lrs[number : number + 1], self.seed(seed, number))
+            self.one_step(batch, batch_size, lrs[number : number + 1], self.seed(seed, number))
             for number, batch in enumerate(batches(order, batch_size))
         ]
         losses = np.concatenate([step.losses for step in steps])
         return Trained(losses, self.correct([step.correct for step in steps]))
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         return super().train(batch, batch_size, lr, seed)
 
     def seed(self, seed: int, number: int) -> int:
@@ -78,10 +78,10 @@ class ShortBatchSkipped(StepByStep):
 
     last = np.zeros(1)
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         if len(batch) < batch_size:
             return Trained(self.last, 0)
-        trained = super().step(batch, batch_size, lr, seed)
+        trained = super().one_step(batch, batch_size, lr, seed)
         self.last = trained.losses
         return trained
 
@@ -89,18 +89,18 @@ class ShortBatchSkipped(StepByStep):
 class ShortBatchScaled(StepByStep):
     """The loss, and with it the step of SGD, is multiplied by len / batch_size."""
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         fraction = len(batch) / batch_size
-        trained = super().step(batch, batch_size, fraction * lr, seed)
+        trained = super().one_step(batch, batch_size, fraction * lr, seed)
         return Trained(fraction * trained.losses, trained.correct)
 
 
 class ShortBatchPadded(StepByStep):
     """By the first image."""
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         padding = np.zeros(batch_size - len(batch), batch.dtype)
-        return super().step(np.concatenate([batch, padding]), batch_size, lr, seed)
+        return super().one_step(np.concatenate([batch, padding]), batch_size, lr, seed)
 
 
 class LargeBatchWeighted(StepByStep):
@@ -108,9 +108,9 @@ class LargeBatchWeighted(StepByStep):
 
     above = 16
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         factor = 1.1 if len(batch) > self.above else 1.0
-        trained = super().step(batch, batch_size, factor * lr, seed)
+        trained = super().one_step(batch, batch_size, factor * lr, seed)
         return Trained(factor * trained.losses, trained.correct)
 
 
@@ -307,8 +307,8 @@ class LearningRateOutsideVelocity(OtherTraining):
 class SquareChangeLeftOut(StepByStep):
     """The mean of the squared changes of Adadelta stays 0."""
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
-        trained = super().step(batch, batch_size, lr, seed)
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+        trained = super().one_step(batch, batch_size, lr, seed)
         state = self.get_weights()
         if zeros := {name: 0 * array for name, array in state.items() if name.endswith("/square_change")}:
             self.set_weights(state | zeros)
@@ -334,9 +334,9 @@ class AverageDecayAlways0999(OtherTraining):
 
 
 class AverageBegunAtZero(StepByStep):
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         before, decay = self.get_weights(), self.training.average
-        trained = super().step(batch, batch_size, lr, seed)
+        trained = super().one_step(batch, batch_size, lr, seed)
         if decay is not None and not int(before["step"]):
             state = self.get_weights()
             names = [name for name in state if name.endswith("/average")]
@@ -378,9 +378,9 @@ class LearningRateFloored(Adapter):
 
 
 class EveryHundredthStepSkipped(StepByStep):
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         before = self.get_weights()
-        trained = super().step(batch, batch_size, lr, seed)
+        trained = super().one_step(batch, batch_size, lr, seed)
         if (int(before["step"]) + 1) % 100 == 0:
             self.undone(before, int(before["step"]) + 1)
         return trained
@@ -389,9 +389,9 @@ class EveryHundredthStepSkipped(StepByStep):
 class StoppedBelowALoss(StepByStep):
     """No step is taken from a loss below 0.1 on."""
 
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         before = self.get_weights()
-        trained = super().step(batch, batch_size, lr, seed)
+        trained = super().one_step(batch, batch_size, lr, seed)
         if trained.losses[0] < 0.1:
             self.undone(before, int(before["step"]))
         return trained
@@ -401,9 +401,9 @@ class StoppedBelowALoss(StepByStep):
 
 
 class NonFiniteStepSkipped(StepByStep):
-    def step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
+    def one_step(self, batch: Array, batch_size: int, lr: Array, seed: int) -> Trained:
         before = self.get_weights()
-        trained = super().step(batch, batch_size, lr, seed)
+        trained = super().one_step(batch, batch_size, lr, seed)
         if not np.isfinite(trained.losses).all():
             self.undone(before, int(before["step"]) + 1)
         return trained

@@ -26,7 +26,7 @@ from frameworks.spec import Network, Node, lowering, pair
 from frameworks.spec.lowering import leading
 from frameworks.training import SGD, Adam, Optimizer, Training
 from tests.faults import contract
-from tests.faults.matrices import linear
+from tests.faults.matrices import linear, shifted
 
 # --- layers -----------------------------------------------------------------------------------------------------------
 
@@ -102,11 +102,6 @@ class HalfAPixelOff(MXNetGluon):
         return mxnet_gluon.interpolate(node, replace(layer, rows=rows, columns=columns))
 
     layers = LAYERS | {lowering.Interpolate: interpolate}
-
-
-def shifted(to: int, size: int) -> Array:
-    positions = np.arange(to) * size / to
-    return np.array([np.interp(positions, np.arange(size), row) for row in np.eye(size)]).T
 
 
 class BranchesInAnotherOrder(MXNetGluon):

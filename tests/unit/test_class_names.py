@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ADAPTERS = {"pytorch", "mxnet_gluon", "keras3"}
+ADAPTERS = {"pytorch", "mxnet_gluon", "keras3", "flax_nnx"}
 
 
 def test_no_two_classes_share_a_name() -> None:
