@@ -80,6 +80,9 @@ BATCHES = {file: cifar(2, seed) for seed, file in enumerate(BINS)}  # as CIFAR-1
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONESPEC_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("ONESPEC_DATA", raising=False)
+    # The package of Debian may be installed on this machine.
+    about = replace(DATASETS["fashion-mnist"], installed=tmp_path / "not installed")
+    monkeypatch.setitem(DATASETS, "fashion-mnist", about)
 
 
 @pytest.fixture
