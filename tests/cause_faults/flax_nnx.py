@@ -11,7 +11,7 @@ from flax import nnx
 
 from frameworks import spec
 from frameworks.flax_nnx import FlaxNNX
-from frameworks.flax_nnx.layers import LAYERS, activation, constant, unused
+from frameworks.flax_nnx.layers import LAYERS, activation, constant
 from frameworks.spec import Node
 from tests.cause_faults import (
     ComplementOfRate,
@@ -53,7 +53,7 @@ class SoftmaxOfLogits(FlaxNNX):
             return jax.nn.softmax(super().__call__(inputs))
 
     layers = LAYERS | {
-        spec.Dense: lambda node, layer: SoftmaxOfLogits.Linear(node.input[0], layer.units, rngs=unused())
+        spec.Dense: lambda node, layer: SoftmaxOfLogits.Linear(node.input[0], layer.units, rngs=nnx.Rngs(0))
     }
 
 
@@ -86,7 +86,7 @@ class VarianceDividedAgain(FlaxNNX):
 
     @staticmethod
     def batch_norm(node: Node, layer: spec.BatchNorm) -> nnx.Module:
-        options = {"momentum": 1 - layer.momentum, "epsilon": layer.eps, "use_fast_variance": False, "rngs": unused()}
-        return VarianceDividedAgain.BatchNorm(node.input[0], **options)
+        options = {"momentum": 1 - layer.momentum, "epsilon": layer.eps, "use_fast_variance": False}
+        return VarianceDividedAgain.BatchNorm(node.input[0], **options, rngs=nnx.Rngs(0))
 
     layers = LAYERS | {spec.BatchNorm: batch_norm}

@@ -20,7 +20,7 @@ from frameworks.arrays import Array, Weights
 from frameworks.flax_nnx import FlaxNNX
 from frameworks.flax_nnx import layers as flax_nnx
 from frameworks.flax_nnx.adapter import BLOCK, State
-from frameworks.flax_nnx.layers import LAYERS, activation, unused, windows
+from frameworks.flax_nnx.layers import LAYERS, activation, windows
 from frameworks.flax_nnx.optimizers import Arrays, clipped
 from frameworks.spec import Network, Node, lowering, pair, sides
 from frameworks.training import SGD, Adam, RMSprop, Training
@@ -139,7 +139,7 @@ class BatchNorm(nnx.BatchNorm):
 
     @classmethod
     def build(cls, node: Node, layer: spec.BatchNorm) -> nnx.Module:
-        return cls(node.input[0], momentum=1 - layer.momentum, epsilon=layer.eps, rngs=unused())
+        return cls(node.input[0], momentum=1 - layer.momentum, epsilon=layer.eps, rngs=nnx.Rngs(0))
 
 
 class NormEpsilon(FlaxNNX):
@@ -381,7 +381,7 @@ class GroupsInterleaved(FlaxNNX):
 
     layers = LAYERS | {
         spec.GroupNorm: lambda node, layer: GroupsInterleaved.GroupNorm(
-            node.input[0], layer.groups, epsilon=layer.eps, rngs=unused()
+            node.input[0], layer.groups, epsilon=layer.eps, rngs=nnx.Rngs(0)
         )
     }
 
@@ -812,8 +812,8 @@ class GhostBatchNorm(FlaxNNX):
 
     @staticmethod
     def batch_norm(node: Node, layer: spec.BatchNorm) -> nnx.Module:
-        options = {"momentum": 1 - layer.momentum, "epsilon": layer.eps, "use_fast_variance": False, "rngs": unused()}
-        return GhostBatchNorm.BatchNorm(node.input[0], **options)
+        options = {"momentum": 1 - layer.momentum, "epsilon": layer.eps, "use_fast_variance": False}
+        return GhostBatchNorm.BatchNorm(node.input[0], **options, rngs=nnx.Rngs(0))
 
     layers = LAYERS | {spec.BatchNorm: batch_norm}
 
