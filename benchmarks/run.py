@@ -93,8 +93,8 @@ def command(
     All frameworks train on the same images in the same order, from the same initial weights, and take turns epoch by
     epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
     """
-    if shard and not plan:
-        raise BadInput(f"--shard {shard[0]}/{shard[1]}: a part of which plan? Give --plan FILE, too")
+    if shard and not plan and not resume:
+        raise BadInput(f"--shard {shard[0]}/{shard[1]}: --plan is missing; name the file of the plan")
     what = f"{', '.join(nets)} in {options.in_words(frameworks)}"
     announce(f"Training {plan or what}.", quiet)
     from benchmarks.articles.experiment_requests import check_resumed_options, resumed_request

@@ -153,6 +153,16 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         """The machine that ran a cell."""
         return next((part.machine for part in self.parts if cell in part.cells), self.machine)
 
+    @property
+    def machines(self) -> dict[Machine, list[JobInfo]]:
+        """The jobs by the machine that ran them; without those of a merged run that no shard has run."""
+        known = {cell for part in self.parts for cell in part.cells}
+        machines: dict[Machine, list[JobInfo]] = {}
+        for job in self.jobs:
+            if not self.merged or job.cell in known:
+                machines.setdefault(self.machine_of(job.cell), []).append(job)
+        return machines or {self.machine: []}
+
 
 class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `onespec speed`."""

@@ -35,7 +35,6 @@ from benchmarks.reporting.run_agreement import disagreements
 from benchmarks.reporting.training_speed import training_speed
 from benchmarks.runtime import user_files
 from benchmarks.runtime.contention import DISTURBED, disturbance
-from benchmarks.runtime.machine import Machine
 from benchmarks.timing.statistics import Estimate
 from frameworks.spec import times
 
@@ -412,28 +411,17 @@ def _harness_overhead(folder: RunFolder) -> float | None:
 
 def run_text(run: TrainingRun) -> str:
     """The machine, the setting and the date of a run in one line."""
-    job, machines = run.jobs[0], machines_of(run)
+    job, machines = run.jobs[0], run.machines
     setting = f"{counted(job.threads, 'thread')}, {job.precision} on {job.device}"
     where = machine_text(run.machine) if len(machines) == 1 else f"{len(machines)} machines"
     return "; ".join([where, setting, day(run.began)])
 
 
-def machines_of(run: TrainingRun) -> dict[Machine, list[JobInfo]]:
-    """The jobs of a run by the machine that ran them; jobs that no shard of a merged run has run are left out."""
-    known = {cell for part in run.parts for cell in part.cells}
-    machines: dict[Machine, list[JobInfo]] = {}
-    for job in run.jobs:
-        if not run.merged or job.cell in known:
-            machines.setdefault(run.machine_of(job.cell), []).append(job)
-    return machines or {run.machine: []}
-
-
 def _machines(run: TrainingRun) -> list[str]:
     """Of a run on several machines, what each one ran. Ratios compare the frameworks of a group on its machine."""
-    machines = machines_of(run)
-    if len(machines) == 1:
+    if len(run.machines) == 1:
         return []
-    return [f"{machine_text(machine)}: {_groups(jobs)}." for machine, jobs in machines.items()]
+    return [f"{machine_text(machine)}: {_groups(jobs)}." for machine, jobs in run.machines.items()]
 
 
 def _groups(jobs: Sequence[JobInfo]) -> str:

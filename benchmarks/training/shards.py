@@ -8,7 +8,7 @@ the cells of the plan, computed by the same code.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,12 +130,14 @@ def shard_groups(
 
     Raises BadInput if code, versions, networks, recipes or images are not those of the plan, and as `plan` does.
     """
-    differing = list(plans.differences(shard.plan.frameworks, _frameworks(request)))
-    _refuse(shard, "frameworks", differing)
-    every, read = plan(request, note, elsewhere=True)
-    _check_jobs(shard, every)
-    own = {name: _data(each) for name, each in read.items() if each.images}
-    _refuse(shard, "data", plans.differences({name: shard.plan.data.get(name) for name in own}, own))
+    try:
+        _refuse("frameworks", plans.differences(shard.plan.frameworks, _frameworks(request)))
+        every, read = plan(request, note, elsewhere=True)
+        _check_jobs(shard.plan, every)
+        own = {name: _data(each) for name, each in read.items() if each.images}
+        _refuse("data", plans.differences({name: shard.plan.data.get(name) for name in own}, own))
+    except BadInput as error:
+        raise BadInput(f"{shard.source}: {error}") from None
     groups = plans.of_shard(shard.number, shard.count, every)
     data: dict[str, Dataset] = {}
     for job, *_ in groups:
@@ -193,21 +195,20 @@ def _group(jobs: Sequence[Job]) -> PlannedGroup:
 # --- whether this checkout gives the same cells -----------------------------------------------------------------------
 
 
-def _check_jobs(shard: Shard, groups: Sequence[Sequence[Job]]) -> None:
+def _check_jobs(expected: Plan, groups: Sequence[Sequence[Job]]) -> None:
     """Raise BadInput unless these are the groups of the plan, with its networks and recipes."""
-    found = {group[0].name: _network(group[0]) for group in groups}
-    _refuse(shard, "networks", plans.differences(shard.plan.networks, found))
-    recorded = [job for group in shard.plan.groups for job in shard.plan.jobs(group)]
+    _refuse("networks", plans.differences(expected.networks, {group[0].name: _network(group[0]) for group in groups}))
+    recorded = [job for group in expected.groups for job in expected.jobs(group)]
     if [describe(job) for group in groups for job in group] != recorded:
-        raise BadInput(f"{shard.source}: its options no longer give its groups; make a new plan")
+        raise BadInput("its options do not give its groups; make a new plan")
 
 
-def _refuse(shard: Shard, part: str, places: Iterator[str] | Sequence[str]) -> None:
+def _refuse(part: str, places: Iterable[str]) -> None:
     """Raise BadInput if there are places in which the plan and what is here differ."""
     listed = [f"{part}.{place}" for place in places]
     if listed:
         more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
         raise BadInput(
-            f"{shard.source}: not the same here as in the plan: {', '.join(listed[:NAMED])}{more}; make a new plan, or "
-            "use the code, files and images of the plan"
+            f"not the same here as in the plan: {', '.join(listed[:NAMED])}{more}; make a new plan, or use the code, "
+            "files and images of the plan"
         )
