@@ -20,6 +20,7 @@ from benchmarks.cli.command import (
 )
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.streams import show, tell
+from benchmarks.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from benchmarks.api import run
@@ -45,38 +46,28 @@ def __getattr__(name: str) -> Any:
         "--net lenet_cifar --dataset flowers/ --image-size 32",
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
+        "--plan plan.json --shard 3/16",
         "--resume results/20261122-174800-lenet",
     ),
 )
-@options.nets
-@options.frameworks
+@options.training
 @options.option(
-    "--quick",
-    is_flag=True,
-    show_default=False,
+    "--plan",
+    type=options.FILE,
+    metavar="FILE",
     heading=options.WHAT,
-    help="2 epochs on the 2,000 images that come with onespec.",
-)
-@options.dataset("Data set")
-@options.option("--epochs", type=options.EPOCHS, metavar="N", heading=options.HOW, help="Epochs.")
-@options.batch_size
-@options.lr
-@options.option("--optimizer", metavar="NAME", heading=options.HOW, help="SGD, Adam, ...; an unknown name lists all.")
-@options.clip_norm
-@options.weight_average
-@options.seeds
-@options.option(
-    "--train-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N training images."
+    help="Run a plan of `onespec plan`, which decides what runs and how.",
 )
 @options.option(
-    "--test-size", type=options.IMAGES, metavar="N", heading=options.HOW, help="Use the first N test images."
+    "--shard",
+    type=options.ShardNumber(),
+    metavar="I/N",
+    show_default="all groups",
+    heading=options.WHAT,
+    help="Run every Nth group of the plan, from group I on.",
 )
-@options.images
-@options.device
-@options.threads
 @options.timeout
 @options.pythons
-@options.adapters
 @options.out
 @options.resume
 @options.save
@@ -90,6 +81,9 @@ def command(
     timeout: float,
     out: Path,
     resume: Path | None,
+    plan: Path | None,
+    shard: tuple[int, int] | None,
+    save: bool,
     as_json: bool,
     quiet: bool,
     **recipe: Any,
@@ -99,33 +93,44 @@ def command(
     All frameworks train on the same images in the same order, from the same initial weights, and take turns epoch by
     epoch. Results go to a new folder: report.html, report.md, report.csv, curves.csv, and the raw records.
     """
-    announce(f"Training {', '.join(nets)} in {options.in_words(frameworks)}.", quiet)
+    if shard and not plan and not resume:
+        raise BadInput(f"--shard {shard[0]}/{shard[1]}: --plan is missing; name the file of the plan")
+    what = f"{', '.join(nets)} in {options.in_words(frameworks)}"
+    announce(f"Training {plan or what}.", quiet)
     from benchmarks.articles.experiment_requests import check_resumed_options, resumed_request
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
-    from benchmarks.runtime.plugins import from_file
     from benchmarks.training.plan import TrainingRequest
     from benchmarks.training.runner import execute
+    from benchmarks.training.shards import check_planned_options, shard_request
 
+    part = None
+    given_nets, given_adapters = (nets if is_given("nets") else ()), (adapters if is_given("adapters") else ())
     if resume:
         check_resumed_options(resume, given_options())
-        request = resumed_request(
-            resume,
-            pythons,
-            timeout,
-            nets=nets if is_given("nets") else (),
-            adapters=adapters if is_given("adapters") else (),
+        request = resumed_request(resume, pythons, timeout, nets=given_nets, adapters=given_adapters)
+    elif plan:
+        check_planned_options(plan, given_options())
+        request, part = shard_request(
+            plan, shard or (1, 1), pythons, timeout=timeout, save=save, nets=given_nets, adapters=given_adapters
         )
     else:
         given = {name: value for name, value in recipe.items() if value is not None}
-        request = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, **given)
+        request = TrainingRequest(
+            nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, save=save, **given
+        )
     folder = execute(
-        request, ProgressDisplay(quiet), out, resume, command_line(), write_report=run_report.write, on_folder=_advise
+        request,
+        ProgressDisplay(quiet),
+        out,
+        resume,
+        command_line(),
+        shard=part,
+        write_report=run_report.write,
+        on_folder=_advise,
     )
     cells = run_report.frame(folder)
-    from_files = [from_file(text).name for text in request.adapters]
-    named = cells if request.frameworks != "all" else cells[cells["framework"].isin(from_files)]
-    failed = set(cells["status"]) & {"failed", "unfinished"} or "unavailable" in set(named["status"])
+    failed = run_report.has_failed(cells, request.info)
     code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
     if not quiet and "failed" in set(cells["status"]):
         tell(f"a cell failed; {resume_advice(folder.path)}")

@@ -11,7 +11,6 @@ import msgspec
 from benchmarks.articles.experiments import EXPERIMENTS
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import code_references
 from benchmarks.training.plan import TrainingRequest
@@ -62,6 +61,9 @@ def check_resumed_options(folder: Path, given: Mapping[str, tuple[str, Any]]) ->
     given: the options of the command line, each with its name and value, by parameter.
     """
     saved = RunFolder.open(folder).training_run.request
+    for option, value in (given[name] for name in ("plan", "shard") if name in given):
+        shown = "/".join(map(str, value)) if option == "--shard" else value
+        raise BadInput(f"{option} {shown}: {folder} holds its plan, if it has one; leave the option out")
     for parameter, (option, value) in given.items():
         if parameter in OBEYED:
             continue
@@ -105,34 +107,20 @@ def resumed_request(
     given.
     """
     run = RunFolder.open(folder)
+    if run.training_run.merged:
+        raise BadInput(f"--resume {folder}: it was merged from shards; resume the shard, and merge again")
     saved = run.training_run.request
     run.records()  # refuses a damaged record before anything is prepared
     given = code_references.references(nets, adapters, pythons)
-    _check_repeated(folder, "--net", nets, saved.net)
-    _check_repeated(folder, "--adapter", adapters, saved.adapters)
+    code_references.check_repeated("--net", nets, saved.net, f"the run in {folder}")
+    code_references.check_repeated("--adapter", adapters, saved.adapters, f"the run in {folder}")
     saved = msgspec.structs.replace(saved, pythons={**saved.pythons, **pythons}, timeout=timeout)
     recorded = code_references.references(saved.net, saved.adapters, saved.pythons)
-    if foreign := code_references.unknown(recorded, given):
-        raise BadInput(
-            f"--resume {folder}: its run.json names code that you have not run before; "
-            f"if you trust it, repeat {' '.join(map(str, foreign))}"
-        )
+    code_references.check_known(f"--resume {folder}: its run.json", recorded, given)
     try:
         return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
     except BadInput as error:
         raise BadInput(f"{folder / 'run.json'}: {error}") from None
-
-
-def _check_repeated(folder: Path, option: str, given: Sequence[str], recorded: Sequence[str]) -> None:
-    """Raise BadInput unless an option is missing or has the values of the run."""
-    if given and [_absolute(text) for text in given] != [_absolute(text) for text in recorded]:
-        raise BadInput(
-            f"{option} {','.join(given)}: the run in {folder} has {','.join(recorded) or 'none'}; leave the option out"
-        )
-
-
-def _absolute(text: str) -> str:
-    return code_references.CodeReference("--net", text).resolved if user_files.is_file(text) else text
 
 
 def _recipe_of(folder: Path, saved: TrainingRequestInfo) -> Recipe | None:

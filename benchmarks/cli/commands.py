@@ -20,6 +20,8 @@ COMMANDS = {
     "compare": Entry("Measure", "compare", "Compare two saved runs, row by row."),
     "reproduce": Entry("Measure", "reproduce", "Repeat published experiments and compare the figures."),
     "verify": Entry("Verify", "verify", "Verify that the frameworks compute the same function."),
+    "plan": Entry("Several machines", "plan", "Plan a training run for several machines."),
+    "merge": Entry("Several machines", "merge", "Merge the shards of a plan into one run."),
     "summary": Entry("Inspect", "summary", "Show a network's layers, shapes, parameters and MACs."),
     "report": Entry("Inspect", "report", "Write the tables of a saved run again."),
     "networks": Entry("Inspect", "networks", "List the networks."),

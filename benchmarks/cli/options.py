@@ -204,6 +204,22 @@ class Duration(click.ParamType):
         return seconds
 
 
+class ShardNumber(click.ParamType):
+    """`3/16`: the third of sixteen shards."""
+
+    name = "shard"
+    MOST = 1_000_000
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[int, int] | None:
+        items = value.split("/") if isinstance(value, str) else value if isinstance(value, tuple) else [value]
+        numbers = [number for number in map(_whole, items) if number is not None]
+        if len(items) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= self.MOST:
+            _refuse(parameter, value, f"write I/N, such as 3/16: shard I, from 1 to N, of at most {self.MOST:,}")
+        return numbers[0], numbers[1]
+
+
 class Quantity(click.ParamType):
     """`500k`, `5M`, `1.5G`, or a whole number."""
 
@@ -511,6 +527,40 @@ def images(function: Callable[..., Any]) -> Callable[..., Any]:
                 heading=IMAGES_HEADING,
                 help="Leave out files that cannot be decoded, and record them.",
             ),
+        )
+    ):
+        declared = decorate(declared)
+    return declared
+
+
+def training(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that decide what a training run computes: those of `run`, and of `plan`."""
+    declared = function
+    for decorate in reversed(
+        (
+            nets,
+            frameworks,
+            option(
+                "--quick",
+                is_flag=True,
+                show_default=False,
+                heading=WHAT,
+                help="2 epochs on the 2,000 images that come with onespec.",
+            ),
+            dataset("Data set"),
+            option("--epochs", type=EPOCHS, metavar="N", heading=HOW, help="Epochs."),
+            batch_size,
+            lr,
+            option("--optimizer", metavar="NAME", heading=HOW, help="SGD, Adam, ...; an unknown name lists all."),
+            clip_norm,
+            weight_average,
+            seeds,
+            option("--train-size", type=IMAGES, metavar="N", heading=HOW, help="Use the first N training images."),
+            option("--test-size", type=IMAGES, metavar="N", heading=HOW, help="Use the first N test images."),
+            images,
+            device,
+            threads,
+            adapters,
         )
     ):
         declared = decorate(declared)

@@ -43,6 +43,7 @@ __all__ = [
     "check_name",
     "check_published",
     "dataset",
+    "described",
     "survey",
 ]
 
@@ -88,6 +89,19 @@ def dataset(text: str, progress: Note = print, offline: bool = False, images: Im
             "--test-fraction, --split-seed and --skip-broken"
         )
     return _of_arrays(text, about, progress, offline)
+
+
+def described(text: str, progress: Note = print, images: ImageOptions = DEFAULT) -> Dataset:
+    """As `dataset`, but published arrays are neither looked for nor fetched: a plan needs only their sizes.
+
+    The splits of such a data set name no files. Image files are read, because their sizes are not known otherwise.
+    """
+    about = DATASETS.get(text)
+    if about is None or about.format == "images" or images != DEFAULT:
+        return dataset(text, progress, images=images)
+    train, test = (Split(Path(), Path(), count) for count in about.counts)
+    classes = about.class_names
+    return Dataset(text, about.input, len(classes), classes, train, test, about.identity, True, "not looked for")
 
 
 def own_name(path: str) -> str:

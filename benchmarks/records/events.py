@@ -17,6 +17,7 @@ from benchmarks.runtime.contention import Contention, disturbed
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Fraction: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e30)]  # of operations or bytes
 Versions: TypeAlias = Annotated[dict[str, str], msgspec.Meta(min_length=1)]
 
@@ -81,9 +82,9 @@ class Epoch(Event, frozen=True, kw_only=True):
     slices: list[tuple[Size, Seconds]]  # (images, seconds) of each timed slice
     contention: list[Contention | None] = []  # of each timed slice; empty in old records
     train_loss: float  # mean over the epoch's images, each before the update of its step
-    train_accuracy: float
+    train_accuracy: Fraction
     test_loss: float
-    test_accuracy: float
+    test_accuracy: Fraction
     evaluation_seconds: Seconds
     harness_seconds: float  # of the epoch's wall time, what neither training nor evaluation took
     first_losses: list[float] = []  # of the run's first steps, before their updates; in epoch 1, without dropout

@@ -98,6 +98,35 @@ class JobInfo(RecipeInfo, frozen=True, kw_only=True):
     version: str | None = None
 
 
+class GroupInfo(msgspec.Struct, frozen=True):
+    """A network and a seed, which all frameworks train side by side on one machine."""
+
+    net: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.net}, seed {self.seed}"
+
+
+class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a plan a run is."""
+
+    number: Count  # from 1
+    count: Count
+    groups: list[GroupInfo]  # of the whole plan
+    code: dict[str, str]  # by framework: the digest of the code that ran
+
+
+class PartInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The cells of a run that one machine ran, in a run of several machines or in one that was merged."""
+
+    machine: Machine
+    began: str
+    commit: str | None = None
+    cpu_load: float | None = None
+    cells: list[str]
+
+
 class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     """`run.json` of `onespec run` and `onespec reproduce`."""
 
@@ -111,6 +140,28 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Annotated[list[JobInfo], msgspec.Meta(min_length=1)]
     cpu_load: float | None = None  # fraction of the cores' time, other programs
     wall_seconds: Seconds | None = None
+    plan_sha256: str | None = None  # of the plan that the run is, or of which it is a part
+    shard: ShardInfo | None = None  # None also in a run that was merged from shards
+    parts: list[PartInfo] = []  # the cells that are in no part ran on `machine`
+
+    @property
+    def merged(self) -> bool:
+        """Whether the run was merged from shards."""
+        return self.plan_sha256 is not None and self.shard is None
+
+    def machine_of(self, cell: str) -> Machine:
+        """The machine that ran a cell."""
+        return next((part.machine for part in self.parts if cell in part.cells), self.machine)
+
+    @property
+    def machines(self) -> dict[Machine, list[JobInfo]]:
+        """The jobs by the machine that ran them; without those of a merged run that no shard has run."""
+        known = {cell for part in self.parts for cell in part.cells}
+        machines: dict[Machine, list[JobInfo]] = {}
+        for job in self.jobs:
+            if not self.merged or job.cell in known:
+                machines.setdefault(self.machine_of(job.cell), []).append(job)
+        return machines or {self.machine: []}
 
 
 class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.runs import SpeedRun
+from benchmarks.records.runs import AnyRun, SpeedRun
 from benchmarks.reporting.number_formats import count
+from benchmarks.runtime.machine import Machine
 from benchmarks.timing.samples import SavedRun, TimedSeries
 
 # Fields of a job that may differ between two runs: names, what depends on the seed, and what is judged separately.
@@ -45,8 +46,14 @@ def incomparable(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeri
     if a.kind != b.kind:
         yield f"records of benchmarks.{a.kind} and benchmarks.{b.kind}"
     infos = [run.info for run in (a, b) if run.info]
+    machines = [_machines(info, before.key.net) for info in infos]
     for name in ("processor", "cores", "gpu", "governor"):
-        yield from _difference(f"machine: {name}", *(getattr(info.machine, name) for info in infos))
+        a_has, b_has = (list(dict.fromkeys(getattr(machine, name) for machine in of_run)) for of_run in machines)
+        for side, several in (("A", a_has), ("B", b_has)):
+            if len(several) > 1:
+                yield f"machine: {name} of the seeds in {side} {' and '.join(map(short_value, several))}"
+        if len(a_has) == len(b_has) == 1:
+            yield from _difference(f"machine: {name}", *a_has, *b_has)
     environments = [info.environment if isinstance(info, SpeedRun) else {} for info in infos]
     for name in sorted({name for environment in environments for name in environment}):
         yield from _difference(name, *(environment.get(name) for environment in environments))
@@ -56,6 +63,13 @@ def incomparable(a: SavedRun, b: SavedRun, before: TimedSeries, after: TimedSeri
         yield from _difference(name.replace("_sha256", ""), *values)
     data = [info.data.get(before.key.dataset or "") for info in infos]
     yield from _difference("data files", *(sorted(files.sha256.items()) for files in data if files))
+
+
+def _machines(info: AnyRun, net: str) -> list[Machine]:
+    """The machines that ran a network."""
+    if isinstance(info, SpeedRun):
+        return [info.machine]
+    return list(dict.fromkeys(info.machine_of(job.cell) for job in info.jobs if job.net == net))
 
 
 def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[str]:

@@ -248,7 +248,9 @@ def _failures(cells: pd.DataFrame, styles: dict[str, Style]) -> list[Failure]:
 def _facts(run: TrainingRun, cells: pd.DataFrame, styles: dict[str, Style]) -> dict[str, str]:
     """Command, machine, versions, commit and hashes."""
     facts: dict[str, object] = {"command": " ".join(run.command), "began": run.began, "commit": run.commit}
-    facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(run.machine).items()}
+    if len(run.machines) == 1:  # several are in the notes
+        (machine,) = run.machines
+        facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(machine).items()}
     for _, cell in cells.iterrows():
         settings = (cell["mode"], cell["precision"], cell["device"])
         facts[styles[cell["framework"]].full] = ", ".join(filter(None, settings))

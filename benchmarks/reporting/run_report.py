@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
-from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
+from benchmarks.records.runs import DataInfo, JobInfo, TrainingRequestInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
@@ -33,6 +33,7 @@ from benchmarks.reporting.number_formats import (
 )
 from benchmarks.reporting.run_agreement import disagreements
 from benchmarks.reporting.training_speed import training_speed
+from benchmarks.runtime import user_files
 from benchmarks.runtime.contention import DISTURBED, disturbance
 from benchmarks.timing.statistics import Estimate
 from frameworks.spec import times
@@ -81,6 +82,7 @@ COLUMNS = (
 )
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
+UNMERGED = End(cell="", status="unfinished", reason="not finished in the merged shards")
 
 BUSY = 0.05  # fraction of CPU time that other programs may use before the report mentions it
 NARROW = 105  # columns of a terminal below which the table has no intervals
@@ -114,11 +116,23 @@ def write(folder: RunFolder) -> pd.DataFrame:
 
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell, columns `COLUMNS`; None where a value was not measured."""
-    jobs, records = folder.training_run.jobs, folder.records()
+    run, records = folder.training_run, folder.records()
+    jobs = run.jobs
     warnings = disagreements(jobs_with_records(folder))
-    rows = [{**_row(job, records, jobs), "warning": warnings.get(job.cell)} for job in jobs]
+    missing = UNMERGED if run.merged else UNFINISHED
+    rows = [{**_row(job, records, jobs, missing), "warning": warnings.get(job.cell)} for job in jobs]
     table = valid_frame(rows, COLUMNS).astype(object)
     return table.where(table.notna(), None)
+
+
+def has_failed(cells: pd.DataFrame, request: TrainingRequestInfo) -> bool:
+    """Whether a run has not done what was requested: a cell failed or is unfinished, or a named framework is missing.
+
+    A framework that only `all` names may be missing; an adapter from a file is always named.
+    """
+    from_files = [user_files.split(text)[1].lower() for text in request.adapters]
+    named = cells if request.frameworks != "all" else cells[cells["framework"].isin(from_files)]
+    return bool(set(cells["status"]) & {"failed", "unfinished"}) or "unavailable" in set(named["status"])
 
 
 def curve_frame(folder: RunFolder) -> pd.DataFrame:
@@ -142,10 +156,10 @@ def jobs_with_records(folder: RunFolder) -> list[tuple[JobInfo, CellRecord]]:
     return [(job, records.get(job.cell, CellRecord())) for job in folder.training_run.jobs]
 
 
-def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo]) -> dict[str, object]:
-    """The values of `COLUMNS`; a column that is missing has not been measured."""
+def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo], missing: End) -> dict[str, object]:
+    """The values of `COLUMNS`; a column that is missing has not been measured. missing: stands for an end."""
     record = records.get(job.cell, CellRecord())
-    end = record.end or UNFINISHED
+    end = record.end or missing
     first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
     first = records.get(first_job.cell, CellRecord())
     certificate = record.start.certificate if record.start else None
@@ -303,6 +317,7 @@ def notes(folder: RunFolder) -> list[str]:
         *(f"{name}: the files differ from the published ones." for name in unpublished),
         *(_own_images(name, data) for name, data in run.data.items() if data.images),
         f"{run_text(run)}.",
+        *_machines(run),
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
@@ -396,9 +411,26 @@ def _harness_overhead(folder: RunFolder) -> float | None:
 
 def run_text(run: TrainingRun) -> str:
     """The machine, the setting and the date of a run in one line."""
-    job = run.jobs[0]
+    job, machines = run.jobs[0], run.machines
     setting = f"{counted(job.threads, 'thread')}, {job.precision} on {job.device}"
-    return "; ".join([machine_text(run.machine), setting, day(run.began)])
+    where = machine_text(run.machine) if len(machines) == 1 else f"{len(machines)} machines"
+    return "; ".join([where, setting, day(run.began)])
+
+
+def _machines(run: TrainingRun) -> list[str]:
+    """Of a run on several machines, what each one ran. Ratios compare the frameworks of a group on its machine."""
+    if len(run.machines) == 1:
+        return []
+    return [f"{machine_text(machine)}: {_groups(jobs)}." for machine, jobs in run.machines.items()]
+
+
+def _groups(jobs: Sequence[JobInfo]) -> str:
+    """Networks and seeds in words."""
+    seeds: dict[str, list[str]] = {}
+    for job in jobs:
+        if str(job.seed) not in seeds.setdefault(job.net, []):
+            seeds[job.net].append(str(job.seed))
+    return ", ".join(f"{net} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(of)})" for net, of in seeds.items())
 
 
 def into_readme(path: Path, folder: RunFolder) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from benchmarks.records.atomic import write_text
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import cache_folder
+from benchmarks.runtime.errors import BadInput
 
 
 class CodeReference(NamedTuple):
@@ -64,6 +65,24 @@ def unknown(recorded: Sequence[CodeReference], given: Sequence[CodeReference]) -
     """The recorded references that are neither given on the command line nor registered."""
     named = {reference.resolved for reference in given}
     return [each for each in recorded if each.resolved not in named and not _path(each).is_file()]
+
+
+def check_known(source: str, recorded: Sequence[CodeReference], given: Sequence[CodeReference]) -> None:
+    """Raise BadInput, which starts with `source`, if a record names code that this user has neither run nor given."""
+    if foreign := unknown(recorded, given):
+        raise BadInput(
+            f"{source} names code that you have not run before; if you trust it, repeat {' '.join(map(str, foreign))}"
+        )
+
+
+def check_repeated(option: str, given: Sequence[str], recorded: Sequence[str], source: str) -> None:
+    """Raise BadInput unless an option is missing or has the values that `source` has."""
+    if given and [_absolute(text) for text in given] != [_absolute(text) for text in recorded]:
+        raise BadInput(f"{option} {','.join(given)}: {source} has {','.join(recorded) or 'none'}; leave the option out")
+
+
+def _absolute(text: str) -> str:
+    return CodeReference("--net", text).resolved if user_files.is_file(text) else text
 
 
 def _path(reference: CodeReference) -> Path:

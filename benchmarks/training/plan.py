@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.datasets.image_options import ImageOptions
-from benchmarks.datasets.registry import Dataset, check_name, dataset
+from benchmarks.datasets.registry import Dataset, check_name, dataset, described
 from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
 from benchmarks.runtime.environments import parse_frameworks
@@ -141,10 +141,13 @@ def fit(network: Network, recipe: Recipe, data: Dataset) -> Network:
         raise BadInput(f"{error}: the recipe of {network.name} does not fit {data.name}") from None
 
 
-def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[list[Job]], dict[str, Dataset]]:
+def plan(
+    request: TrainingRequest, note: Callable[[str], None], *, elsewhere: bool = False
+) -> tuple[list[list[Job]], dict[str, Dataset]]:
     """The jobs of a request, in groups that run side by side, and their data sets by name. Imports no framework.
 
-    note: called with messages about the data. Raises BadInput and DataError.
+    note: called with messages about the data. elsewhere: the jobs run on other machines, so a published data set is
+    only described, and this machine's memory does not count. Raises BadInput and DataError.
     """
     labels = parse_frameworks(request.frameworks)
     for key in request.pythons:
@@ -154,11 +157,12 @@ def plan(request: TrainingRequest, note: Callable[[str], None]) -> tuple[list[li
     device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
     recipes = {name: request.recipe(name) for name in names}
     named = dict.fromkeys(recipe.dataset for recipe in recipes.values())
-    data = {text: dataset(text, note, images=request.images) for text in named}
+    read = described if elsewhere else dataset
+    data = {text: read(text, note, images=request.images) for text in named}
     groups: list[list[Job]] = []
     for name, recipe in recipes.items():
         job = _job(name, recipe, data[recipe.dataset], device, request)
-        if list(request.net) != ["all"]:  # of all networks, those that fit are trained
+        if not elsewhere and list(request.net) != ["all"]:  # of all networks, those that fit are trained
             check_memory(job)
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
@@ -225,13 +229,17 @@ def check_memory(job: Job) -> None:
         )
 
 
+def cell_bytes(job: Job) -> int:
+    """About how many bytes of memory a job takes: its training, its framework and its images."""
+    images = (job.train_size + job.test_size) * math.prod(job.network.input)  # a byte for each value
+    return job.network.training_bytes(job.batch_size, len(job.training.slots)) + FRAMEWORK_BYTES + images
+
+
 def too_large(group: Sequence[Job]) -> str | None:
     """Why these jobs do not fit side by side into the memory that is available now, or None."""
     if not group:
         return None
-    job = group[0]
-    images = (job.train_size + job.test_size) * math.prod(job.network.input)  # a byte for each value
-    each = job.network.training_bytes(job.batch_size, len(job.training.slots)) + FRAMEWORK_BYTES + images
+    job, each = group[0], cell_bytes(group[0])
     free = machine.available_memory()
     if job.device != "cpu" or each * len(group) <= free:
         return None

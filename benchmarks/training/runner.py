@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.datasets.registry import Dataset
+from benchmarks.records import plans
 from benchmarks.records.lock import locked
-from benchmarks.records.runs import DataInfo, JobInfo, TrainingRun
+from benchmarks.records.runs import DataInfo, JobInfo, PartInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
 from benchmarks.runtime import checkout, cpu_load
 from benchmarks.runtime.environments import Environment, check_cache, environment, parse_frameworks
@@ -29,6 +30,7 @@ from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe, weights_sha256
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
+from benchmarks.training.shards import Shard, data_infos, shard_groups, shard_of
 from benchmarks.training.trainer import CellTrainer, checkpoint
 from frameworks.errors import Unavailable
 from frameworks.registry import FRAMEWORKS
@@ -56,24 +58,30 @@ def execute(
     resume: Path | None = None,
     command: Sequence[str] = ("run(...)",),
     *,
+    shard: Shard | None = None,
     write_report: Callable[[RunFolder], object],
     on_folder: Callable[[RunFolder], object] = lambda folder: None,
 ) -> RunFolder:
     """Train all cells of a request and write the report, also when the run is stopped.
 
     out: where the run's folder is created. resume: the folder of a run to continue instead. command: recorded.
+    shard: the part of a plan that is run; None: the whole request, or what the folder of `resume` holds.
     write_report: called with the folder at the end, also when the run is stopped. on_folder: called with the folder
     when it holds what a later `resume` needs.
     Raises BadInput and DataError. A framework that is unavailable or fails becomes a row with its reason.
     """
     register(request.adapters)
     check_cache()
-    groups, data = plan(request, progress.message)
+    shard = shard_of(RunFolder.open(resume)) if resume else shard
+    groups, data = shard_groups(shard, request, progress.message) if shard else plan(request, progress.message)
     code_references.register(code_references.references(request.net, request.adapters, request.pythons))
-    folder = RunFolder.open(resume) if resume else RunFolder.create(out, request.experiment or "-".join(request.net))
+    name = request.experiment or "-".join(request.net)
+    if shard:
+        name = f"shard-{shard.number}-of-{shard.count}-{name}"
+    folder = RunFolder.open(resume) if resume else RunFolder.create(out, name)
     try:
         with locked(folder.path):
-            _train(request, groups, data, folder, resume, progress, command, write_report, on_folder)
+            _train(request, shard, groups, data, folder, resume, progress, command, write_report, on_folder)
     finally:
         if not resume and not (folder.path / "run.json").exists():
             folder.discard()
@@ -82,6 +90,7 @@ def execute(
 
 def _train(
     request: TrainingRequest,
+    shard: Shard | None,
     groups: Sequence[Sequence[Job]],
     data: Mapping[str, Dataset],
     folder: RunFolder,
@@ -108,6 +117,9 @@ def _train(
         progress.message(hint)
     earlier = folder.training_run if resume else None
     described = {name: DataInfo(one.sha256, one.published, one.source, one.images) for name, one in data.items()}
+    if shard:
+        described = data_infos(shard) | described
+        folder.write(plans.NAME, shard.plan.text)
     info = TrainingRun(
         began=earlier.began if earlier else datetime.now().astimezone().isoformat(timespec="seconds"),
         command=earlier.command if earlier else list(command),
@@ -117,6 +129,9 @@ def _train(
         data=described,
         jobs=jobs,
         wall_seconds=earlier.wall_seconds if earlier else None,
+        plan_sha256=shard.plan.sha256 if shard else None,
+        shard=shard.info if shard else None,
+        parts=_earlier_parts(folder, earlier, machine) if earlier else [],
     )
     folder.write_info(info)
     if not resume:
@@ -132,6 +147,16 @@ def _train(
         folder.write_info(msgspec.structs.replace(info, cpu_load=load, wall_seconds=seconds))
     finally:
         write_report(folder)
+
+
+def _earlier_parts(folder: RunFolder, earlier: TrainingRun, machine: Machine) -> list[PartInfo]:
+    """The cells that other machines than this one have finished, before the run is resumed here."""
+    known = {cell for part in earlier.parts for cell in part.cells}
+    finished = [cell for cell, record in folder.records().items() if record.finished and cell not in known]
+    if earlier.machine == machine or not finished:
+        return earlier.parts
+    part = PartInfo(machine=earlier.machine, began=earlier.began, commit=earlier.commit, cells=finished)
+    return [*earlier.parts, part]
 
 
 def _with_weights(info: TrainingRun, group: Sequence[Job]) -> TrainingRun:

@@ -209,6 +209,7 @@ def test_a_speed_run_without_a_baseline_is_refused(tmp_path: Path, capsys: pytes
         (records.epoch("lenet.torch.0", 1), "slices", [[100, -2.0]]),
         (records.epoch("lenet.torch.0", 1), "slices", [[100, float("nan")]]),
         (records.epoch("lenet.torch.0", 1), "evaluation_seconds", float("inf")),
+        (records.epoch("lenet.torch.0", 1), "test_accuracy", 3),
     ],
     ids=lambda value: "" if isinstance(value, events.Event) else str(value),
 )

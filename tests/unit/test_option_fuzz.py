@@ -35,6 +35,7 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.Percentage: (*TEXTS, *HUGE, "0%", "100%", "-5%", "5", "nan%", "1000%"),
     options.InputShape: (*TEXTS, *HUGE, "1", "1,2", "1,2,3,4", "1,2,x", "1,2,-3", "1,2,99999999999"),
     options.ImageSize: (*TEXTS, *HUGE, "0", "-1", "1.5", "x", "8x", "1x2x3", "64x99999"),
+    options.ShardNumber: (*TEXTS, *HUGE, "3", "0/3", "4/3", "-1/2", "1/0", "a/b", "1/2/3", "1/99999999"),
     options.Seed: (*TEXTS, *HUGE, "-1", "1.5", "0,1", "4294967296"),
     options.Channels: (*TEXTS, *HUGE, "0", "2", "4", "rgb"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),
@@ -81,9 +82,11 @@ REQUIRED = {
     "predict": {"--weights": "no.npz"},
     "import-weights": {"--net": "lenet", "--pixels": "raw", "--out": "out.npz"},
     "summary": {"--net": "lenet"},
+    "plan": {"--out": "plan.json"},
+    "merge": {"--out": "merged"},
     "reproduce": {"--recipe": "d2l-lenet"},
 }
-ARGUMENTS = {"compare": ["A", "B"], "report": ["A"], "import-weights": ["no.pth"]}
+ARGUMENTS = {"compare": ["A", "B"], "report": ["A"], "merge": ["A"], "import-weights": ["no.pth"]}
 
 
 def every_case() -> Iterator[tuple[str, list[str], str]]:

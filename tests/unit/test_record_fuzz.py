@@ -23,11 +23,14 @@ from benchmarks.records.certificates import write
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime import environments
 from benchmarks.training import checkpoints
+from benchmarks.training.plan import TrainingRequest
+from benchmarks.training.shards import planned
 from frameworks import arrays
 from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from tests import records
 from tests.unit.test_damaged_files import CERTIFICATE, write_run
+from tests.unit.test_shards import shard as write_shard
 
 CASES = int(os.environ.get("ONESPEC_FUZZ_CASES", "200"))
 
@@ -49,6 +52,14 @@ TARGETS = (
     ("run --resume {}/run", "run/run.json"),
     ("run --resume {}/run", "run/cells.jsonl"),
     ("run --resume {}/run --epochs 12", "run/run.json"),
+    ("run --plan {}/plan.json", "plan.json"),
+    ("run --plan {}/plan.json --shard 2/2", "plan.json"),
+    ("run --resume {}/shard", "shard/run.json"),
+    ("run --resume {}/shard", "shard/plan.json"),
+    ("merge {}/shard -o {}/merged", "shard/run.json"),
+    ("merge {}/shard -o {}/merged", "shard/plan.json"),
+    ("merge {}/shard -o {}/merged", "shard/cells.jsonl"),
+    ("report {}/whole", "whole/run.json"),
     ("reproduce --resume {}/run", "run/run.json"),
     ("reproduce --write {}", "run/run.json"),
     ("verify --read {}/certificate", "certificate/certificate.json"),
@@ -80,6 +91,10 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     job = msgspec.structs.replace(records.speed_job(), baseline=True)
     RunFolder(folder / "speed").write_info(records.speed_run([job]))
     write(CERTIFICATE, folder / "certificate")
+    plan = planned(TrainingRequest(("lenet", "mlp"), "torch,mxnet", quick=True, threads=1, device="cpu"), print)
+    (folder / "plan.json").write_text(plan.text)
+    write_shard(folder / "shard", plan, 1, 1)
+    assert CliRunner().invoke(onespec, ["merge", str(folder / "shard"), "-o", str(folder / "whole")]).exit_code == 0
     net = NETWORKS["mlp"]()
     checkpoints.save(folder / "weights.npz", net, arrays.initial(net, 0), {"dataset": "fashion-mnist-mini"})
     assert CliRunner().invoke(onespec, ["report", str(folder / "run")]).exit_code == 0  # writes report.csv

@@ -1,0 +1,54 @@
+"""`onespec merge`: merge the shards of a plan into the folder of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli import options, terminal
+from benchmarks.cli.command import announce, command_line, ends_with
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.streams import show, tell
+
+
+@options.command("merge", examples=("shards/* -o results/merged",))
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=options.FOLDER)
+@options.option(
+    "-o",
+    "--out",
+    type=options.NEW_FOLDER,
+    required=True,
+    metavar="FOLDER",
+    heading=options.RESULTS,
+    help="Folder of the merged run, which must be new or empty.",
+)
+@options.as_json
+@options.quiet
+def command(folders: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) -> ExitCode:
+    """Merge the shards of a plan into one run.
+
+    FOLDER... are folders of `onespec run --plan`. They must be parts of one experiment: the same plan, data, code and
+    versions. Each group is taken from one folder. Groups that are missing or unfinished are listed, and the exit code
+    is then 1, as that of a run with unfinished cells.
+    """
+    announce(f"Merging {len(folders)} folders.", quiet)
+    from benchmarks.records.merging import merge
+    from benchmarks.reporting import run_report
+
+    folder, unfinished = merge(folders, out, command_line(), write_report=run_report.write)
+    for line in unfinished:
+        tell(line)
+    cells = run_report.frame(folder)
+    failed = run_report.has_failed(cells, folder.training_run.request)
+    code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
+    if as_json:
+        show(cells.to_json(orient="records", indent=1))
+    else:
+        show(run_report.table(cells, terminal.width()))
+        show(str(folder.path))
+    return code
+
+
+if __name__ == "__main__":
+    command(prog_name="python -m benchmarks.merge")
