@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.verification.cases import STAGES
 from benchmarks.verification.native_effects import Effect
 from benchmarks.verification.verify_run import Verification
+from frameworks.registry import FRAMEWORKS
 
 HEAD = ("network", "precision", "framework", *STAGES)
 WITHHELD = ("not verified", "not distinguishable")  # verdicts that neither accept nor refuse
@@ -95,7 +97,7 @@ def difference(finding: Finding) -> Iterator[str]:
 
 def summary(certificate: Certificate) -> str:
     """The verdicts by network and framework, and the setting in which they were reached."""
-    findings = certificate.findings
+    findings = by_framework(certificate.findings)
     labels, nets, precisions = (in_order(findings, name) for name in ("framework", "net", "precision"))
     verdicts = {(finding.net, finding.framework, finding.precision): brief(finding) for finding in findings}
     rows = [
@@ -108,12 +110,13 @@ def summary(certificate: Certificate) -> str:
         )
         for net in nets
     ]
+    asked = _asked(certificate.command, nets, precisions, labels)
+    where = f"{machine_text(certificate.machine)}; {day(certificate.began)}"
     setting = (
         f"{_images(of_networks(findings))}; seed {certificate.seed}, and in float32 as many seeds as stated. "
-        f"{', '.join(in_order(findings, 'version'))}; {machine_text(certificate.machine)}; "
-        f"{day(certificate.began)}. Certificate {certificate.sha256[:12]}."
+        f"{', '.join(in_order(findings, 'version'))}; {'' if asked else 'the command above ran on '}{where}. "
+        f"Certificate {certificate.sha256[:12]}."
     )
-    asked = _asked(certificate.command, nets, precisions)
     earlier = "," if asked else ", with the findings that its folder held before,"
     introduction = (
         f"`{_in_short(certificate.command)}` gives{earlier} in {' / '.join(precisions)}, the verdict and the largest "
@@ -122,12 +125,25 @@ def summary(certificate: Certificate) -> str:
     return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
 
 
-def _asked(command: Sequence[str], nets: Sequence[str], precisions: Sequence[str]) -> bool:
-    """Whether a command line asks for all of these networks and precisions."""
+def by_framework(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings in the order of the built-in frameworks, those of others at the end."""
+    places = list(FRAMEWORKS)
+
+    def place(finding: Finding) -> int:
+        name = re.split("[:=]", finding.framework)[0]
+        return places.index(name) if name in places else len(places)
+
+    return sorted(findings, key=place)
+
+
+def _asked(command: Sequence[str], nets: Sequence[str], precisions: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether a command line asks for all of these networks, precisions and frameworks."""
     options = dict(zip(command, [*command[1:], ""]))
     named = options.get("--net", "lenet").split(",")
+    frameworks = options.get("--fw", "all").split(",")
     everywhere = "all" in named or {*nets} - {FRAMEWORK_CHECKS} <= {*named}
-    return everywhere and ("float32" not in precisions or options.get("--precision") != "float64")
+    everyone = "all" in frameworks or {*labels} <= {*frameworks}
+    return everywhere and everyone and ("float32" not in precisions or options.get("--precision") != "float64")
 
 
 def _in_short(command: Sequence[str]) -> str:
@@ -154,7 +170,7 @@ def _images(findings: Sequence[Finding]) -> str:
 
 def page(certificate: Certificate) -> str:
     """The certificate as a document: verdicts, explained and unexplained differences, every stage."""
-    findings = certificate.findings
+    findings = by_framework(certificate.findings)
     checks = framework_table(findings)
     explanations: dict[str, str] = {}
     for finding in findings:

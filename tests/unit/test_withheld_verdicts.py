@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks.records.certificates import Finding, PlaceRecord, StageRecord
-from benchmarks.reporting.certificate_pages import WITHHELD, _asked, difference, row
+from benchmarks.reporting.certificate_pages import WITHHELD, _asked, by_framework, difference, row
 from benchmarks.verification.case_runner import NetworkVerdict, Target
 from benchmarks.verification.cases import Case
 from benchmarks.verification.comparison import StageVerdict
@@ -64,7 +65,17 @@ def test_the_verdict_on_a_network_is_that_of_its_worst_stage(verdict: Any) -> No
         ("verify --net mlp,cnn --precision float64", ["float64", "float32"], False),
         ("verify --net cnn", ["float64", "float32"], False),
         ("verify", ["float64"], False),
+        ("verify --net mlp,cnn --fw all", ["float64"], True),
+        ("verify --net mlp,cnn --fw jax,torch", ["float64"], True),
+        ("verify --net mlp,cnn --fw jax", ["float64"], False),
     ],
 )
 def test_a_page_says_what_its_command_did_not_ask_for(command: str, precisions: list[str], asked: bool) -> None:
-    assert _asked(command.split(), ["framework checks", "mlp", "cnn"], precisions) == asked
+    assert _asked(command.split(), ["framework checks", "mlp", "cnn"], precisions, ["torch", "jax"]) == asked
+
+
+def test_the_columns_are_in_the_order_of_the_frameworks() -> None:
+    names = ["plugin", "keras:xla", "jax", "torch==2.12.1", "mxnet"]
+    findings = [SimpleNamespace(framework=name) for name in names]
+    ordered = [finding.framework for finding in by_framework(findings)]  # type: ignore[arg-type]
+    assert ordered == ["torch==2.12.1", "mxnet", "keras:xla", "jax", "plugin"]
