@@ -64,6 +64,7 @@ def merge(
     shards = sorted(map(_read, paths), key=lambda shard: (shard.shard.count, shard.shard.number))
     for other in shards[1:]:
         _check_same_experiment(shards[0], other)
+    _check_same_data(shards)
     _check_same_versions(shards)
     sources = _sources(shards)
     target = out.absolute()
@@ -127,22 +128,25 @@ def _departures(shard: ShardFolder) -> Iterator[str]:
 
 
 def _check_same_experiment(a: ShardFolder, b: ShardFolder) -> None:
-    """Raise BadInput if two shards have different plans, ran different code or used different data."""
+    """Raise BadInput if two shards have different plans or ran different code."""
     places = [
         *(f"plan: {place}" for place in plans.differences(a.plan, b.plan)),
         *(f"code: {place}" for place in plans.differences(a.shard.code, b.shard.code)),
-        *(f"data: {place}" for place in _different_data(a.run.data, b.run.data)),
     ]
     if places:
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
         raise BadInput(f"{a.path} and {b.path}: not one experiment: {', '.join(places[:NAMED])}{more} differ")
 
 
-def _different_data(a: Mapping[str, DataInfo], b: Mapping[str, DataInfo]) -> Iterator[str]:
-    """The data sets that both read, with different bytes. A shard without a source has read no files of a data set."""
-    for name in a:
-        if name in b and a[name].source and b[name].source and a[name].sha256 != b[name].sha256:
-            yield name
+def _check_same_data(shards: Sequence[ShardFolder]) -> None:
+    """Raise BadInput if two shards read different bytes of a data set. Without a source, a shard has read none."""
+    known: dict[str, tuple[ShardFolder, DataInfo]] = {}
+    for shard in shards:
+        for name, data in shard.run.data.items():
+            if data.source:
+                first, other = known.setdefault(name, (shard, data))
+                if data.sha256 != other.sha256:
+                    raise BadInput(f"{first.path} and {shard.path}: not one experiment: data: {name} differ")
 
 
 def _check_same_versions(shards: Sequence[ShardFolder]) -> None:

@@ -460,6 +460,16 @@ def test_shards_of_other_code_or_data_are_refused(
     assert line == f"{paths[0]} and {paths[1]}: not one experiment: {named}\n"
 
 
+def test_each_shard_is_compared_with_the_first_that_read_a_data_set(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [shard(tmp_path / str(number), plan, number, 3) for number in (1, 2, 3)]
+    rewritten(paths[0], lambda run: run["data"]["fashion-mnist-mini"].update(source=""))
+    rewritten(paths[2], lambda run: run["data"]["fashion-mnist-mini"]["sha256"].update({"train_images.npy": "0"}))
+    line = refused(merge, [*map(str, paths), "-o", str(tmp_path / "merged")], paths[2], capsys)
+    assert line == f"{paths[1]} and {paths[2]}: not one experiment: data: fashion-mnist-mini differ\n"
+
+
 def test_shards_with_other_package_versions_are_refused(
     plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
