@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "--net lenet --fw all",
         "--net all --out results/certificate",
         "--net all --out results/certificate --resume",
-        "--net lenet --fw plainjax --adapter examples/jax_adapter.py:PlainJax",
+        "--fw plainjax --adapter examples/jax_adapter.py:PlainJax",
         "--net lenet_bn --semantics native",
     ),
 )
