@@ -37,8 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def heed_interrupts() -> None:
-    """For `preexec_fn`: a shell makes its background processes ignore SIGINT, and their children inherit this."""
+    """For `preexec_fn`: a shell makes background processes ignore SIGINT, nohup SIGHUP, and children inherit this."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from benchmarks.records.store import RunFolder
 from benchmarks.run import command
 from tests import fake_adapter
 from tests.command_line import exit_code_of
+from tests.conftest import heed_interrupts
 
 ROOT = Path(__file__).parents[2]
 FAKE = f"{Path(fake_adapter.__file__).absolute()}:Fake"
@@ -28,7 +29,13 @@ SLEEP = ["--lr", f"{fake_adapter.HANGS:g}"]
 main = exit_code_of(command)
 
 
-def start(out: Path, temporary: Path, options: Sequence[str] = (), **streams: int) -> subprocess.Popen[str]:
+def start(
+    out: Path,
+    temporary: Path,
+    options: Sequence[str] = (),
+    prepare: Callable[[], None] = heed_interrupts,
+    **streams: int,
+) -> subprocess.Popen[str]:
     """`onespec run` with the fake adapter, in a session of its own and with its own folder for temporary files."""
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.run", *TRAINING, "--out", str(out), *options],
@@ -36,6 +43,7 @@ def start(out: Path, temporary: Path, options: Sequence[str] = (), **streams: in
         text=True,
         env=os.environ | {"TMPDIR": str(temporary)},
         start_new_session=True,
+        preexec_fn=prepare,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},  # type: ignore[call-overload]
     )
 
@@ -119,6 +127,7 @@ def test_a_signal_ends_a_speed_run_whose_workers_start_side_by_side(tmp_path: Pa
         text=True,
         env=os.environ | {"TMPDIR": str(temporary)},
         start_new_session=True,
+        preexec_fn=heed_interrupts,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -134,11 +143,11 @@ def test_a_signal_ends_a_speed_run_whose_workers_start_side_by_side(tmp_path: Pa
 
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, temporary: Path) -> None:
     """As with nohup."""
-    handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = start(tmp_path / "out", temporary)
-    finally:
-        signal.signal(signal.SIGHUP, handler)
+
+    def ignore() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(tmp_path / "out", temporary, prepare=ignore)
     wait_until(lambda: workers(tmp_path / "out"))
     process.send_signal(signal.SIGHUP)
     _, stderr = process.communicate(timeout=60)
