@@ -99,7 +99,8 @@ def test_an_unknown_pattern_has_no_cause(known: Known, net: str) -> None:
         if place.stage in ("parameters", "dropout", "curve") or (place.step and place[:3] in steps):
             continue
         steps.add(place[:3])
-        actual = tensor * stream.uniform(1.001, 1.002, tensor.shape)
+        # Of more than rounding in float32, which is 1e-3 behind a large mean.
+        actual = tensor * stream.uniform(1.05, 1.1, tensor.shape)
         assert likely(place, {place: actual}, right.evidence, right.case) is None, place
 
 
