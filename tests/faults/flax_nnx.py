@@ -509,7 +509,7 @@ class TransposedWeight(FlaxNNX):
 
 
 class Float32Throughout(FlaxNNX):
-    """JAX computes in float32 unless it is told otherwise, whatever the type of the arrays."""
+    """By default JAX computes in float32, whatever the type of the arrays."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
