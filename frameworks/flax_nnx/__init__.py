@@ -14,8 +14,9 @@ memory         built by `nnx.eval_shape`: arrays are allocated when `set_weights
 TF32           is switched off: float32 means float32.
 threads        XLA reads their number once in a process, from NPROC.
 
-Mode "" is one jitted step, as Flax's tutorials teach, whose state is donated. In mode "scan" the steps of a slice are a
-`lax.scan`, in blocks of `BLOCK` steps; on a CPU XLA computes the convolutions inside it with fewer threads.
+Mode "" is one jitted step whose state is donated. In mode "scan" the steps of a slice are a `lax.scan`, in blocks of
+`BLOCK` steps, which is slower on a CPU. XLA compiles the block in the first slice that has one, so the speed of that
+slice includes it.
 """
 
 from __future__ import annotations
