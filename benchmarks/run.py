@@ -18,6 +18,8 @@ from benchmarks.cli.command import (
     resume_advice,
     when_stopped,
 )
+from benchmarks.cli.distributed import Executor, distributed
+from benchmarks.cli.distributed import check_resumed_options as check_reopened_options
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.streams import show, tell
 from benchmarks.runtime.errors import BadInput
@@ -47,6 +49,7 @@ def __getattr__(name: str) -> Any:
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
         "--plan plan.json --shard 3/16",
+        "--net all --fw all --executor submitit --executor-option partition=cpu",
         "--resume results/20261122-174800-lenet",
     ),
 )
@@ -66,6 +69,7 @@ def __getattr__(name: str) -> Any:
     heading=options.WHAT,
     help="Run every Nth group of the plan, from group I on.",
 )
+@options.executor
 @options.timeout
 @options.pythons
 @options.out
@@ -84,6 +88,10 @@ def command(
     plan: Path | None,
     shard: tuple[int, int] | None,
     save: bool,
+    executor: str | None,
+    executor_options: dict[str, str],
+    ray_address: str | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **recipe: Any,
@@ -95,6 +103,8 @@ def command(
     """
     if shard and not plan and not resume:
         raise BadInput(f"--shard {shard[0]}/{shard[1]}: --plan is missing; name the file of the plan")
+    cluster = Executor(executor, executor_options, ray_address, dry_run)
+    cluster.check(shard)
     what = f"{', '.join(nets)} in {options.in_words(frameworks)}"
     announce(f"Training {plan or what}.", quiet)
     from benchmarks.articles.experiment_requests import check_resumed_options, resumed_request
@@ -102,10 +112,32 @@ def command(
     from benchmarks.reporting import run_report
     from benchmarks.training.plan import TrainingRequest
     from benchmarks.training.runner import execute
-    from benchmarks.training.shards import check_planned_options, shard_request
+    from benchmarks.training.shards import check_planned_options, planned, shard_request
 
     part = None
     given_nets, given_adapters = (nets if is_given("nets") else ()), (adapters if is_given("adapters") else ())
+    given = {name: value for name, value in recipe.items() if value is not None}
+    if executor:
+        from benchmarks.distribution import coordinator
+
+        on_nodes = coordinator.NodeOptions(pythons=pythons, timeout=timeout, save=save)
+        if resume:
+            check_reopened_options(str(resume), given_options())
+            patience = timeout if is_given("timeout") else None
+            run = coordinator.reopen(resume, pythons, patience, given_nets, given_adapters)
+            return distributed(cluster, run, cluster.engine(run.plan), as_json, quiet)
+        if plan:
+            check_planned_options(plan, given_options())
+            _, whole = shard_request(
+                plan, (1, 1), pythons, nets=given_nets, adapters=given_adapters, timeout=timeout, save=save
+            )
+            groups = whole.plan
+        else:
+            wanted = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, **given)
+            groups = coordinator.of_nodes(planned(wanted, ProgressDisplay(quiet).message))
+        engine = cluster.engine(groups)  # a missing one is refused before a folder exists
+        make = coordinator.preview if dry_run else coordinator.create
+        return distributed(cluster, make(out, groups, on_nodes), engine, as_json, quiet)
     if resume:
         check_resumed_options(resume, given_options())
         request = resumed_request(resume, pythons, timeout, nets=given_nets, adapters=given_adapters)
@@ -115,7 +147,6 @@ def command(
             plan, shard or (1, 1), pythons, timeout=timeout, save=save, nets=given_nets, adapters=given_adapters
         )
     else:
-        given = {name: value for name, value in recipe.items() if value is not None}
         request = TrainingRequest(
             nets, frameworks, pythons=pythons, adapters=adapters, timeout=timeout, save=save, **given
         )

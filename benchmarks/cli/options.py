@@ -19,6 +19,7 @@ from benchmarks.datasets.image_options import FITS, LARGEST, ImageOptions
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
+MACHINES = "Several machines"
 WHAT, HOW, WHERE, RESULTS = "What", "How (defaults: the network's recipe)", "Where", "Results"
 IMAGES_HEADING = "Images of your own (--dataset PATH)"
 
@@ -218,6 +219,22 @@ class ShardNumber(click.ParamType):
         if len(items) != 2 or len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1] <= self.MOST:
             _refuse(parameter, value, f"write I/N, such as 3/16: shard I, from 1 to N, of at most {self.MOST:,}")
         return numbers[0], numbers[1]
+
+
+class KeyValue(click.ParamType):
+    """`partition=cpu`, or `exclusive` without a value."""
+
+    name = "key"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[str, str] | None:
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        key, _, text = str(value).partition("=")
+        if not re.fullmatch(r"[A-Za-z][\w-]*", key, re.ASCII) or not text.isprintable():
+            _refuse(parameter, value, "write KEY=VALUE, such as partition=cpu")
+        return key, text
 
 
 class Quantity(click.ParamType):
@@ -448,6 +465,49 @@ save = option(
     help="Save the trained weights, for `onespec predict`.",
 )
 resume = option("--resume", type=FOLDER, metavar="FOLDER", heading=RESULTS, help="Continue a run that was stopped.")
+
+
+def executor(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that run a command's groups on the nodes of a cluster."""
+    declared = function
+    for decorate in reversed(
+        (
+            option(
+                "--executor",
+                type=click.Choice(("submitit", "submitit:local", "ray")),
+                heading=MACHINES,
+                help="Run every group on a node of Slurm or Ray, and merge.",
+            ),
+            option(
+                "--executor-option",
+                "executor_options",
+                type=KeyValue(),
+                multiple=True,
+                metavar="KEY=VALUE",
+                callback=_as_mapping,
+                heading=MACHINES,
+                help="Option of submitit or sbatch, such as partition=cpu; may be repeated.",
+            ),
+            option(
+                "--ray-address",
+                metavar="ADDRESS",
+                show_default="this machine",
+                heading=MACHINES,
+                help="Cluster of Ray, such as auto or ray://HOST:10001.",
+            ),
+            option(
+                "--dry-run",
+                is_flag=True,
+                show_default=False,
+                heading=MACHINES,
+                help="Print what would run where; run nothing.",
+            ),
+        )
+    ):
+        declared = decorate(declared)
+    return declared
+
+
 as_json = option(
     "--json",
     "as_json",

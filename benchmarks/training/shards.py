@@ -65,7 +65,10 @@ def planned(request: TrainingRequest, note: Callable[[str], None]) -> Plan:
 
 
 # Options of `run` beside a plan; `nets` and `adapters` may repeat those of the plan that name files.
-BESIDE_PLAN = {"plan", "shard", "out", "pythons", "timeout", "save", "as_json", "quiet"}
+BESIDE_PLAN = {
+    *("plan", "shard", "out", "pythons", "timeout", "save", "as_json", "quiet"),
+    *("executor", "executor_options", "ray_address", "dry_run"),
+}
 
 
 def check_planned_options(path: Path, given: Mapping[str, tuple[str, Any]]) -> None:

@@ -1,0 +1,48 @@
+"""What the coordinator asks of an engine: start shards on nodes, and say which have ended."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from benchmarks.distribution.node import Outcome, ShardTask
+from benchmarks.runtime.errors import BadInput
+
+
+class Engine(ABC):
+    """An engine with its running shards. The constructor starts nothing on a node."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where shards run and with which resources, in one line."""
+
+    @abstractmethod
+    def nodes(self, numbers: Sequence[int]) -> Mapping[int, str]:
+        """For each shard, the node that would run it, as far as it is known before. Starts nothing."""
+
+    @abstractmethod
+    def places(self) -> int:
+        """How many shards can be started now."""
+
+    @abstractmethod
+    def start(self, tasks: Sequence[ShardTask]) -> Mapping[int, str]:
+        """Start shards, at most `places()`; returns where each one runs or waits."""
+
+    @abstractmethod
+    def ended(self) -> Sequence[tuple[ShardTask, Outcome]]:
+        """The shards that have ended since the last call."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Cancel all shards that run or wait, and leave the cluster."""
+
+
+def engine_module(name: str, option: str, requirement: str) -> ModuleType:
+    """An engine's package, imported. Raises BadInput if it is missing; option: that needs it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{option}: the package {error.name} is missing; pip install '{requirement}'") from None
