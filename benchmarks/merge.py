@@ -36,10 +36,13 @@ def command(folders: tuple[Path, ...], out: Path, as_json: bool, quiet: bool) ->
     from benchmarks.records.merging import merge
     from benchmarks.reporting import run_report
 
-    folder, unfinished = merge(folders, out, command_line(), write_report=run_report.write)
+    written = []
+    folder, unfinished = merge(
+        folders, out, command_line(), write_report=lambda merged: written.append(run_report.write(merged))
+    )
+    (cells,) = written
     for line in unfinished:
         tell(line)
-    cells = run_report.frame(folder)
     failed = run_report.has_failed(cells, folder.training_run.request)
     code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
     if as_json:

@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from benchmarks.cli.heartbeat import CURRENT
 from benchmarks.cli.progress import ProgressConsole
-from benchmarks.distribution.coordinator import Display, duration
+from benchmarks.distribution.coordinator import Display
+from benchmarks.reporting.number_formats import duration
 
 SHOWN = 3  # running shards that the bar names
 

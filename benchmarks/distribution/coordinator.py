@@ -27,6 +27,7 @@ from benchmarks.records.lock import locked
 from benchmarks.records.merging import merge
 from benchmarks.records.plans import Plan
 from benchmarks.records.store import CellRecord, RunFolder
+from benchmarks.reporting.number_formats import duration
 from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.training import code_references
@@ -248,13 +249,6 @@ def _remaining(work: Work, count: int) -> str:
     left = work.seconds_left
     text = f"; {len(work.finished)} of {count} done"
     return text if left is None or len(work.finished) == count else f"{text}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """A time in words: 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def rows(run: Distribution, engine: Engine) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.records.plans import Plan
 from benchmarks.runtime.errors import BadInput
 
 REQUIREMENT = "ray[client]>=2.40"
+CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class RayEngine(Engine):
             self._connect()
 
     def _connect(self) -> None:
+        if self.address:
+            _check_answers(self.address)
         earlier = signal.getsignal(signal.SIGTERM)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray that is started here sends nothing
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
@@ -134,3 +138,15 @@ class RayEngine(Engine):
             self.tasks.clear()
             self.ray.shutdown()
             self.connected = False
+
+
+def _check_answers(address: str) -> None:
+    """Raise BadInput if nothing listens at an address with a port: Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"--ray-address {address}: Ray cannot be reached: {reason}") from None

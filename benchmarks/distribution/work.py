@@ -36,8 +36,7 @@ class Work:
         for number in range(1, count + 1):
             shard = self.shards[number] = _Shard({}, {})
             for group in plans.of_shard(number, count, plan.groups):
-                for label in plan.frameworks:
-                    cell = f"{group.net}.{label}.{group.seed}"
+                for cell in plan.cells(group):
                     shard.work[cell] = max(1, group.multiply_adds) / len(plan.frameworks)
                     shard.epochs[cell] = plan.networks[group.net].epochs
         self.total = sum(sum(shard.work.values()) for shard in self.shards.values())

@@ -6,17 +6,17 @@ compared within it ran on one machine.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.records import events, plans
+from benchmarks.records import json_files, plans
 from benchmarks.records.events import AnyEvent, End, Epoch, Start
 from benchmarks.records.lock import NAME as LOCK
 from benchmarks.records.lock import locked
@@ -24,28 +24,66 @@ from benchmarks.records.plans import Plan
 from benchmarks.records.runs import DataInfo, GroupInfo, JobInfo, PartInfo, ShardInfo, TrainingRun
 from benchmarks.records.store import RunFolder, file_name
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.machine import Machine
 
 NAMED = 3  # differences in a message
 KEPT = (("logs", "log"), ("weights", "npz"))  # files of a cell: folder and ending
+
+
+@dataclass
+class CellLines:
+    """The lines of a cell in `cells.jsonl`, and what they say of its state."""
+
+    lines: list[str] = field(default_factory=list)
+    has_results: bool = False  # it has finished an epoch, or ended
+    ended: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)  # of packages, when it last started
+
+    def add(self, line: str, event: AnyEvent) -> None:
+        """Take the next line and its event."""
+        self.lines.append(line if line.endswith("\n") else f"{line}\n")
+        self.ended = isinstance(event, End)
+        self.has_results |= isinstance(event, (Epoch, End))
+        if isinstance(event, Start):
+            self.versions = event.versions
 
 
 @dataclass(frozen=True)
 class ShardFolder:
     """The folder of a shard, read."""
 
-    folder: RunFolder
+    path: Path
     run: TrainingRun
     shard: ShardInfo
     plan: Plan
-    events: Mapping[str, Sequence[AnyEvent]]  # by cell
-
-    @property
-    def path(self) -> Path:
-        return self.folder.path
+    plan_sha256: str
+    cells: Mapping[str, CellLines]  # those that have started
 
     def has_results(self, cells: Sequence[str]) -> bool:
         """Whether one of the cells has finished an epoch, or ended."""
-        return any(isinstance(event, (Epoch, End)) for cell in cells for event in self.events.get(cell, ()))
+        return any(self.cells[cell].has_results for cell in cells if cell in self.cells)
+
+    def has_ended(self, cells: Sequence[str]) -> bool:
+        """Whether all of the cells have ended."""
+        return all(cell in self.cells and self.cells[cell].ended for cell in cells)
+
+
+class _Plans:
+    """Plans by the bytes of their files: the shards of an experiment have the same plan, which is read once."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, tuple[Plan, str]] = {}
+
+    def read(self, path: Path) -> tuple[Plan, str]:
+        """The plan in a file, and its digest. Raises BadInput."""
+        try:
+            key = hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be read: {json_files.one_line(error)}") from None
+        if key not in self.known:
+            plan = plans.read(path)
+            self.known[key] = plan, plan.sha256
+        return self.known[key]
 
 
 def merge(
@@ -58,12 +96,16 @@ def merge(
     """
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"--out {out}: it is not empty; name a new folder")
-    for index, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:index]]:
+    listed: set[Path] = set()
+    for path in paths:
+        if path.resolve() in listed:
             raise BadInput(f"FOLDER {path}: it is listed twice")
-    shards = sorted(map(_read, paths), key=lambda shard: (shard.shard.count, shard.shard.number))
+        listed.add(path.resolve())
+    known = _Plans()
+    shards = sorted((_read(path, known) for path in paths), key=lambda shard: (shard.shard.count, shard.shard.number))
     for other in shards[1:]:
-        _check_same_experiment(shards[0], other)
+        if other.plan is not shards[0].plan or other.shard.code != shards[0].shard.code:
+            _check_same_experiment(shards[0], other)
     _check_same_data(shards)
     _check_same_versions(shards)
     sources = _sources(shards)
@@ -84,7 +126,7 @@ def merge(
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> ShardFolder:
+def _read(path: Path, known: _Plans) -> ShardFolder:
     """The folder of a shard. Raises BadInput if it is something else, is being written, or does not fit its plan."""
     folder = RunFolder.open(path, option="FOLDER")
     run = folder.training_run
@@ -94,11 +136,11 @@ def _read(path: Path) -> ShardFolder:
     if (path / LOCK).exists():
         with locked(path):
             pass  # a shard that is still running is refused
-    plan = plans.read(path / plans.NAME)
-    by_cell: dict[str, list[AnyEvent]] = {}
-    for event in folder.events():
-        by_cell.setdefault(event.cell, []).append(event)
-    shard = ShardFolder(folder, run, run.shard, plan, by_cell)
+    plan, digest = known.read(path / plans.NAME)
+    cells: dict[str, CellLines] = {}
+    for line, event in folder.lines():
+        cells.setdefault(event.cell, CellLines()).add(line, event)
+    shard = ShardFolder(path, run, run.shard, plan, digest, cells)
     if found := list(itertools.islice(_departures(shard), NAMED)):
         raise BadInput(f"FOLDER {path}: not a shard of its {plans.NAME}: {', '.join(found)}")
     return shard
@@ -107,19 +149,18 @@ def _read(path: Path) -> ShardFolder:
 def _departures(shard: ShardFolder) -> Iterator[str]:
     """What a folder records otherwise than its plan says."""
     plan, run, part = shard.plan, shard.run, shard.shard
-    if run.plan_sha256 != plan.sha256:
+    if run.plan_sha256 != shard.plan_sha256:
         yield "the digest of the plan differs"
-    if part.groups != plan.group_infos:
-        yield "its groups differ"
-    own = plans.of_shard(part.number, part.count, plan.group_infos)
+    own = plans.of_shard(part.number, part.count, plan.groups)
     expected = [job for group in own for job in plan.jobs(group)]
     if [job.cell for job in run.jobs] != [job.cell for job in expected]:
         yield "its cells differ"
     else:
         for job, planned in zip(run.jobs, expected):
             recorded = msgspec.structs.replace(job, weights_sha256=None, version=None)
-            yield from (f"{job.cell}.{place}" for place in plans.differences(recorded, planned))
-    if unknown := shard.events.keys() - {job.cell for job in expected}:
+            if recorded != planned:
+                yield from (f"{job.cell}.{place}" for place in plans.differences(recorded, planned))
+    if unknown := shard.cells.keys() - {job.cell for job in expected}:
         yield f"results of {min(unknown):.80}, which is not one of its cells"
     images = {name: data for name, data in run.data.items() if data.images}
     for name, data in images.items():
@@ -154,15 +195,16 @@ def _check_same_versions(shards: Sequence[ShardFolder]) -> None:
     known: dict[str, tuple[ShardFolder, Mapping[str, str]]] = {}
     for shard in shards:
         for job in shard.run.jobs:
-            for event in shard.events.get(job.cell, ()):
-                if isinstance(event, Start):
-                    first, versions = known.setdefault(job.framework, (shard, event.versions))
-                    if differing := list(plans.differences(dict(versions), dict(event.versions))):
-                        name = differing[0]
-                        raise BadInput(
-                            f"{first.path} and {shard.path}: not one experiment: {job.framework} ran with {name} "
-                            f"{versions.get(name, 'missing')} and {event.versions.get(name, 'missing')}"
-                        )
+            own = shard.cells[job.cell].versions if job.cell in shard.cells else {}
+            if not own:
+                continue
+            first, versions = known.setdefault(job.framework, (shard, own))
+            if own != versions:
+                name = next(plans.differences(dict(versions), dict(own)))
+                raise BadInput(
+                    f"{first.path} and {shard.path}: not one experiment: {job.framework} ran with {name} "
+                    f"{versions.get(name, 'missing')} and {own.get(name, 'missing')}"
+                )
 
 
 # --- the merged run ---------------------------------------------------------------------------------------------------
@@ -174,18 +216,18 @@ def _sources(shards: Sequence[ShardFolder]) -> dict[GroupInfo, ShardFolder | Non
     Raises BadInput if two folders have results of a group.
     """
     plan, sources = shards[0].plan, dict[GroupInfo, ShardFolder | None]()
+    having: dict[str, list[ShardFolder]] = {}
+    for shard in shards:
+        for job in shard.run.jobs:
+            having.setdefault(job.cell, []).append(shard)
     for group in plan.group_infos:
-        cells = _cells(plan, group)
-        having = [shard for shard in shards if cells[0] in {job.cell for job in shard.run.jobs}]
-        results = [shard for shard in having if shard.has_results(cells)]
+        cells = plan.cells(group)
+        candidates = having.get(cells[0], [])
+        results = [shard for shard in candidates if shard.has_results(cells)]
         if len(results) > 1:
             raise BadInput(f"{results[0].path} and {results[1].path}: both have results of {group}; leave one out")
-        sources[group] = next(iter([*results, *having]), None)
+        sources[group] = next(iter([*results, *candidates]), None)
     return sources
-
-
-def _cells(plan: Plan, group: GroupInfo) -> list[str]:
-    return [job.cell for job in plan.jobs(group)]
 
 
 def _write(
@@ -196,22 +238,21 @@ def _write(
 ) -> None:
     """Write the records of the merged run, and copy the files of its cells."""
     first, plan = shards[0], shards[0].plan
+    recorded = {shard.path: {job.cell: job for job in shard.run.jobs} for shard in shards}
     jobs: list[JobInfo] = []
-    lines: list[str] = []
-    for group, source in sources.items():
-        if source is None:
-            jobs += plan.jobs(group)
-            continue
-        recorded = {job.cell: job for job in source.run.jobs}
-        for cell in _cells(plan, group):
-            jobs.append(recorded[cell])
-            lines += [json.dumps(events.to_json(event)) + "\n" for event in source.events.get(cell, ())]
-            _copy_files(cell, source.path, folder.path)
+    with folder.cells.open("w", encoding="utf-8", newline="\n") as file:
+        for group, source in sources.items():
+            if source is None:
+                jobs += plan.jobs(group)
+                continue
+            for cell in plan.cells(group):
+                jobs.append(recorded[source.path][cell])
+                file.writelines(source.cells[cell].lines if cell in source.cells else ())
+                _copy_files(cell, source.path, folder.path)
     parts = list(_parts(shards, sources))
     seconds = [shard.run.wall_seconds for shard in shards if shard.run.wall_seconds is not None]
     loads = [part.cpu_load for part in parts if part.cpu_load is not None]
     commits = {shard.run.commit for shard in shards}
-    folder.write("cells.jsonl", "".join(lines))
     folder.write(plans.NAME, plan.text)
     folder.write_info(
         TrainingRun(
@@ -224,7 +265,7 @@ def _write(
             jobs=jobs,
             cpu_load=max(loads, default=None),
             wall_seconds=sum(seconds) if len(seconds) == len(shards) else None,
-            plan_sha256=plan.sha256,
+            plan_sha256=first.plan_sha256,
             parts=parts,
         )
     )
@@ -242,17 +283,23 @@ def _data(shards: Sequence[ShardFolder]) -> dict[str, DataInfo]:
 
 def _parts(shards: Sequence[ShardFolder], sources: Mapping[GroupInfo, ShardFolder | None]) -> Iterator[PartInfo]:
     """The cells with results by shard and machine, in the order of the plan."""
+    groups: dict[Path, list[GroupInfo]] = {}
+    for group, source in sources.items():
+        if source is not None:
+            groups.setdefault(source.path, []).append(group)
     for shard in shards:
-        own = [group for group, source in sources.items() if source is shard]
-        cells = [cell for group in own for cell in _cells(shard.plan, group) if shard.has_results([cell])]
-        machines = {cell: shard.run.machine_of(cell) for cell in cells}
-        for machine in dict.fromkeys(machines.values()):
+        known = shard.run.machine_by_cell
+        cells: dict[Machine, list[str]] = {}
+        for cell in (cell for group in groups.get(shard.path, ()) for cell in shard.plan.cells(group)):
+            if shard.has_results([cell]):
+                cells.setdefault(known.get(cell, shard.run.machine), []).append(cell)
+        for machine, own in cells.items():
             yield PartInfo(
                 machine=machine,
                 began=shard.run.began,
                 commit=shard.run.commit,
                 cpu_load=shard.run.cpu_load,
-                cells=[cell for cell in cells if machines[cell] == machine],
+                cells=own,
             )
 
 
@@ -268,12 +315,7 @@ def _copy_files(cell: str, source: Path, target: Path) -> None:
 def _unfinished(plan: Plan, sources: Mapping[GroupInfo, ShardFolder | None]) -> Iterator[str]:
     """The groups that are missing or not finished, in words."""
     for group, source in sources.items():
-        cells = _cells(plan, group)
         if source is None:
             yield f"{group}: in none of the folders"
-        else:
-            ended = [
-                cell for cell in cells if any(isinstance(event, End) for event in source.events.get(cell, ())[-1:])
-            ]
-            if len(ended) < len(cells):
-                yield f"{group}: unfinished in {source.path}"
+        elif not source.has_ended(plan.cells(group)):
+            yield f"{group}: unfinished in {source.path}"

@@ -77,15 +77,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         same = {name: value for name, value in network.items() if name in JobInfo.__struct_fields__}
         return [
             JobInfo(
-                cell=f"{group.net}.{label}.{group.seed}",
+                cell=cell,
                 net=group.net,
                 framework=label,
                 mode=framework.mode,
                 seed=group.seed,
                 **same,
             )
-            for label, framework in self.frameworks.items()
+            for cell, (label, framework) in zip(self.cells(group), self.frameworks.items())
         ]
+
+    def cells(self, group: GroupInfo) -> list[str]:
+        """The names of the cells of a group."""
+        return [f"{group.net}.{label}.{group.seed}" for label in self.frameworks]
 
     @property
     def group_infos(self) -> list[GroupInfo]:

@@ -109,11 +109,10 @@ class GroupInfo(msgspec.Struct, frozen=True):
 
 
 class ShardInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Which part of a plan a run is."""
+    """Which part of a plan a run is. The plan is in the same folder."""
 
     number: Count  # from 1
     count: Count
-    groups: list[GroupInfo]  # of the whole plan
     code: dict[str, str]  # by framework: the digest of the code that ran
 
 
@@ -149,18 +148,23 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the run was merged from shards."""
         return self.plan_sha256 is not None and self.shard is None
 
+    @property
+    def machine_by_cell(self) -> dict[str, Machine]:
+        """The machine that ran a cell; cells that are missing ran on `machine`."""
+        return {cell: part.machine for part in reversed(self.parts) for cell in part.cells}
+
     def machine_of(self, cell: str) -> Machine:
         """The machine that ran a cell."""
-        return next((part.machine for part in self.parts if cell in part.cells), self.machine)
+        return self.machine_by_cell.get(cell, self.machine)
 
     @property
     def machines(self) -> dict[Machine, list[JobInfo]]:
         """The jobs by the machine that ran them; without those of a merged run that no shard has run."""
-        known = {cell for part in self.parts for cell in part.cells}
+        known = self.machine_by_cell
         machines: dict[Machine, list[JobInfo]] = {}
         for job in self.jobs:
             if not self.merged or job.cell in known:
-                machines.setdefault(self.machine_of(job.cell), []).append(job)
+                machines.setdefault(known.get(job.cell, self.machine), []).append(job)
         return machines or {self.machine: []}
 
 

@@ -122,21 +122,32 @@ class RunFolder:
 
     def events(self) -> Iterator[AnyEvent]:
         """The recorded events. A last line without an end is left out: its work had not finished."""
+        return (event for _, event in self.lines())
+
+    def lines(self) -> Iterator[tuple[str, AnyEvent]]:
+        """The lines of `cells.jsonl` with their events, as in `events`."""
         if not self.cells.exists():
             return
         old = self._schema() < SCHEMA
+        for number, line in enumerate(self._text(), 1):
+            event = None if old or not line.endswith("\n") else events.from_line(line)
+            if event is None:
+                try:
+                    record = json_files.parsed(line, f"{self.cells}, line {number}")
+                except BadInput:
+                    if not line.endswith("\n"):
+                        return
+                    raise
+                event = self._convert(partial(_event, record, old), f"cells.jsonl, line {number}")
+            yield line, event
+
+    def _text(self) -> Iterator[str]:
+        """The lines of `cells.jsonl` as text."""
         try:
-            text = self.cells.read_text(encoding="utf-8")
+            with self.cells.open(encoding="utf-8", newline="\n") as file:
+                yield from file
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{self.cells}: cannot be read: {json_files.one_line(error)}") from None
-        for number, line in enumerate(text.splitlines(keepends=True), 1):
-            try:
-                record = json_files.parsed(line, f"{self.cells}, line {number}")
-            except BadInput:
-                if not line.endswith("\n"):
-                    return
-                raise
-            yield self._convert(partial(_event, record, old), f"cells.jsonl, line {number}")
 
     def records(self) -> dict[str, CellRecord]:
         """What is recorded of each cell of a training run, in the order in which they were started."""
@@ -175,6 +186,26 @@ class RunFolder:
             raise BadInput(f"{self.path / where}: not a record of onespec: {json_files.one_line(error)}") from None
 
 
+class SavedRun(RunFolder):
+    """The folder of a run that nobody writes: its two files are read once, whatever is asked of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._info: AnyRun | None = None
+        self._records: dict[str, CellRecord] | None = None
+
+    @property
+    def info(self) -> AnyRun:
+        if self._info is None:
+            self._info = super().info
+        return self._info
+
+    def records(self) -> dict[str, CellRecord]:
+        if self._records is None:
+            self._records = super().records()
+        return self._records
+
+
 @dataclass
 class CellRecord:
     """What is recorded of one cell of a training run: the last start and end, and every finished epoch once."""
@@ -187,7 +218,9 @@ class CellRecord:
         """Take the next event; an epoch that was run again replaces the first one and what followed it."""
         match event:
             case Epoch():
-                self.epochs = [epoch for epoch in self.epochs if epoch.epoch < event.epoch] + [event]
+                while self.epochs and self.epochs[-1].epoch >= event.epoch:
+                    self.epochs.pop()
+                self.epochs.append(event)
             case Start():
                 self.start, self.end = event, None
             case End():

@@ -69,7 +69,8 @@ def _machines(info: AnyRun, net: str) -> list[Machine]:
     """The machines that ran a network."""
     if isinstance(info, SpeedRun):
         return [info.machine]
-    return list(dict.fromkeys(info.machine_of(job.cell) for job in info.jobs if job.net == net))
+    known = info.machine_by_cell
+    return list(dict.fromkeys(known.get(job.cell, info.machine) for job in info.jobs if job.net == net))
 
 
 def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[str]:

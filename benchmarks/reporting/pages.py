@@ -6,18 +6,19 @@ as well as HTML. The template is `page.html.j2`; every text passes its autoescap
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import pandas as pd
 
 from benchmarks.records.runs import TrainingRun
 from benchmarks.reporting.charts import Chart, Curve, Style, finite, line_chart
-from benchmarks.reporting.number_formats import day, number
+from benchmarks.reporting.number_formats import count, day, number
 from benchmarks.reporting.templates import render, stylesheet
 from frameworks.registry import FRAMEWORKS
 
+MOST_CELLS = 2000  # of a run whose cells and curves the page shows; a browser needs seconds for that many
 FEW = 6  # networks that the title names and whose results stand as text above the table
 
 FIGURES = (  # a column of the curves, its title, whether its axis starts at zero
@@ -93,7 +94,7 @@ def html(
 
     run: `run.json`. cells: a row per cell, columns `run_report.COLUMNS`. curves: a row per cell
     and epoch, raw numbers; empty where no epoch was finished. formatted: `run_report.formatted(cells)`. notes: the
-    Markdown items under the table.
+    Markdown items under the table. Of a run with more than MOST_CELLS cells, the page has only the results by network.
     """
     styles = {label: _style(index, label, cells) for index, label in enumerate(cells["framework"].unique())}
     nets = {str(net): rows for net, rows in cells.groupby("net", sort=False)}
@@ -107,10 +108,11 @@ def html(
         results=[_result(net, rows, formatted, styles) for net, rows in nets.items()],
         few=len(nets) <= FEW,
         columns=_columns(formatted),
-        table=_table(nets, formatted, styles),
+        table={} if len(cells) > MOST_CELLS else _table(nets, formatted, styles),
+        left_out=count(len(cells)) if len(cells) > MOST_CELLS else "",
         notes=[note.removeprefix("- ") for note in notes],
-        figures={net: _figures(net, curves[curves["net"] == net], styles) for net in nets} if len(curves) else {},
-        failures=_failures(cells, styles),
+        figures={} if len(cells) > MOST_CELLS else _all_figures(curves, styles),
+        failures=_failures(cells, styles)[:MOST_CELLS],
         facts=_facts(run, cells, styles),
     )
 
@@ -185,7 +187,7 @@ def _table(
                 [_cell(name, str(cell[name] if name == "status" else formatted.at[index, name])) for name in columns],
                 cell["status"] == "ok",
             )
-            for index, cell in cells.iterrows()
+            for index, cell in zip(cells.index, cells.to_dict("records"))
         ]
     return table
 
@@ -198,7 +200,7 @@ def _cell(name: str, text: str) -> Cell:
     return Cell(name, value, bracket.lstrip() + interval)
 
 
-def _bar(cell: pd.Series, scale: float) -> Bar | None:
+def _bar(cell: Mapping[Hashable, Any], scale: float) -> Bar | None:
     """A relative speed as a bar; an interval that leaves the scale ends beyond it."""
     value, low, high = (cell[f"relative_speed{end}"] for end in ("", "_low", "_high"))
     if pd.isna(value):
@@ -210,6 +212,13 @@ def _bar(cell: pd.Series, scale: float) -> Bar | None:
 
 
 # --- the curves -------------------------------------------------------------------------------------------------------
+
+
+def _all_figures(curves: pd.DataFrame, styles: dict[str, Style]) -> dict[str, list[CurveFigure]]:
+    """The charts by network."""
+    if not len(curves):
+        return {}
+    return {str(net): _figures(str(net), rows, styles) for net, rows in curves.groupby("net", sort=False)}
 
 
 def _figures(net: str, curves: pd.DataFrame, styles: dict[str, Style]) -> list[CurveFigure]:
@@ -241,7 +250,7 @@ def _failures(cells: pd.DataFrame, styles: dict[str, Style]) -> list[Failure]:
             f"{cell['net']}, {styles[cell['framework']].full}, seed {cell['seed']}: {cell['status']}",
             cell["reason"] or "no reason was recorded",
         )
-        for index, cell in failed.iterrows()
+        for index, cell in zip(failed.index, failed.to_dict("records"))
     ]
 
 
@@ -251,9 +260,8 @@ def _facts(run: TrainingRun, cells: pd.DataFrame, styles: dict[str, Style]) -> d
     if len(run.machines) == 1:  # several are in the notes
         (machine,) = run.machines
         facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(machine).items()}
-    for _, cell in cells.iterrows():
-        settings = (cell["mode"], cell["precision"], cell["device"])
-        facts[styles[cell["framework"]].full] = ", ".join(filter(None, settings))
+    for label, *settings in cells[["framework", "mode", "precision", "device"]].itertuples(index=False):
+        facts[styles[label].full] = ", ".join(filter(None, settings))
     for job in run.jobs:
         facts[f"{job.net}: SHA-256 of the network"] = job.spec_sha256
         weights = job.weights_sha256 or "not started"

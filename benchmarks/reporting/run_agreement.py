@@ -59,7 +59,8 @@ def disagreements(run: Sequence[tuple[JobInfo, CellRecord]]) -> dict[str, str]:
     for measure in (TEST, TRAINING):
         spreads = _spreads(groups, measure)
         for (net, _), cells in groups.items():
-            found = {**_accuracies(cells, measure, spreads.get(net, 0.0)), **found}
+            for cell, text in _accuracies(cells, measure, spreads.get(net, 0.0)).items():
+                found.setdefault(cell, text)  # that of the test, which is measured first
     for cells in groups.values():
         found |= _losses(cells)  # the earliest difference is the most telling
     return found

@@ -6,7 +6,7 @@ the markers of a README.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRequestInfo, TrainingRun
-from benchmarks.records.store import CellRecord, RunFolder
+from benchmarks.records.store import CellRecord, RunFolder, SavedRun
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
@@ -103,11 +103,13 @@ OPTIONAL = (
 
 def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables and page into its folder; returns the table of cells."""
-    cells, curves = frame(folder), curve_frame(folder)
+    saved = SavedRun(folder.path)
+    cells, curves, below = frame(saved), curve_frame(saved), notes(saved)
+    text = formatted(cells)
     folder.write("report.csv", csv_text(cells, index=False))
     folder.write("curves.csv", csv_text(curves, index=False))
-    folder.write("report.md", markdown(folder, cells))
-    folder.write("report.html", pages.html(folder.training_run, cells, curves, formatted(cells), notes(folder)))
+    folder.write("report.md", _markdown(text, below))
+    folder.write("report.html", pages.html(saved.training_run, cells, curves, text, below))
     return cells
 
 
@@ -117,10 +119,16 @@ def write(folder: RunFolder) -> pd.DataFrame:
 def frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell, columns `COLUMNS`; None where a value was not measured."""
     run, records = folder.training_run, folder.records()
-    jobs = run.jobs
-    warnings = disagreements(jobs_with_records(folder))
+    listed = [(job, records.get(job.cell, CellRecord())) for job in run.jobs]
+    warnings = disagreements(listed)
     missing = UNMERGED if run.merged else UNFINISHED
-    rows = [{**_row(job, records, jobs, missing), "warning": warnings.get(job.cell)} for job in jobs]
+    first: dict[tuple[str, int], CellRecord] = {}  # of each network and seed
+    for job, record in listed:
+        first.setdefault((job.net, job.seed), record)
+    rows = [
+        {**_row(job, record, first[job.net, job.seed], missing), "warning": warnings.get(job.cell)}
+        for job, record in listed
+    ]
     table = valid_frame(rows, COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
@@ -156,12 +164,12 @@ def jobs_with_records(folder: RunFolder) -> list[tuple[JobInfo, CellRecord]]:
     return [(job, records.get(job.cell, CellRecord())) for job in folder.training_run.jobs]
 
 
-def _row(job: JobInfo, records: Mapping[str, CellRecord], jobs: Sequence[JobInfo], missing: End) -> dict[str, object]:
-    """The values of `COLUMNS`; a column that is missing has not been measured. missing: stands for an end."""
-    record = records.get(job.cell, CellRecord())
+def _row(job: JobInfo, record: CellRecord, first: CellRecord, missing: End) -> dict[str, object]:
+    """The values of `COLUMNS`; a column that is missing has not been measured.
+
+    first: of the same network and seed in the first framework. missing: stands for an end.
+    """
     end = record.end or missing
-    first_job = next(other for other in jobs if (other.net, other.seed) == (job.net, job.seed))
-    first = records.get(first_job.cell, CellRecord())
     certificate = record.start.certificate if record.start else None
     speed = training_speed(record, first)
     found = disturbance(epoch.contention for epoch in record.epochs)
@@ -297,8 +305,11 @@ def text(folder: RunFolder, cells: pd.DataFrame, width: int | None) -> str:
 
 def markdown(folder: RunFolder, cells: pd.DataFrame) -> str:
     """The table and the notes under it, for a README."""
-    text = formatted(cells)
-    return "\n".join([tables.markdown(tuple(text.columns), _rows(text)), "", *notes(folder)]) + "\n"
+    return _markdown(formatted(cells), notes(folder))
+
+
+def _markdown(text: pd.DataFrame, below: Sequence[str]) -> str:
+    return "\n".join([tables.markdown(tuple(text.columns), _rows(text)), "", *below]) + "\n"
 
 
 def _rows(text: pd.DataFrame) -> list[tables.Row]:
@@ -310,6 +321,7 @@ def _rows(text: pd.DataFrame) -> list[tables.Row]:
 
 def notes(folder: RunFolder) -> list[str]:
     """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
+    folder = SavedRun(folder.path) if not isinstance(folder, SavedRun) else folder
     run = folder.training_run
     unpublished = sorted(name for name, data in run.data.items() if not (data.published or data.images))
     lines = [
@@ -343,14 +355,14 @@ def notes(folder: RunFolder) -> list[str]:
 
 def _recipes(jobs: Sequence[JobInfo]) -> list[str]:
     """One line per recipe, with the networks that it trains."""
-    nets: dict[str, list[str]] = {}
+    nets: dict[str, dict[str, None]] = {}
     for job in jobs:
         recipe = (
             f"{job.dataset} ({job.train_size:,} + {job.test_size:,} images), batch size {job.batch_size}, "
             f"{job.optimizer}, lr {job.lr:g}, {counted(job.epochs, 'epoch')}{''.join(_changes_of_training(job))}"
         )
-        nets.setdefault(recipe, []).append(job.net)
-    return [f"{', '.join(dict.fromkeys(names))}: {recipe}." for recipe, names in nets.items()]
+        nets.setdefault(recipe, {})[job.net] = None
+    return [f"{', '.join(names)}: {recipe}." for recipe, names in nets.items()]
 
 
 def _changes_of_training(job: JobInfo) -> Iterator[str]:
@@ -426,10 +438,9 @@ def _machines(run: TrainingRun) -> list[str]:
 
 def _groups(jobs: Sequence[JobInfo]) -> str:
     """Networks and seeds in words."""
-    seeds: dict[str, list[str]] = {}
+    seeds: dict[str, dict[str, None]] = {}
     for job in jobs:
-        if str(job.seed) not in seeds.setdefault(job.net, []):
-            seeds[job.net].append(str(job.seed))
+        seeds.setdefault(job.net, {})[str(job.seed)] = None
     return ", ".join(f"{net} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(of)})" for net, of in seeds.items())
 
 

@@ -76,10 +76,12 @@ def _line_below(head: Row, row: Row, below: str | None) -> str:
 
 def _narrowed(head: Row, body: Sequence[Row], width: int | None) -> str:
     """A table whose widest column takes several lines where the table would pass the width; None: no limit."""
+    if width is None:
+        return table(head, body)
     widths = [max(map(len, column)) for column in zip(head, *body)]
     widest = max(range(len(head)), key=lambda index: (index > 0) * widths[index])
-    limit = widths[widest] - (_width(head, body, head) - (width or 0))
-    if width is None or limit >= widths[widest] or limit < LEAST_WRAPPED:
+    limit = widths[widest] - (_width(head, body, head) - width)
+    if limit >= widths[widest] or limit < LEAST_WRAPPED:
         return table(head, body)
     lines: list[Row] = []
     for row in body:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 Launches: TypeAlias = Sequence[Sequence[float]]  # seconds per image, by launch and round
 SpeedVerdict: TypeAlias = Literal["faster", "slower", "same"]
@@ -38,8 +39,18 @@ def geometric_mean(samples: Sequence[float], confidence: float = 0.95) -> Estima
         return Estimate(float(samples[0]))
     if np.ptp(logs) < 1e-12:  # equal up to rounding
         return Estimate(float(samples[0]), float(samples[0]), float(samples[0]))
-    interval = stats.ttest_1samp(logs, 0.0).confidence_interval(confidence)
-    return Estimate(float(np.exp(logs.mean())), float(np.exp(interval.low)), float(np.exp(interval.high)))
+    # `ttest_1samp` gives the same bits and takes half a millisecond, of which a report has two for each cell.
+    mean, count = logs.mean(), len(logs)
+    error = math.sqrt(np.mean((logs - mean) ** 2) * (count / (count - 1)) / count)
+    low, high = (float(np.exp(quantile * error + mean)) for quantile in _t_quantiles(count - 1, confidence))
+    return Estimate(float(np.exp(mean)), low, high)
+
+
+@cache
+def _t_quantiles(freedom: int, confidence: float) -> tuple[float, float]:
+    """The quantiles of Student's t distribution between which its middle part lies."""
+    tail = (1 - confidence) / 2
+    return float(special.stdtrit(freedom, tail)), float(special.stdtrit(freedom, 1 - tail))
 
 
 def paired_ratio(speeds: Sequence[float], other: Sequence[float]) -> Estimate | None:

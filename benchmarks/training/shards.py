@@ -47,7 +47,7 @@ class Shard:
     def info(self) -> ShardInfo:
         """The shard as `run.json` records it."""
         code = {label: code_sha256(framework.code) for label, framework in self.plan.frameworks.items()}
-        return ShardInfo(number=self.number, count=self.count, groups=self.plan.group_infos, code=code)
+        return ShardInfo(number=self.number, count=self.count, code=code)
 
 
 def planned(request: TrainingRequest, note: Callable[[str], None]) -> Plan:
@@ -59,8 +59,8 @@ def planned(request: TrainingRequest, note: Callable[[str], None]) -> Plan:
         request=msgspec.structs.replace(request.info, device=groups[0][0].device),
         frameworks=_frameworks(request),
         data={name: _data(each) for name, each in data.items()},
-        networks={group[0].name: _network(group[0]) for group in groups},
-        groups=[_group(group) for group in groups],
+        networks=_networks(groups),
+        groups=_groups(groups),
     )
 
 
@@ -178,21 +178,27 @@ def _data(data: Dataset) -> PlannedData:
     return PlannedData(sha256=data.sha256, published=data.published, download_megabytes=megabytes)
 
 
+def _networks(groups: Sequence[Sequence[Job]]) -> dict[str, PlannedNetwork]:
+    """Each network once: its groups differ in the seed only."""
+    return {job.name: _network(job) for job in {job.name: job for job, *_ in reversed(groups)}.values()}
+
+
 def _network(job: Job) -> PlannedNetwork:
     described = msgspec.structs.asdict(describe(job))
     same = {name: value for name, value in described.items() if name in PlannedNetwork.__struct_fields__}
     return PlannedNetwork(requested=job.requested, **same)
 
 
-def _group(jobs: Sequence[Job]) -> PlannedGroup:
-    job = jobs[0]
-    images = job.epochs * (STEP * job.train_size + job.test_size)
-    return PlannedGroup(
-        net=job.name,
-        seed=job.seed,
-        memory=cell_bytes(job) * len(jobs),
-        multiply_adds=job.network.macs * images * len(jobs),
-    )
+def _groups(groups: Sequence[Sequence[Job]]) -> list[PlannedGroup]:
+    """The groups with their estimates, which are the same for all seeds of a network."""
+    estimates: dict[str, dict[str, int]] = {}
+    for job, *others in groups:
+        if job.name not in estimates:
+            images = job.epochs * (STEP * job.train_size + job.test_size)
+            count = 1 + len(others)
+            work = job.network.macs * images * count
+            estimates[job.name] = {"memory": cell_bytes(job) * count, "multiply_adds": work}
+    return [PlannedGroup(net=job.name, seed=job.seed, **estimates[job.name]) for job, *_ in groups]
 
 
 # --- whether this checkout gives the same cells -----------------------------------------------------------------------
@@ -200,7 +206,7 @@ def _group(jobs: Sequence[Job]) -> PlannedGroup:
 
 def _check_jobs(expected: Plan, groups: Sequence[Sequence[Job]]) -> None:
     """Raise BadInput unless these are the groups of the plan, with its networks and recipes."""
-    _refuse("networks", plans.differences(expected.networks, {group[0].name: _network(group[0]) for group in groups}))
+    _refuse("networks", plans.differences(expected.networks, _networks(groups)))
     recorded = [job for group in expected.groups for job in expected.jobs(group)]
     if [describe(job) for group in groups for job in group] != recorded:
         raise BadInput("its options do not give its groups; make a new plan")

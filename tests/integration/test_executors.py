@@ -471,14 +471,14 @@ def test_without_slurm_the_executor_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("address", ["localhost:1", "ray://localhost:1"])
 def test_a_ray_that_does_not_answer_is_refused(
-    what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    address: str, what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     require("ray")
-    ray = ["--executor", "ray", "--ray-address", "localhost:1", "--out", str(tmp_path / "out"), "-q"]
+    ray = ["--executor", "ray", "--ray-address", address, "--out", str(tmp_path / "out"), "-q"]
     assert run([*what, *ray]) == ExitCode.BAD_INPUT
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("--ray-address localhost:1: Ray cannot be reached")
+    assert capsys.readouterr().err == f"--ray-address {address}: Ray cannot be reached: Connection refused\n"
     assert not list(tmp_path.iterdir())
 
 
