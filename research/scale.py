@@ -58,7 +58,8 @@ MIB, GIB = 2**20, 2**30
 class Usage(NamedTuple):
     """What a command took."""
 
-    seconds: float
+    seconds: float  # wall time
+    cpu_seconds: float
     memory: int  # bytes, peak of the process
 
 
@@ -113,7 +114,7 @@ def measured(module: str, *arguments: str) -> Usage:
             errors.seek(0)
             raise BadInput(f"python -m {module} ends with {process.returncode}: {errors.read()[-300:].decode()}")
     scale = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
-    return Usage(time.monotonic() - began, usage.ru_maxrss * scale)
+    return Usage(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale)
 
 
 def write_shard(path: Path, plan: Plan, number: int, of: int) -> Path:
@@ -204,25 +205,27 @@ def _contention() -> Contention:
     )
 
 
-GROWTH_HEAD = ("cells", "groups", "records (MB)", "plan (s)", "merge (s)", "merge (MiB)", "report (s)", "report (MiB)")
+COMMANDS = ("plan", "merge", "report")
+GROWTH_HEAD = (
+    *("cells", "groups", "records (MB)"),
+    *(f"{name} ({unit})" for name in COMMANDS for unit in ("s", "CPU s", "MiB")),
+)
 
 
 def growth_table(rows: Sequence[Growth]) -> str:
     """One row for each number of cells."""
     body = [
         (
-            count(row.cells),
-            count(row.groups),
-            count(row.records / 1e6),
-            f"{row.plan.seconds:.1f}",
-            f"{row.merge.seconds:.1f}",
-            count(row.merge.memory / MIB),
-            f"{row.report.seconds:.1f}",
-            count(row.report.memory / MIB),
+            *(count(row.cells), count(row.groups), count(row.records / 1e6)),
+            *(text for used in (row.plan, row.merge, row.report) for text in _usage(used)),
         )
         for row in rows
     ]
     return markdown(GROWTH_HEAD, body)
+
+
+def _usage(used: Usage) -> tuple[str, str, str]:
+    return f"{used.seconds:.1f}", f"{used.cpu_seconds:.1f}", count(used.memory / MIB)
 
 
 # --- cost -------------------------------------------------------------------------------------------------------------

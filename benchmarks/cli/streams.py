@@ -24,6 +24,8 @@ def tell(line: str) -> None:
 
 def printable(text: str, keep: str = "") -> str:
     """A text with control characters escaped, except those to keep: names and paths in it may contain any character."""
+    if text.replace("\n" if "\n" in keep else "", "").isprintable():  # at once, for long tables
+        return text
     allowed = f"{keep}\u00a0"  # the space that tables do not break
     return "".join(c if c.isprintable() or c in allowed else c.encode("unicode_escape").decode() for c in text)
 

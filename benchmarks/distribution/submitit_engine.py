@@ -77,7 +77,7 @@ class SubmititEngine(Engine):
     def start(self, tasks: Sequence[ShardTask]) -> Mapping[int, str]:
         if self.executor is None:
             limits = {f"{self.cluster}_max_num_timeout": TIME_LIMITS}
-            folder = Path(tasks[0].home) / JOBS
+            folder = Path(tasks[0].home) / JOBS / tasks[0].token  # pickles of this process only
             self.executor = self.submitit.AutoExecutor(folder, cluster=self.cluster, **limits)
             self.executor.update_parameters(**self.parameters)
         errors = self.submitit.core.utils

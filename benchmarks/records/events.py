@@ -32,14 +32,14 @@ class Certified(msgspec.Struct, frozen=True):
     verdict: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # no cycles: hundreds of thousands are read
     """What all events have: the cell that they belong to, `<net>.<framework>.<seed>` in a training run."""
 
     event: ClassVar[str]
     cell: str
 
 
-class _Ready(Event, frozen=True, kw_only=True):
+class _Ready(Event, frozen=True, kw_only=True, gc=False):
     """A worker has built a network and loaded its data."""
 
     versions: Versions  # of packages, the framework's own first
@@ -63,7 +63,7 @@ class _Ready(Event, frozen=True, kw_only=True):
         return "certified" if self.certificate and self.certificate.verdict in ("ok", "explained") else NOT_CERTIFIED
 
 
-class Start(_Ready, frozen=True, kw_only=True):
+class Start(_Ready, frozen=True, kw_only=True, gc=False):
     """A cell starts, or starts again after `--resume`."""
 
     event: ClassVar[str] = "start"
@@ -72,7 +72,7 @@ class Start(_Ready, frozen=True, kw_only=True):
     compile_seconds: Seconds | None = None
 
 
-class Epoch(Event, frozen=True, kw_only=True):
+class Epoch(Event, frozen=True, kw_only=True, gc=False):
     """A cell has finished an epoch, evaluation included."""
 
     event: ClassVar[str] = "epoch"
@@ -121,7 +121,7 @@ class Epoch(Event, frozen=True, kw_only=True):
         return images / seconds if seconds and 2 * images >= self.images else None
 
 
-class End(Event, frozen=True, kw_only=True):
+class End(Event, frozen=True, kw_only=True, gc=False):
     """A cell has ended."""
 
     event: ClassVar[str] = "end"
@@ -131,7 +131,7 @@ class End(Event, frozen=True, kw_only=True):
     peaks: list[dict[str, Size]] = []  # of each launch of a speed run, whose medians are `peak`
 
 
-class Launch(_Ready, frozen=True, kw_only=True):
+class Launch(_Ready, frozen=True, kw_only=True, gc=False):
     """A worker of a speed run is ready for its rounds."""
 
     event: ClassVar[str] = "launch"
@@ -142,7 +142,7 @@ class Launch(_Ready, frozen=True, kw_only=True):
     trial_seconds: list[Seconds] = []  # of the trial slices before the first round
 
 
-class TimedSlice(Event, frozen=True, kw_only=True):
+class TimedSlice(Event, frozen=True, kw_only=True, gc=False):
     """One slice of a speed run."""
 
     event: ClassVar[str] = "slice"
@@ -161,7 +161,7 @@ class TimedSlice(Event, frozen=True, kw_only=True):
         return self.seconds / self.images
 
 
-class EvaluationTime(Event, frozen=True, kw_only=True):
+class EvaluationTime(Event, frozen=True, kw_only=True, gc=False):
     """The time that an evaluation takes, measured once."""
 
     event: ClassVar[str] = "evaluation"
@@ -170,7 +170,7 @@ class EvaluationTime(Event, frozen=True, kw_only=True):
     seconds: Seconds
 
 
-class Roofline(Event, frozen=True, kw_only=True):
+class Roofline(Event, frozen=True, kw_only=True, gc=False):
     """Raw figures of a framework's roofline, measured once for each number of threads and precision."""
 
     event: ClassVar[str] = "roofline"

@@ -6,6 +6,7 @@ compared within it ran on one machine.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -22,7 +23,7 @@ from benchmarks.records.lock import NAME as LOCK
 from benchmarks.records.lock import locked
 from benchmarks.records.plans import Plan
 from benchmarks.records.runs import DataInfo, GroupInfo, JobInfo, PartInfo, ShardInfo, TrainingRun
-from benchmarks.records.store import RunFolder, file_name
+from benchmarks.records.store import RunFolder, collector_paused, file_name
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.machine import Machine
 
@@ -37,12 +38,14 @@ class CellLines:
     lines: list[str] = field(default_factory=list)
     has_results: bool = False  # it has finished an epoch, or ended
     ended: bool = False
+    finished: bool = False  # ended as requested: it will not run again
     versions: Mapping[str, str] = field(default_factory=dict)  # of packages, when it last started
 
     def add(self, line: str, event: AnyEvent) -> None:
         """Take the next line and its event."""
         self.lines.append(line if line.endswith("\n") else f"{line}\n")
         self.ended = isinstance(event, End)
+        self.finished = isinstance(event, End) and event.status == "ok"
         self.has_results |= isinstance(event, (Epoch, End))
         if isinstance(event, Start):
             self.versions = event.versions
@@ -86,6 +89,7 @@ class _Plans:
         return self.known[key]
 
 
+@collector_paused()
 def merge(
     paths: Sequence[Path], out: Path, command: Sequence[str], *, write_report: Callable[[RunFolder], object]
 ) -> tuple[RunFolder, list[str]]:
@@ -116,11 +120,14 @@ def merge(
     try:
         folder = RunFolder(scratch)
         _write(folder, shards, sources, command)
+        unfinished = list(_unfinished(shards[0].plan, sources))
+        shards.clear()  # their records are written; the report reads them again
+        sources.clear()
         write_report(folder)
         scratch.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return RunFolder(out), list(_unfinished(shards[0].plan, sources))
+    return RunFolder(out), unfinished
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -239,7 +246,11 @@ def _write(
     """Write the records of the merged run, and copy the files of its cells."""
     first, plan = shards[0], shards[0].plan
     recorded = {shard.path: {job.cell: job for job in shard.run.jobs} for shard in shards}
+    files = {shard.path: _files(shard.path) for shard in shards}
     jobs: list[JobInfo] = []
+    for name, _ in KEPT:
+        if any(path.startswith(f"{name}/") for own in files.values() for path in own):
+            (folder.path / name).mkdir()
     with folder.cells.open("w", encoding="utf-8", newline="\n") as file:
         for group, source in sources.items():
             if source is None:
@@ -247,8 +258,11 @@ def _write(
                 continue
             for cell in plan.cells(group):
                 jobs.append(recorded[source.path][cell])
-                file.writelines(source.cells[cell].lines if cell in source.cells else ())
-                _copy_files(cell, source.path, folder.path)
+                own = source.cells.get(cell, CellLines())
+                file.writelines(own.lines)
+                for name in _names(cell):
+                    if name in files[source.path]:
+                        _copy(source.path / name, folder.path / name, link=own.finished)
     parts = list(_parts(shards, sources))
     seconds = [shard.run.wall_seconds for shard in shards if shard.run.wall_seconds is not None]
     loads = [part.cpu_load for part in parts if part.cpu_load is not None]
@@ -303,13 +317,28 @@ def _parts(shards: Sequence[ShardFolder], sources: Mapping[GroupInfo, ShardFolde
             )
 
 
-def _copy_files(cell: str, source: Path, target: Path) -> None:
-    """Copy the log and the weights of a cell, where there are some. Links are not followed: a folder is data."""
-    for folder, ending in KEPT:
-        name = Path(folder) / f"{file_name(cell)}.{ending}"
-        if (source / name).is_file() and not (source / name).is_symlink():
-            (target / folder).mkdir(exist_ok=True)
-            shutil.copyfile(source / name, target / name)
+def _names(cell: str) -> list[str]:
+    """The log and the weights of a cell, relative to the folder of a run."""
+    return [f"{folder}/{file_name(cell)}.{ending}" for folder, ending in KEPT]
+
+
+def _copy(source: Path, target: Path, *, link: bool) -> None:
+    """Copy a file. link: nobody will write it, so both folders may hold the same file, where one disk has both."""
+    if link:
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copyfile(source, target)
+
+
+def _files(path: Path) -> set[str]:
+    """The logs and weights in a shard's folder. Links are left out: a folder is data."""
+    found: set[str] = set()
+    for name, _ in KEPT:
+        if (path / name).is_dir() and not (path / name).is_symlink():
+            with os.scandir(path / name) as entries:
+                found |= {f"{name}/{entry.name}" for entry in entries if entry.is_file(follow_symlinks=False)}
+    return found
 
 
 def _unfinished(plan: Plan, sources: Mapping[GroupInfo, ShardFolder | None]) -> Iterator[str]:

@@ -6,7 +6,6 @@ A plan holds no date and no path of a machine: the same options give the same by
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -99,7 +98,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """The content of `plan.json`."""
-        return json.dumps({"schema": SCHEMA, "kind": self.kind, **msgspec.to_builtins(self)}, indent=1) + "\n"
+        return json_files.indented({"schema": SCHEMA, "kind": self.kind, **msgspec.to_builtins(self)})
 
     @property
     def sha256(self) -> str:

@@ -7,6 +7,7 @@ the folder is generated from these two files.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -36,6 +37,18 @@ def file_name(name: str) -> str:
     """A name without path separators and other characters that do not fit a file; different names stay different."""
     safe = re.sub(r"[^\w.=:+!-]|^\.", "_", name)[:LONGEST_NAME]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Do not look for cyclic garbage: records are trees, and looking through many of them takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class RunFolder:
@@ -103,7 +116,7 @@ class RunFolder:
 
     def write_info(self, info: AnyRun) -> None:
         """Write `run.json`."""
-        self.write("run.json", json.dumps({"schema": SCHEMA, **runs.to_json(info)}, indent=1) + "\n")
+        self.write("run.json", json_files.indented({"schema": SCHEMA, **runs.to_json(info)}))
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run; no reader ever sees half of it."""

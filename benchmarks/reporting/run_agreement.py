@@ -78,7 +78,13 @@ def _losses(cells: Sequence[Cell]) -> dict[str, str]:
     """The cells whose losses leave the others in one of the first steps."""
     series = [(job, epochs[0].first_losses) for job, epochs in cells if epochs[0].first_losses]
     before = 0.0
+    if len({framework(job) for job, _ in series}) < 2:
+        return {}
     for step in range(min((len(losses) for _, losses in series), default=0)):
+        largest = _largest_gap([losses[step] for _, losses in series])
+        if all(largest <= _limit(job, step, before) for job, _ in series):
+            before = max(before, largest)
+            continue
         values = {job.cell: losses[step] for job, losses in series}
         jobs = [job for job, _ in series]
         far = {}
@@ -89,7 +95,7 @@ def _losses(cells: Sequence[Cell]) -> dict[str, str]:
                 far[job.cell] = _loss_text(step, values[job.cell], values[nearest], _framework_of(nearest, jobs))
         if far:
             return far
-        before = max([before, *(_gap(a, b) for a, b in itertools.combinations(values.values(), 2))])
+        before = max(before, largest)
     return {}
 
 
@@ -107,6 +113,13 @@ def _gap(a: float, b: float) -> float:
         return 0.0 if isfinite(a) == isfinite(b) else float("inf")
     scale = max(abs(a), abs(b))
     return abs(a - b) / scale if scale else 0.0
+
+
+def _largest_gap(losses: Sequence[float]) -> float:
+    """The largest relative difference of any two losses."""
+    if all(map(isfinite, losses)) and min(losses) > 0:
+        return _gap(min(losses), max(losses))
+    return max((_gap(a, b) for a, b in itertools.combinations(losses, 2)), default=0.0)
 
 
 def _loss_text(step: int, own: float, other: float, name: str) -> str:

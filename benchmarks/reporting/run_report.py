@@ -6,7 +6,7 @@ the markers of a README.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRequestInfo, TrainingRun
-from benchmarks.records.store import CellRecord, RunFolder, SavedRun
+from benchmarks.records.store import CellRecord, RunFolder, SavedRun, collector_paused
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
@@ -32,7 +32,7 @@ from benchmarks.reporting.number_formats import (
     ratio,
 )
 from benchmarks.reporting.run_agreement import disagreements
-from benchmarks.reporting.training_speed import training_speed
+from benchmarks.reporting.training_speed import TimedEpochs, TrainingSpeed, training_speed
 from benchmarks.runtime import user_files
 from benchmarks.runtime.contention import DISTURBED, disturbance
 from benchmarks.timing.statistics import Estimate
@@ -101,10 +101,12 @@ OPTIONAL = (
 )
 
 
+@collector_paused()
 def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables and page into its folder; returns the table of cells."""
     saved = SavedRun(folder.path)
-    cells, curves, below = frame(saved), curve_frame(saved), notes(saved)
+    cells, curves = frame(saved), curve_frame(saved)
+    below = notes(saved, {cell: text for cell, text in zip(_cells(saved), cells["warning"]) if text})
     text = formatted(cells)
     folder.write("report.csv", csv_text(cells, index=False))
     folder.write("curves.csv", csv_text(curves, index=False))
@@ -122,13 +124,14 @@ def frame(folder: RunFolder) -> pd.DataFrame:
     listed = [(job, records.get(job.cell, CellRecord())) for job in run.jobs]
     warnings = disagreements(listed)
     missing = UNMERGED if run.merged else UNFINISHED
-    first: dict[tuple[str, int], CellRecord] = {}  # of each network and seed
-    for job, record in listed:
-        first.setdefault((job.net, job.seed), record)
-    rows = [
-        {**_row(job, record, first[job.net, job.seed], missing), "warning": warnings.get(job.cell)}
-        for job, record in listed
-    ]
+    first: dict[tuple[str, int], TimedEpochs] = {}  # of each network and seed
+
+    def row(job: JobInfo, record: CellRecord) -> dict[str, object]:
+        timed = TimedEpochs.of(record)
+        speed = training_speed(timed, first.setdefault((job.net, job.seed), timed))
+        return {**_row(job, record, speed, missing), "warning": warnings.get(job.cell)}
+
+    rows = (row(job, record) for job, record in listed)
     table = valid_frame(rows, COLUMNS).astype(object)
     return table.where(table.notna(), None)
 
@@ -145,7 +148,7 @@ def has_failed(cells: pd.DataFrame, request: TrainingRequestInfo) -> bool:
 
 def curve_frame(folder: RunFolder) -> pd.DataFrame:
     """One row per cell and epoch."""
-    rows = [
+    rows = (
         {
             **{name: getattr(job, name) for name in ("net", "framework", "seed")},
             **{name: getattr(epoch, name) for name in EPOCH_COLUMNS},
@@ -154,7 +157,7 @@ def curve_frame(folder: RunFolder) -> pd.DataFrame:
         }
         for job, record in jobs_with_records(folder)
         for epoch in record.epochs
-    ]
+    )
     return valid_frame(rows)
 
 
@@ -164,14 +167,10 @@ def jobs_with_records(folder: RunFolder) -> list[tuple[JobInfo, CellRecord]]:
     return [(job, records.get(job.cell, CellRecord())) for job in folder.training_run.jobs]
 
 
-def _row(job: JobInfo, record: CellRecord, first: CellRecord, missing: End) -> dict[str, object]:
-    """The values of `COLUMNS`; a column that is missing has not been measured.
-
-    first: of the same network and seed in the first framework. missing: stands for an end.
-    """
+def _row(job: JobInfo, record: CellRecord, speed: TrainingSpeed, missing: End) -> dict[str, object]:
+    """The values of `COLUMNS`; a column that is missing has not been measured. missing: stands for an end."""
     end = record.end or missing
     certificate = record.start.certificate if record.start else None
-    speed = training_speed(record, first)
     found = disturbance(epoch.contention for epoch in record.epochs)
     return {
         **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
@@ -241,12 +240,17 @@ def formatted(cells: pd.DataFrame) -> pd.DataFrame:
 
     Since runs record the seconds of compiling, their first step is a step like any other.
     """
-    table = pd.DataFrame([_formatted_row(row) for row in cells.to_dict("records")])
+    table = pd.DataFrame([_formatted_row(row) for row in _records(cells)])
     compiled = cells["compile_seconds"].notna().any()
     table = table.drop(columns="first step (s)" if compiled else "compile (s)")
     if not table["warning"].any():
         table = table.drop(columns="warning")
     return table.drop(columns="seed") if table["seed"].nunique() == 1 else table
+
+
+def _records(cells: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """The rows of a table; `to_dict` takes several times as long."""
+    return [dict(zip(cells.columns, row)) for row in zip(*(cells[name].tolist() for name in cells.columns))]
 
 
 def _formatted_row(row: dict[Hashable, Any]) -> dict[str, str]:
@@ -290,9 +294,7 @@ def table(cells: pd.DataFrame, width: int | None) -> str:
     text["verification"] = verification[0]
     text["reason"] = [
         "; ".join(filter(None, (_reason(row), why and f"{status}: {why}", warning and f"warning: {warning}")))
-        for row, status, why, warning in zip(
-            cells.to_dict("records"), verification[0], verification[2], cells["warning"]
-        )
+        for row, status, why, warning in zip(_records(cells), verification[0], verification[2], cells["warning"])
     ]
     text = text.drop(columns="warning", errors="ignore")
     return tables.fitted(tuple(text.columns), _rows(text), width, optional=OPTIONAL, below="reason")
@@ -319,9 +321,17 @@ def _rows(text: pd.DataFrame) -> list[tables.Row]:
 # --- notes under the table --------------------------------------------------------------------------------------------
 
 
-def notes(folder: RunFolder) -> list[str]:
-    """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each."""
+def _cells(folder: RunFolder) -> list[str]:
+    return [job.cell for job in folder.training_run.jobs]
+
+
+def notes(folder: RunFolder, warnings: Mapping[str, str] | None = None) -> list[str]:
+    """The recipes, the machine, the meaning of the figures, and whatever limits them: one Markdown item each.
+
+    warnings: of the cells, if they are known.
+    """
     folder = SavedRun(folder.path) if not isinstance(folder, SavedRun) else folder
+    warnings = disagreements(jobs_with_records(folder)) if warnings is None else warnings
     run = folder.training_run
     unpublished = sorted(name for name, data in run.data.items() if not (data.published or data.images))
     lines = [
@@ -333,7 +343,7 @@ def notes(folder: RunFolder) -> list[str]:
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
         *augmentation_notes(folder),
-        *(f"Warning: {cell}: {warning}." for cell, warning in disagreements(jobs_with_records(folder)).items()),
+        *(f"Warning: {cell}: {warning}." for cell, warning in warnings.items()),
     ]
     epochs = [epoch for _, record in jobs_with_records(folder) for epoch in record.epochs]
     found = disturbance(epoch.contention for epoch in epochs)

@@ -17,7 +17,7 @@ DISTURBED = 0.05  # fraction of its time that a slice may lose
 IDLE = 0.02  # fraction of the cores that other programs may use without disturbing any slice
 
 
-class Contention(msgspec.Struct, frozen=True, kw_only=True):
+class Contention(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Counters of the kernel over a slice (`frameworks/contention.py`). None: the system does not have the counter.
 
     The counters are read around the slice, so `seconds` is slightly more than its time.

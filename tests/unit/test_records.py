@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.records import events, runs
+from benchmarks.records import events, json_files, runs
 from benchmarks.records.events import KINDS, AnyEvent
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime.errors import BadInput
@@ -128,3 +128,35 @@ def test_a_damaged_event_is_refused_in_one_line(damage: str, tmp_path: Path) -> 
     with pytest.raises(BadInput, match=f"line {len(EVENTS) + 1}") as error:
         list(store.events())
     assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "schema": 2,
+            "empty": [],
+            "none": {},
+            "nested": [[1, 2.5], {"a": None, "b": True}],
+            "text": 'é \udcff \u2028 \\ "',
+        },
+        {"loss": float("nan"), "rate": float("inf"), "small": 1e-300, "large": 10**30},
+    ],
+    ids=["plain", "not finite"],
+)
+def test_indented_json_is_that_of_python(value: dict[str, Any]) -> None:
+    assert json_files.indented(value) == json.dumps(value, indent=1) + "\n"
+
+
+def test_a_line_is_read_fast_as_it_is_read_slowly() -> None:
+    """`from_line` decodes typed JSON; where it cannot, it leaves the line to `from_json`."""
+    epoch = events.to_json(records.epoch("lenet.torch.0", 1))
+    for changes in ({}, {"train_loss": float("nan")}, {"unknown": 1}, {"first_losses": [1, 2.5]}):
+        line = json.dumps(epoch | changes)
+        fast = events.from_line(line)
+        assert (fast is None) == ("train_loss" in changes)
+        assert fast is None or fast == events.from_json(json.loads(line))
+    for damaged in ({"epoch": 0}, {"event": "nothing"}, {"slices": [[-1, 2]]}, {"train_accuracy": 2}):
+        assert events.from_line(json.dumps(epoch | damaged)) is None
+        with pytest.raises(ValueError):
+            events.from_json(epoch | damaged)
