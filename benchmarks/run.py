@@ -49,7 +49,7 @@ def __getattr__(name: str) -> Any:
         "--net lenet --fw torch==2.12.1,torch==2.13.0",
         "--net my_net.py:tiny --python torch=/path/to/python",
         "--plan plan.json --shard 3/16",
-        "--net all --fw all --executor submitit --executor-option partition=cpu",
+        "--net all --executor submitit --executor-option partition=cpu",
         "--resume results/20261122-174800-lenet",
     ),
 )

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import stat
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,7 @@ from benchmarks.reporting.number_formats import count, counted
 from benchmarks.reporting.run_report import jobs_with_records
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime.contention import Contention
-from benchmarks.runtime.environments import cache_folder
+from benchmarks.runtime.environments import cache_folder, requirements
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.machine import Machine
 from benchmarks.training.plan import TrainingRequest
@@ -375,11 +376,13 @@ def _days(total: float, longest: float, machines: int, cores: int = 16) -> str:
 
 
 def _environments() -> Iterator[tuple[str, str]]:
-    """The size on disk of the environments in this user's cache."""
-    for path in sorted((cache_folder() / "environments").glob("*/bin/python")):
-        folder = path.parents[1]
-        size = sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_symlink())
-        yield f"environment {folder.name.partition('-py3')[0]} (MB)", count(size / 1e6)
+    """The size on disk of each framework's environment, if it is in this user's cache."""
+    for name, info in FRAMEWORKS.items():
+        parts = [f"{each.name}-{next(iter(each.specifier)).version}" for each in requirements(info, None, "cpu")]
+        for path in sorted((cache_folder() / "environments").glob(f"{'-'.join(parts)}-py3*/bin/python"))[:1]:
+            files = (file.lstat() for file in path.parents[1].rglob("*"))
+            size = sum(status.st_size for status in files if stat.S_ISREG(status.st_mode))
+            yield f"environment of {name} on disk (MB)", count(size / 1e6)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def execute(
         finally:
             engine.stop()
             run.display.close()
-        folders = [folder for number in range(1, run.count + 1) if (folder := started(run.home, number))]
+        folders = [path for number in range(1, run.count + 1) if (path := started(run.home, number))]
         if not folders:
             raise WorkerFailed(f"no shard has run; {next(iter(missing), 'start it again')}")
         shutil.rmtree(run.home / MERGED, ignore_errors=True)
@@ -255,7 +255,7 @@ def rows(run: Distribution, engine: Engine) -> list[tuple[str, ...]]:
     """What `--dry-run` prints of each shard that is left: number, groups, node, memory and multiply-adds."""
     numbers = run.unfinished()
     nodes = engine.nodes(numbers)
-    listed = []
+    listed: list[tuple[str, ...]] = []
     for number in numbers:
         groups = plans.of_shard(number, run.count, run.plan.groups)
         memory, work = max(group.memory for group in groups), sum(group.multiply_adds for group in groups)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -18,12 +19,15 @@ from benchmarks.runtime.valid_text import valid
 
 T = TypeVar("T")
 
+_FIRST = {"'", "=", "+", "-", "@", "\t", "\r"}
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def neutral(value: T) -> T | str:
     """A cell for a CSV file."""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+    if not isinstance(value, str) or value[:1] not in _FIRST:
+        return value
+    return f"'{value}" if _FORMULA.match(value) and not _is_number(value) else value
 
 
 def original(value: T) -> T | str:
@@ -35,7 +39,10 @@ def original(value: T) -> T | str:
 
 def valid_frame(rows: Iterable[Mapping[str, object]], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A table of rows, all their text valid. columns: those of the table in order; None: those of the rows."""
-    cells = [{name: valid(cell) for name, cell in row.items()} for row in rows]
+    cells = [
+        {name: cell if isinstance(cell, (float, NoneType)) else valid(cell) for name, cell in row.items()}
+        for row in rows
+    ]
     return pd.DataFrame(cells, columns=None if columns is None else list(columns))
 
 

@@ -201,12 +201,15 @@ _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in KINDS.items()}
 
 
 def from_line(line: str) -> AnyEvent | None:
-    """An event from its line of JSON, five times as fast as `from_json`.
+    """An event from its line of JSON, several times as fast as `from_json`.
 
     None for a line that only `from_json` can read or explain: NaN, for example, is not JSON but what Python writes.
     """
+    # `to_json` writes the cell first, whose text has no quotation mark, and then the event.
+    _, found, rest = line.partition('", "event": "')
     try:
-        return _DECODERS[_NAMES.decode(line).event].decode(line)
+        name = rest[: rest.index('"')] if found else _NAMES.decode(line).event
+        return _DECODERS[name].decode(line)
     except (msgspec.MsgspecError, ValueError, KeyError, RecursionError):
         return None
 

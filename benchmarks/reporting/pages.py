@@ -93,8 +93,9 @@ def html(
     """The page of a run, as text.
 
     run: `run.json`. cells: a row per cell, columns `run_report.COLUMNS`. curves: a row per cell
-    and epoch, raw numbers; empty where no epoch was finished. formatted: `run_report.formatted(cells)`. notes: the
-    Markdown items under the table. Of a run with more than MOST_CELLS cells, the page has only the results by network.
+    and epoch, raw numbers; empty where no epoch was finished. formatted: `run_report.formatted(cells)`; of a run with
+    more than MOST_CELLS cells, whose page has only the results by network, that of any. notes: the Markdown items under
+    the table.
     """
     styles = {label: _style(index, label, cells) for index, label in enumerate(cells["framework"].unique())}
     nets = {str(net): rows for net, rows in cells.groupby("net", sort=False)}
@@ -105,7 +106,7 @@ def html(
         title=f"{names} in {listed([style.name for style in styles.values()])}",
         began=run.began,
         date=day(run.began),
-        results=[_result(net, rows, formatted, styles) for net, rows in nets.items()],
+        results=[_result(net, rows, styles) for net, rows in nets.items()],
         few=len(nets) <= FEW,
         columns=_columns(formatted),
         table={} if len(cells) > MOST_CELLS else _table(nets, formatted, styles),
@@ -136,7 +137,7 @@ def listed(words: Sequence[str]) -> str:
 # --- the results and the table ----------------------------------------------------------------------------------------
 
 
-def _result(net: str, cells: pd.DataFrame, formatted: pd.DataFrame, styles: dict[str, Style]) -> Result:
+def _result(net: str, cells: pd.DataFrame, styles: dict[str, Style]) -> Result:
     """Which framework is faster, how accurate they are, how many cells did not finish."""
     first = cells["framework"].iloc[0]
     ok = cells[cells["status"] == "ok"]
@@ -144,10 +145,8 @@ def _result(net: str, cells: pd.DataFrame, formatted: pd.DataFrame, styles: dict
     others = ok[paired & (ok["framework"] != first)].groupby("framework", sort=False)
     speeds = [_speed(styles[first], styles[label], rows) for label, rows in others]
     accuracies = ok["test_accuracy"].dropna().astype(float)
-    accuracy = ""
-    if len(accuracies):
-        extremes = formatted.loc[[accuracies.idxmin(), accuracies.idxmax()], "test accuracy"]
-        accuracy = " to ".join(dict.fromkeys(extremes))
+    extremes = [number(each, ".4f") for each in (accuracies.min(), accuracies.max())] if len(accuracies) else []
+    accuracy = " to ".join(dict.fromkeys(extremes))
     withheld = next((text for text in ok["withheld"] if text), None)
     return Result(net, speeds, withheld, accuracy, len(cells) - len(ok), len(cells))
 

@@ -80,6 +80,7 @@ COLUMNS = (
     "certificate",
     "warning",
 )
+OF_JOB = tuple(name for name in COLUMNS if name in JobInfo.__struct_fields__)
 EPOCH_COLUMNS = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 UNFINISHED = End(cell="", status="unfinished", reason="stopped; --resume continues the run")
 UNMERGED = End(cell="", status="unfinished", reason="not finished in the merged shards")
@@ -107,10 +108,10 @@ def write(folder: RunFolder) -> pd.DataFrame:
     saved = SavedRun(folder.path)
     cells, curves = frame(saved), curve_frame(saved)
     below = notes(saved, {cell: text for cell, text in zip(_cells(saved), cells["warning"]) if text})
-    text = formatted(cells)
+    text = formatted(cells.head(1) if _is_large(cells) else cells)
     folder.write("report.csv", csv_text(cells, index=False))
     folder.write("curves.csv", csv_text(curves, index=False))
-    folder.write("report.md", _markdown(text, below))
+    folder.write("report.md", _markdown(cells, text, below))
     folder.write("report.html", pages.html(saved.training_run, cells, curves, text, below))
     return cells
 
@@ -173,7 +174,7 @@ def _row(job: JobInfo, record: CellRecord, speed: TrainingSpeed, missing: End) -
     certificate = record.start.certificate if record.start else None
     found = disturbance(epoch.contention for epoch in record.epochs)
     return {
-        **{name: getattr(job, name) for name in COLUMNS if name in job.__struct_fields__},
+        **{name: getattr(job, name) for name in OF_JOB},
         "status": end.status,
         "reason": end.reason,
         **_start(record),
@@ -285,6 +286,8 @@ def _estimate(row: dict[Hashable, Any], name: str) -> Estimate:
 
 def table(cells: pd.DataFrame, width: int | None) -> str:
     """The table for a terminal of this many columns, None for a pipe; reasons of failures stand below the table."""
+    if _is_large(cells):
+        return tables.wrapped(_in_short(cells), width)
     text = formatted(cells)
     text["examples/s"] = text["examples/s"].str.split(" (", regex=False).str[0]
     if width is not None and width < NARROW:
@@ -307,11 +310,23 @@ def text(folder: RunFolder, cells: pd.DataFrame, width: int | None) -> str:
 
 def markdown(folder: RunFolder, cells: pd.DataFrame) -> str:
     """The table and the notes under it, for a README."""
-    return _markdown(formatted(cells), notes(folder))
+    return _markdown(cells, formatted(cells), notes(folder))
 
 
-def _markdown(text: pd.DataFrame, below: Sequence[str]) -> str:
-    return "\n".join([tables.markdown(tuple(text.columns), _rows(text)), "", *below]) + "\n"
+def _markdown(cells: pd.DataFrame, text: pd.DataFrame, below: Sequence[str]) -> str:
+    rows = _in_short(cells) if _is_large(cells) else tables.markdown(tuple(text.columns), _rows(text))
+    return "\n".join([rows, "", *below]) + "\n"
+
+
+def _is_large(cells: pd.DataFrame) -> bool:
+    """Whether nobody would read a table of these cells."""
+    return len(cells) > pages.MOST_CELLS
+
+
+def _in_short(cells: pd.DataFrame) -> str:
+    """What stands for the table of a large run."""
+    states = ", ".join(f"{count(number)} {status}" for status, number in cells["status"].value_counts().items())
+    return f"{count(len(cells))} cells: {states}. Their rows are in report.csv."
 
 
 def _rows(text: pd.DataFrame) -> list[tables.Row]:

@@ -53,12 +53,15 @@ def disturbed(slices: Sequence[Contention | None]) -> list[bool]:
     Threads of one worker can wait for each other although its cores are idle at other times. So no slice is disturbed
     if other programs hardly used the cores during all of them together: the counters are too coarse for one slice.
     """
+    lost = [each is not None and (each.lost or 0.0) > DISTURBED for each in slices]
+    if not any(lost):
+        return lost
     known = [each for each in slices if each]
     rounding = TICK * math.sqrt(sum(each.cores for each in known))
     others, available = _others(known), sum(each.cores * each.seconds for each in known)
     if others is not None and others <= IDLE * available + rounding:
         return [False] * len(slices)
-    return [each is not None and (each.lost or 0.0) > DISTURBED for each in slices]
+    return lost
 
 
 class Disturbance(NamedTuple):

@@ -13,4 +13,6 @@ T = TypeVar("T")
 
 def valid(value: T) -> T | str:
     """A text with lone surrogates written as `\\udcff`; other values stay."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")

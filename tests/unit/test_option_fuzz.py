@@ -36,6 +36,7 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.InputShape: (*TEXTS, *HUGE, "1", "1,2", "1,2,3,4", "1,2,x", "1,2,-3", "1,2,99999999999"),
     options.ImageSize: (*TEXTS, *HUGE, "0", "-1", "1.5", "x", "8x", "1x2x3", "64x99999"),
     options.ShardNumber: (*TEXTS, *HUGE, "3", "0/3", "4/3", "-1/2", "1/0", "a/b", "1/2/3", "1/99999999"),
+    options.KeyValue: ("", " ", "=", "=x", "a b=c", "²=1", "-x=1", "a=\n"),
     options.Seed: (*TEXTS, *HUGE, "-1", "1.5", "0,1", "4294967296"),
     options.Channels: (*TEXTS, *HUGE, "0", "2", "4", "rgb"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.timing.statistics import (
     Estimate,
@@ -300,3 +301,13 @@ def test_two_pairs_suffice_without_spread() -> None:
     assert equivalence([0.1, 0.1], [0.1, 0.1], 0.5).pairs == 2
     result = equivalence([0.0, 1.0, 2.0], [1.0, 1.0, 1.0], 0.5)  # a spread of 1
     assert result.pairs == pairs_needed(1.0, 0.5) > 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 40])
+def test_the_interval_of_a_geometric_mean_is_that_of_scipy(count: int) -> None:
+    samples = np.random.default_rng(count).lognormal(3, 0.2, count).tolist()
+    logs = np.log(samples)
+    interval = stats.ttest_1samp(logs, 0.0).confidence_interval(0.95)
+    expected = (np.exp(logs.mean()), np.exp(interval.low), np.exp(interval.high))
+    estimate = geometric_mean(samples)
+    assert estimate is not None and tuple(estimate) == pytest.approx(expected, rel=1e-14)
