@@ -117,8 +117,9 @@ def _parameters(cluster: str, options: Mapping[str, str], plan: Plan) -> dict[st
         "timeout_min": TIME_LIMIT,
         "cpus_per_task": request.threads,
         "mem_gb": math.ceil(max(group.memory for group in plan.groups) / GIB) + 1,  # and the harness
-        "gpus_per_node": 1 if request.device == "cuda" else 0,
     }
+    if request.device == "cuda":
+        parameters["gpus_per_node"] = 1
     additional: dict[str, Any] = {}
     for key, text in options.items():
         name = key.replace("-", "_")

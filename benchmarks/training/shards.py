@@ -180,7 +180,10 @@ def _data(data: Dataset) -> PlannedData:
 
 def _networks(groups: Sequence[Sequence[Job]]) -> dict[str, PlannedNetwork]:
     """Each network once: its groups differ in the seed only."""
-    return {job.name: _network(job) for job in {job.name: job for job, *_ in reversed(groups)}.values()}
+    firsts: dict[str, Job] = {}
+    for job, *_ in groups:
+        firsts.setdefault(job.name, job)
+    return {name: _network(job) for name, job in firsts.items()}
 
 
 def _network(job: Job) -> PlannedNetwork:

@@ -531,3 +531,7 @@ def test_a_link_in_a_shard_is_not_copied(plan: Plan, tmp_path: Path) -> None:
     assert merged([path], tmp_path / "merged") == 0
     names = {each.name for each in (tmp_path / "merged" / "logs").iterdir()}
     assert "lenet.torch.0.log" not in names and "lenet.mxnet.0.log" in names
+
+
+def test_the_networks_of_a_plan_are_in_the_order_of_its_groups(plan: Plan) -> None:
+    assert list(plan.networks) == list(dict.fromkeys(group.net for group in plan.groups)) == ["lenet", "mlp"]
