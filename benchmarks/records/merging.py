@@ -262,7 +262,7 @@ def _write(
                 file.writelines(own.lines)
                 for name in _names(cell):
                     if name in files[source.path]:
-                        _copy(source.path / name, folder.path / name, link=own.finished)
+                        _copy(f"{source.path}/{name}", f"{folder.path}/{name}", link=own.finished)
     parts = list(_parts(shards, sources))
     seconds = [shard.run.wall_seconds for shard in shards if shard.run.wall_seconds is not None]
     loads = [part.cpu_load for part in parts if part.cpu_load is not None]
@@ -322,7 +322,7 @@ def _names(cell: str) -> list[str]:
     return [f"{folder}/{file_name(cell)}.{ending}" for folder, ending in KEPT]
 
 
-def _copy(source: Path, target: Path, *, link: bool) -> None:
+def _copy(source: str, target: str, *, link: bool) -> None:
     """Copy a file. link: nobody will write it, so both folders may hold the same file, where one disk has both."""
     if link:
         with contextlib.suppress(OSError):
