@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.distribution import node
 from benchmarks.distribution.engines import Engine, engine_module
 from benchmarks.distribution.node import Outcome, ShardTask
+from benchmarks.records import plans
 from benchmarks.records.plans import Plan
 from benchmarks.runtime.errors import BadInput
 
@@ -18,6 +19,7 @@ JOBS = "jobs"  # folder of submitit's files
 TIME_LIMIT = 240  # minutes; a job that reaches it is queued again and goes on
 TIME_LIMITS = 100  # of one job
 GIB = 2**30
+HARNESS = 1.0  # GiB beside the frameworks
 
 # Parameters that submitit has for every cluster, and for Slurm beside the options of sbatch.
 OF_SUBMITIT = {"name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node"}
@@ -55,6 +57,7 @@ class SubmititEngine(Engine):
         if check and cluster == "slurm" and self.submitit.SlurmExecutor.affinity() < 0:
             raise BadInput(f"{self.option}: no Slurm here, srun is missing; run it on a login node, or submitit:local")
         self.parameters = _parameters(cluster, options, plan)
+        self.plan = plan
         self.executor: Any = None
         self.jobs: dict[int, tuple[ShardTask, Any]] = {}
 
@@ -64,7 +67,8 @@ class SubmititEngine(Engine):
         flat.pop("slurm_additional_parameters", None)
         what = ", ".join(f"{key.removeprefix('slurm_')} {value}" for key, value in flat.items())
         place = "a job of Slurm" if self.cluster == "slurm" else "a process of this machine, one at a time"
-        return f"Each shard is {place}: {what}"
+        memory = "" if "mem_gb" in self.parameters else ", memory as its groups need"
+        return f"Each shard is {place}: {what}{memory}"
 
     def nodes(self, numbers: Sequence[int]) -> Mapping[int, str]:
         return dict.fromkeys(numbers, "Slurm" if self.cluster == "slurm" else "this machine")
@@ -79,15 +83,27 @@ class SubmititEngine(Engine):
             limits = {f"{self.cluster}_max_num_timeout": TIME_LIMITS}
             folder = Path(tasks[0].home) / JOBS / tasks[0].token  # pickles of this process only
             self.executor = self.submitit.AutoExecutor(folder, cluster=self.cluster, **limits)
-            self.executor.update_parameters(**self.parameters)
-        errors = self.submitit.core.utils
+        errors, started = self.submitit.core.utils, dict[int, str]()
         try:
-            with self.executor.batch():
-                jobs = [self.executor.submit(Job(task)) for task in tasks]
+            for memory, alike in self._by_memory(tasks).items():  # the jobs of an array are alike
+                self.executor.update_parameters(**{**self.parameters, "mem_gb": memory})
+                with self.executor.batch():
+                    jobs = [self.executor.submit(Job(task)) for task in alike]
+                self.jobs |= {task.number: (task, job) for task, job in zip(alike, jobs)}
+                started |= {task.number: f"job {job.job_id}" for task, job in zip(alike, jobs)}
         except (errors.UncompletedJobError, errors.FailedSubmissionError) as error:  # what sbatch says
             raise BadInput(f"{self.option}: {' '.join(str(error).split())[:300]}") from None
-        self.jobs |= {task.number: (task, job) for task, job in zip(tasks, jobs)}
-        return {task.number: f"job {job.job_id}" for task, job in zip(tasks, jobs)}
+        return started
+
+    def _by_memory(self, tasks: Sequence[ShardTask]) -> dict[int, list[ShardTask]]:
+        """Shards by the GiB that their jobs ask for: powers of two, unless the user has named a number."""
+        classes: dict[int, list[ShardTask]] = {}
+        for task in tasks:
+            groups = plans.of_shard(task.number, task.count, self.plan.groups)
+            needed = max(group.memory for group in groups) / GIB + HARNESS
+            memory = self.parameters.get("mem_gb", 2 ** math.ceil(math.log2(needed)))
+            classes.setdefault(memory, []).append(task)
+        return classes
 
     def ended(self) -> Sequence[tuple[ShardTask, Outcome]]:
         done = [number for number, (_, job) in self.jobs.items() if job.done()]
@@ -116,7 +132,6 @@ def _parameters(cluster: str, options: Mapping[str, str], plan: Plan) -> dict[st
         "name": "onespec",
         "timeout_min": TIME_LIMIT,
         "cpus_per_task": request.threads,
-        "mem_gb": math.ceil(max(group.memory for group in plan.groups) / GIB) + 1,  # and the harness
     }
     if request.device == "cuda":
         parameters["gpus_per_node"] = 1

@@ -233,7 +233,7 @@ def test_options_of_sbatch_reach_slurm(what: list[str], tmp_path: Path, monkeypa
     options += ["--executor-option", "timeout_min=30", "--executor-option", "array_parallelism=2"]
     assert run([*what, "--executor", "submitit", *options, "--out", str(tmp_path / "out"), "-q"]) == ExitCode.FAILED
     lines = (tmp_path / "sbatch.sh").read_text().splitlines()
-    expected = ["--partition=cpu", "--exclusive", "--time=30", "--array=0-2%2", "--cpus-per-task=1", "--nodes=1"]
+    expected = ["--partition=cpu", "--exclusive", "--time=30", "--array=0-2%2", "--cpus-per-task=1", "--mem=2GB"]
     assert set(expected) <= {line.removeprefix("#SBATCH ") for line in lines}
 
 
