@@ -73,7 +73,9 @@ def mobile() -> Network:
         *(Scale("pixels"), Normalize("normalize", mean=(0.25, 0.5, 0.5), std=(0.5, 0.25, 0.5))),
         *(Conv("stem", 8, 3, 2, padding=1), BatchNorm("stem_bn"), ReLU()),
         *(*block("stage1.0", 8, 8), *block("stage1.1", 8, 8), *block("stage2.0", 8, 12, 2), *block("stage2.1", 12, 12)),
-        Concat("mixed", [[Select("left", tuple(range(6)))], [Select("right", tuple(range(6, 12))), Conv("right", 6, 1)]]),
+        Concat(
+            "mixed", [[Select("left", tuple(range(6)))], [Select("right", tuple(range(6, 12))), Conv("right", 6, 1)]]
+        ),
         Select("shuffle", tuple(group * 6 + place for place in range(6) for group in range(2))),
         *(Affine("scale"), PReLU("slopes"), Tanh(amplitude=1.7159, slope=2 / 3)),
         *(MaxPool("pool", 3, 2, ceil=True), Flatten(), BatchNorm("flat_bn"), Dense("fc", 5)),
@@ -81,7 +83,9 @@ def mobile() -> Network:
     return Network("mobile", (3, 32, 32), layers)
 
 
-SMALL = {name: NETWORKS[name] for name in ("lenet", "lenet_bn", "cifar_resnet20", "googlenet_fashion")} | {"mobile": mobile}
+SMALL = {name: NETWORKS[name] for name in ("lenet", "lenet_bn", "cifar_resnet20", "googlenet_fashion")} | {
+    "mobile": mobile
+}
 
 
 def weights_of(network: Network) -> Weights:

@@ -205,9 +205,13 @@ class Blocks:
         self.root: Group = _normalized(root, skipping)  # type: ignore[assignment]
         self.by_group: dict[int, Block] = {}
         by_number = {group.number: group for group in groups(self.root)}
-        self.members = {group.number: tuple(by_number[each.number] for each in members) for members in same for group in members}
+        self.members = {
+            group.number: tuple(by_number[each.number] for each in members) for members in same for group in members
+        }
         wanted = self._wanted(needs_class)
-        in_order = sorted((self.members[number] for number in wanted), key=lambda same: (height(same[0]), same[0].number))
+        in_order = sorted(
+            (self.members[number] for number in wanted), key=lambda same: (height(same[0]), same[0].number)
+        )
         for members in in_order:
             block = _Arguments(self, members, template(members)).block()
             if needs_class(block.template) or len(block.arguments) <= self._most_arguments(block.template):
@@ -318,7 +322,9 @@ class _Arguments:
     def __init__(self, blocks: Blocks, members: tuple[Group, ...], whole: Group) -> None:
         self.members, self.whole = members, whole
         # The group itself is no block yet: its own values are listed.
-        listed = [[each for index, inner in enumerate(g.items) for each in blocks.places(inner, (index,))] for g in members]
+        listed = [
+            [each for index, inner in enumerate(g.items) for each in blocks.places(inner, (index,))] for g in members
+        ]
         kinds = {key: kind for values in listed for key, kind, _ in values}
         by_member = [{key: value for key, _, value in values} for values in listed]
         order = [key for index, inner in enumerate(whole.items) for key, _, _ in blocks.places(inner, (index,))]
@@ -382,7 +388,9 @@ class _Arguments:
         if (place, "kernel") not in self.texts:
             return False
         pairs = zip(vector, self.vectors[(place, "kernel")])
-        return all(isinstance(kernel, int) and padding == kernel // 2 for padding, kernel in pairs if kernel is not None)
+        return all(
+            isinstance(kernel, int) and padding == kernel // 2 for padding, kernel in pairs if kernel is not None
+        )
 
     def _expression(self, vector: tuple[Any, ...], kind: str) -> str:
         """A value as an expression of the arguments so far, or ""."""
@@ -430,7 +438,11 @@ class _Arguments:
             def is_(ends: tuple[int, ...]) -> bool:
                 return all(vector[index] == ends[index] for index in known)
 
-            if is_(self.outputs) and not self.joined and (is_(self.inputs) or (not self.takes_inputs and not self.widths)):
+            if (
+                is_(self.outputs)
+                and not self.joined
+                and (is_(self.inputs) or (not self.takes_inputs and not self.widths))
+            ):
                 return "channels"
             if is_(self.inputs) and self.takes_inputs:
                 return "in_channels"
@@ -509,7 +521,11 @@ def class_name(members: Sequence[Group]) -> str:
     kinds = [op.layer.kind for op in layers]
     convolutions = [op for op in layers if isinstance(op.layer, Conv)]
     forks = any(isinstance(item, Fork) for item in whole.items)
-    if not forks and len(convolutions) == 1 and all(op.node.parameters == () or op.layer.kind in _SHORT for op in layers):
+    if (
+        not forks
+        and len(convolutions) == 1
+        and all(op.node.parameters == () or op.layer.kind in _SHORT for op in layers)
+    ):
         if 1 < len(kinds) < 4 and kinds[0] == "Conv":
             return "".join(_SHORT.get(each, each) for each in kinds)
         if kinds[0] in ("LayerNorm", "BatchNorm") and (kinds[-1].endswith("Pool") or convolutions[0].layer.stride != 1):
@@ -562,4 +578,6 @@ def camel(name: str) -> str:
 
 def snake(name: str) -> str:
     """`ConvNormReLU` as conv_norm_relu."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"LU(?=\d*$|[A-Z])", "lu", name).replace("eL", "el").replace("iL", "il")).lower()
+    return re.sub(
+        r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"LU(?=\d*$|[A-Z])", "lu", name).replace("eL", "el").replace("iL", "il")
+    ).lower()

@@ -58,7 +58,7 @@ def literal(value: Any) -> str:
     if isinstance(value, tuple):
         inner = ", ".join(map(literal, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, float) and 0 < abs(value) < 1e-3 or isinstance(value, float) and abs(value) >= 1e16:
+    if (isinstance(value, float) and 0 < abs(value) < 1e-3) or (isinstance(value, float) and abs(value) >= 1e16):
         mantissa, _, exponent = f"{value!r}".partition("e")
         if exponent:
             return f"{mantissa}e{int(exponent)}"

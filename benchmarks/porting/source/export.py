@@ -104,7 +104,9 @@ def flat_orders(network: Network, framework: str) -> dict[str, Array]:
                 orders.update({p.name: order for p in node.parameters if p.role != "bias" or not mixes})
                 order = None if mixes else order
         if order is not None:
-            raise Lacking(f"{framework}: no source for {nodes[-1].path} ({nodes[-1].layer.kind}): flat values are the end")
+            raise Lacking(
+                f"{framework}: no source for {nodes[-1].path} ({nodes[-1].layer.kind}): flat values are the end"
+            )
 
     visit(network.nodes)
     return orders

@@ -45,10 +45,10 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     window = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
     return x / (k + alpha / size * (x**2 @ jnp.asarray(window, x.dtype))) ** beta
 ''',
-    "channel_shuffle": '''
+    "channel_shuffle": """
 def channel_shuffle(x, groups):
     return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)
-''',
+""",
 }
 
 LOADER = '''
@@ -121,7 +121,7 @@ class FlaxWriter(ModuleWriter):
         kind, *form = op.form
         match kind:
             case "Conv":
-                note = "" if self.keeps_size(op, v) else self.note("Flax pads to keep the size (\"SAME\") by default")
+                note = "" if self.keeps_size(op, v) else self.note('Flax pads to keep the size ("SAME") by default')
                 options = {
                     "strides": v.unless("stride", 1),
                     "padding": None if self.keeps_size(op, v) else v["padding"],
@@ -136,7 +136,9 @@ class FlaxWriter(ModuleWriter):
             case "BatchNorm":
                 options = {"momentum": v.unless("momentum", 0.99), "epsilon": v.unless("eps", 1e-5)}
                 options |= {"use_scale": None if form[1] else False, "use_bias": None if form[2] else False}
-                note = self.note("Flax's momentum is the fraction that the running statistics keep; its default is 0.99")
+                note = self.note(
+                    "Flax's momentum is the fraction that the running statistics keep; its default is 0.99"
+                )
                 return self.made("nnx.BatchNorm", v["channels"], comment=note, **options)
             case "LayerNorm":
                 options = {"epsilon": v.unless("eps", 1e-6)}

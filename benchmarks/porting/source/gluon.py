@@ -17,12 +17,12 @@ from frameworks.spec import AvgPool, Conv, Layer, LocalResponseNorm, MaxPool, No
 from frameworks.spec.lowering import symmetric
 
 HELPERS = {
-    "sequential": '''
+    "sequential": """
 def sequential(*blocks):
     sequence = nn.HybridSequential()
     sequence.add(*blocks)
     return sequence
-''',
+""",
     "Affine": '''
 class Affine(gluon.HybridBlock):
     """A trained factor for each channel, and with `shift` a trained summand."""
@@ -37,18 +37,18 @@ class Affine(gluon.HybridBlock):
         y = F.broadcast_mul(x, gamma)
         return y if beta is None else F.broadcast_add(y, beta)
 ''',
-    "silu": '''
+    "silu": """
 def silu(F, x):
     return x * F.sigmoid(x)
-''',
-    "hard_swish": '''
+""",
+    "hard_swish": """
 def hard_swish(F, x):
     return x * F.clip(x / 6 + 0.5, 0, 1)
-''',
-    "channel_shuffle": '''
+""",
+    "channel_shuffle": """
 def channel_shuffle(F, x, groups):
     return x.reshape((0, -4, groups, -1, -2)).swapaxes(1, 2).reshape((0, -3, -2))
-''',
+""",
 }
 
 LOADER = '''
@@ -262,5 +262,3 @@ def _full(layer: MaxPool, node: Node) -> bool:
 
 def _number(value: float) -> str:
     return "-np.inf" if value == float("-inf") else literal(value)
-
-

@@ -14,7 +14,7 @@ from benchmarks.porting.source.flax import channels_last
 from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.modules import About, Values, definition
 from benchmarks.porting.source.program import Fork, Group, Item, Op, Target, lacking, program
-from benchmarks.porting.source.pytorch import number, slice_text
+from benchmarks.porting.source.pytorch import fraction, number, slice_text
 from frameworks.spec import (
     Add,
     AvgPool,
@@ -59,12 +59,12 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     window = ((distance >= -(size // 2)) & (distance <= (size - 1) // 2)).astype(x.dtype)
     return x / (k + alpha / size * ops.matmul(ops.square(x), window)) ** beta
 ''',
-    "channel_shuffle": '''
+    "channel_shuffle": """
 def channel_shuffle(x, groups):
     height, width, channels = x.shape[1:]
     grouped = ops.reshape(x, (-1, height, width, groups, channels // groups))
     return ops.reshape(ops.swapaxes(grouped, 3, 4), (-1, height, width, channels))
-''',
+""",
 }
 
 LOADER = '''
@@ -85,6 +85,8 @@ ROLES = {
     **{"weight": "kernel", "bias": "bias", "gamma": "gamma", "beta": "beta"},
     **{"running_mean": "moving_mean", "running_var": "moving_variance", "slope": "alpha"},
 }
+ROUNDED = "TensorFlow rounds a number of Python to float32"
+
 Made: TypeAlias = "Expression | Callable[[str], Expression]"  # a layer, or an operation of its input
 
 
@@ -155,7 +157,9 @@ class KerasWriter(Target):
     def source(self, network: Network, about: About) -> str:
         """The file. Raises `Lacking`."""
         root = program(network, self)
-        self.blocks = Blocks(root, lambda group: any(isinstance(item, Fork) for item in group.items), title(network.name))
+        self.blocks = Blocks(
+            root, lambda group: any(isinstance(item, Fork) for item in group.items), title(network.name)
+        )
         self.root = self.blocks.root
         channels, *size = network.input
         inputs = call("keras.Input", (*size, channels))
@@ -400,19 +404,20 @@ class KerasWriter(Target):
                     note = self.note("In the order height, width, channels") if several else ""
                     yield call("layers.Flatten", comment=note)
             case "Scale":
-                yield call("layers.Rescaling", Symbol(quotient(v["factor"])))
+                yield self.rescaling(v["factor"])
             case "Normalize":
                 mean, std = np.broadcast_arrays(v["mean"], v["std"])
                 scale, offset = [list(map(float, values)) for values in (1 / std, -mean / std)]
-                yield call("layers.Rescaling", Symbol(str(scale)), Symbol(str(offset)))
+                rows = (Symbol(f"np.array({values})") for values in (scale, offset))
+                yield call("layers.Rescaling", *rows, comment=self.note(ROUNDED))
             case "Pad":
                 yield from self.padded(op, v, sides(form[0]), form[1])
             case "Tanh" if isinstance(layer, Tanh) and (layer.slope, layer.amplitude) != (1, 1):
                 if layer.slope != 1:
-                    yield call("layers.Rescaling", Symbol(quotient(layer.slope)))
+                    yield self.rescaling(layer.slope)
                 yield call("layers.Activation", '"tanh"')
                 if layer.amplitude != 1:
-                    yield call("layers.Rescaling", layer.amplitude)
+                    yield self.rescaling(layer.amplitude)
             case "Select":
                 if op.form[1] != "slice" or slice_text(v) != ":":
                     yield lambda x: self.selected(op, v, x)
@@ -425,6 +430,11 @@ class KerasWriter(Target):
                 if not word:
                     raise lacking(self, op.node, layer)
                 yield call("layers.Activation", f'"{word}"')
+
+    def rescaling(self, factor: float) -> Call:
+        if float(np.float32(factor)) == factor:
+            return call("layers.Rescaling", factor)
+        return call("layers.Rescaling", Symbol(f"np.float64({quotient(factor)})"), comment=self.note(ROUNDED))
 
     def padding(self, op: Op, v: Values) -> tuple[str, Any]:
         """Keras' word for a layer's padding, and the padding that a layer before it adds, or None."""
@@ -494,7 +504,9 @@ def is_same(layer: Any, node: Node) -> bool:
 
 def activation_word(op: Op) -> str:
     """Keras' word for an activation with Keras' defaults, or ""."""
-    usual: dict[str, Any] = {"slope": 1 / 6, "alpha": 1.0} if op.layer.kind != "Tanh" else {"amplitude": 1.0, "slope": 1.0}
+    usual: dict[str, Any] = (
+        {"slope": 1 / 6, "alpha": 1.0} if op.layer.kind != "Tanh" else {"amplitude": 1.0, "slope": 1.0}
+    )
     if any(usual[name] != value for name, value in op.values.items() if name in usual):
         return ""
     return "" if op.form == ("GELU", True) else ACTIVATIONS.get(op.layer.kind, "")
@@ -514,7 +526,7 @@ def depthwise(node: Node) -> Callable[[Any], Any]:
 
 def quotient(factor: float) -> str:
     divisor = round(1 / factor) if factor else 0
-    return f"1 / {divisor}" if divisor > 1 and 1 / divisor == factor else literal(factor)
+    return f"1 / {divisor}" if divisor > 1 and 1 / divisor == factor else fraction(factor)
 
 
 def collapsed_sides(padding: Any) -> Any:
@@ -536,4 +548,3 @@ def _depthwise(layer: Layer, node: Node) -> bool:
 
 def _infinite(value: float) -> str:
     return "-np.inf" if value == float("-inf") else number(value)
-

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from benchmarks.porting.source.blocks import DROP, SHORTCUT, SKIP, Block, Blocks, Key, Place, snake, title
-from benchmarks.porting.source.code import WIDTH, Call, Expression, Symbol, as_expression, divided, literal, parsed, statement
+from benchmarks.porting.source.code import (
+    WIDTH,
+    Call,
+    Expression,
+    Symbol,
+    as_expression,
+    divided,
+    literal,
+    parsed,
+    statement,
+)
 from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.program import (
     Fork,
@@ -76,6 +86,7 @@ class Scope:
 
     texts: Mapping[Key, str]
     attributes: dict[Place, str]
+    whole: bool = False  # of the network itself
     variables: set[str] = field(default_factory=lambda: {"x"})
     heads: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # arguments that the forward pass needs
@@ -219,8 +230,10 @@ class ModuleWriter(Target):
         parts = [name if default is None else f"{name}={literal(default)}" for name, default in arguments]
         return ", ".join([*parts, *([self.init_ending] if self.init_ending else [])])
 
-    def class_source(self, name: str, group: Group, arguments: Sequence[tuple[str, Any]], texts: Mapping[Key, str]) -> str:
-        scope = Scope(texts, self.attributes(group, texts))
+    def class_source(
+        self, name: str, group: Group, arguments: Sequence[tuple[str, Any]], texts: Mapping[Key, str]
+    ) -> str:
+        scope = Scope(texts, self.attributes(group, texts), whole=group is self.root)
         forward: list[str] = []
         result = self.run(group.items, (), "x", "x", scope, forward)
         forward.append(f"return {self.result(result, scope)}")
@@ -414,7 +427,11 @@ class ModuleWriter(Target):
             weighted = isinstance(item, Group) or isinstance(item.layer, (Conv, Dense))
             light = isinstance(item, Op) and isinstance(item.layer, Flatten)
             longer = self.called(item, place, text, scope)
-            if text != source and text != target and (depth >= DEEPEST or (weighted and heavy) or len(longer) > LONGEST):
+            if (
+                text != source
+                and text != target
+                and (depth >= DEEPEST or (weighted and heavy) or len(longer) > LONGEST)
+            ):
                 lines.append(f"{target} = {text}")
                 text, depth, heavy = target, 0, False
                 longer = self.called(item, place, text, scope)
@@ -436,7 +453,9 @@ class ModuleWriter(Target):
                 return self.residual(fork, place, x, scope, lines)
             case Auxiliary():
                 return self.head(fork, place, x, scope, lines)
-        stem = "branch" if isinstance(fork.layer, Concat) and len([chain for chain in fork.chains if chain]) > 1 else "y"
+        stem = (
+            "branch" if isinstance(fork.layer, Concat) and len([chain for chain in fork.chains if chain]) > 1 else "y"
+        )
         ends = []
         for index, chain in enumerate(fork.chains):
             if not chain:
@@ -493,7 +512,7 @@ class ModuleWriter(Target):
         return f"{shortcut} + {body}"
 
     def head(self, fork: Fork, place: Place, x: str, scope: Scope, lines: list[str]) -> str:
-        if not self.heads_allowed or place[:-1]:
+        if not (self.heads_allowed and scope.whole and len(place) == 1):
             raise lacking(self, fork.node, fork.layer)
         name = scope.fresh(scope.attributes[(*place, 0, 0)])
         lines.append(f"{name} = self.{scope.attributes[(*place, 0, 0)]}({x}) if self.training else None")

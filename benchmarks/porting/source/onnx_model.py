@@ -132,7 +132,9 @@ class _Graph:
                 groups = layer.groups if isinstance(layer, spec.GroupNorm) else node.input[0]
                 return self.add("GroupNormalization", [x, *arrays], path, epsilon=layer.eps, num_groups=groups)
             case spec.Affine():
-                y = self.add("Mul", [x, self.array(node, "gamma", *by_channel)], f"{path}/product" if layer.beta else path)
+                y = self.add(
+                    "Mul", [x, self.array(node, "gamma", *by_channel)], f"{path}/product" if layer.beta else path
+                )
                 return self.add("Add", [y, self.array(node, "beta", *by_channel)], path) if layer.beta else y
             case spec.LocalResponseNorm() if layer.size % 2:
                 options = {"alpha": layer.alpha, "beta": layer.beta, "bias": layer.k, "size": layer.size}

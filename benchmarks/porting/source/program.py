@@ -15,6 +15,7 @@ from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     ELU,
     GELU,
+    SELU,
     Add,
     Auxiliary,
     AvgPool,
@@ -35,7 +36,6 @@ from frameworks.spec import (
     ReLU6,
     Residual,
     Select,
-    SELU,
     Sigmoid,
     SiLU,
     Softplus,
@@ -222,14 +222,19 @@ class _Builder:
     def _run(self, component: str, run: list[tuple[Layer, Node]], prefix: str) -> list[Item]:
         (layer, node), *rest = run
         if isinstance(layer, Auxiliary) and component and node.path == prefix + component:
-            head = Group(component, self.items(list(zip(layer.head, node.branches[0])), f"{node.path}."), path=node.path)
+            head = Group(
+                component, self.items(list(zip(layer.head, node.branches[0])), f"{node.path}."), path=node.path
+            )
             after = self.items(rest, prefix) if rest else ()
             return [Fork(layer, node, ((head,),)), *after]
         relative = node.path[len(prefix) :] if layer.name else ""
         if relative == component and not any(each.name for each, _ in rest):
             first = [self._fork(layer, node, f"{node.path}." if layer.name else prefix)] if layer.branches() else []
             if not first:
-                return [*self._ops(component, layer, node), *(op for pair in rest for op in self._nameless(pair, prefix))]
+                return [
+                    *self._ops(component, layer, node),
+                    *(op for pair in rest for op in self._nameless(pair, prefix)),
+                ]
             split = next((i for i, (each, _) in enumerate(rest) if not isinstance(each, ACTIVATIONS)), len(rest))
             inner = [op for pair in rest[:split] for op in self._nameless(pair, prefix)]
             outer = [op for pair in rest[split:] for op in self._nameless(pair, prefix)]
@@ -332,7 +337,9 @@ def numeric(names: Sequence[str]) -> bool:
     parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
     stems = {part[1] for part in parts if part}
     numbers = [int(part[2]) for part in parts if part]
-    return len(parts) == len(numbers) > 1 and len(stems) == 1 and numbers == [*range(numbers[0], numbers[0] + len(parts))]
+    return (
+        len(parts) == len(numbers) > 1 and len(stems) == 1 and numbers == [*range(numbers[0], numbers[0] + len(parts))]
+    )
 
 
 # --- forms of layers --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from frameworks.spec import AvgPool, BatchNorm, Conv, Layer, MaxPool, Node, Pad,
 from frameworks.spec.lowering import symmetric
 
 HELPERS = {
-    "Normalize": '''
+    "Normalize": """
 class Normalize(nn.Module):
     def __init__(self, mean, std):
         super().__init__()
@@ -24,7 +24,7 @@ class Normalize(nn.Module):
 
     def forward(self, x):
         return (x - self.mean.to(x.dtype)) / self.std.to(x.dtype)
-''',
+""",
     "Affine": '''
 class Affine(nn.Module):
     """A trained factor for each channel, and with `shift` a trained summand."""
@@ -172,7 +172,9 @@ class PyTorchWriter(ModuleWriter):
                 return call("nn.PReLU", v["channels"])
             case "LocalResponseNorm":
                 options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75), "k": v.unless("k", 1.0)}
-                note = self.note("PyTorch's alpha multiplies the mean of the squares, that of the paper and TensorFlow the sum")
+                note = self.note(
+                    "PyTorch's alpha multiplies the mean of the squares, that of the paper and TensorFlow the sum"
+                )
                 return call("nn.LocalResponseNorm", v["size"], **options, comment=note)
             case "Dropout":
                 return call("nn.Dropout", *self.positional_value(v, "rate", 0.5))
@@ -189,7 +191,9 @@ class PyTorchWriter(ModuleWriter):
             case "Tanh":
                 return call("nn.Tanh") if (v["amplitude"], v["slope"]) == (1, 1) else None
             case "Softplus":
-                return call("nn.Softplus", threshold=40, comment=self.note("PyTorch's softplus is x above the threshold"))
+                return call(
+                    "nn.Softplus", threshold=40, comment=self.note("PyTorch's softplus is x above the threshold")
+                )
             case "Flatten":
                 return call("nn.Flatten")
             case "Pad":
@@ -357,4 +361,3 @@ def times(factor: float, x: str) -> str:
     if divisor > 1 and 1 / divisor == factor:
         return f"{atom(x)} / {divisor}"
     return f"{literal(factor)} * {atom(x)}"
-
