@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,13 +146,13 @@ def test_the_text_is_the_same_each_time_and_formatted(target: str, name: str, tm
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert not imported & {"onespec", "benchmarks", "frameworks"}
     (tmp_path / "net.py").write_text(made.source, encoding="utf-8")
-    if not (ruff := shutil.which("ruff")):
-        pytest.skip("ruff is not installed")
+    pytest.importorskip("ruff")
+    ruff = [sys.executable, "-m", "ruff"]
     options = ["--isolated", "--line-length", "120"]
-    format_check = [ruff, "format", *options, "--diff", str(tmp_path)]
+    format_check = [*ruff, "format", *options, "--diff", str(tmp_path)]
     done = subprocess.run(format_check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    lint = [ruff, "check", *options, "--select", "E,F,W,I", str(tmp_path)]
+    lint = [*ruff, "check", *options, "--select", "E,F,W,I", str(tmp_path)]
     done = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -430,8 +430,7 @@ class _Arguments:
         return name
 
     def _name(self, key: Key, vector: tuple[Any, ...]) -> str:
-        place, value = key
-        kind = self.kind_of[key]
+        place, kind = key[0], self.kind_of[key]
         if kind in ("inputs", "outputs", "channels"):
             known = [index for index, each in enumerate(vector) if each is not None]
 
@@ -528,12 +527,13 @@ def class_name(members: Sequence[Group]) -> str:
     ):
         if 1 < len(kinds) < 4 and kinds[0] == "Conv":
             return "".join(_SHORT.get(each, each) for each in kinds)
-        if kinds[0] in ("LayerNorm", "BatchNorm") and (kinds[-1].endswith("Pool") or convolutions[0].layer.stride != 1):
+        strided = kinds[-1].endswith("Pool") or convolutions[0].values.get("stride") != 1
+        if kinds[0] in ("LayerNorm", "BatchNorm") and strided:
             return "Downsample" if kinds[0] == "LayerNorm" else "Transition"
-    if not forks and convolutions and all(isinstance(item, Group) for item in whole.items[:2]) and len(whole.items) > 1:
-        if sum(map(_depthwise, convolutions)) == 1:
-            parts = [_depthwise(op) for op in convolutions]
-            return "SeparableConv" if parts == [True, False] else "InvertedBottleneck"
+    grouped = len(whole.items) > 1 and all(isinstance(item, Group) for item in whole.items[:2])
+    depthwise = [_depthwise(op) for op in convolutions]
+    if not forks and grouped and sum(depthwise) == 1:
+        return "SeparableConv" if depthwise == [True, False] else "InvertedBottleneck"
     if [_depthwise(op) for op in layers] == [True, False]:
         return "SeparableConv"
     stems = {re.sub(r"[\W_]*\d+[a-z]?$", "", group.name) for group in members}
@@ -578,6 +578,5 @@ def camel(name: str) -> str:
 
 def snake(name: str) -> str:
     """`ConvNormReLU` as conv_norm_relu."""
-    return re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"LU(?=\d*$|[A-Z])", "lu", name).replace("eL", "el").replace("iL", "il")
-    ).lower()
+    plain = re.sub("ReLU|SiLU|PReLU|GELU|SELU|ELU", lambda unit: unit[0].capitalize(), name)
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain).lower()

@@ -14,7 +14,8 @@ WIDTH = 120
 class Call:
     """`head(parts)`, or a list, where the head is empty and the brackets are square.
 
-    parts: prefix, such as `stride=` or `*`, and expression. exploded: one part on each line. comment: on the line above.
+    parts: prefix, such as `stride=` or `*`, and expression. exploded: one part on each line. comment: on the line
+    above.
     """
 
     head: str

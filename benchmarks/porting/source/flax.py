@@ -86,7 +86,10 @@ class FlaxWriter(ModuleWriter):
     forward_head = "def __call__(self, x):"
     init_ending = "*, rngs: nnx.Rngs"
     constructor_ending = RNGS
-    imports = ("from functools import partial", "", "import jax", "import jax.numpy as jnp", "import numpy as np", "from flax import nnx")  # fmt: skip
+    imports = (
+        *("from functools import partial", "", "import jax", "import jax.numpy as jnp", "import numpy as np"),
+        "from flax import nnx",
+    )
 
     def __init__(self) -> None:
         super().__init__()

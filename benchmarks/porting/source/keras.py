@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -163,7 +164,7 @@ class KerasWriter(Target):
         self.root = self.blocks.root
         channels, *size = network.input
         inputs = call("keras.Input", (*size, channels))
-        self.entry = snake(title(network.name))
+        self.entry = re.sub(r"\W", "_", network.name)
         head = [f"def {self.entry}():"]
         if not self.blocks.blocks and not any(isinstance(item, Fork) for item in self.root.items):
             rows = [("", inputs), *(("", made) for made in self.sequential())]
@@ -400,9 +401,7 @@ class KerasWriter(Target):
                 yield call("layers.LeakyReLU", negative_slope=v["slope"], comment=self.note("Keras' default is 0.3"))
             case "Flatten":
                 if not form[0]:
-                    several = op.node.input[1:] != (1, 1)
-                    note = self.note("In the order height, width, channels") if several else ""
-                    yield call("layers.Flatten", comment=note)
+                    yield call("layers.Flatten")
             case "Scale":
                 yield self.rescaling(v["factor"])
             case "Normalize":
@@ -481,6 +480,10 @@ class KerasWriter(Target):
             for parameter in op.node.parameters:
                 change = depthwise(op.node) if op.form[0] == "Conv" and op.form[2] else channels_last
                 yield parameter.name, f"{name}/{ROLES[parameter.role]}", change
+
+
+def forks(group: Group) -> bool:
+    return any(isinstance(item, Fork) for item in group.items)
 
 
 def call_of_list(head: str, rows: Sequence[tuple[str, Expression]], ending: str) -> Call:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from benchmarks.porting.source.blocks import DROP, SHORTCUT, SKIP, Block, Blocks, Key, Place, snake, title
@@ -599,7 +600,7 @@ def _even(calls: Sequence[Mapping[str, Any]]) -> bool:
             continue
         if not all(type(value) is int for value in values):
             return False
-        if len({b - a for a, b in zip(values, values[1:])}) > 1:
+        if len({b - a for a, b in pairwise(values)}) > 1:
             return False
     return True
 

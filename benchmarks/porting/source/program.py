@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from benchmarks.runtime.errors import BadInput
@@ -53,8 +54,8 @@ ACTIVATIONS = (
 class Op:
     """A layer without layers inside.
 
-    name: its own part of the path, or "". layer: as the spec has it. form: what distinguishes two kinds of code. values:
-    what may be an argument of a repeated block.
+    name: its own part of the path, or "". layer: as the spec has it. form: what distinguishes two kinds of code.
+    values: what may be an argument of a repeated block.
     """
 
     name: str
@@ -210,7 +211,7 @@ class _Builder:
         self, runs: list[tuple[str, list[tuple[Layer, Node]]]], prefix: str
     ) -> list[tuple[str, list[tuple[Layer, Node]]]]:
         """Move layers without a name into the group behind them where its first number leaves room for them."""
-        for (_, before), (component, run) in zip(runs, runs[1:]):
+        for (_, before), (component, run) in pairwise(runs):
             first = run[0][1].path[len(prefix) + len(component) + 1 :].partition(".")[0]
             while first.isdigit() and int(first) > 0 and len(before) > 1 and not before[-1][0].name:
                 if isinstance(before[-1][0], (Flatten, *ACTIVATIONS)) or before[-1][0].branches():
@@ -312,8 +313,8 @@ _KEYWORDS = frozenset(
 )
 _TAKEN = frozenset(
     "F x self np nn nnx mx torch jax jnp keras layers ops rngs name train eval training forward modules children "
-    "parameters buffers apply type float double half to cpu cuda params prefix cast hybridize initialize summary export "
-    "add mode state".split()
+    "parameters buffers apply type float double half to cpu cuda params prefix cast hybridize initialize summary "
+    "export add mode state".split()
 )
 
 

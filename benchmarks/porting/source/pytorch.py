@@ -92,7 +92,10 @@ SIMPLE = {  # activations without options: the function and the module
 
 class PyTorchWriter(ModuleWriter):
     title = "torch"
-    imports = ("from collections import OrderedDict", "", "import numpy as np", "import torch", "import torch.nn.functional as F", "from torch import nn")  # fmt: skip
+    imports = (
+        *("from collections import OrderedDict", "", "import numpy as np", "import torch"),
+        *("import torch.nn.functional as F", "from torch import nn"),
+    )
     heads_allowed = True
 
     def __init__(self) -> None:
