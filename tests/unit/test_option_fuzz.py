@@ -85,9 +85,10 @@ REQUIRED = {
     "summary": {"--net": "lenet"},
     "plan": {"--out": "plan.json"},
     "merge": {"--out": "merged"},
+    "port": {"--to": "torch", "--out": "ported"},
     "reproduce": {"--recipe": "d2l-lenet"},
 }
-ARGUMENTS = {"compare": ["A", "B"], "report": ["A"], "merge": ["A"], "import-weights": ["no.pth"]}
+ARGUMENTS = {"compare": ["A", "B"], "report": ["A"], "merge": ["A"], "import-weights": ["no.pth"], "port": ["lenet"]}
 
 
 def every_case() -> Iterator[tuple[str, list[str], str]]:

@@ -1,0 +1,51 @@
+"""What `onespec port` reads: the names of frameworks, and weights for a network."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.porting.source.export import TARGETS
+from benchmarks.porting.weight_import import import_weights
+from benchmarks.runtime.errors import BadInput
+from benchmarks.training import checkpoints
+from frameworks.arrays import Weights
+from frameworks.spec import Network
+
+
+def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
+    """The frameworks of `--to`; `all` stands for every one. Raises BadInput."""
+    if tuple(names) == ("all",):
+        return TARGETS
+    for name in names:
+        if name not in TARGETS:
+            raise BadInput(f"--to {','.join(names)}: no {name!r:.40}; there are {', '.join(TARGETS)}, and all")
+    return tuple(names)
+
+
+def weights_of(
+    path: Path, network: Network, pythons: Mapping[str, str], progress: Callable[[str], None]
+) -> tuple[Network, Weights]:
+    """The arrays of a file, and the network that they belong to.
+
+    A checkpoint of onespec brings its network, which has the layers that prepare the pixels in front; its name must be
+    that of the given one. Raises BadInput.
+    """
+    if not _is_checkpoint(path):
+        return network, import_weights(path, network, pythons, progress)
+    checkpoint = checkpoints.load(path)
+    if checkpoint.network.name != network.name:
+        raise BadInput(f"--weights {path}: weights of {checkpoint.network.name}, not of {network.name}")
+    return checkpoint.network, checkpoint.weights
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is an .npz file of onespec; a damaged file is no reason to say no, its reader explains it."""
+    if path.suffix != ".npz" or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{checkpoints.ABOUT}.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False

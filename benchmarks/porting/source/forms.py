@@ -1,0 +1,102 @@
+"""Layers as forms and values: the same for every framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.porting.source.program import Target, collapsed, lacking, padding_of, rounded_up, select_form
+from frameworks.spec import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    GroupNorm,
+    InstanceNorm,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Node,
+    Pad,
+    Resize,
+    Select,
+    Tanh,
+)
+
+
+def described(target: Target, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The form of a layer, which distinguishes two kinds of code, and the values that may be arguments.
+
+    Raises `Lacking`.
+    """
+    inputs, flat = node.input[0], len(node.input) == 1
+    form: tuple[Any, ...] = ()
+    values: dict[str, Any] = {}
+    match layer.kind:
+        case "Conv":
+            assert isinstance(layer, Conv)
+            form = (layer.bias,)
+            values = {"inputs": inputs, "outputs": layer.channels, "kernel": collapsed(layer.kernel)}
+            values |= {"stride": collapsed(layer.stride), "padding": padding_of(layer)}
+            values |= {"dilation": collapsed(layer.dilation), "groups": layer.groups}
+        case "Dense":
+            form = (layer.bias,)  # type: ignore[attr-defined]
+            values = {"inputs": inputs, "outputs": layer.units}  # type: ignore[attr-defined]
+        case "MaxPool":
+            assert isinstance(layer, MaxPool)
+            form = (rounded_up(layer, node),)
+            values = {"kernel": collapsed(layer.kernel), "stride": collapsed(layer.stride)}
+            values |= {"padding": padding_of(layer), "dilation": collapsed(layer.dilation)}
+        case "AvgPool":
+            assert isinstance(layer, AvgPool)
+            padding = padding_of(layer)
+            form = (rounded_up(layer, node), layer.count_padding or padding == 0)
+            values = {"kernel": collapsed(layer.kernel), "stride": collapsed(layer.stride), "padding": padding}
+        case "AdaptiveAvgPool":
+            values = {"size": collapsed((layer.height, layer.width))}  # type: ignore[attr-defined]
+        case "BatchNorm":
+            assert isinstance(layer, BatchNorm)
+            form = (flat, layer.gamma, layer.beta)
+            values = {"channels": inputs, "eps": layer.eps, "momentum": layer.momentum}
+        case "LayerNorm" | "GroupNorm" | "InstanceNorm":
+            assert isinstance(layer, (LayerNorm, GroupNorm, InstanceNorm))
+            form = (flat, layer.gamma, layer.beta)
+            values = {"channels": inputs, "eps": layer.eps}
+            values |= {"groups": layer.groups} if isinstance(layer, GroupNorm) else {}
+        case "Affine":
+            form = (flat, layer.beta)  # type: ignore[attr-defined]
+            values = {"channels": inputs}
+        case "PReLU":
+            values = {"channels": inputs}
+        case "LocalResponseNorm":
+            values = {name: getattr(layer, name) for name in ("size", "alpha", "beta", "k")}
+        case "Dropout" | "StochasticDepth":
+            values = {"rate": layer.rate}  # type: ignore[attr-defined]
+        case "LeakyReLU" | "HardSigmoid":
+            values = {"slope": layer.slope}  # type: ignore[attr-defined]
+        case "ELU":
+            values = {"alpha": layer.alpha}  # type: ignore[attr-defined]
+        case "GELU":
+            form = (layer.approximate,)  # type: ignore[attr-defined]
+        case "Tanh":
+            assert isinstance(layer, Tanh)
+            values = {"amplitude": layer.amplitude, "slope": layer.slope}
+        case "Flatten":
+            form = (flat, node.input[1:] == (1, 1))
+        case "Scale":
+            values = {"factor": layer.factor}  # type: ignore[attr-defined]
+        case "Normalize":
+            values = {"mean": layer.mean, "std": layer.std}  # type: ignore[attr-defined]
+        case "Pad":
+            assert isinstance(layer, Pad)
+            form = (layer.padding, layer.value)
+        case "Select":
+            assert isinstance(layer, Select)
+            try:
+                kind, values = select_form(layer, inputs)
+            except ValueError as error:
+                raise lacking(target, node, layer, str(error)) from None
+            form = (kind, flat)
+        case "Resize":
+            assert isinstance(layer, Resize)
+            form = (layer.method, layer.positions)
+            values = {"size": (layer.height, layer.width)}
+    return form, values

@@ -1,0 +1,264 @@
+"""Source for MXNet Gluon: classes of `gluon.HybridBlock`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
+from benchmarks.porting.source.forms import described
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.program import Op, lacking
+from benchmarks.porting.source.pytorch import same, scaled_tanh, times
+from frameworks.spec import AvgPool, Conv, Layer, LocalResponseNorm, MaxPool, Node, Pad, Select, pair, sides
+from frameworks.spec.lowering import symmetric
+
+HELPERS = {
+    "sequential": """
+def sequential(*blocks):
+    sequence = nn.HybridSequential()
+    sequence.add(*blocks)
+    return sequence
+""",
+    "Affine": '''
+class Affine(gluon.HybridBlock):
+    """A trained factor for each channel, and with `shift` a trained summand."""
+
+    def __init__(self, channels, shift=True):
+        super().__init__()
+        self.gamma = self.params.get("gamma", shape=(1, channels, 1, 1), init="ones")
+        if shift:
+            self.beta = self.params.get("beta", shape=(1, channels, 1, 1), init="zeros")
+
+    def hybrid_forward(self, F, x, gamma, beta=None):
+        y = F.broadcast_mul(x, gamma)
+        return y if beta is None else F.broadcast_add(y, beta)
+''',
+    "silu": """
+def silu(F, x):
+    return x * F.sigmoid(x)
+""",
+    "hard_swish": """
+def hard_swish(F, x):
+    return x * F.clip(x / 6 + 0.5, 0, 1)
+""",
+    "channel_shuffle": """
+def channel_shuffle(F, x, groups):
+    return x.reshape((0, -4, groups, -1, -2)).swapaxes(1, 2).reshape((0, -3, -2))
+""",
+}
+
+LOADER = '''
+def load_weights(net, file):
+    """Copy the arrays of an .npz file into an initialized net; the names are those of `save_parameters`."""
+    with np.load(file) as arrays:
+        for name, parameter in net._collect_params_with_prefix().items():
+            parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
+'''
+
+ACTIVATIONS = {"ReLU": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+MODULES = {"SiLU": "nn.Swish", "SELU": "nn.SELU", "GELU": "nn.GELU"}
+
+
+class GluonWriter(ModuleWriter):
+    title = "gluon"
+    base = "gluon.HybridBlock"
+    sequence_class = "sequential"
+    forward_head = "def hybrid_forward(self, F, x):"
+    imports = ("import mxnet as mx", "import numpy as np", "from mxnet import gluon", "from mxnet.gluon import nn")
+    unused = frozenset(("inputs",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.helpers = HELPERS
+
+    def prepared(self, layer: Layer, node: Node) -> list[tuple[Layer, Node]]:
+        if not isinstance(layer, (Conv, MaxPool, AvgPool)):
+            return [(layer, node)]
+        if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
+            raise lacking(self, node, layer, "Gluon has no maximum over dilated windows")
+        around = sides(layer.padding)
+        if symmetric(around) and not (isinstance(layer, MaxPool) and layer.ceil and not _full(layer, node)):
+            return [(layer, node)]
+        if isinstance(layer, AvgPool) and (layer.ceil or not layer.count_padding):
+            raise lacking(self, node, layer, "its padding differs at the sides and does not count")
+        if isinstance(layer, MaxPool) and layer.ceil:
+            around, layer = sides(layer.resolved(node.input).padding), replace(layer, ceil=False)  # type: ignore[attr-defined]
+        pad = Pad("", around, float("-inf") if isinstance(layer, MaxPool) else 0.0)
+        padded = Node(f"{node.path}/pad", pad, node.input, pad.output(node.input), (), 0)
+        bare = replace(layer, padding=0)
+        return [(pad, padded), (bare, replace(node, layer=bare, input=padded.output))]
+
+    def described(self, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        form, values = described(self, layer, node)
+        if layer.kind in ("BatchNorm", "LayerNorm"):
+            values.pop("channels")
+        if layer.kind == "BatchNorm":
+            values["momentum"] = round(1 - values["momentum"], 12)
+        if isinstance(layer, LocalResponseNorm) and layer.size % 2 == 0:
+            raise lacking(self, node, layer, "MXNet's window has an odd size")
+        if isinstance(layer, Select) and form[0] in ("zeros", "list"):
+            if form[0] == "zeros" and values["count"] != node.input[0]:
+                raise lacking(self, node, layer, "MXNet pads no channels")
+            values = {} if form[0] == "zeros" else values
+        return form, values
+
+    def is_attribute(self, op: Op, values: Values) -> bool:
+        made = self.constructor(op, values)
+        wrapped = isinstance(made, Call) and made.head == "nn.HybridLambda"
+        return not wrapped and super().is_attribute(op, values)
+
+    # --- layers -------------------------------------------------------------------------------------------------------
+
+    def constructor(self, op: Op, v: Values) -> Expression | None:
+        kind, *form = op.form
+        match kind:
+            case "Conv":
+                options = {"strides": v.unless("stride", 1), "padding": v.unless("padding", 0)}
+                options |= {"dilation": v.unless("dilation", 1), "groups": v.unless("groups", 1)}
+                return call("nn.Conv2D", v["outputs"], v["kernel"], **options, use_bias=None if form[0] else False)
+            case "Dense":
+                return call("nn.Dense", v["outputs"], use_bias=None if form[0] else False)
+            case "MaxPool" | "AvgPool":
+                stride = None if v["stride"] == v["kernel"] else v["stride"]
+                options = {"strides": stride, "padding": v.unless("padding", 0)}
+                options |= {"ceil_mode": True if form[0] else None}
+                options |= {"count_include_pad": False if kind == "AvgPool" and not form[1] else None}
+                return call("nn.MaxPool2D" if kind == "MaxPool" else "nn.AvgPool2D", v["kernel"], **options)
+            case "GlobalAvgPool":
+                return call("nn.GlobalAvgPool2D")
+            case "BatchNorm":
+                options = {"momentum": v.unless("momentum", 0.9), "epsilon": v.unless("eps", 1e-5)}
+                options |= {"center": None if form[2] else False, "scale": None if form[1] else False}
+                note = self.note("Gluon's momentum, 0.9 by default, is the fraction that the running statistics keep")
+                return call("nn.BatchNorm", **options, comment=note)
+            case "LayerNorm":
+                options = {"axis": None if form[0] else 1, "epsilon": v.unless("eps", 1e-5)}
+                options |= {"center": None if form[2] else False, "scale": None if form[1] else False}
+                return call("nn.LayerNorm", **options)
+            case "Affine" if not form[0]:
+                return call(self.uses("Affine"), v["channels"], shift=None if form[1] else False)
+            case "PReLU":
+                return call("nn.PReLU", in_channels=v["channels"])
+            case "Dropout":
+                return call("nn.Dropout", v["rate"])
+            case "StochasticDepth":
+                return self.stochastic_depth(literal(v["rate"]))
+            case "LeakyReLU":
+                return call("nn.LeakyReLU", v["slope"])
+            case "ELU":
+                return call("nn.ELU", v["alpha"])
+            case "Flatten":
+                return call("nn.Flatten")
+            case _ if kind in MODULES and form != [True]:
+                return call(MODULES[kind])
+            case _ if kind in ACTIVATIONS and op.values in ({}, {"amplitude": 1.0, "slope": 1.0}):
+                return call("nn.Activation", f'"{ACTIVATIONS[kind]}"')
+        text = self.function(op, v, "x")
+        return None if text is None else call("nn.HybridLambda", f"lambda F, x: {text}")
+
+    def function(self, op: Op, v: Values, x: str) -> str | None:
+        kind, *form = op.form
+        match kind:
+            case "GlobalAvgPool":
+                return f"F.mean({x}, axis=(2, 3), keepdims=True)"
+            case "LocalResponseNorm":
+                options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75), "knorm": v.unless("k", 2)}
+                return str(call("F.LRN", x, nsize=v["size"], **options))
+            case "Dropout":
+                return f"F.Dropout({x})" if v["rate"] == 0.5 else f"F.Dropout({x}, p={literal(v['rate'])})"
+            case "ReLU6":
+                return f"F.clip({x}, 0, 6)"
+            case "LeakyReLU":
+                return f"F.LeakyReLU({x}, slope={literal(v['slope'])})"
+            case "ELU":
+                return f'F.LeakyReLU({x}, act_type="elu", slope={literal(v["alpha"])})'
+            case "SELU" | "GELU" if form != [True]:
+                return f'F.LeakyReLU({x}, act_type="{kind.lower()}")'
+            case "SiLU":
+                return f"{self.uses('silu')}(F, {x})"
+            case "HardSwish":
+                return f"{self.uses('hard_swish')}(F, {x})"
+            case "HardSigmoid":
+                scaled = f"{atom(x)} / 6" if v["slope"] == 1 / 6 else f"{literal(v['slope'])} * {atom(x)}"
+                return f"F.clip({scaled} + 0.5, 0, 1)"
+            case "ReLU" | "Sigmoid":
+                return f"F.{ACTIVATIONS[kind]}({x})"
+            case "Tanh":
+                return scaled_tanh("F.tanh", v, x)
+            case "Flatten":
+                return x if form[0] else f"F.flatten({x})"
+            case "Scale":
+                return times(v["factor"], x)
+            case "Pad":
+                (top, bottom), (left, right) = sides(form[0])
+                value = "" if form[1] == 0 else f", constant_value={_number(form[1])}"
+                return f'F.pad({x}, mode="constant", pad_width=(0, 0, 0, 0, {top}, {bottom}, {left}, {right}){value})'
+            case "Select":
+                return self.selected(op, v, x)
+        return None
+
+    def selected(self, op: Op, v: Values, x: str) -> str:
+        _, form, flat = op.form
+        match form:
+            case "slice":
+                return f"F.slice_axis({x}, axis=1, begin={v['begin']}, end={v['end']})"
+            case "shuffle" if not flat:
+                return f"{self.uses('channel_shuffle')}(F, {x}, {v['groups']})"
+            case "zeros":
+                return f"F.concat({x}, F.zeros_like({x}), dim=1)"
+            case "list" if isinstance(op.layer, Select):
+                runs = [f"F.slice_axis({x}, axis=1, begin={a}, end={(a or 0) + n})" for a, n in op.layer.runs]
+                return f"F.concat({', '.join(runs)}, dim=1)"
+        raise lacking(self, op.node, op.layer)
+
+    def concatenated(self, ends: Sequence[str]) -> str:
+        return f"F.concat({', '.join(ends)}, dim=1)"
+
+    def multiplied(self, ends: Sequence[str], fork: Any) -> str:
+        text = ends[0]
+        for end in ends[1:]:
+            text = f"F.broadcast_mul({text}, {end})"
+        return text
+
+    def stochastic_depth(self, rate: str) -> Expression:
+        return call("nn.Dropout", Symbol(rate), axes=(1, 2, 3))
+
+    def sequential(self, group: Any, items: Sequence[tuple[str, Expression]]) -> Expression:
+        self.uses("sequential")
+        return super().sequential(group, items)
+
+    # --- arrays -------------------------------------------------------------------------------------------------------
+
+    def own_arrays(self, op: Op) -> list[tuple[str, str, Callable[[Any], Any]]]:
+        if op.layer.kind == "Affine":
+            return [(p.role, p.role, lambda array: array.reshape(1, -1, 1, 1)) for p in op.node.parameters]
+        names = {"slope": "alpha"}
+        return [(p.role, names.get(p.role, p.role), same) for p in op.node.parameters]
+
+    def constants(self) -> list[tuple[str, Any]]:
+        """Gluon's fixed gamma is 1 and its fixed beta 0."""
+        norms = [each for each in self.owned(self.root, "") if each[0].layer.kind in ("BatchNorm", "LayerNorm")]
+        found = []
+        for op, prefix in norms:
+            roles = {parameter.role for parameter in op.node.parameters}
+            for role, value in (("gamma", 1.0), ("beta", 0.0)):
+                if role not in roles:
+                    found.append((f"{prefix}{role}", np.full(op.node.input[0], value)))
+        return found
+
+    def loader(self) -> str:
+        return LOADER
+
+
+def _full(layer: MaxPool, node: Node) -> bool:
+    """Whether MXNet's rounding up, which allows a window outside, gives the same number of windows."""
+    ways = zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding))
+    return all(-(-(size + sum(around) - kernel) // stride) + 1 == to for size, to, kernel, stride, around in ways)
+
+
+def _number(value: float) -> str:
+    return "-np.inf" if value == float("-inf") else literal(value)

@@ -1,0 +1,219 @@
+"""A network as an ONNX model, node by node from the spec: batch normalization stays, arrays have canonical names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.porting.source.modules import About
+from benchmarks.porting.source.program import Lacking
+from frameworks import spec
+from frameworks.arrays import Array, Weights, parts_matrix, resize_matrix
+from frameworks.errors import Unavailable
+from frameworks.spec import Layer, Network, Node, pair, sides
+from frameworks.spec.windowed import rounded_up
+
+OPSET = 21
+INPUT, OUTPUT = "images", "logits"
+
+ACTIVATIONS = {
+    **{"ReLU": "Relu", "SELU": "Selu", "Sigmoid": "Sigmoid", "HardSwish": "HardSwish", "Softplus": "Softplus"},
+    "Mish": "Mish",
+}
+
+
+def model(network: Network, weights: Weights, about: About, dtype: str = "float32") -> Any:
+    """The ModelProto, checked by onnx.checker. Raises `Lacking`, and Unavailable without the package onnx."""
+    try:
+        import onnx
+    except ImportError:
+        raise Unavailable("--to onnx: needs the package onnx: pip install onnx, or onespec[onnx]") from None
+    graph = _Graph(onnx, weights, np.dtype(dtype))
+    last = graph.chain(list(zip(network.layers, network.nodes)), INPUT)
+    graph.add("Identity", [last], OUTPUT)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
+    made = onnx.helper.make_graph(
+        graph.nodes,
+        network.name,
+        [onnx.helper.make_tensor_value_info(INPUT, kind, ["N", *network.input])],
+        [onnx.helper.make_tensor_value_info(OUTPUT, kind, ["N", *network.output])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in graph.arrays.items()],
+        doc_string="\n".join([about.title, *about.lines]),
+    )
+    opset = [onnx.helper.make_opsetid("", OPSET)]
+    proto = onnx.helper.make_model(made, opset_imports=opset, producer_name="onespec", ir_version=10)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+class _Graph:
+    def __init__(self, onnx: Any, weights: Mapping[str, Array], dtype: np.dtype[Any]) -> None:
+        self.onnx, self.weights, self.dtype = onnx, weights, dtype
+        self.nodes: list[Any] = []
+        self.arrays: dict[str, Array] = {}
+
+    def add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), [output], output, **attributes))
+        return output
+
+    def constant(self, name: str, values: Any, dtype: Any = None) -> str:
+        self.arrays[name] = np.asarray(values, self.dtype if dtype is None else dtype)
+        return name
+
+    def array(self, node: Node, role: str, *shape: int) -> str:
+        """An array of a layer, with axes of length 1 at its end if a shape is given."""
+        name = node.parameter(role).name
+        array = np.asarray(self.weights[name], self.dtype)
+        return self.constant(name, array.reshape(shape) if shape else array)
+
+    def optional(self, node: Node, role: str, default: float) -> str:
+        """gamma or beta, or the constant that stands for it."""
+        if any(parameter.role == role for parameter in node.parameters):
+            return self.array(node, role)
+        return self.constant(f"{node.path}.{role}", np.full(node.input[0], default))
+
+    def chain(self, pairs: Sequence[tuple[Layer, Node]], x: str) -> str:
+        for layer, node in pairs:
+            x = self.layer(layer, node, x)
+        return x
+
+    def layer(self, layer: Layer, node: Node, x: str) -> str:
+        path = node.path
+        by_channel = (-1, *[1] * (len(node.input) - 1))
+        match layer:
+            case spec.Conv():
+                arrays = [self.array(node, parameter.role) for parameter in node.parameters]
+                options = {"kernel_shape": pair(layer.kernel), "dilations": pair(layer.dilation), "group": layer.groups}
+                return self.add("Conv", [x, *arrays], path, **options, **windows(layer))
+            case spec.Dense():
+                arrays = [self.array(node, parameter.role) for parameter in node.parameters]
+                return self.add("Gemm", [x, *arrays], path, transB=1)
+            case spec.MaxPool():
+                whole = layer.resolved(node.input)
+                options = {"kernel_shape": pair(layer.kernel), "dilations": pair(layer.dilation)}
+                return self.add("MaxPool", [x], path, **options, **windows(whole))
+            case spec.AvgPool():
+                counts = layer.count_padding
+                if layer.ceil:
+                    if counts and sides(layer.padding) != ((0, 0), (0, 0)):
+                        raise lacking(node, layer, "it counts some of the places outside")
+                    layer, counts = replace(rounded_up(layer, node.input), ceil=False), False
+                options = {"kernel_shape": pair(layer.kernel), "count_include_pad": int(counts)}
+                return self.add("AveragePool", [x], path, **options, **windows(layer))
+            case spec.GlobalAvgPool():
+                return self.add("GlobalAveragePool", [x], path)
+            case spec.AdaptiveAvgPool() | spec.Resize():
+                matrix = parts_matrix if isinstance(layer, spec.AdaptiveAvgPool) else None
+                ways = list(zip(node.input[1:], node.output[1:]))
+                rows, columns = (matrix(*way) if matrix else resize_matrix(layer, *way) for way in ways)  # type: ignore[arg-type]
+                high = self.add("MatMul", [self.constant(f"{path}/rows", rows), x], f"{path}/high")
+                return self.add("MatMul", [high, self.constant(f"{path}/columns", columns.T)], path)
+            case spec.Pad():
+                (top, bottom), (left, right) = sides(layer.padding)
+                pads = self.constant(f"{path}/pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)
+                return self.add("Pad", [x, pads, self.constant(f"{path}/value", layer.value)], path)
+            case spec.BatchNorm():
+                arrays = [self.optional(node, "gamma", 1.0), self.optional(node, "beta", 0.0)]
+                arrays += [self.array(node, role) for role in ("running_mean", "running_var")]
+                options = {"epsilon": layer.eps, "momentum": 1 - layer.momentum}
+                return self.add("BatchNormalization", [x, *arrays], path, **options)
+            case spec.LayerNorm():
+                arrays = [self.optional(node, "gamma", 1.0), self.optional(node, "beta", 0.0)]
+                if len(node.input) == 1:
+                    return self.add("LayerNormalization", [x, *arrays], path, epsilon=layer.eps)
+                last = self.add("Transpose", [x], f"{path}/last", perm=(0, 2, 3, 1))
+                normal = self.add("LayerNormalization", [last, *arrays], f"{path}/normal", epsilon=layer.eps)
+                return self.add("Transpose", [normal], path, perm=(0, 3, 1, 2))
+            case spec.GroupNorm() | spec.InstanceNorm():
+                arrays = [self.optional(node, "gamma", 1.0), self.optional(node, "beta", 0.0)]
+                groups = layer.groups if isinstance(layer, spec.GroupNorm) else node.input[0]
+                return self.add("GroupNormalization", [x, *arrays], path, epsilon=layer.eps, num_groups=groups)
+            case spec.Affine():
+                y = self.add(
+                    "Mul", [x, self.array(node, "gamma", *by_channel)], f"{path}/product" if layer.beta else path
+                )
+                return self.add("Add", [y, self.array(node, "beta", *by_channel)], path) if layer.beta else y
+            case spec.LocalResponseNorm() if layer.size % 2:
+                options = {"alpha": layer.alpha, "beta": layer.beta, "bias": layer.k, "size": layer.size}
+                return self.add("LRN", [x], path, **options)
+            case spec.StochasticDepth() | spec.Auxiliary():
+                return x  # absent in evaluation
+            case spec.Dropout():
+                return self.add("Dropout", [x, self.constant(f"{path}/rate", layer.rate)], path)
+            case spec.Flatten():
+                return self.add("Flatten", [x], path, axis=1) if len(node.input) > 1 else x
+            case spec.Scale():
+                return self.add("Mul", [x, self.constant(f"{path}/factor", layer.factor)], path)
+            case spec.Normalize():
+                mean, std = (np.reshape(values, by_channel) for values in (layer.mean, layer.std))
+                centered = self.add("Sub", [x, self.constant(f"{path}/mean", mean)], f"{path}/centered")
+                return self.add("Div", [centered, self.constant(f"{path}/std", std)], path)
+            case spec.Select():
+                return self.select(layer, node, x)
+        if joined := self.join(layer, node, x):
+            return joined
+        return self.activation(layer, node, x)
+
+    def select(self, layer: spec.Select, node: Node, x: str) -> str:
+        channels, rank = node.input[0], len(node.input) + 1
+        if None in layer.maps:
+            pads = [0] * (2 * rank)
+            pads[rank + 1] = 1
+            x = self.add("Pad", [x, self.constant(f"{node.path}/pads", pads, np.int64)], f"{node.path}/zero")
+        maps = [channels if number is None else number for number in layer.maps]
+        return self.add("Gather", [x, self.constant(f"{node.path}/maps", maps, np.int64)], node.path, axis=1)
+
+    def join(self, layer: Layer, node: Node, x: str) -> str:
+        """The output of a layer with chains, or "" for another layer."""
+        chains = list(zip(layer.branches(), node.branches))
+        if not chains:
+            return ""
+        ends = [self.chain(list(zip(*chain)), x) for chain in chains]
+        if isinstance(layer, spec.Concat):
+            return self.add("Concat", ends, node.path, axis=1)
+        operator = "Mul" if isinstance(layer, spec.Multiply) else "Add"
+        y = ends[0]
+        for number, end in enumerate(ends[1:], start=2):
+            y = self.add(operator, [y, end], node.path if number == len(ends) else f"{node.path}/{number}")
+        return y
+
+    def activation(self, layer: Layer, node: Node, x: str) -> str:
+        path = node.path
+        match layer:
+            case spec.ReLU6():
+                limits = [self.constant(f"{path}/least", 0.0), self.constant(f"{path}/most", 6.0)]
+                return self.add("Clip", [x, *limits], path)
+            case spec.LeakyReLU():
+                return self.add("LeakyRelu", [x], path, alpha=layer.slope)
+            case spec.PReLU():
+                return self.add("PRelu", [x, self.array(node, "slope", -1, *[1] * (len(node.input) - 1))], path)
+            case spec.ELU():
+                return self.add("Elu", [x], path, alpha=layer.alpha)
+            case spec.HardSigmoid():
+                return self.add("HardSigmoid", [x], path, alpha=layer.slope, beta=0.5)
+            case spec.GELU():
+                return self.add("Gelu", [x], path, approximate="tanh" if layer.approximate else "none")
+            case spec.SiLU():
+                return self.add("Mul", [x, self.add("Sigmoid", [x], f"{path}/sigmoid")], path)
+            case spec.Tanh():
+                if layer.slope != 1:
+                    x = self.add("Mul", [x, self.constant(f"{path}/slope", layer.slope)], f"{path}/scaled")
+                if layer.amplitude == 1:
+                    return self.add("Tanh", [x], path)
+                y = self.add("Tanh", [x], f"{path}/tanh")
+                return self.add("Mul", [y, self.constant(f"{path}/amplitude", layer.amplitude)], path)
+        if layer.kind not in ACTIVATIONS:
+            raise lacking(node, layer)
+        return self.add(ACTIVATIONS[layer.kind], [x], path)
+
+
+def windows(layer: Any) -> dict[str, Any]:
+    (top, bottom), (left, right) = sides(layer.padding)
+    return {"strides": pair(layer.stride), "pads": (top, left, bottom, right)}
+
+
+def lacking(node: Node, layer: Layer, reason: str = "") -> Lacking:
+    return Lacking(f"onnx: no source for {node.path} ({layer.kind}){f': {reason}' if reason else ''}")

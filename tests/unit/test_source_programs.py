@@ -1,0 +1,257 @@
+"""Programs from specs, without a framework: groups and blocks, names, the same text each time, refusals."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.cli.exit_codes import ExitCode
+from benchmarks.cli.group import onespec
+from benchmarks.porting.source.blocks import Blocks, snake, title
+from benchmarks.porting.source.code import Call, call, literal, parsed, statement
+from benchmarks.porting.source.export import WRITERS, flat_orders, ported
+from benchmarks.porting.source.onnx_model import model
+from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
+from benchmarks.porting.source.pytorch import PyTorchWriter
+from benchmarks.training import checkpoints
+from frameworks import arrays
+from frameworks.networks import NETWORKS
+from frameworks.spec import Auxiliary, Conv, Dense, Flatten, Network, ReLU, Residual, Select
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "ported"
+FEW = ("lenet", "lenet5", "resnet18", "resnet50", "googlenet", "mobilenet_v2", "densenet121", "shufflenet_v2_x1_0")
+LINES = 45  # of an example
+
+
+def blocks_of(name: str) -> dict[str, tuple[str, ...]]:
+    """The blocks of a network in PyTorch's program, with their arguments."""
+    writer = PyTorchWriter()
+    root = program(NETWORKS[name](), writer)
+    found = Blocks(root, writer.needs_class, title(name)).blocks
+    return {block.name: tuple(argument.name for argument in block.arguments) for block in found}
+
+
+# --- groups and blocks ------------------------------------------------------------------------------------------------
+
+
+def test_names_make_groups() -> None:
+    root = program(NETWORKS["resnet18"](), PyTorchWriter())
+    assert [item.name for item in root.items if isinstance(item, Group)] == ["layer1", "layer2", "layer3", "layer4"]
+    layer1 = next(item for item in root.items if isinstance(item, Group))
+    assert [item.name for item in layer1.items if isinstance(item, Group)] == ["0", "1"]
+    first = layer1.items[0]
+    assert isinstance(first, Group) and isinstance(first.items[0], Fork)
+    assert len(first.items) == 2, "the activation behind a sum belongs to its block"
+
+
+def test_one_block_serves_sums_with_and_without_a_projection() -> None:
+    assert blocks_of("resnet18")["BasicBlock"] == ("in_channels", "out_channels", "stride")
+    assert blocks_of("resnet50")["Bottleneck"] == ("in_channels", "hidden_channels", "stride")
+
+
+def test_a_value_is_an_expression_of_an_argument_before_it() -> None:
+    source = ported(NETWORKS["resnet50"](), "torch").source
+    assert "nn.Conv2d(hidden_channels, 4 * hidden_channels, 1, bias=False)" in source
+    assert "if in_channels != 4 * hidden_channels:" in source
+
+
+def test_blocks_of_googlenet_have_the_columns_of_its_table() -> None:
+    columns = ("in_channels", "conv_1x1", "conv_3x3_reduce", "conv_3x3", "conv_5x5_reduce", "conv_5x5", "pool_proj")
+    assert blocks_of("googlenet") == {"Inception": columns}
+
+
+def test_blocks_that_grow_evenly_are_a_loop() -> None:
+    assert "*[DenseLayer(256 + 32 * i) for i in range(24)]" in ported(NETWORKS["densenet121"](), "torch").source
+
+
+def test_a_network_without_repetitions_has_no_block() -> None:
+    assert blocks_of("lenet") == {}
+    assert "keras.Sequential(" in ported(NETWORKS["lenet"](), "keras").source
+
+
+def test_a_skip_that_only_some_blocks_have_is_a_condition() -> None:
+    def block(number: int, maps: int, out: int) -> list[object]:
+        body = [Conv("a", maps, 1), ReLU(), Conv("b", out, 3, padding=1)]
+        if maps == out:
+            return [Residual(f"block{number}", body)]
+        return [Conv(f"block{number}.a", maps, 1), ReLU(), Conv(f"block{number}.b", out, 3, padding=1)]
+
+    layers = [layer for number, way in enumerate([(4, 4), (4, 8), (8, 8)]) for layer in block(number, *way)]
+    network = Network("some", (4, 8, 8), [*layers, Flatten(), Dense("fc", 3)])  # type: ignore[list-item]
+    source = ported(network, "torch").source
+    assert source.count("class ") == 2
+    assert "self.skip = in_channels == out_channels" in source
+    assert "y = x + y if self.skip else y" in source
+
+
+# --- names and text ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("1x1", "Conv", "conv_1x1"), ("0", "BatchNorm", "norm_0"), ("train", "Conv", "train_"), ("a-b", "Conv", "a_b")],
+)
+def test_identifiers(name: str, kind: str, expected: str) -> None:
+    assert identifier(name, kind) == expected and expected.isidentifier()
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "function"),
+    [("lenet_bn", "LeNetBN", "le_net_bn"), ("resnet18", "ResNet18", "res_net18"), ("my_net", "MyNet", "my_net")],
+)
+def test_names_of_classes(name: str, class_name: str, function: str) -> None:
+    assert (title(name), snake(title(name))) == (class_name, function)
+    assert snake("ConvNormReLU6") == "conv_norm_relu6"
+
+
+@pytest.mark.parametrize("text", ["f(a, [b, c], d=g(1, 2))", "x + y", "[a, b]", "a(b)[c]", "f(x) + g(y)"])
+def test_a_parsed_expression_prints_the_same(text: str) -> None:
+    assert str(parsed(text)) == text
+    assert isinstance(parsed(text), Call) is (text in ("f(a, [b, c], d=g(1, 2))", "[a, b]"))
+
+
+def test_long_calls_are_divided() -> None:
+    made = call("f", *["argument_of_some_length"] * 4, keyword=1e-5)
+    assert statement("x = ", made, 4)[1] == "        " + ", ".join(["argument_of_some_length"] * 4) + ", keyword=1e-5"
+    assert [literal(value) for value in (1e-5, 0.001, (1, 2), (3,), True)] == [
+        "1e-5",
+        "0.001",
+        "(1, 2)",
+        "(3,)",
+        "True",
+    ]
+
+
+def test_selections() -> None:
+    assert select_form(Select("a", (2, 3)), 6) == ("slice", {"begin": 2, "end": 4})
+    assert select_form(Select("a", (0, 3, 1, 4, 2, 5)), 6) == ("shuffle", {"groups": 2})
+    assert select_form(Select("a", (0, 1, None, None)), 2) == ("zeros", {"count": 2})
+    assert select_form(Select("a", (5, 0)), 6) == ("list", {"maps": (5, 0)})
+
+
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("target", WRITERS)
+def test_the_text_is_the_same_each_time_and_formatted(target: str, name: str, tmp_path: Path) -> None:
+    made = ported(NETWORKS[name](), target)
+    assert made.source == ported(NETWORKS[name](), target).source
+    tree = ast.parse(made.source)
+    assert made.entry in {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert not imported & {"onespec", "benchmarks", "frameworks"}
+    (tmp_path / "net.py").write_text(made.source, encoding="utf-8")
+    pytest.importorskip("ruff")
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length", "120"]
+    format_check = [*ruff, "format", *options, "--diff", str(tmp_path)]
+    done = subprocess.run(format_check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    lint = [*ruff, "check", *options, "--select", "E,F,W,I", str(tmp_path)]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_the_examples_are_current_and_short(target: str) -> None:
+    path = EXAMPLES / f"lenet_{target}.py"
+    text = path.read_text(encoding="utf-8")
+    assert text == ported(NETWORKS["lenet"](), target).source, f"onespec port lenet --to {target} -o {EXAMPLES}"
+    assert text.count("\n") <= LINES
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lenet_bn", "resnet18", "densenet121", "mobilenet_v2", "convnext_tiny"])
+@pytest.mark.parametrize("target", WRITERS)
+def test_every_array_is_written_once(target: str, name: str) -> None:
+    network = NETWORKS[name]()
+    weights = {p.name: np.broadcast_to(np.float32(0), p.shape) for p in network.parameters}
+    own = ported(network, target, weights).weights
+    sizes = sum(array.size for key, array in own.items() if not key.endswith("num_batches_tracked"))
+    assert sizes == network.params + network.buffers
+
+
+def test_torchvision_s_names_are_those_of_the_state_dict() -> None:
+    network = NETWORKS["resnet18"]()
+    weights = {p.name: np.broadcast_to(np.float32(0), p.shape) for p in network.parameters}
+    assert "layer2.0.downsample.1.running_mean" in ported(network, "torch", weights).weights
+
+
+def test_rows_behind_a_flatten_have_the_framework_s_order() -> None:
+    network = Network("flat", (2, 1, 3), [Flatten("flat"), Dense("fc", 1)])
+    weights = {"fc.weight": np.arange(6.0)[None], "fc.bias": np.zeros(1)}
+    assert ported(network, "torch", weights).weights["fc.weight"].ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    assert ported(network, "flax", weights).weights["fc.kernel"].ravel().tolist() == [0, 3, 1, 4, 2, 5]
+    assert set(flat_orders(network, "flax")) == {"fc.weight"}
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_a_writer_lacks_is_named() -> None:
+    with pytest.raises(Lacking, match=r"^flax: no source for aux1 \(Auxiliary\)$"):
+        ported(NETWORKS["googlenet_aux"](), "flax")
+    assert "aux1 = self.aux1(x) if self.training else None" in ported(NETWORKS["googlenet_aux"](), "torch").source
+    nested = Network(
+        "a", (1, 4, 4), [Residual("r", [Auxiliary("h", [Flatten(), Dense("d", 2)])]), Flatten(), Dense("o", 2)]
+    )
+    with pytest.raises(Lacking, match=r"^torch: no source for r\.h \(Auxiliary\)$"):
+        ported(nested, "torch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("lenet --to pytorch -o out", "--to pytorch: no 'pytorch'; there are torch, gluon, keras, flax, onnx, and all"),
+        ("lenot --to torch -o out", "--net lenot: no such network. Did you mean lenet? `onespec networks` lists all"),
+        ("googlenet_aux --to torch,keras -o out", "keras: no source for aux1 (Auxiliary)"),
+        ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),
+        ("lenet --to torch --weights no.npz -o out", "no.npz: no such file"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cnn = NETWORKS["cnn"]()
+    checkpoints.save(tmp_path / "cnn.npz", cnn, arrays.initial(cnn, 0), {})
+    result = CliRunner().invoke(onespec, ["port", "-q", *arguments.split()], prog_name="onespec")
+    assert (result.exit_code, result.stderr) == (ExitCode.BAD_INPUT, f"{message}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_source_and_weights(tmp_path: Path) -> None:
+    lenet = NETWORKS["lenet"]()
+    checkpoints.save(tmp_path / "lenet.npz", lenet, arrays.initial(lenet, 0), {})
+    words = [
+        "port",
+        "-q",
+        "lenet",
+        "--to",
+        "torch,keras",
+        "--weights",
+        str(tmp_path / "lenet.npz"),
+        "-o",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(onespec, words, prog_name="onespec")
+    assert result.exit_code == ExitCode.OK, result.output
+    names = ["lenet_torch.py", "lenet_torch.npz", "lenet_keras.py", "lenet_keras.npz"]
+    assert result.stdout.split() == [str(tmp_path / name) for name in names]
+    with np.load(tmp_path / "lenet_keras.npz") as file:
+        assert file["C1/kernel"].shape == (5, 5, 1, 6)
+
+
+def test_an_onnx_model_has_the_spec_s_names() -> None:
+    pytest.importorskip("onnx")
+    from benchmarks.porting.source.export import about
+
+    network = NETWORKS["lenet_bn"]()
+    proto = model(network, arrays.initial(network, 0), about(network, "onnx"))
+    assert {array.name for array in proto.graph.initializer} == {parameter.name for parameter in network.parameters}
+    assert [node.op_type for node in proto.graph.node].count("BatchNormalization") == 4
