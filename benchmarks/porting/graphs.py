@@ -8,6 +8,7 @@ or `Flatten`, where a layer needs the tensor: view, transpose and view are one c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -143,16 +144,23 @@ class Builder:
         """A value of height x width x channels as a whole output with its channels last."""
         return value if value.is_last else self.whole(self.tensor(value.moved(_first), where), last=True)
 
+    def settled(self, value: Value, where: str) -> Value:
+        """A value before a part of it is taken: one with all channels in another order is an output of its own."""
+        if value.is_whole or value.is_last or len(value.shape) != 3 or value.shape != value.of:
+            return value
+        return self.whole(self.tensor(value, where))
+
     def _oriented(self, value: Value, where: str) -> tuple[str, bool]:
         """The operator whose output a value is, and whether its channels are last."""
         if value.is_last:
             return value.source, True
         try:
             return self.tensor(value, where), False
-        except BadInput:
-            if len(value.shape) != 3:
-                raise
-        return self.tensor(value.moved(_first), where), True
+        except BadInput as error:
+            if len(value.shape) == 3:
+                with suppress(BadInput):
+                    return self.tensor(value.moved(_first), where), True
+            raise error
 
     def graph(self, output: Value, heads: Sequence[Value] = ()) -> Graph:
         names = [self.tensor(value, "") for value in (output, *heads)]

@@ -262,9 +262,9 @@ def _prefixes(rows: list[list[str]]) -> tuple[list[str], list[str]] | None:
             continue
         endings = [each.removeprefix(prefix) for each in first]
         prefixes = [row[0].removesuffix(endings[0]) for row in rows if row[0].endswith(endings[0])]
-        if len(prefixes) == len(rows) and all(prefixes):
-            if all([prefix + ending for ending in endings] == row for prefix, row in zip(prefixes, rows)):
-                return prefixes, endings
+        whole = ([prefix + ending for ending in endings] == row for prefix, row in zip(prefixes, rows))
+        if len(prefixes) == len(rows) and all(prefixes) and all(whole):
+            return prefixes, endings
     return None
 
 

@@ -26,6 +26,7 @@ from frameworks.spec import (
     ReLU6,
     Residual,
     Scale,
+    Select,
     Sigmoid,
     SiLU,
 )
@@ -153,21 +154,27 @@ def _with_nested_concats(graph: Graph) -> dict[str, Operator]:
 def _sum(chains: list[list[Layer]]) -> Layer:
     """A residual block where one of two chains is the input or a projection of it, else the sum."""
     if len(chains) == 2:
-        body, shortcut = sorted(chains, key=len, reverse=True) if len(chains[0]) < len(chains[1]) else chains
-        if body and _is_shortcut(shortcut):
+        body, shortcut = sorted(chains, key=_convolutions, reverse=True)
+        if body and (not shortcut or _is_projection(shortcut, body)):
             return Residual("", body, shortcut)
     return Add("", _flattened(Add, chains))
 
 
-def _is_shortcut(chain: list[Layer]) -> bool:
-    convolutions = [layer for layer in chain if isinstance(layer, Conv)]
-    simple = all(isinstance(layer, (Conv, BatchNorm, Pool)) or layer.kind == "Select" for layer in chain)
-    return simple and len(convolutions) <= 1
+def _is_projection(shortcut: list[Layer], body: list[Layer]) -> bool:
+    """Whether a shortcut is at most one convolution beside a body of more, as in He et al. 2015, options A and B."""
+    simple = all(isinstance(layer, (Conv, BatchNorm, Pool, Select)) for layer in shortcut)
+    is_sum = len(body) == 1 and isinstance(body[0], (Add, Residual))
+    return simple and not is_sum and _convolutions(shortcut) <= 1 < _convolutions(body)
+
+
+def _convolutions(chain: Iterable[Layer]) -> int:
+    return sum(isinstance(layer, Conv) for layer in _walk(chain))
 
 
 def _flattened(kind: type[Join], chains: list[list[Layer]]) -> list[list[Layer]]:
     """The chains; one that is a join of the same kind alone gives its own chains, if it comes first."""
-    if chains and len(chains[0]) == 1 and type(chains[0][0]) is kind:
+    kinds = (Add, Residual) if kind is Add else (kind,)
+    if chains and len(chains[0]) == 1 and isinstance(chains[0][0], kinds):
         return [*map(list, chains[0][0].branches()), *chains[1:]]
     return chains
 

@@ -645,7 +645,8 @@ class _Converter:
     def _parts(self, call: Call, axis: int) -> list[Value]:
         """Pieces along an axis, of the sizes that PyTorch gave."""
         ends = np.cumsum([shape[axis + 1] for shape in call.node["shape"]])[:-1]
-        return [call.input.moved(lambda _, part=part: part) for part in np.split(call.input.index, ends, axis)]  # type: ignore[misc]
+        whole = self.builder.settled(call.input, call.where)
+        return [replace(whole, places=part, last=False) for part in np.split(whole.index, ends, axis)]
 
     def on_chunk(self, call: Call) -> list[Value]:
         return self._parts(call, call.axis(call("dim", 0)))
@@ -654,7 +655,8 @@ class _Converter:
 
     def on_unbind(self, call: Call) -> list[Value]:
         axis = call.axis(call("dim", 0))
-        return [call.input.moved(lambda index, i=i: index.take(i, axis)) for i in range(call.input.shape[axis])]  # type: ignore[misc]
+        whole = self.builder.settled(call.input, call.where)
+        return [replace(whole, places=part, last=False) for part in np.moveaxis(whole.index, axis, 0)]
 
     def on_getitem(self, call: Call) -> Value:
         held, item = call.places[0], call.places[1]
@@ -669,7 +671,7 @@ class _Converter:
             keys = keys[1:]
         elif keys[0] is not Ellipsis:
             raise call.refused("it takes some of the images")
-        return call.input.moved(lambda index: index[tuple(keys)])
+        return self.builder.settled(call.input, call.where).moved(lambda index: index[tuple(keys)])
 
     def on_narrow(self, call: Call) -> Value:
         axis, start = call.axis(call("dim")), call("start")

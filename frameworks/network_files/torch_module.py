@@ -335,8 +335,10 @@ def main(work: str, folder: Path) -> None:
     file = Path(task["file"])
     net = built(task, file).eval()
     if work == "values":
+        state = net.state_dict()  # with the versions of the modules, which some read
         with np.load(folder / "arrays.npz") as arrays:
-            net.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+            state.update({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        net.load_state_dict(state)
         tracer = traced(net.double(), torch.from_numpy(np.load(folder / "images.npy")), file.parent, task["values"])
         checked(net, tracer, torch.from_numpy(np.load(folder / "images.npy")), 1e-9)
         np.savez(folder / "values.npz", **{name: value.detach().numpy() for name, value in tracer.kept.items()})
