@@ -218,6 +218,11 @@ def simplified(chain: list[Layer]) -> list[Layer]:
         match out[-3:]:
             case [Normalize(mean=(-3,), std=(1,)), ReLU6(), Scale(factor=factor)] if abs(factor - 1 / 6) < 1e-15:
                 out[-3:] = [HardSigmoid()]
+        match out[-2:]:  # x * relu6(x + 3) / 6, from left to right
+            case [Multiply(chains=((), (Normalize(mean=(-3,), std=(1,)), ReLU6()))), Scale(factor=factor)] if (
+                abs(factor - 1 / 6) < 1e-15
+            ):
+                out[-2:] = [HardSwish()]
         match out[-1]:
             case Multiply(chains=((), (gate,)) | ((gate,), ())) if type(gate) in _GATES and _is_standard(gate):
                 out[-1] = _GATES[type(gate)]()

@@ -55,6 +55,8 @@ class SizedProxy(torch.fx.Proxy):  # type: ignore[misc]
     def __getattr__(self, name: str) -> Any:
         if name in PROPERTIES:
             return getattr(self.tracer.values[self.node], name)
+        if name == "data":
+            return self
         return super().__getattr__(name)
 
     def __len__(self) -> int:

@@ -136,7 +136,7 @@ def test_channels_last(found: Callable[[str], Imported]) -> None:
     assert [layer.name for layer in layers(network, Affine)] == ["stages.0.gamma", "stages.1.gamma"]
     assert len(layers(network, LayerNorm)) == 3
     assert layers(network, StochasticDepth) == [StochasticDepth(rate=0.1)]
-    assert [layer.kernel for layer in cast(list[Conv], layers(network, Conv))][2:4] == [1, 7]
+    assert [layer.kernel for layer in cast(list[Conv], layers(network, Conv))][:4] == [4, 7, 1, 1]
     means = [layer.mean for layer in cast(list[Normalize], layers(network, Normalize)) if any(layer.mean)]
     assert np.allclose(means, [(123.675, 116.28, 103.53)])
 

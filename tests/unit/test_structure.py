@@ -215,3 +215,6 @@ def test_activations_as_arithmetic(draw: Drawing) -> None:
     y = draw.join(Multiply, x, hard)
     out = draw.join(Multiply, draw.builder.layer(y, Sigmoid(), where=""), y)
     assert Structure(draw.graph(out)).layers == [HardSwish(), SiLU()]
+    tripled = draw.join(Multiply, out, draw.builder.layer(out, Normalize(mean=(-3.0,)), ReLU6(), where=""))
+    sixth = draw.builder.layer(tripled, Scale(factor=1 / 6), where="")
+    assert Structure(draw.graph(sixth)).layers == [HardSwish(), SiLU(), HardSwish()]
