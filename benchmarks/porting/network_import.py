@@ -1,0 +1,345 @@
+"""Imports a person's own network: a PyTorch module or an ONNX file becomes a network of the spec, with its arrays.
+
+For a module, PyTorch's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; the
+graph becomes layers here (`torch_graph`, `structure`). An ONNX file is read in this process (`onnx_graph`). After that
+both compute the same images: `compared`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import frameworks
+from benchmarks.porting import onnx_graph, torch_graph
+from benchmarks.porting.structure import Structure
+from benchmarks.porting.weight_import import PIXELS
+from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.temporary_folders import TemporaryFolder
+from benchmarks.training.checkpoints import read_npz
+from frameworks.adapter import Setting
+from frameworks.arrays import Array, Weights
+from frameworks.numpy_reference import Reference
+from frameworks.spec import Auxiliary, Dropout, Layer, Network, Node, Shape, SpecError, times
+from frameworks.training import Training
+from frameworks.weight_files.state_dict_names import canonical, state_dict_name
+
+SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
+FRAMEWORK = "torch"
+ONNX = ".onnx"
+IMAGES = 2  # that the original and the spec compute after an import
+# The largest difference of float64 values that is rounding, relative to the largest value of the layer.
+ROUNDING = 1e-10
+SINGLE = 1e-7  # where attributes such as epsilon are float32: 0.001 is 0.0010000000474974513 there
+_TEXT = re.compile(r"(?P<file>.*\.py):(?P<name>\w+)(?:\((?P<call>.*)\))?", re.DOTALL)
+
+Progress = Callable[[str], None]
+
+
+class Original(Protocol):
+    """The network in its own program: what `compared` needs to run it again.
+
+    output: the node that gives the logits. evaluation: the spec without auxiliary classifiers. nodes: the node of the
+    file that gives the output of a layer, by the layer's path.
+    """
+
+    output: str
+    evaluation: Network
+    nodes: Mapping[str, str]
+    images: int  # that it takes at once
+    rounding: float  # relative to the largest value of a layer
+
+    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
+        """Values of the file's nodes, in float64; of all nodes for None."""
+
+
+@dataclass
+class TorchOriginal:
+    """A module of a user's file, which PyTorch's interpreter runs."""
+
+    python: Path
+    task: Mapping[str, Any]
+    arrays: Weights = field(repr=False)  # under their own names
+    output: str
+    evaluation: Network
+    nodes: Mapping[str, str]
+    images: int = IMAGES
+    rounding: float = ROUNDING
+
+    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
+        with TemporaryFolder("import") as folder:
+            np.savez(folder / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
+            np.save(folder / "images.npy", images)
+            text = f"{self.task['file']}:{self.task['name']}"
+            _run(self.python, "values", folder, {**self.task, "values": names}, text)
+            return read_npz(folder / "values.npz", "file")
+
+
+@dataclass
+class OnnxOriginal:
+    """A model that onnx' reference evaluator runs in this process."""
+
+    model: Any = field(repr=False)
+    last: bool  # the channels of its images
+    output: str
+    evaluation: Network
+    nodes: Mapping[str, str]
+    images: int
+    rounding: float = SINGLE
+
+    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
+        return onnx_graph.evaluated(self.model, onnx_graph.ordered(images, self.last))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network and its arrays by canonical names. notes: what was stripped, ignored or assumed, one line each."""
+
+    network: Network
+    weights: Weights = field(repr=False)
+    notes: tuple[str, ...]
+    original: Original = field(repr=False)
+    pixels: int = 0  # layers before the original's own, which bring pixels to the values that it expects
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The original and the spec on the same images, in float64.
+
+    difference: the largest of the logits. scale: the largest logit. parted: the first layer whose output differs by
+    more than rounding, with its own difference; empty if the logits agree.
+    """
+
+    difference: float
+    scale: float
+    parted: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return not self.parted
+
+
+def is_module(text: str) -> bool:
+    """Whether a text has the form of a module in a file: `model.py:Net`, `model.py:Net(num_classes=10)`."""
+    return _TEXT.fullmatch(text) is not None
+
+
+def imported(
+    text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
+) -> Imported:
+    """The network of `model.py:Net` or `model.onnx` for images of this shape: channels, height, width.
+
+    An ONNX file says the shape itself. The name of a module is a class without required arguments or a function that
+    returns a module; literal arguments may be given: `model.py:Net(num_classes=10)`. pixels: a key of `PIXELS`, layers
+    that bring pixels from 0 to 255 to the values that the network expects. Data loaders do this for most networks, so
+    these have no such layers, and none are added unless they are asked for. Raises BadInput, with the file and line of
+    what cannot be expressed, and Unavailable without PyTorch or onnx.
+    """
+    if input is not None and len(input) != 3:
+        raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
+    if text.endswith(ONNX):
+        return _with_pixels(_of_onnx(Path(text), input), pixels)
+    parts = _TEXT.fullmatch(text)
+    if not parts:
+        raise BadInput(f"{text}: write FILE.py:NAME, the class or function that gives a torch.nn.Module, or FILE.onnx")
+    if input is None:
+        raise BadInput(f"{text}: a module does not say which images it takes: give --input C,H,W")
+    file = Path(parts["file"])
+    if not file.is_file():
+        raise BadInput(f"{text}: no file {file}")
+    task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
+    python = environment(FrameworkRequest(FRAMEWORK), pythons, device="cpu", progress=progress).python
+    with TemporaryFolder("import") as folder:
+        _run(python, "graph", folder, task, text)
+        description = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+        arrays = read_npz(folder / "arrays.npz", "file")
+    try:
+        result = _imported(text, _identifier(parts["name"]), input, description, arrays, python, task)
+    except SpecError as error:
+        raise BadInput(f"{text}: {error}") from None
+    return _with_pixels(result, pixels)
+
+
+def _with_pixels(result: Imported, pixels: str) -> Imported:
+    before = PIXELS[pixels]
+    network = result.network.after(*before, input=result.network.input)
+    return replace(result, network=network, pixels=len(before))
+
+
+def _of_onnx(path: Path, input: Shape | None) -> Imported:
+    """The network of an ONNX file."""
+    model = onnx_graph.read(path)
+    found = _prefixed(str(path), lambda: onnx_graph.OnnxGraph(model, input))
+    structure = _prefixed(str(path), lambda: Structure(found.graph))
+    try:
+        network = Network(_identifier(path.stem), found.input, structure.layers)
+    except SpecError as error:
+        raise BadInput(f"{path}: {error}") from None
+    if len(network.output) != 1:
+        raise BadInput(f"{path}: its output is {times(network.output)}; a classifier gives one row of logits")
+    weights = {each.name: found.weights[each.name].reshape(each.shape) for each in network.parameters}
+    nodes = _origins(network, structure)
+    original = OnnxOriginal(model, found.last, found.output, network, nodes, found.batch)
+    return Imported(network, weights, tuple(dict.fromkeys(found.graph.notes)), original)
+
+
+def _imported(
+    text: str, name: str, input: Shape, description: Any, arrays: Weights, python: Path, task: Mapping[str, Any]
+) -> Imported:
+    for names in description["shared"]:
+        raise BadInput(f"{text}: {' and '.join(names)} are one array; each layer of a spec has arrays of its own")
+    graph, output = _prefixed(text, lambda: torch_graph.converted(description["evaluation"], input, training=False))
+    if graph.heads:
+        several = "in evaluation forward gives several tensors: the first is the network's output"
+        graph = replace(graph, heads=(), notes=(*graph.notes, several))
+    structure = _prefixed(text, lambda: Structure(graph))
+    evaluation = Network(name, input, structure.layers)
+    trained, notes = _prefixed(text, lambda: _in_training(description["training"], input, structure.layers))
+    network = Network(name, input, trained)
+    if len(network.output) != 1:
+        raise BadInput(
+            f"{text}: its output is {'x'.join(map(str, network.output))}; a classifier gives one row of logits"
+        )
+    weights, unused = _weights(network, arrays)
+    notes = [*graph.notes, *notes, *(f"{each} is not used in forward: left out" for each in unused)]
+    nodes = _origins(evaluation, structure)
+    original = TorchOriginal(python, task, arrays, output, evaluation, nodes)
+    return Imported(network, weights, tuple(dict.fromkeys(notes)), original)
+
+
+def _origins(network: Network, structure: Structure) -> dict[str, str]:
+    """The node of the file that gives a layer's output, by path."""
+    placed = _pairs(network.layers, network.nodes)
+    return {node.path: structure.origins[id(layer)][1] for layer, node in placed if id(layer) in structure.origins}
+
+
+def _prefixed(text: str, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except BadInput as error:
+        raise BadInput(f"{text}: {error}") from None
+
+
+def _in_training(description: Any, input: Shape, evaluated: Sequence[Layer]) -> tuple[list[Layer], list[str]]:
+    """The layers in training, with dropout and auxiliary classifiers. Raises BadInput if the rest differs."""
+    graph, _ = torch_graph.converted(description, input, training=True)
+    ends = (graph.output, *graph.heads)
+    expected = _without_dropout(evaluated)
+    for main in ends:
+        alone = Structure(replace(graph, output=main, heads=()))
+        if _without_dropout(alone.layers) == expected:
+            heads = tuple(each for each in ends if each != main)
+            layers = Structure(replace(graph, output=main, heads=heads)).layers if heads else alone.layers
+            weighted = f"{len(heads)} with weight {Auxiliary.weight} in the loss: the file does not say its own"
+            return layers, [f"auxiliary classifiers: {weighted}"] if heads else []
+    raise BadInput("in training it computes something else than in evaluation, dropout and auxiliary classifiers aside")
+
+
+def _without_dropout(layers: Iterable[Layer]) -> list[Layer]:
+    """Layers without those that are the identity in evaluation, to compare two forms of a network."""
+    kept = [layer for layer in layers if not isinstance(layer, Dropout)]
+    return [_with_chains(layer, [_without_dropout(chain) for chain in layer.branches()]) for layer in kept]
+
+
+def _with_chains(layer: Layer, chains: Sequence[Sequence[Layer]]) -> Layer:
+    if not chains:
+        return layer
+    if hasattr(layer, "chains"):
+        return replace(layer, chains=chains)  # type: ignore[call-arg]
+    return replace(layer, body=chains[0], shortcut=chains[1])  # type: ignore[call-arg]
+
+
+def _weights(network: Network, arrays: Weights) -> tuple[Weights, list[str]]:
+    """The arrays by canonical names, and the names of those that no layer has."""
+    named = canonical(network, arrays)
+    wanted = {parameter.name: parameter.shape for parameter in network.parameters}
+    missing = [name for name in wanted if name not in named]
+    if missing:
+        raise BadInput(f"{network.name} has no array for {', '.join(missing)}")
+    weights = {name: named[name].reshape(shape) for name, shape in wanted.items()}
+    return weights, [name for name in named if name not in wanted]
+
+
+def own_names(network: Network) -> dict[str, str]:
+    """The names that the arrays have in a state_dict, by canonical name."""
+    pairs = [(node, each) for _, node in network.walk() for each in node.parameters]
+    return {parameter.name: state_dict_name(node, parameter) for node, parameter in pairs}
+
+
+def _pairs(layers: Iterable[Layer], nodes: Iterable[Node]) -> Iterator[tuple[Layer, Node]]:
+    """Every layer with its node, in reading order."""
+    for layer, node in zip(layers, nodes):
+        for branch, inside in zip(layer.branches(), node.branches):
+            yield from _pairs(branch, inside)
+        yield layer, node
+
+
+def _identifier(name: str) -> str:
+    """The name of a class or file as a network's name: ResNet18 is resnet18."""
+    lower = re.sub(r"\W", "_", name.lower())
+    return lower if lower[:1].isalpha() else f"net_{lower}"
+
+
+def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str) -> None:
+    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+    command = [str(python), "-I", str(SCRIPT), work, str(folder)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise BadInput(f"{text}: {reason}")
+
+
+# --- the original and the spec on the same images ---------------------------------------------------------------------
+
+
+def compared(result: Imported, *, seed: int = 0) -> Comparison:
+    """Runs the original in its framework and the spec in the NumPy reference, both in float64, on random images."""
+    network, original = result.network, result.original
+    images = np.random.default_rng(seed).uniform(0, 255, (original.images, *network.input))
+    outputs = _activations(network, result.weights, images)
+    seen = outputs[network.nodes[result.pixels - 1].path] if result.pixels else images
+    expected = original.values(seen, [original.output])[original.output]
+    given = outputs[network.nodes[-1].path]
+    difference, scale = _apart(given, expected)
+    if difference <= original.rounding * max(scale, 1.0):
+        return Comparison(difference, scale)
+    return Comparison(difference, scale, _parted(result, seen) or network.nodes[-1].path)
+
+
+def _parted(result: Imported, images: Array) -> str:
+    """The first layer whose output differs, in reading order, the layers inside a join before it."""
+    original = result.original
+    theirs = original.values(images, None)
+    wanted = {parameter.name for parameter in original.evaluation.parameters}
+    weights = {name: array for name, array in result.weights.items() if name in wanted}
+    ours = _activations(original.evaluation, weights, images)
+    for _, node in _pairs(original.evaluation.layers, original.evaluation.nodes):
+        name = original.nodes.get(node.path, "")
+        if name in theirs and theirs[name].size == ours[node.path].size:
+            difference, scale = _apart(ours[node.path], theirs[name])
+            if difference > original.rounding * max(scale, 1.0):
+                return f"{node.path}, by {difference:.2g} of {scale:.2g}"
+    return ""
+
+
+def _activations(network: Network, weights: Weights, images: Array) -> Weights:
+    """The outputs of all layers in evaluation, by path."""
+    reference = Reference(network, Training(), Setting(precision="float64"))
+    reference.set_weights(weights)
+    return reference.activations(images, training=False)
+
+
+def _apart(given: Array, expected: Array) -> tuple[float, float]:
+    """The largest difference and the largest expected value. Channels may be last in what is expected."""
+    if given.shape != expected.shape and np.moveaxis(expected, -1, 1).shape == given.shape:
+        expected = np.moveaxis(expected, -1, 1)
+    expected = expected.reshape(given.shape)
+    return float(np.abs(given - expected).max()), float(np.abs(expected).max())

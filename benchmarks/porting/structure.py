@@ -1,0 +1,233 @@
+"""A graph as nested chains of layers: where it forks and joins again is found by immediate dominators.
+
+An operator's immediate dominator is the last operator that every path from the input to it passes. So the dominator of
+a join is its fork, and the inputs of the join are the ends of its branches. Joins have no names: so the names inside
+them are those of the file, and arrays keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from benchmarks.porting.graphs import INPUT, Graph, Operator
+from benchmarks.runtime.errors import BadInput
+from frameworks.spec import (
+    Add,
+    Auxiliary,
+    BatchNorm,
+    Concat,
+    Conv,
+    HardSigmoid,
+    HardSwish,
+    Layer,
+    Multiply,
+    Normalize,
+    ReLU6,
+    Residual,
+    Scale,
+    Select,
+    Sigmoid,
+    SiLU,
+)
+from frameworks.spec.joins import Join
+from frameworks.spec.windowed import Pool
+
+
+class Structure:
+    """The layers of a graph, and which operator of the file gives the output of a layer.
+
+    Raises BadInput for a graph whose branches do not join as chains that start at one fork.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.operators = _with_nested_concats(graph)
+        self.main = self._before(graph.output)
+        self.dominator, self.depth = {INPUT: INPUT}, {INPUT: 0}
+        wanted = set().union(self.main, *map(self._before, graph.heads))
+        for name, operator in self.operators.items():
+            if name in wanted:
+                self.dominator[name] = self._common(operator.inputs)
+                self.depth[name] = self.depth[self.dominator[name]] + 1
+        self.placed: set[str] = set()
+        self.origins: dict[int, tuple[Layer, str]] = {}  # a layer and its operator in the file, by the layer's identity
+        heads = [(self._leaves(head), head) for head in graph.heads]
+        self.heads: dict[str, list[Layer]] = {}
+        for number, (start, head) in enumerate(heads, start=1):
+            chain = self._chain(start, head)
+            self.heads.setdefault(start, []).append(_auxiliary(chain, f"aux{number}" if len(heads) > 1 else "aux"))
+        self.layers = [*self.heads.get(INPUT, []), *self._chain(INPUT, graph.output)]
+
+    def _before(self, name: str) -> set[str]:
+        """An operator and all before it."""
+        found, left = {INPUT}, [name]
+        while left:
+            each = left.pop()
+            if each not in found:
+                found.add(each)
+                left += self.operators[each].inputs
+        return found
+
+    def _common(self, names: Iterable[str]) -> str:
+        """The last operator that dominates all of these, or is one of them."""
+        first, *others = names
+        for other in others:
+            while first != other:
+                if self.depth[first] < self.depth[other]:
+                    first, other = other, first
+                first = self.dominator[first]
+        return first
+
+    def _leaves(self, head: str) -> str:
+        """The operator of the main network at which an auxiliary classifier starts."""
+        while head not in self.main:
+            head = self.dominator[head]
+        return head
+
+    def _chain(self, start: str, end: str) -> list[Layer]:
+        """The layers after `start` up to `end`, which `start` dominates."""
+        steps = []
+        while end != start:
+            steps.append(end)
+            end = self.dominator[end]
+        return simplified([layer for step in reversed(steps) for layer in self._place(step)])
+
+    def _place(self, name: str) -> list[Layer]:
+        operator = self.operators[name]
+        if name in self.placed:
+            why = "two branches use it, and one of them joins a third before they join each other"
+            raise BadInput(f"no nested form for {_at(operator)}: {why}")
+        self.placed.add(name)
+        fork = self.dominator[name]
+        layers = list(operator.layers) if operator.join is None else self._join(operator.join, fork, operator.inputs)
+        layers = [replace(layer) for layer in layers]  # each layer is an object of its own
+        if operator.node and layers:
+            self.origins[id(layers[-1])] = layers[-1], operator.node
+        return [*layers, *(self.heads.get(name, []) if name in self.main else [])]
+
+    def _join(self, kind: type[Join], fork: str, ends: Sequence[str]) -> list[Layer]:
+        """A join whose branches end at these operators. Branches with a common part become a join of their own."""
+        groups: dict[tuple[str, int], list[str]] = {}
+        for number, end in enumerate(ends):
+            top = self._top(end, fork)
+            groups.setdefault((top, number if top == fork else -1), []).append(end)
+        order = [end for group in groups.values() for end in group]
+        if kind is Concat and order != list(ends):
+            raise BadInput(f"no nested form for {_at(self.operators[ends[0]])}: its maps are not side by side after it")
+        chains = [self._branch(kind, fork, group) for group in groups.values()]
+        if kind is Add:
+            return [_sum(chains)]
+        return [kind("", _flattened(kind, chains))]
+
+    def _branch(self, kind: type[Join], fork: str, ends: list[str]) -> list[Layer]:
+        if len(ends) == 1:
+            return self._chain(fork, ends[0])
+        inner = self._common(ends)
+        return [*self._chain(fork, inner), *self._join(kind, inner, ends)]
+
+    def _top(self, name: str, fork: str) -> str:
+        """The first operator after the fork of those that dominate `name`; the fork if it is that."""
+        while name != fork and self.dominator[name] != fork:
+            name = self.dominator[name]
+        return name
+
+
+def _at(operator: Operator) -> str:
+    return operator.where or operator.name
+
+
+def _with_nested_concats(graph: Graph) -> dict[str, Operator]:
+    """The operators; a concatenation that starts as an earlier one does takes that one's output (DenseNet)."""
+    changed: dict[str, Operator] = {}
+    known: dict[tuple[str, ...], str] = {}
+    for name, operator in graph.operators.items():
+        inputs = operator.inputs
+        if operator.join is Concat:
+            longest = max((key for key in known if inputs[: len(key)] == key), key=len, default=())
+            if len(longest) > 1:
+                inputs = (known[longest], *inputs[len(longest) :])
+            known.setdefault(operator.inputs, name)
+        changed[name] = replace(operator, inputs=inputs)
+    return changed
+
+
+def _sum(chains: list[list[Layer]]) -> Layer:
+    """A residual block where one of two chains is the input or a projection of it, else the sum."""
+    if len(chains) == 2:
+        body, shortcut = sorted(chains, key=_convolutions, reverse=True)
+        if body and (not shortcut or _is_projection(shortcut, body)):
+            return Residual("", body, shortcut)
+    return Add("", _flattened(Add, chains))
+
+
+def _is_projection(shortcut: list[Layer], body: list[Layer]) -> bool:
+    """Whether a shortcut is at most one convolution beside a body of more, as in He et al. 2015, options A and B."""
+    simple = all(isinstance(layer, (Conv, BatchNorm, Pool, Select)) for layer in shortcut)
+    is_sum = len(body) == 1 and isinstance(body[0], (Add, Residual))
+    return simple and not is_sum and _convolutions(shortcut) <= 1 < _convolutions(body)
+
+
+def _convolutions(chain: Iterable[Layer]) -> int:
+    return sum(isinstance(layer, Conv) for layer in _walk(chain))
+
+
+def _flattened(kind: type[Join], chains: list[list[Layer]]) -> list[list[Layer]]:
+    """The chains; one that is a join of the same kind alone gives its own chains, if it comes first."""
+    kinds = (Add, Residual) if kind is Add else (kind,)
+    if chains and len(chains[0]) == 1 and isinstance(chains[0][0], kinds):
+        return [*map(list, chains[0][0].branches()), *chains[1:]]
+    return chains
+
+
+def _auxiliary(chain: list[Layer], name: str) -> Auxiliary:
+    """A head. Where all names start with one module's, the head has that name and the rest are names inside it."""
+    names = [layer.name for layer in _walk(chain) if layer.name]
+    prefix = names[0].partition(".")[0] if names else ""
+    if prefix and all(each.startswith(f"{prefix}.") for each in names):
+        return Auxiliary(prefix, [_without(layer, f"{prefix}.") for layer in chain])
+    return Auxiliary("" if names else name, chain)
+
+
+def _walk(layers: Iterable[Layer]) -> Iterable[Layer]:
+    for layer in layers:
+        yield layer
+        for branch in layer.branches():
+            yield from _walk(branch)
+
+
+def _without(layer: Layer, prefix: str) -> Layer:
+    layer = replace(layer, name=layer.name.removeprefix(prefix))
+    if isinstance(layer, Join):
+        return replace(layer, chains=[[_without(each, prefix) for each in chain] for chain in layer.chains])
+    if isinstance(layer, Residual):
+        body, shortcut = ([_without(each, prefix) for each in chain] for chain in layer.branches())
+        return replace(layer, body=body, shortcut=shortcut)
+    return layer
+
+
+# --- activations written as arithmetic --------------------------------------------------------------------------------
+
+_GATES = {Sigmoid: SiLU, HardSigmoid: HardSwish}
+
+
+def simplified(chain: list[Layer]) -> list[Layer]:
+    """The chain with arithmetic replaced by the layer that it computes: x * sigmoid(x), relu6(x + 3) / 6."""
+    out: list[Layer] = []
+    for layer in chain:
+        out.append(layer)
+        match out[-3:]:
+            case [Normalize(mean=(-3,), std=(1,)), ReLU6(), Scale(factor=factor)] if abs(factor - 1 / 6) < 1e-15:
+                out[-3:] = [HardSigmoid()]
+        match out[-2:]:  # x * relu6(x + 3) / 6, from left to right
+            case [Multiply(chains=((), (Normalize(mean=(-3,), std=(1,)), ReLU6()))), Scale(factor=factor)] if (
+                abs(factor - 1 / 6) < 1e-15
+            ):
+                out[-2:] = [HardSwish()]
+        match out[-1]:
+            case Multiply(chains=((), (gate,)) | ((gate,), ())) if type(gate) in _GATES and _is_standard(gate):
+                out[-1] = _GATES[type(gate)]()
+    return out
+
+
+def _is_standard(gate: Layer) -> bool:
+    return not isinstance(gate, HardSigmoid) or gate.slope == HardSigmoid().slope

@@ -1,0 +1,362 @@
+"""A PyTorch module of a user's file as a graph, and what it computes.
+
+    python torch_module.py graph FOLDER     FOLDER/task.json gives graph.json and arrays.npz
+    python torch_module.py values FOLDER    task.json, arrays.npz and images.npy give values.npz, in float64
+
+task.json has `file`, `name`, `call` (literal arguments as text), `input` (channels, height, width) and `values` (names
+of the graph's nodes whose values are wanted; null for all).
+
+The module is traced with torch.fx, layer modules as leaves, and computes at the same time: so sizes are numbers,
+control flow on sizes works, and an error has the line of the user's code. A failure ends the script with its reason in
+one line.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.fx
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BATCH = 2
+LIBRARY = str(Path(torch.__file__).parent)
+PROPERTIES = ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout")  # of a tensor, known in a trace
+# Modules of libraries that draw random numbers in training and are the identity in evaluation.
+DROP_PATHS = ("StochasticDepth", "DropPath")
+MOST_CONSTANTS = 4096  # values of a constant tensor that the graph holds
+_NAMES = {id(getattr(F, name)): name for name in dir(F) if not name.startswith("_")}
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The class of torch.nn that computes a module; None for one with a forward of its own, which is traced."""
+    definer = next(each for each in type(module).__mro__ if "forward" in vars(each))
+    if type(module).__name__ in DROP_PATHS:
+        return type(module).__name__
+    if definer in (nn.Module, nn.Sequential) or not definer.__module__.startswith("torch.nn.modules."):
+        return None
+    return next(each.__name__ for each in type(module).__mro__ if each.__module__.startswith("torch.nn.modules."))
+
+
+class SizedProxy(torch.fx.Proxy):  # type: ignore[misc]
+    """A proxy whose sizes are numbers."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in PROPERTIES:
+            return getattr(self.tracer.values[self.node], name)
+        if name == "data":
+            return self
+        return super().__getattr__(name)
+
+    def __len__(self) -> int:
+        return len(self.tracer.values[self.node])
+
+
+class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
+    """A tracer that computes every node on images, so what is no tensor is a plain value for the user's code."""
+
+    def __init__(self, images: Tensor, folder: Path, keep: Iterable[str] | None = ()) -> None:
+        super().__init__()
+        self.images, self.folder, self.keep = images.clone(), folder, keep  # forward may change its input
+        self.values: dict[torch.fx.Node, Any] = {}
+        self.kept: dict[str, Any] = {}
+        self.where: dict[torch.fx.Node, tuple[str, str]] = {}  # qualified name of the module, and line
+        self.inside = [""]
+        self.computing = False
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return kind_of(module) is not None
+
+    def proxy(self, node: torch.fx.Node) -> torch.fx.Proxy:
+        return SizedProxy(node, self)
+
+    def getattr(self, attr: str, value: Any, cache: dict[str, Any]) -> Any:
+        return value if self.computing else super().getattr(attr, value, cache)
+
+    def call_module(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if self.computing:
+            return forward(*args, **kwargs)
+        self.inside.append(self.path_of_module(module))
+        try:
+            return super().call_module(module, forward, args, kwargs)
+        finally:
+            self.inside.pop()
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any) -> Any:
+        if kind == "placeholder" and self.values:  # all but the first argument of forward have their defaults
+            if target.startswith("*"):
+                return {} if target.startswith("**") else ()
+            if not args:
+                raise TypeError(f"forward needs a second input, {target}; give it a default")
+            return args[0]
+        proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
+        node = proxy.node
+        self.where[node] = self.inside[-1], line_of(sys._getframe(1), self.folder)
+        value = self.images if kind == "placeholder" else self._computed(node)
+        if isinstance(value, (tuple, list)) and any(isinstance(each, Tensor) for each in value):
+            self.values[node] = value
+            take = torch.fx.proxy.operator.getitem
+            return type(value)(self.create_proxy("call_function", take, (proxy, i), {}) for i in range(len(value)))
+        if not isinstance(value, Tensor):
+            if kind == "get_attr":
+                return proxy
+            self.graph.erase_node(node)
+            return value
+        self.values[node] = value
+        if self.keep is None or node.name in self.keep:
+            self.kept[node.name] = value.clone()  # a layer after it may compute in place
+        return proxy
+
+    def value(self, node: torch.fx.Node) -> Any:
+        if node not in self.values and node.op == "get_attr":
+            self.values[node] = attribute(self.root, node.target)
+        return self.values[node]
+
+    def _computed(self, node: torch.fx.Node) -> Any:
+        args, kwargs = (torch.fx.node.map_arg(each, self.value) for each in (node.args, node.kwargs))
+        self.computing = True
+        try:
+            with torch.no_grad():
+                if node.op == "get_attr":
+                    return attribute(self.root, node.target)
+                if node.op == "call_method":
+                    return getattr(args[0], node.target)(*args[1:], **kwargs)
+                if node.op == "call_function":
+                    return node.target(*args, **kwargs)
+                module = self.root.get_submodule(node.target)
+                training = module.training
+                module.training = False  # running statistics stay as they are
+                try:
+                    return module(*args, **kwargs)
+                finally:
+                    module.training = training
+        finally:
+            self.computing = False
+
+
+def attribute(root: nn.Module, target: str) -> Any:
+    path, _, name = target.rpartition(".")
+    return getattr(root.get_submodule(path), name)
+
+
+def line_of(frame: FrameType | None, folder: Path) -> str:
+    """File and line of the innermost code that is neither PyTorch's nor this script's."""
+    while frame:
+        file = frame.f_code.co_filename
+        if not (file.startswith((LIBRARY, "<")) or file == __file__):
+            return f"{shown(file, folder)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def shown(file: str, folder: Path) -> str:
+    """A file's name relative to the user's folder; in a library, its last folder and its name."""
+    path = Path(file)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else "/".join(path.parts[-2:])
+
+
+# --- the user's file --------------------------------------------------------------------------------------------------
+
+
+def fail(error: BaseException, folder: Path, before: str = "") -> None:
+    """End the script with an exception's message and the line of the user's code."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((LIBRARY, "<"))]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    others = [frame for frame in frames if frame.filename != __file__]
+    place = next((f"{shown(f.filename, folder)}:{f.lineno}: " for f in reversed(own or others)), "")
+    message = " ".join(str(error).split())[:400]
+    if isinstance(error, torch.fx.proxy.TraceError):
+        sys.exit(f"{place}control flow on values: what is computed depends on the image ({message})")
+    sys.exit(f"{place}{before}{type(error).__name__}: {message}")
+
+
+def loaded(file: Path) -> ModuleType:
+    sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec and spec.loader, "a file whose name ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        sys.exit(f"{file.name}:{error.lineno}: {error.msg}")
+    except ModuleNotFoundError as error:
+        sys.modules.pop(spec.name)
+        fail(error, file.parent, "an interpreter that has this module is named with --python: ")
+    except BaseException as error:
+        fail(error, file.parent)
+    return module
+
+
+def built(task: dict[str, Any], file: Path) -> nn.Module:
+    """The module that the user's class or function gives."""
+    module, name = loaded(file), task["name"]
+    if not callable(getattr(module, name, None)):
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        sys.exit(f"it has no class or function {name!r}; it has {', '.join(own) or 'none'}")
+    make = getattr(module, name)
+    try:
+        call = ast.parse(f"f({task['call']})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        args = [ast.literal_eval(each) for each in call.args]
+        kwargs = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError):
+        sys.exit(f"{name}({task['call']}): arguments are literals: {name}(num_classes=10)")
+    try:
+        inspect.signature(make).bind(*args, **kwargs)
+    except TypeError as error:
+        sys.exit(f"{name}({task['call']}): {error}; give it: {file.name}:{name}(num_classes=10)")
+    torch.manual_seed(0)
+    try:
+        net = make(*args, **kwargs)
+    except BaseException as error:
+        fail(error, file.parent)
+    if not isinstance(net, nn.Module):
+        sys.exit(f"{name}() gives {type(net).__name__} and no torch.nn.Module")
+    return net.cpu()
+
+
+# --- the graph --------------------------------------------------------------------------------------------------------
+
+
+def traced(net: nn.Module, images: Tensor, folder: Path, keep: Iterable[str] | None = ()) -> ComputingTracer:
+    tracer = ComputingTracer(images, folder, keep)
+    try:
+        tracer.trace(net)
+    except BaseException as error:
+        fail(error, folder)
+    return tracer
+
+
+def outputs(tracer: ComputingTracer) -> list[str]:
+    """Names of the nodes that forward returns, in order."""
+    result = next(iter(reversed(tracer.graph.nodes))).args[0]
+    while isinstance(result, torch.fx.Node) and isinstance(result.target, type):  # a named tuple
+        result = result.args
+    if isinstance(result, torch.fx.Node):
+        return [result.name]
+    listed = list(result.values()) if isinstance(result, dict) else list(result or ())
+    names = [each.name for each in listed if isinstance(each, torch.fx.Node)]
+    if not names or len(names) < len([each for each in listed if each is not None]):
+        sys.exit("forward gives no tensor, or other things beside tensors")
+    return names
+
+
+def graph(tracer: ComputingTracer) -> dict[str, Any]:
+    nodes = [described(tracer, node) for node in tracer.graph.nodes if node.op != "output" and node in tracer.values]
+    return {"nodes": nodes, "outputs": outputs(tracer)}
+
+
+def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
+    """A node as JSON."""
+    path, line = tracer.where.get(node, ("", ""))
+    value = tracer.values[node]
+    answer: dict[str, Any] = {"name": node.name, "path": path, "line": line}
+    answer["args"], answer["kwargs"] = encoded(node.args), encoded(node.kwargs)
+    answer["shape"] = list(value.shape) if isinstance(value, Tensor) else [list(each.shape) for each in value]
+    if node.op == "call_module":
+        module = tracer.root.get_submodule(node.target)
+        settings = {key: each for key, each in vars(module).items() if not key.startswith("_") and plain(each)}
+        own = {**module._parameters, **module._buffers}
+        answer |= {"op": "module", "target": kind_of(module), "path": node.target, "settings": settings}
+        answer["arrays"] = {name: list(array.shape) for name, array in own.items() if array is not None}
+        answer["hooks"] = bool(module._forward_hooks or module._forward_pre_hooks)
+        answer["computed"] = "parametrizations" in module._modules
+    elif node.op == "get_attr":
+        trained = isinstance(value, nn.Parameter)
+        answer |= {"op": "attribute", "target": node.target, "trained": trained, "computed": False}
+        if not trained and value.numel() <= MOST_CONSTANTS:
+            answer["constant"] = value.detach().double().tolist()
+    elif node.op == "placeholder":
+        answer |= {"op": "input", "target": ""}
+    else:
+        answer |= {"op": "function", "target": node.target if node.op == "call_method" else name_of(node.target)}
+    return answer
+
+
+def name_of(function: Any) -> str:
+    return _NAMES.get(id(function)) or getattr(function, "__name__", str(function))
+
+
+def plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def encoded(value: Any) -> Any:
+    """Arguments as JSON: a node is {"node": name}, a slice {"slice": [start, stop, step]}."""
+    if isinstance(value, torch.fx.Node):
+        return {"node": value.name}
+    if isinstance(value, slice):
+        return {"slice": [encoded(value.start), encoded(value.stop), encoded(value.step)]}
+    if isinstance(value, (tuple, list)):
+        return [encoded(each) for each in value]
+    if isinstance(value, dict):
+        return {str(key): encoded(each) for key, each in value.items()}
+    return value if plain(value) else {"other": str(value)}
+
+
+def shared(net: nn.Module) -> list[list[str]]:
+    """Names of parameters that are one array."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [each for each in names.values() if len(each) > 1]
+
+
+def array(tensor: Tensor) -> Any:
+    """A tensor as an array; bfloat16, which NumPy lacks, becomes float32 exactly."""
+    return tensor.detach().to(torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype).numpy()
+
+
+def checked(net: nn.Module, tracer: ComputingTracer, images: Tensor, relative: float) -> None:
+    """End the script if the module, called, gives something else than its graph."""
+    with torch.no_grad():
+        given = net(images.clone())
+    first = next(iter(given.values())) if isinstance(given, dict) else given[0] if isinstance(given, tuple) else given
+    node = next(each for each in tracer.graph.nodes if each.name == outputs(tracer)[0])
+    expected = tracer.values[node]
+    if not torch.allclose(first, expected, rtol=relative, atol=relative * float(expected.abs().max())):
+        sys.exit("in evaluation it gives other values at a second call: dropout without training=self.training?")
+
+
+def main(work: str, folder: Path) -> None:
+    task = json.loads((folder / "task.json").read_text())
+    file = Path(task["file"])
+    net = built(task, file).eval()
+    if work == "values":
+        state = net.state_dict()  # with the versions of the modules, which some read
+        with np.load(folder / "arrays.npz") as arrays:
+            state.update({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+        net.load_state_dict(state)
+        tracer = traced(net.double(), torch.from_numpy(np.load(folder / "images.npy")), file.parent, task["values"])
+        checked(net, tracer, torch.from_numpy(np.load(folder / "images.npy")), 1e-9)
+        np.savez(folder / "values.npz", **{name: value.detach().numpy() for name, value in tracer.kept.items()})
+        return
+    images = 255 * torch.rand(BATCH, *task["input"], generator=torch.Generator().manual_seed(1))
+    try:
+        with torch.no_grad():
+            net(images.clone())  # the module itself first: its errors are those that the user knows
+    except BaseException as error:
+        fail(error, file.parent, f"for an input of {'x'.join(map(str, task['input']))}: ")
+    np.savez(folder / "arrays.npz", **{name: array(tensor) for name, tensor in net.state_dict().items()})
+    evaluation = traced(net, images, file.parent)
+    checked(net, evaluation, images, 1e-3)
+    answer = {"evaluation": graph(evaluation), "training": graph(traced(net.train(), images, file.parent))}
+    (folder / "graph.json").write_text(json.dumps(answer | {"shared": shared(net)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,322 @@
+"""PyTorch modules as people write them become networks of the spec that compute the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from benchmarks.porting import network_import, spec_source
+from benchmarks.porting.network_import import Imported
+from benchmarks.runtime import networks
+from benchmarks.runtime.errors import BadInput
+from frameworks.networks import NETWORKS
+from frameworks.spec import (
+    Affine,
+    Auxiliary,
+    BatchNorm,
+    Conv,
+    Dropout,
+    HardSwish,
+    Layer,
+    LayerNorm,
+    Network,
+    Normalize,
+    Residual,
+    Select,
+    Shape,
+    SiLU,
+    StochasticDepth,
+)
+from frameworks.weight_files.state_dict_names import significant
+from tests.conftest import Bench
+from tests.contract.test_third_parties import COUNTED, equal, output_of
+
+THIRD_PARTIES = Path(__file__).parents[1] / "third_parties"
+MODULES = THIRD_PARTIES / "user_modules.py"
+COUNTERS = "num_batches_tracked"
+SHAPES: dict[str, Shape] = {
+    "LeNet": (1, 28, 28),
+    "ResNet6": (3, 16, 16),
+    "PaddedShortcut": (3, 9, 8),
+    "GoogLeNet": (3, 16, 16),
+    "SENet": (3, 16, 16),
+    "ShuffleNet": (3, 16, 16),
+    "ConvNeXt": (3, 16, 16),
+    "DenseNet": (3, 8, 8),
+}
+
+
+@pytest.fixture(scope="module")
+def found(bench: Bench) -> Callable[[str], Imported]:
+    """Imports a class of user_modules.py, once."""
+    python = str(bench.python("torch"))
+    known: dict[str, Imported] = {}
+
+    def load(name: str) -> Imported:
+        if name not in known:
+            shape = SHAPES[name]
+            known[name] = network_import.imported(f"{MODULES}:{name}", shape, {"torch": python}, print)
+        return known[name]
+
+    return load
+
+
+def layers(network: Network, kind: type[Layer]) -> list[Layer]:
+    return [node.layer for _, node in network.walk() if isinstance(node.layer, kind)]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_names_and_counts(found: Callable[[str], Imported], name: str) -> None:
+    """Arrays have the names of the state_dict, and the same values."""
+    result = found(name)
+    buffers = {"mean", "std"} if name == "ConvNeXt" else set()  # constants, which the spec's layer holds
+    theirs = {key: array for key, array in result.original.arrays.items() if not key.endswith(COUNTERS)}
+    names = network_import.own_names(result.network)
+    assert set(names.values()) == theirs.keys() - buffers
+    assert result.weights.keys() == names.keys()
+    for ours, own in names.items():
+        assert significant(result.weights[ours].shape) == significant(theirs[own].shape)
+        assert np.array_equal(result.weights[ours].ravel(), theirs[own].ravel())
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits(found: Callable[[str], Imported], name: str) -> None:
+    comparison = network_import.compared(found(name))
+    assert comparison.agrees
+    assert comparison.difference <= 1e-10 * max(comparison.scale, 1)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_printed_file_is_the_network(found: Callable[[str], Imported], tmp_path: Path, name: str) -> None:
+    network = found(name).network
+    file = tmp_path / "spec.py"
+    file.write_text(spec_source.text(network, origin=name), encoding="utf-8")
+    assert networks.network(f"{file}:{network.name}").sha256 == network.sha256
+
+
+def test_what_is_cut_off_is_said(found: Callable[[str], Imported]) -> None:
+    assert found("LeNet").notes == ("the final log_softmax is cut off: the network gives logits",)
+    assert found("SENet").notes == ("the final softmax is cut off: the network gives logits",)
+    assert found("ResNet6").notes == ()
+
+
+def test_functional_dropout_keeps_its_rate(found: Callable[[str], Imported]) -> None:
+    assert layers(found("LeNet").network, Dropout) == [Dropout(rate=0.5)]
+    assert layers(found("SENet").network, Dropout) == [Dropout(rate=0.2)]
+
+
+def test_a_head_of_training_is_an_auxiliary_classifier(found: Callable[[str], Imported]) -> None:
+    result = found("GoogLeNet")
+    (head,) = layers(result.network, Auxiliary)
+    assert head.name == "aux"
+    assert any(note.startswith("auxiliary classifiers: 1 with weight 0.3") for note in result.notes)
+    assert layers(result.network, Dropout) == [Dropout(rate=0.4)]
+
+
+def test_residual_blocks(found: Callable[[str], Imported]) -> None:
+    blocks = cast(list[Residual], layers(found("ResNet6").network, Residual))
+    assert [len(block.shortcut) for block in blocks] == [0, 0, 2, 0]
+    assert [layer.name for layer in blocks[2].shortcut] == ["layer2.0.shortcut.0", "layer2.0.shortcut.1"]
+
+
+def test_activations_written_as_arithmetic(found: Callable[[str], Imported]) -> None:
+    network = found("SENet").network
+    assert len(layers(network, SiLU)) == len(layers(network, HardSwish)) == 1
+
+
+def test_channels_last(found: Callable[[str], Imported]) -> None:
+    network = found("ConvNeXt").network
+    assert [layer.name for layer in layers(network, Affine)] == ["stages.0.gamma", "stages.1.gamma"]
+    assert len(layers(network, LayerNorm)) == 3
+    assert layers(network, StochasticDepth) == [StochasticDepth(rate=0.1)]
+    assert [layer.kernel for layer in cast(list[Conv], layers(network, Conv))][:4] == [4, 7, 1, 1]
+    means = [layer.mean for layer in cast(list[Normalize], layers(network, Normalize)) if any(layer.mean)]
+    assert np.allclose(means, [(123.675, 116.28, 103.53)])
+
+
+def test_a_channel_shuffle_is_one_layer(found: Callable[[str], Imported]) -> None:
+    maps = [layer.maps for layer in cast(list[Select], layers(found("ShuffleNet").network, Select))]
+    assert maps.count((0, 4, 1, 5, 2, 6, 3, 7)) == 2
+
+
+def test_arguments_of_batch_norm(found: Callable[[str], Imported]) -> None:
+    norms = cast(list[BatchNorm], layers(found("DenseNet").network, BatchNorm))
+    assert (norms[-1].momentum, norms[-1].gamma, norms[-1].beta) == (0.2, False, False)
+
+
+def test_pixels_are_scaled_on_request(bench: Bench) -> None:
+    """Before the module's own layers; the module is then given what these layers give."""
+    python = str(bench.python("torch"))
+    result = network_import.imported(f"{MODULES}:LeNet", (1, 28, 28), {"torch": python}, print, pixels="unit")
+    assert result.network.layers[0].name == "pixels"
+    assert network_import.compared(result).agrees
+
+
+def test_literal_arguments(bench: Bench) -> None:
+    python = str(bench.python("torch"))
+    text = f"{MODULES}:LeNet(num_classes=7)"
+    assert network_import.imported(text, (1, 28, 28), {"torch": python}, print).network.classes == 7
+
+
+@pytest.mark.parametrize("kind", [Conv, BatchNorm])
+def test_the_first_layer_that_parts_is_named(found: Callable[[str], Imported], kind: type[Layer]) -> None:
+    """Of a network in which one layer has other values than the original."""
+    result = found("ResNet6")
+    path = [node.path for _, node in result.network.walk() if isinstance(node.layer, kind)][2]
+    role = "weight" if kind is Conv else "gamma"
+    wrong = {f"{path}.{role}": result.weights[f"{path}.{role}"] + 0.1}
+    comparison = network_import.compared(replace(result, weights=result.weights | wrong))
+    assert not comparison.agrees
+    assert comparison.parted.startswith(f"{path}, by ")
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+HEAD = """
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        {init}
+        self.fc = nn.Linear(3, 10)
+
+    def forward(self, x):
+        x = self.conv(x)
+        {forward}
+        return self.fc(x.mean([2, 3]))
+"""
+# What a network has in __init__ and in forward; what the message says. {line} is the line of `forward`.
+REFUSED = {
+    "bicubic": ("self.up1 = nn.Upsample(scale_factor=2, mode='bicubic')", "x = self.up1(x)",
+                "no layer for aten.upsample_bicubic2d (up1, net.py:{line})"),
+    "twice": ("", "x = self.conv(x)", "the layer conv is called twice (conv, net.py:{line})"),
+    "control flow": ("", "x = x if x.sum() > 0 else -x", "net.py:{line}: control flow on values"),
+    "hook": ("self.conv.register_forward_hook(lambda module, inputs, output: 2 * output)", "",
+             "no layer for nn.Conv2d (conv, net.py:14): a hook changes what it computes"),
+    "weight norm": ("self.conv = nn.utils.parametrizations.weight_norm(self.conv)", "",
+                    "no layer for nn.Conv2d (conv, net.py:14): its weights are computed from others"),
+    "one array": ("self.other = nn.Conv2d(3, 3, 1); self.other.weight = self.conv.weight", "x = self.other(x)",
+                  "conv.weight and other.weight are one array"),
+    "dropout in evaluation": ("", "x = F.dropout(x, 0.5)", "in evaluation it gives other values at a second call"),
+    "dropout of channels": ("self.drop = nn.Dropout2d(0.5)", "x = self.drop(x)",
+                            "no layer for nn.Dropout2d (drop, net.py:{line})"),
+    "softmax inside": ("", "x = x.softmax(1)", "no layer for torch.softmax (net.py:{line})"),
+    "one slope": ("self.act = nn.PReLU()", "x = self.act(x)", "no layer for nn.PReLU (act, net.py:{line}): one slope"),
+    "no running statistics": ("self.bn = nn.BatchNorm2d(3, track_running_stats=False)", "x = self.bn(x)",
+                              "no layer for nn.BatchNorm2d (bn, net.py:{line}): it has no running statistics"),
+    "reflected padding": ("self.c2 = nn.Conv2d(3, 3, 3, padding=1, padding_mode='reflect')", "x = self.c2(x)",
+                          "no layer for nn.Conv2d (c2, net.py:{line}): its padding is reflect values"),
+    "transposed": ("self.up = nn.ConvTranspose2d(3, 3, 2, 2)", "x = self.up(x)",
+                   "no layer for nn.ConvTranspose2d (up, net.py:{line})"),
+    "difference": ("", "x = x - F.relu(x)", "no layer for torch.sub (net.py:{line}): a difference of two tensors"),
+    "another function in training": ("", "x = F.relu(x) if self.training else x",
+                                     "in training it computes something else than in evaluation"),
+    "no nested form": ("self.c = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(4))",
+                       "a, b = self.c[0](x), self.c[1](x); x = (a + self.c[2](a + b)) * (b + self.c[3](b))",
+                       "no nested form for c.0, net.py:{line}"),
+    "raised": ("", "raise ValueError('not\\nready')", "net.py:{line}: for an input of 3x8x8: ValueError: not ready"),
+    "raised in init": ("self.n = 1 / 0", "", "net.py:10: ZeroDivisionError: division by zero"),
+    "values mixed": ("", "x = F.relu(x.transpose(2, 3))", "no layer for this order of values"),
+    "batch mixed": ("", "x = x.flip(0)", "no layer for torch.flip (net.py:{line}): it mixes the images of a batch"),
+}  # fmt: skip
+LINE = 15  # of the first line of `forward` in HEAD
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(bench: Bench, tmp_path: Path, case: str) -> None:
+    init, forward, message = REFUSED[case]
+    file = tmp_path / "net.py"
+    file.write_text(HEAD.format(init=init or "pass", forward=forward or "pass").lstrip(), encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        network_import.imported(f"{file}:Net", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
+    said = str(caught.value)
+    assert said.startswith(f"{file}:Net: ") and "\n" not in said
+    assert message.format(line=LINE) in said
+
+
+# The text after the file, the input, and what the message says.
+WRONG = {
+    "no such class": ("Nett", (3, 8, 8), "it has no class or function 'Nett'; it has Net, Head, number"),
+    "missing arguments": ("Head", (3, 8, 8), "Head(): missing a required argument: 'classes'; give it: "),
+    "no literal": ("Head(classes=n)", (3, 8, 8), "arguments are literals"),
+    "no module": ("number", (3, 8, 8), "number() gives int and no torch.nn.Module"),
+    "wrong input": ("Net", (1, 8, 8), "for an input of 1x8x8: RuntimeError: "),
+    "no image": ("Net", (8,), "--input 8: write channels, height and width"),
+    "no row of logits": ("Head(classes=2)", (3, 8, 8), "its output is 2x8x8; a classifier gives one row of logits"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_inputs(bench: Bench, tmp_path: Path, case: str) -> None:
+    name, shape, message = WRONG[case]
+    file = tmp_path / "net.py"
+    more = "class Head(nn.Conv2d):\n    def __init__(self, classes):\n        super().__init__(3, classes, 1)\n\n"
+    text = HEAD.format(init="pass", forward="pass").lstrip() + f"\n\n{more}\ndef number():\n    return 3\n"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        network_import.imported(f"{file}:{name}", shape, {"torch": str(bench.python("torch"))}, print)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_python_or_imports_what_is_missing(bench: Bench, tmp_path: Path) -> None:
+    pythons = {"torch": str(bench.python("torch"))}
+    file = tmp_path / "net.py"
+    with pytest.raises(BadInput, match="no file"):
+        network_import.imported(f"{file}:Net", (3, 8, 8), pythons, print)
+    with pytest.raises(BadInput, match=r"write FILE\.py:NAME"):
+        network_import.imported(str(file), (3, 8, 8), pythons, print)
+    file.write_text("x = 1\ndef f(:\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"net\.py:2: invalid syntax"):
+        network_import.imported(f"{file}:Net", (3, 8, 8), pythons, print)
+    file.write_text("import no_such_package\n", encoding="utf-8")
+    with pytest.raises(
+        BadInput, match=r"net\.py:1: .*--python: ModuleNotFoundError: No module named 'no_such_package'"
+    ):
+        network_import.imported(f"{file}:Net", (3, 8, 8), pythons, print)
+
+
+# --- torchvision ------------------------------------------------------------------------------------------------------
+
+SMALL = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "convnext_tiny", "googlenet")
+OURS = {theirs: ours for whose, theirs, ours, counts in COUNTED if whose == "torchvision" and counts is equal}
+WITH_HEADS = {"googlenet": "googlenet_bn_aux", "inception_v3": "inception_v3_aux"}
+SIDES = {"alexnet": 224, "vgg": 224, "inception": 299, "googlenet": 80}
+
+
+def check_torchvision(bench: Bench, name: str) -> None:
+    """Its arrays, counts and logits, and the printed file."""
+    side = next((side for start, side in SIDES.items() if name.startswith(start)), 64)
+    text = f"{THIRD_PARTIES / 'torchvision_user.py'}:net({json.dumps(name)})"
+    result = network_import.imported(text, (3, side, side), {"torch": str(bench.python("torchvision"))}, print)
+    ours = NETWORKS[WITH_HEADS.get(name, OURS[name])]()
+    assert (result.network.params, result.network.buffers) == (ours.params, ours.buffers)
+    assert set(network_import.own_names(result.network).values()) == {*network_import.own_names(ours).values()}
+    comparison = network_import.compared(result)
+    assert comparison.agrees, comparison
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks_of_torchvision(bench: Bench, name: str) -> None:
+    check_torchvision(bench, name)
+
+
+@pytest.mark.skipif(not os.environ.get("ONESPEC_SLOW"), reason="takes half an hour: set ONESPEC_SLOW=1")
+@pytest.mark.timeout(7200)
+def test_all_convolutional_classifiers_of_torchvision(bench: Bench) -> None:
+    theirs = cast(list[str], output_of(bench, "torchvision", "torchvision_names"))
+    names = [name for name in theirs if not name.startswith(("vit_", "swin_", "maxvit"))]
+    assert len(names) == 68
+    for name in names:
+        check_torchvision(bench, name)
