@@ -1,9 +1,10 @@
-"""`onespec port`: write a network as source of a framework, or as ONNX."""
+"""`onespec port`: write a network, also one from outside, as source of a framework, as a spec or as ONNX."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,8 @@ from benchmarks.runtime.errors import BadInput
         "lenet --to torch -o ported",
         "resnet18 --to torch,flax --weights resnet18.pth -o ported",
         "my_net.py:small --to all -o ported",
+        "model.py:Net --input 3,32,32 --to spec,flax -o ported",
+        "model.onnx --to spec -o ported",
     ),
 )
 @click.argument("net", metavar="NET")
@@ -29,7 +32,22 @@ from benchmarks.runtime.errors import BadInput
     required=True,
     metavar="NAME,...",
     heading=options.WHAT,
-    help="torch, gluon, keras, flax, onnx, or all.",
+    help="torch, gluon, keras, flax, onnx, or all; spec, a network file of onespec.",
+)
+@options.option(
+    "--input",
+    "shape",
+    type=options.InputShape(),
+    metavar="C,H,W",
+    heading=options.WHAT,
+    help="NET is a torch.nn.Module that takes such images: channels, height, width.",
+)
+@options.option(
+    "--pixels",
+    type=click.Choice(("raw", "unit", "imagenet", "half", "caffe")),
+    metavar="NAME",
+    heading=options.WHAT,
+    help="Preprocessing that an imported network expects; raw: pixels from 0 to 255.",
 )
 @options.option(
     "--weights",
@@ -62,36 +80,58 @@ def command(
     net: str,
     targets: tuple[str, ...],
     weights: Path | None,
+    shape: tuple[int, int, int] | None,
+    pixels: str | None,
     classes: int | None,
     pythons: dict[str, str],
     out: Path,
     as_json: bool,
     quiet: bool,
 ) -> ExitCode:
-    """Write a network as source of a framework, as a person writes it by hand, or as an ONNX model.
+    """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
-    NET is a network's name, or FILE.py:FUNCTION. The files do not need onespec. With --weights, an .npz file lies
-    beside each source, and the source has `load_weights`.
+    NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input it is FILE.py:CLASS, a module of
+    PyTorch, whose file is executed; NET may also be an ONNX file. The command then runs the original and the spec on
+    the same images in float64, and prints the largest difference of the logits. The files do not need onespec, except
+    the spec. With --weights, and for an imported network, an .npz file lies beside each source, and the source has
+    `load_weights`.
     """
     announce(f"Writing {net} for {', '.join(targets)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting.port_files import parse_targets, weights_of
-    from benchmarks.porting.source.export import write
+    from benchmarks.porting import network_import
+    from benchmarks.porting.port_files import parse_targets, weights_of, write_all
     from benchmarks.runtime.networks import network
 
-    chosen = parse_targets(targets)
-    spec, arrays = network(net, classes=classes), None
-    if weights is not None:
-        spec, arrays = weights_of(weights, spec, pythons, ProgressDisplay(quiet).message)
+    chosen, progress = parse_targets(targets), ProgressDisplay(quiet).message
+    result: dict[str, Any] = {}
+    code = ExitCode.OK
+    origin = "" if weights is None else weights.name
+    if shape is not None or net.endswith(network_import.ONNX):
+        for option, value in (("--weights", weights), ("--classes", classes)):
+            if value is not None:
+                raise BadInput(f"{option}: the weights and classes are those of {net}")
+        found = network_import.imported(net, shape, pythons, progress, pixels=pixels or "raw")
+        compared = network_import.compared(found)
+        spec, arrays, origin = found.network, found.weights, net
+        result = {"notes": list(found.notes), "difference": compared.difference, "largest_logit": compared.scale}
+        lines = [*found.notes, f"{net} and the spec, the same images, float64: {compared.text}"]
+        code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
+    else:
+        if pixels is not None:
+            raise BadInput("--pixels: it is for a network that is imported; give --input, or an ONNX file")
+        spec, arrays, lines = network(net, classes=classes), None, []
+        if weights is not None:
+            spec, arrays = weights_of(weights, spec, pythons, progress)
     try:
-        paths = write(spec, chosen, out, arrays, "" if weights is None else weights.name)
+        paths = write_all(spec, chosen, out, arrays, origin)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps({"net": spec.name, "sha256": spec.sha256, "files": [str(path) for path in paths]}))
+        files = [str(path) for path in paths]
+        click.echo(json.dumps({"net": spec.name, "sha256": spec.sha256, "files": files, **result}))
     else:
-        click.echo("\n".join(map(str, paths)))
-    return ExitCode.OK
+        click.echo("\n".join([*lines, *map(str, paths)]))
+    return code
 
 
 if __name__ == "__main__":

@@ -126,6 +126,11 @@ class Comparison:
     def agrees(self) -> bool:
         return not self.parted
 
+    @property
+    def text(self) -> str:
+        found = f"the logits differ by at most {self.difference:.1g}, the largest is {self.scale:.3g}"
+        return found if self.agrees else f"{found}; beyond rounding from {self.parted}"
+
 
 def is_module(text: str) -> bool:
     """Whether a text has the form of a module in a file: `model.py:Net`, `model.py:Net(num_classes=10)`."""

@@ -6,12 +6,16 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.porting.source.export import TARGETS
+from benchmarks.porting import spec_source
+from benchmarks.porting.source.export import TARGETS, write
 from benchmarks.porting.weight_import import import_weights
+from benchmarks.records.atomic import write_text
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
 from frameworks.arrays import Weights
 from frameworks.spec import Network
+
+SPEC = "spec"  # of --to: a network file of onespec
 
 
 def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
@@ -19,9 +23,24 @@ def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
     if tuple(names) == ("all",):
         return TARGETS
     for name in names:
-        if name not in TARGETS:
-            raise BadInput(f"--to {','.join(names)}: no {name!r:.40}; there are {', '.join(TARGETS)}, and all")
+        if name not in (*TARGETS, SPEC):
+            raise BadInput(f"--to {','.join(names)}: no {name!r:.40}; there are {', '.join(TARGETS)}, {SPEC}, and all")
     return tuple(names)
+
+
+def write_all(
+    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str
+) -> list[Path]:
+    """Write a network for each target. Returns the files; raises BadInput and OSError."""
+    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin)
+    if SPEC in targets:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths.append(folder / f"{network.name}_spec.py")
+        write_text(paths[-1], spec_source.text(network, origin=origin))
+        if weights is not None:
+            paths.append(folder / f"{network.name}_spec.npz")
+            checkpoints.save(paths[-1], network, weights, {"framework": "port", "source": origin})
+    return paths
 
 
 def weights_of(

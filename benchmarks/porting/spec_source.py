@@ -111,7 +111,7 @@ def _kinds(network: Network, blocks: Sequence[Block]) -> list[Doc]:
     used = {node.layer.kind for _, node in network.walk()} | {"Network"} | ({"Layer"} if blocks else set())
     annotations = {annotation for block in blocks for _, annotation, _ in block.parameters}
     used |= {each for annotation in annotations for each in annotation.split(" | ")} & {"Pair", "Padding", "Shape"}
-    return list(sorted(used, key=lambda name: (not name.isupper(), name.lower(), name)))
+    return [*sorted(used, key=lambda name: (not name.isupper(), name.lower(), name))]
 
 
 # --- layers as items --------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _kinds(network: Network, blocks: Sequence[Block]) -> list[Doc]:
 
 def _item(layer: Layer) -> Item:
     slots = [Slot("name", layer.name, "" if _optional(layer) else _REQUIRED, "str")]
-    for each in sorted(fields(layer), key=lambda item: item.kw_only):
+    for each in sorted(fields(layer), key=lambda item: item.kw_only is True):
         if each.name not in ("name", *_CHAINS):
             default = _REQUIRED if each.default is MISSING else each.default
             slots.append(Slot(each.name, getattr(layer, each.name), default, str(each.type)))

@@ -340,7 +340,7 @@ class _Converter:
         kernel, stride, dilation = _short(window), _short(call("stride", 1)), _short(call("dilation", 1))
         padding = call("padding", 0)
         if padding == "same":
-            padding = same(kernel, stride, call.input.shape[1:], dilation=dilation)
+            padding = same(kernel, stride, (call.input.shape[1], call.input.shape[2]), dilation=dilation)
         groups, bias = call("groups", 1), "bias" in arrays
         layer = Conv(name, maps, kernel, stride, _padding(padding), groups=groups, bias=bias, dilation=dilation)
         return self._add(call, layer)
@@ -448,8 +448,8 @@ class _Converter:
         if call("mode", "constant") != "constant":
             raise call.refused(f"mode {call('mode')}")
         around, value = list(call("pad")), call("value", 0.0)
-        sides = [(around[i], around[i + 1]) for i in range(0, len(around), 2)]  # of the last axis first
-        width, height, maps, *batch = [*sides, *[(0, 0)] * (4 - len(sides))]
+        pairs = [(around[i], around[i + 1]) for i in range(0, len(around), 2)]  # of the last axis first
+        width, height, maps, *batch = pairs + [(0, 0)] * (4 - len(pairs))
         if batch != [(0, 0)] or min(map(min, (width, height, maps))) < 0 or len(call.input.shape) != 3:
             raise call.refused(f"pad={around}")
         result = call.input

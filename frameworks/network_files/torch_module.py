@@ -286,7 +286,7 @@ def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
 
 
 def name_of(function: Any) -> str:
-    return _NAMES.get(id(function)) or getattr(function, "__name__", str(function))
+    return str(_NAMES.get(id(function)) or getattr(function, "__name__", function))
 
 
 def plain(value: Any) -> bool:

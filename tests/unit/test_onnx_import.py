@@ -191,7 +191,10 @@ def test_a_batch_that_the_file_fixes(tmp_path: Path) -> None:
 REFUSED = {
     "operator": ([make("Sin", ["x"], ["h"], name="wave"), *HEAD], "no layer for ONNX Sin (wave)"),
     "softmax": ([make("Softmax", ["x"], ["h"], name="s"), *HEAD], "no layer for ONNX Softmax (s)"),
-    "difference": ([make("Relu", ["x"], ["r"]), make("Sub", ["x", "r"], ["h"], name="d"), *HEAD], "ONNX Sub (d): a difference"),
+    "difference": (
+        [make("Relu", ["x"], ["r"]), make("Sub", ["x", "r"], ["h"], name="d"), *HEAD],
+        "ONNX Sub (d): a difference",
+    ),
     "batch": ([make("Transpose", ["x"], ["h"], perm=[1, 0, 2, 3], name="t"), *HEAD], "it mixes the images of a batch"),
     "image": ([make("Relu", ["x"], ["y"])], "its output is 3x8x8; a classifier gives one row of logits"),
 }  # fmt: skip

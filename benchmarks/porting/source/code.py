@@ -82,7 +82,7 @@ def statement(prefix: str, expression: Expression, indent: int, suffix: str = ""
         return [*lines, whole]
     if len(whole) <= WIDTH and not _exploded(expression) and not inner_comment:
         return [*lines, whole]
-    opening, closing = expression.brackets
+    opening, closing = expression.brackets[0], expression.brackets[1]
     lines.append(f"{space}{prefix}{expression.head}{opening}")
     body = ", ".join(f"{name}{part}" for name, part in expression.parts) + expression.ending
     one_line = f"{space}    {body}"

@@ -515,8 +515,10 @@ class ModuleWriter(Target):
     def head(self, fork: Fork, place: Place, x: str, scope: Scope, lines: list[str]) -> str:
         if not (self.heads_allowed and scope.whole and len(place) == 1):
             raise lacking(self, fork.node, fork.layer)
-        name = scope.fresh(scope.attributes[(*place, 0, 0)])
-        lines.append(f"{name} = self.{scope.attributes[(*place, 0, 0)]}({x}) if self.training else None")
+        inside = (*place, 0, 0)
+        attribute = scope.attributes[inside]
+        name = scope.fresh(attribute)
+        lines.append(f"{name} = self.{attribute}({x}) if self.training else None")
         scope.heads.append(name)
         return x
 

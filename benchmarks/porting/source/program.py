@@ -226,8 +226,8 @@ class _Builder:
             head = Group(
                 component, self.items(list(zip(layer.head, node.branches[0])), f"{node.path}."), path=node.path
             )
-            after = self.items(rest, prefix) if rest else ()
-            return [Fork(layer, node, ((head,),)), *after]
+            following = self.items(rest, prefix) if rest else ()
+            return [Fork(layer, node, ((head,),)), *following]
         relative = node.path[len(prefix) :] if layer.name else ""
         if relative == component and not any(each.name for each, _ in rest):
             first = [self._fork(layer, node, f"{node.path}." if layer.name else prefix)] if layer.branches() else []
