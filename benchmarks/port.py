@@ -21,7 +21,6 @@ from benchmarks.runtime.errors import BadInput
         "resnet18 --to torch,flax --weights resnet18.pth -o ported",
         "my_net.py:small --to all -o ported",
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
-        "model.onnx --to spec -o ported",
     ),
 )
 @click.argument("net", metavar="NET")
@@ -91,7 +90,7 @@ def command(
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
     NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input it is FILE.py:CLASS, a module of
-    PyTorch, whose file is executed; NET may also be an ONNX file. The command then runs the original and the spec on
+    PyTorch, whose file is executed. The command then runs the original and the spec on
     the same images in float64, and prints the largest difference of the logits. The files do not need onespec, except
     the spec. With --weights, and for an imported network, an .npz file lies beside each source, and the source has
     `load_weights`.
@@ -106,7 +105,7 @@ def command(
     result: dict[str, Any] = {}
     code = ExitCode.OK
     origin = "" if weights is None else weights.name
-    if shape is not None or net.endswith(network_import.ONNX):
+    if shape is not None:
         for option, value in (("--weights", weights), ("--classes", classes)):
             if value is not None:
                 raise BadInput(f"{option}: the weights and classes are those of {net}")
@@ -118,7 +117,7 @@ def command(
         code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
     else:
         if pixels is not None:
-            raise BadInput("--pixels: it is for a network that is imported; give --input, or an ONNX file")
+            raise BadInput("--pixels: it is for a network that is imported; give --input")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
             spec, arrays = weights_of(weights, spec, pythons, progress)

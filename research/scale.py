@@ -35,7 +35,7 @@ from benchmarks.records import events, plans
 from benchmarks.records.events import AnyEvent, End, Epoch, Start
 from benchmarks.records.plans import Plan
 from benchmarks.records.runs import DataInfo, JobInfo, ShardInfo, TrainingRun
-from benchmarks.records.store import RunFolder, SavedRun
+from benchmarks.records.store import FrozenRunFolder, RunFolder
 from benchmarks.reporting.number_formats import count, counted
 from benchmarks.reporting.run_report import jobs_with_records
 from benchmarks.reporting.tables import markdown
@@ -246,7 +246,7 @@ def committed(results: Path) -> list[Measured]:
     """The cells of all training runs in a folder that were trained to the end on a CPU."""
     found = []
     for path in sorted(results.glob("*/run.json")):
-        folder = SavedRun(path.parent)
+        folder = FrozenRunFolder(path.parent)
         if folder.info.kind != "run":
             continue
         cells = jobs_with_records(folder)
@@ -402,7 +402,13 @@ def _environments() -> Iterator[tuple[str, str]]:
     "--cost", is_flag=True, show_default=False, heading=command.HOW, help="Compute the cost of the catalogue instead."
 )
 @options.option(
-    "--seeds", type=options.Count(1, 1000), default=5, metavar="N", heading=command.HOW, help="Seeds, with --cost."
+    "--seed-count",
+    "seeds",
+    type=options.Count(1, 1000),
+    default=5,
+    metavar="N",
+    heading=command.HOW,
+    help="Seeds, with --cost.",
 )
 @command.write
 def main(cells: tuple[int, ...], shards: int, epochs: int, cost: bool, seeds: int, write: Path | None) -> ExitCode:
@@ -432,7 +438,7 @@ def _cost_page(seeds: int) -> str:
     classes = {name: len(DATASETS[net.dataset].class_names) for name, net in plan.networks.items()}
     params = {name: network(net.requested, classes=classes[name]).params for name, net in plan.networks.items()}
     weights = sum(params[group.net] * 4 * len(plan.frameworks) for group in plan.groups)
-    used = f"`python -m research.scale --cost --seeds {seeds}`"
+    used = f"`python -m research.scale --cost --seed-count {seeds}`"
     runs = len({path.parent for path in (ROOT / "results").glob("*/run.json")})
     return f"{cost_text(plan, found, weights)}\n\n{used}, from {counted(runs, 'folder')} in `results/`."
 

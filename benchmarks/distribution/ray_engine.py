@@ -20,7 +20,7 @@ CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Place:
+class RayNode:
     """Resources of a node for one shard at a time."""
 
     node: str  # its identity in Ray
@@ -40,7 +40,7 @@ class RayEngine(Engine):
     def __init__(self, address: str | None, plan: Plan, *, connect: bool = True) -> None:
         self.ray = engine_module("ray", "--executor ray", REQUIREMENT)
         self.address, self.plan = address, plan
-        self.tasks: dict[Place, tuple[ShardTask, Any]] = {}
+        self.tasks: dict[RayNode, tuple[ShardTask, Any]] = {}
         self.connected = False
         if connect or address:
             self._connect()
@@ -74,7 +74,7 @@ class RayEngine(Engine):
         names = [place.name for place in self._places()] if self.connected else ["this machine"]
         return {number: names[index] if index < len(names) else "the next free" for index, number in enumerate(numbers)}
 
-    def _places(self) -> list[Place]:
+    def _places(self) -> list[RayNode]:
         """The places of the nodes that are alive, in a fixed order."""
         gpu = self.plan.request.device == "cuda"
         places = []
@@ -86,13 +86,13 @@ class RayEngine(Engine):
             for number in range(gpus if gpu else 1):
                 share = max(1.0, cpus // gpus) if gpu else cpus
                 name = f"{found['NodeManagerHostname']} ({found['NodeID'][:6]})"
-                places.append(Place(found["NodeID"], number, name, share, 1 if gpu else 0))
+                places.append(RayNode(found["NodeID"], number, name, share, 1 if gpu else 0))
         return sorted(places, key=lambda place: (place.name, place.number))
 
     def places(self) -> int:
         return len(self._free())
 
-    def _free(self) -> list[Place]:
+    def _free(self) -> list[RayNode]:
         return [place for place in self._places() if place not in self.tasks]
 
     def start(self, tasks: Sequence[ShardTask]) -> Mapping[int, str]:
@@ -120,7 +120,7 @@ class RayEngine(Engine):
             (task, self._outcome(reference, place)) for place in done for task, reference in [self.tasks.pop(place)]
         ]
 
-    def _outcome(self, reference: Any, place: Place) -> Outcome:
+    def _outcome(self, reference: Any, place: RayNode) -> Outcome:
         errors = self.ray.exceptions
         try:
             outcome = self.ray.get(reference)

@@ -27,7 +27,7 @@ OF_SUBMITIT_FOR_SLURM = {"array_parallelism", "signal_delay_s", "setup", "use_sr
 FIXED = {"nodes", "tasks_per_node"}  # a shard is one process on one node
 
 
-class Job:
+class SubmittedJob:
     """A shard as submitit pickles it. At a time limit, submitit calls `checkpoint` and queues the result."""
 
     def __init__(self, task: ShardTask) -> None:
@@ -88,7 +88,7 @@ class SubmititEngine(Engine):
             for memory, alike in self._by_memory(tasks).items():  # the jobs of an array are alike
                 self.executor.update_parameters(**{**self.parameters, "mem_gb": memory})
                 with self.executor.batch():
-                    jobs = [self.executor.submit(Job(task)) for task in alike]
+                    jobs = [self.executor.submit(SubmittedJob(task)) for task in alike]
                 self.jobs |= {task.number: (task, job) for task, job in zip(alike, jobs)}
                 started |= {task.number: f"job {job.job_id}" for task, job in zip(alike, jobs)}
         except (errors.UncompletedJobError, errors.FailedSubmissionError) as error:  # what sbatch says

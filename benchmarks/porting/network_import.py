@@ -1,8 +1,7 @@
-"""Imports a person's own network: a PyTorch module or an ONNX file becomes a network of the spec, with its arrays.
+"""Imports a person's own network: a PyTorch module of a file becomes a network of the spec, with its arrays.
 
-For a module, PyTorch's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; the
-graph becomes layers here (`torch_graph`, `structure`). An ONNX file is read in this process (`onnx_graph`). After that
-both compute the same images: `compared`.
+The framework's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; the graph
+becomes layers here (`torch_graph`, `structure`). After that both compute the same images: `compared`.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 import frameworks
-from benchmarks.porting import onnx_graph, torch_graph
+from benchmarks.porting import torch_graph
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -34,69 +33,24 @@ from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
 FRAMEWORK = "torch"
-ONNX = ".onnx"
 IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
-SINGLE = 1e-7  # where attributes such as epsilon are float32: 0.001 is 0.0010000000474974513 there
 _TEXT = re.compile(r"(?P<file>.*\.py):(?P<name>\w+)(?:\((?P<call>.*)\))?", re.DOTALL)
 
 Progress = Callable[[str], None]
 
 
-class Original(Protocol):
-    """The network in its own program: what `compared` needs to run it again.
-
-    output: the node that gives the logits. evaluation: the spec without auxiliary classifiers. nodes: the node of the
-    file that gives the output of a layer, by the layer's path.
-    """
-
-    output: str
-    evaluation: Network
-    nodes: Mapping[str, str]
-    images: int  # that it takes at once
-    rounding: float  # relative to the largest value of a layer
-
-    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
-        """Values of the file's nodes, in float64; of all nodes for None."""
-
-
-@dataclass
-class TorchOriginal:
-    """A module of a user's file, which PyTorch's interpreter runs."""
+@dataclass(frozen=True)
+class Original:
+    """The network in its own program: what `compared` needs to run it again."""
 
     python: Path
     task: Mapping[str, Any]
     arrays: Weights = field(repr=False)  # under their own names
-    output: str
-    evaluation: Network
-    nodes: Mapping[str, str]
-    images: int = IMAGES
-    rounding: float = ROUNDING
-
-    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
-        with TemporaryFolder("import") as folder:
-            np.savez(folder / "arrays.npz", **self.arrays)  # type: ignore[arg-type]
-            np.save(folder / "images.npy", images)
-            text = f"{self.task['file']}:{self.task['name']}"
-            _run(self.python, "values", folder, {**self.task, "values": names}, text)
-            return read_npz(folder / "values.npz", "file")
-
-
-@dataclass
-class OnnxOriginal:
-    """A model that onnx' reference evaluator runs in this process."""
-
-    model: Any = field(repr=False)
-    last: bool  # the channels of its images
-    output: str
-    evaluation: Network
-    nodes: Mapping[str, str]
-    images: int
-    rounding: float = SINGLE
-
-    def values(self, images: Array, names: Sequence[str] | None) -> Mapping[str, Array]:
-        return onnx_graph.evaluated(self.model, onnx_graph.ordered(images, self.last))
+    output: str  # the node that gives the logits
+    evaluation: Network  # the spec without auxiliary classifiers
+    nodes: Mapping[str, str]  # the node of the file that gives the output of a layer, by the layer's path
 
 
 @dataclass(frozen=True)
@@ -138,25 +92,21 @@ def is_module(text: str) -> bool:
 
 
 def imported(
-    text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
+    text: str, input: Shape, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
 ) -> Imported:
-    """The network of `model.py:Net` or `model.onnx` for images of this shape: channels, height, width.
+    """The network of `model.py:Net` for images of this shape: channels, height, width.
 
-    An ONNX file says the shape itself. The name of a module is a class without required arguments or a function that
-    returns a module; literal arguments may be given: `model.py:Net(num_classes=10)`. pixels: a key of `PIXELS`, layers
-    that bring pixels from 0 to 255 to the values that the network expects. Data loaders do this for most networks, so
-    these have no such layers, and none are added unless they are asked for. Raises BadInput, with the file and line of
-    what cannot be expressed, and Unavailable without PyTorch or onnx.
+    The name is a class without required arguments or a function that returns a module; literal arguments may be given:
+    `model.py:Net(num_classes=10)`. pixels: a key of `PIXELS`, layers that bring pixels from 0 to 255 to the values that
+    the module expects. Data loaders do this for most modules, so the module has no such layers, and none are added
+    unless they are asked for. Raises BadInput, with the file and line of what cannot be expressed, and Unavailable
+    without PyTorch.
     """
-    if input is not None and len(input) != 3:
-        raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
-    if text.endswith(ONNX):
-        return _with_pixels(_of_onnx(Path(text), input), pixels)
     parts = _TEXT.fullmatch(text)
     if not parts:
-        raise BadInput(f"{text}: write FILE.py:NAME, the class or function that gives a torch.nn.Module, or FILE.onnx")
-    if input is None:
-        raise BadInput(f"{text}: a module does not say which images it takes: give --input C,H,W")
+        raise BadInput(f"{text}: write FILE.py:NAME, the class or function that gives a torch.nn.Module")
+    if len(input) != 3:
+        raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
     file = Path(parts["file"])
     if not file.is_file():
         raise BadInput(f"{text}: no file {file}")
@@ -168,32 +118,14 @@ def imported(
         arrays = read_npz(folder / "arrays.npz", "file")
     try:
         result = _imported(text, _identifier(parts["name"]), input, description, arrays, python, task)
+        before = PIXELS[pixels]
+        return (
+            replace(result, network=result.network.after(*before, input=input), pixels=len(before))
+            if before
+            else result
+        )
     except SpecError as error:
         raise BadInput(f"{text}: {error}") from None
-    return _with_pixels(result, pixels)
-
-
-def _with_pixels(result: Imported, pixels: str) -> Imported:
-    before = PIXELS[pixels]
-    network = result.network.after(*before, input=result.network.input)
-    return replace(result, network=network, pixels=len(before))
-
-
-def _of_onnx(path: Path, input: Shape | None) -> Imported:
-    """The network of an ONNX file."""
-    model = onnx_graph.read(path)
-    found = _prefixed(str(path), lambda: onnx_graph.OnnxGraph(model, input))
-    structure = _prefixed(str(path), lambda: Structure(found.graph))
-    try:
-        network = Network(_identifier(path.stem), found.input, structure.layers)
-    except SpecError as error:
-        raise BadInput(f"{path}: {error}") from None
-    if len(network.output) != 1:
-        raise BadInput(f"{path}: its output is {times(network.output)}; a classifier gives one row of logits")
-    weights = {each.name: found.weights[each.name].reshape(each.shape) for each in network.parameters}
-    nodes = _origins(network, structure)
-    original = OnnxOriginal(model, found.last, found.output, network, nodes, found.batch)
-    return Imported(network, weights, tuple(dict.fromkeys(found.graph.notes)), original)
 
 
 def _imported(
@@ -215,15 +147,10 @@ def _imported(
         )
     weights, unused = _weights(network, arrays)
     notes = [*graph.notes, *notes, *(f"{each} is not used in forward: left out" for each in unused)]
-    nodes = _origins(evaluation, structure)
-    original = TorchOriginal(python, task, arrays, output, evaluation, nodes)
+    placed = _pairs(evaluation.layers, evaluation.nodes)
+    nodes = {node.path: structure.origins[id(layer)][1] for layer, node in placed if id(layer) in structure.origins}
+    original = Original(python, task, arrays, output, evaluation, nodes)
     return Imported(network, weights, tuple(dict.fromkeys(notes)), original)
-
-
-def _origins(network: Network, structure: Structure) -> dict[str, str]:
-    """The node of the file that gives a layer's output, by path."""
-    placed = _pairs(network.layers, network.nodes)
-    return {node.path: structure.origins[id(layer)][1] for layer, node in placed if id(layer) in structure.origins}
 
 
 def _prefixed(text: str, work: Callable[[], Any]) -> Any:
@@ -288,9 +215,8 @@ def _pairs(layers: Iterable[Layer], nodes: Iterable[Node]) -> Iterator[tuple[Lay
 
 
 def _identifier(name: str) -> str:
-    """The name of a class or file as a network's name: ResNet18 is resnet18."""
-    lower = re.sub(r"\W", "_", name.lower())
-    return lower if lower[:1].isalpha() else f"net_{lower}"
+    """The name of a class in the form of a network's name: ResNet18 is resnet18."""
+    return name.lower()
 
 
 def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str) -> None:
@@ -308,13 +234,13 @@ def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: s
 def compared(result: Imported, *, seed: int = 0) -> Comparison:
     """Runs the original in its framework and the spec in the NumPy reference, both in float64, on random images."""
     network, original = result.network, result.original
-    images = np.random.default_rng(seed).uniform(0, 255, (original.images, *network.input))
+    images = np.random.default_rng(seed).uniform(0, 255, (IMAGES, *network.input))
     outputs = _activations(network, result.weights, images)
     seen = outputs[network.nodes[result.pixels - 1].path] if result.pixels else images
-    expected = original.values(seen, [original.output])[original.output]
+    expected = _values(original, seen, [original.output])[original.output]
     given = outputs[network.nodes[-1].path]
     difference, scale = _apart(given, expected)
-    if difference <= original.rounding * max(scale, 1.0):
+    if difference <= ROUNDING * max(scale, 1.0):
         return Comparison(difference, scale)
     return Comparison(difference, scale, _parted(result, seen) or network.nodes[-1].path)
 
@@ -322,15 +248,15 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
 def _parted(result: Imported, images: Array) -> str:
     """The first layer whose output differs, in reading order, the layers inside a join before it."""
     original = result.original
-    theirs = original.values(images, None)
+    theirs = _values(original, images, None)
     wanted = {parameter.name for parameter in original.evaluation.parameters}
     weights = {name: array for name, array in result.weights.items() if name in wanted}
     ours = _activations(original.evaluation, weights, images)
     for _, node in _pairs(original.evaluation.layers, original.evaluation.nodes):
-        name = original.nodes.get(node.path, "")
+        name = original.nodes.get(node.path)
         if name in theirs and theirs[name].size == ours[node.path].size:
             difference, scale = _apart(ours[node.path], theirs[name])
-            if difference > original.rounding * max(scale, 1.0):
+            if difference > ROUNDING * max(scale, 1.0):
                 return f"{node.path}, by {difference:.2g} of {scale:.2g}"
     return ""
 
@@ -348,3 +274,13 @@ def _apart(given: Array, expected: Array) -> tuple[float, float]:
         expected = np.moveaxis(expected, -1, 1)
     expected = expected.reshape(given.shape)
     return float(np.abs(given - expected).max()), float(np.abs(expected).max())
+
+
+def _values(original: Original, images: Array, names: Sequence[str] | None) -> Weights:
+    """Values of the original's nodes, in float64; of all nodes for None."""
+    with TemporaryFolder("import") as folder:
+        np.savez(folder / "arrays.npz", **original.arrays)  # type: ignore[arg-type]
+        np.save(folder / "images.npy", images)
+        text = f"{original.task['file']}:{original.task['name']}"
+        _run(original.python, "values", folder, {**original.task, "values": names}, text)
+        return read_npz(folder / "values.npz", "file")

@@ -30,7 +30,7 @@ class Item:
     slots: list[Slot]
     chains: list[list[Item]] = field(default_factory=list)
     layer: Layer | None = None
-    block: Block | None = None
+    block: RepeatedLayers | None = None
 
 
 @dataclass(eq=False)
@@ -61,7 +61,7 @@ class Slot:
 
 
 @dataclass(eq=False)
-class Block:
+class RepeatedLayers:
     """A function of the file. parameters: name, annotation, default."""
 
     name: str
@@ -70,7 +70,7 @@ class Block:
 
 
 @dataclass
-class Plan:
+class Extraction:
     """How the occurrences of a block become calls: the name and the arguments of each, and the slots that have them."""
 
     score: float
@@ -86,27 +86,27 @@ class Plan:
 def text(network: Network, *, origin: str = "") -> str:
     """The source of a file whose function gives the network. origin: where it comes from, for its docstring."""
     top = [_item(layer) for layer in network.layers]
-    blocks: list[Block] = []
+    blocks: list[RepeatedLayers] = []
     while plan := _best(top, blocks):
         _extract(plan, blocks)
     function = network.name if network.name.isidentifier() and not keyword.iskeyword(network.name) else "network"
-    arguments: list[Doc] = [_value(network.name), repr(tuple(network.input)), Group("[", _chain(top), "]")]
+    arguments: list[Doc] = [_value(network.name), repr(tuple(network.input)), Brackets("[", _chain(top), "]")]
     if network.departures:
-        arguments.append(Group("departures=(", [_value(each) for each in network.departures], ")", lone=True))
+        arguments.append(Brackets("departures=(", [_value(each) for each in network.departures], ")", lone=True))
     arguments += [f"source={_value(network.source)}"] if network.source else []
     arguments += [] if network.as_printed else ["as_printed=False"]
     title = f"{network.params:,} parameters.{f' Imported from {origin}.' if origin else ''}"
-    body = _rendered("return ", Group("Network(", arguments, ")"), 4)
+    body = _rendered("return ", Brackets("Network(", arguments, ")"), 4)
     parts = [_block_text(block) for block in reversed(blocks)]
     main = f'def {function}() -> Network:\n    """{title}"""\n{body}'
-    imported = _rendered("from frameworks.spec import ", Group("(", _kinds(network, blocks), ")"), 0, every=True)
+    imported = _rendered("from frameworks.spec import ", Brackets("(", _kinds(network, blocks), ")"), 0, every=True)
     if len(flat := imported.replace("(", "").replace(")", "")) <= WIDTH and "\n" not in flat:
         imported = flat
     header = f'"""The network {network.name} as a spec."""\n\nfrom __future__ import annotations\n\n{imported}'
     return "\n\n\n".join([header, main, *parts]) + "\n"
 
 
-def _kinds(network: Network, blocks: Sequence[Block]) -> list[Doc]:
+def _kinds(network: Network, blocks: Sequence[RepeatedLayers]) -> list[Doc]:
     """What the file imports, in the order of ruff: constants, classes."""
     used = {node.layer.kind for _, node in network.walk()} | {"Network"} | ({"Layer"} if blocks else set())
     annotations = {annotation for block in blocks for _, annotation, _ in block.parameters}
@@ -159,7 +159,7 @@ def _all_chains(chain: list[Item]) -> Iterator[list[Item]]:
 # --- repeated blocks --------------------------------------------------------------------------------------------------
 
 
-def _best(top: list[Item], blocks: Sequence[Block]) -> Plan | None:
+def _best(top: list[Item], blocks: Sequence[RepeatedLayers]) -> Extraction | None:
     """The repeated block that saves most lines."""
     known: dict[tuple[Any, ...], int] = {}
     places: dict[tuple[int, ...], list[tuple[list[Item], int]]] = {}
@@ -190,7 +190,7 @@ def _apart(found: Sequence[tuple[list[Item], int]], length: int) -> list[tuple[l
     return kept
 
 
-def _plan(places: list[tuple[list[Item], int]], length: int) -> Plan | None:
+def _plan(places: list[tuple[list[Item], int]], length: int) -> Extraction | None:
     rows = [list(_slots(chain[start : start + length])) for chain, start in places]
     if len(rows) < 2:
         return None
@@ -216,7 +216,7 @@ def _plan(places: list[tuple[list[Item], int]], length: int) -> Plan | None:
     size = _size(chain[start : start + length])
     by_occurrence, texts, parameters = names
     score = (len(places) - 1) * (size - 1) - 2 * len(arguments) - 4 * max(0, len(parameters) - 1) - 1
-    return Plan(score, places, length, by_occurrence, texts, parameters, arguments, slots)
+    return Extraction(score, places, length, by_occurrence, texts, parameters, arguments, slots)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -263,7 +263,7 @@ def _prefixes(rows: list[list[str]]) -> tuple[list[str], list[str]] | None:
     return None
 
 
-def _extract(plan: Plan, blocks: list[Block]) -> None:
+def _extract(plan: Extraction, blocks: list[RepeatedLayers]) -> None:
     """Replace every occurrence of a block by a call of a new function."""
     chain, start = plan.places[0]
     items = chain[start : start + plan.length]
@@ -282,7 +282,7 @@ def _extract(plan: Plan, blocks: list[Block]) -> None:
     order = sorted(range(len(plan.arguments)), key=lambda n: common[n] is not _REQUIRED)
     parameters: list[tuple[str, str, Any]] = [(each, "str", _REQUIRED) for each in plan.name_parameters]
     parameters += [(labels[n], first[n].annotation, common[n]) for n in order]
-    block = Block(name, items, parameters)
+    block = RepeatedLayers(name, items, parameters)
     calls = []
     for number in range(len(plan.places)):
         called = [Slot("name", each, annotation="str") for each in plan.names[number]]
@@ -322,7 +322,7 @@ def _stem(items: Sequence[Item]) -> str:
 
 
 @dataclass
-class Group:
+class Brackets:
     """Text in brackets: on one line if it fits, else one part on each line. lone: one part has a comma after it."""
 
     opening: str
@@ -337,7 +337,7 @@ class Group:
         return f"{self.opening}{inside}{comma}{self.closing}"
 
 
-Doc = str | Group
+Doc = str | Brackets
 
 
 def _rendered(before: str, doc: Doc, indent: int, after: str = "", every: bool = False) -> str:
@@ -365,14 +365,14 @@ def _layer(item: Item) -> Doc:
     parts: list[Doc] = []
     if name.value or name.default is _REQUIRED:
         parts.append(name.printed)
-    chains = [Group("[", _chain(chain), "]") for chain in item.chains]
+    chains = [Brackets("[", _chain(chain), "]") for chain in item.chains]
     match item.kind:
         case "Residual":
             parts += chains if item.chains[1] else chains[:1]
         case "Auxiliary":
             parts += chains
         case _ if chains:
-            parts.append(Group("[", chains, "]"))
+            parts.append(Brackets("[", chains, "]"))
     positional = len(slots)
     for number, slot in enumerate(slots):
         if slot.default is not _REQUIRED and not (slot.name == "stride" and slot.given):
@@ -381,13 +381,13 @@ def _layer(item: Item) -> Doc:
     for number, slot in enumerate(slots):
         if slot.given:
             parts.append(_argument(slot, positional=number < positional))
-    return Group(f"{item.kind}(", parts, ")")
+    return Brackets(f"{item.kind}(", parts, ")")
 
 
 def _call(item: Item) -> Doc:
     assert item.block is not None
     parts: list[Doc] = [_argument(slot, positional=slot.default is _REQUIRED) for slot in item.slots if slot.given]
-    return Group(f"*{item.block.name}(", parts, ")")
+    return Brackets(f"*{item.block.name}(", parts, ")")
 
 
 def _argument(slot: Slot, positional: bool) -> str:
@@ -431,10 +431,10 @@ def _shuffled(maps: tuple[int | None, ...]) -> list[str]:
     return [f"tuple(group * {size} + place for place in range({size}) for group in range({groups}))"]
 
 
-def _block_text(block: Block) -> str:
+def _block_text(block: RepeatedLayers) -> str:
     parameters: list[Doc] = [
         f"{name}: {annotation}{'' if default is _REQUIRED else f' = {_value(default)}'}"
         for name, annotation, default in block.parameters
     ]
-    head = _rendered(f"def {block.name}", Group("(", parameters, ")"), 0, " -> list[Layer]:")
-    return f"{head}\n{_rendered('return ', Group('[', _chain(block.items), ']'), 4)}"
+    head = _rendered(f"def {block.name}", Brackets("(", parameters, ")"), 0, " -> list[Layer]:")
+    return f"{head}\n{_rendered('return ', Brackets('[', _chain(block.items), ']'), 4)}"

@@ -191,7 +191,7 @@ _RESHAPES = "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as
 _SAME = "contiguous identity clone detach float double to alias requires_grad_ cpu type_as expand expand_as type"
 
 
-class Call:
+class OperatorCall:
     """A node with its arguments by name."""
 
     def __init__(self, node: Description, values: Mapping[str, Result]) -> None:
@@ -281,7 +281,7 @@ class _Converter:
         if node["op"] == "attribute":
             constant = np.array(node["constant"]) if "constant" in node else None
             return Attribute(node["target"], tuple(node["shape"]), node["trained"], constant)
-        call = Call(node, self.values)
+        call = OperatorCall(node, self.values)
         if node.get("hooks"):
             raise call.refused("a hook changes what it computes")
         if node.get("computed"):
@@ -296,7 +296,7 @@ class _Converter:
             raise call.refused(f"it gives {call.shape}, the layer {result.shape}")
         return result
 
-    def _layers(self, call: Call) -> Result:
+    def _layers(self, call: OperatorCall) -> Result:
         if call.target in _PLAIN:
             return self._add(call, _PLAIN[call.target]())
         if call.target in _RESHAPES.split():
@@ -309,14 +309,14 @@ class _Converter:
         result: Result = method(call)
         return result
 
-    def _add(self, call: Call, *layers: Layer, input: Value | None = None) -> Value:
+    def _add(self, call: OperatorCall, *layers: Layer, input: Value | None = None) -> Value:
         return self.builder.layer(input or call.input, *layers, where=call.where, node=call.name)
 
-    def _name(self, call: Call) -> str:
+    def _name(self, call: OperatorCall) -> str:
         """The name of a layer: its module's, if that is called once."""
         return call.path if call.is_module and self.calls[call.path] == 1 else ""
 
-    def _weighted(self, call: Call) -> tuple[str, dict[str, Shape]]:
+    def _weighted(self, call: OperatorCall) -> tuple[str, dict[str, Shape]]:
         """The name of a layer with arrays, and their shapes: of a module, or of a function's arguments."""
         if call.is_module:
             return call.path, {name: tuple(shape) for name, shape in call.node["arrays"].items()}
@@ -332,7 +332,7 @@ class _Converter:
 
     # --- layers with arrays -------------------------------------------------------------------------------------------
 
-    def on_conv2d(self, call: Call) -> Value:
+    def on_conv2d(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         if call("padding_mode", "zeros") != "zeros":
             raise call.refused(f"its padding is {call('padding_mode')} values")
@@ -345,7 +345,7 @@ class _Converter:
         layer = Conv(name, maps, kernel, stride, _padding(padding), groups=groups, bias=bias, dilation=dilation)
         return self._add(call, layer)
 
-    def on_linear(self, call: Call) -> Value:
+    def on_linear(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         units, bias = arrays["weight"][0], "bias" in arrays
         if len(call.input.shape) == 1:
@@ -355,7 +355,7 @@ class _Converter:
         last = self.builder.channels_last(call.input, call.where)
         return self._add(call, Conv(name, units, 1, bias=bias), input=last)
 
-    def on_batch_norm(self, call: Call) -> Value:
+    def on_batch_norm(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         training = False if call.is_module else bool(call("training", False)) and not self.training
         if "running_mean" not in arrays or training:
@@ -365,7 +365,7 @@ class _Converter:
         eps, momentum = call("eps", 1e-5), call("momentum", 0.1)
         return self._add(call, BatchNorm(name, eps, momentum, gamma="weight" in arrays, beta="bias" in arrays))
 
-    def on_layer_norm(self, call: Call) -> Value:
+    def on_layer_norm(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         shape, eps = tuple(np.ravel(call("normalized_shape")).tolist()), call("eps", 1e-5)
         layer = LayerNorm(name, eps, "weight" in arrays, "bias" in arrays)
@@ -377,18 +377,18 @@ class _Converter:
             return self._add(call, GroupNorm(name, 1, eps, gamma=False, beta=False))
         raise call.refused(f"over {shape} of {call.input.shape}")
 
-    def on_group_norm(self, call: Call) -> Value:
+    def on_group_norm(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         options = {"eps": call("eps", 1e-5), "gamma": "weight" in arrays, "beta": "bias" in arrays}
         return self._add(call, GroupNorm(name, call("num_groups"), **options))
 
-    def on_instance_norm(self, call: Call) -> Value:
+    def on_instance_norm(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         if "running_mean" in arrays:
             raise call.refused("it has running statistics")
         return self._add(call, InstanceNorm(name, call("eps", 1e-5), gamma="weight" in arrays, beta="bias" in arrays))
 
-    def on_prelu(self, call: Call) -> Value:
+    def on_prelu(self, call: OperatorCall) -> Value:
         name, arrays = self._weighted(call)
         if arrays["weight"] != call.input.shape[:1]:
             raise call.refused("one slope for all channels; PReLU(num_parameters=channels) has one for each")
@@ -396,7 +396,7 @@ class _Converter:
 
     # --- windows ------------------------------------------------------------------------------------------------------
 
-    def on_max_pool2d(self, call: Call) -> Value:
+    def on_max_pool2d(self, call: OperatorCall) -> Value:
         if call("return_indices", False):
             raise call.refused("return_indices")
         kernel, stride = call("kernel_size"), call("stride") or call("kernel_size")
@@ -405,7 +405,7 @@ class _Converter:
         layer = MaxPool(self._name(call), _short(kernel), _short(stride), padding, ceil=ceil, dilation=dilation)
         return self._add(call, layer)
 
-    def on_avg_pool2d(self, call: Call) -> Value:
+    def on_avg_pool2d(self, call: OperatorCall) -> Value:
         if call("divisor_override"):
             raise call.refused("divisor_override")
         kernel, stride = call("kernel_size"), call("stride") or call("kernel_size")
@@ -416,20 +416,19 @@ class _Converter:
         layer = AvgPool(self._name(call), _short(kernel), _short(stride), padding, count_padding=counts, ceil=ceil)
         return self._add(call, layer)
 
-    def on_adaptive_avg_pool2d(self, call: Call) -> Value:
+    def on_adaptive_avg_pool2d(self, call: OperatorCall) -> Value:
         if call.shape[1:] == (1, 1):
             return self._add(call, GlobalAvgPool(self._name(call)))
-        _, height, width = call.shape
-        return self._add(call, AdaptiveAvgPool(self._name(call), height, width))
+        return self._add(call, AdaptiveAvgPool(self._name(call), *call.shape[1:]))
 
-    def on_adaptive_max_pool2d(self, call: Call) -> Value:
+    def on_adaptive_max_pool2d(self, call: OperatorCall) -> Value:
         sizes = [divmod(size, parts) for size, parts in zip(call.input.shape[1:], call.shape[1:])]
         if any(rest for _, rest in sizes):
             raise call.refused(f"{call.input.shape[1:]} does not divide into {call.shape[1:]} parts")
         kernel = _short([size for size, _ in sizes])
         return self._add(call, MaxPool(self._name(call), kernel, kernel))
 
-    def on_mean(self, call: Call) -> Value:
+    def on_mean(self, call: OperatorCall) -> Value:
         """The mean of each channel, in whatever order its pixels are."""
         dims = call("dim")
         axes = sorted(call.axis(each) for each in (dims if isinstance(dims, list) else [dims]) if each is not None)
@@ -444,7 +443,7 @@ class _Converter:
         pooled = self._add(call, GlobalAvgPool(), input=whole)
         return pooled.moved(lambda each: each.reshape(call.shape))
 
-    def on_pad(self, call: Call) -> Value:
+    def on_pad(self, call: OperatorCall) -> Value:
         if call("mode", "constant") != "constant":
             raise call.refused(f"mode {call('mode')}")
         around, value = list(call("pad")), call("value", 0.0)
@@ -461,16 +460,16 @@ class _Converter:
             result = self._add(call, Pad("", _padding((height, width)), float(value)), input=result)
         return result
 
-    def on_constant_pad(self, call: Call) -> Value:
+    def on_constant_pad(self, call: OperatorCall) -> Value:
         left, right, top, bottom = call("padding")
         layer = Pad(self._name(call), _padding(((top, bottom), (left, right))), float(call("value", 0.0)))
         return self._add(call, layer)
 
-    def on_local_response_norm(self, call: Call) -> Value:
+    def on_local_response_norm(self, call: OperatorCall) -> Value:
         sizes = call("alpha", 1e-4), call("beta", 0.75), float(call("k", 1.0))
         return self._add(call, LocalResponseNorm(self._name(call), call("size"), *sizes))
 
-    def on_interpolate(self, call: Call) -> Value:
+    def on_interpolate(self, call: OperatorCall) -> Value:
         mode, corners = call("mode", "nearest"), bool(call("align_corners", False))
         if call("antialias") or mode not in ("nearest", "nearest-exact", "bilinear"):
             raise refused(f"aten.upsample_{mode}2d", call.where)
@@ -481,50 +480,49 @@ class _Converter:
                 raise call.refused(f"scale factor {factors} of {call.input.shape[1:]} gives no whole number of pixels")
         method = "linear" if mode == "bilinear" else "nearest"
         positions = "asymmetric" if mode == "nearest" else "aligned_corners" if corners else "half_pixel"
-        _, height, width = call.shape
-        return self._add(call, Resize(self._name(call), height, width, method, positions))
+        return self._add(call, Resize(self._name(call), call.shape[1], call.shape[2], method, positions))
 
     on_upsample = on_interpolate
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def on_dropout(self, call: Call) -> Value:
+    def on_dropout(self, call: OperatorCall) -> Value:
         rate = call("p", 0.5)
         return self._add(call, *([Dropout(rate=rate)] if rate else []))
 
-    def on_stochastic_depth(self, call: Call) -> Value:
+    def on_stochastic_depth(self, call: OperatorCall) -> Value:
         if call("mode", "row") != "row" or call("scale_by_keep", True) is False:
             raise call.refused("only mode row, scaled, is stochastic depth of images")
         rate = call("p", call("drop_prob", 0.0))
         return self._add(call, *([StochasticDepth(rate=rate)] if rate else []))
 
-    def on_leaky_relu(self, call: Call) -> Value:
+    def on_leaky_relu(self, call: OperatorCall) -> Value:
         return self._add(call, LeakyReLU(slope=call("negative_slope", 0.01)))
 
-    def on_elu(self, call: Call) -> Value:
+    def on_elu(self, call: OperatorCall) -> Value:
         return self._add(call, ELU(alpha=call("alpha", 1.0)))
 
-    def on_gelu(self, call: Call) -> Value:
+    def on_gelu(self, call: OperatorCall) -> Value:
         return self._add(call, GELU(approximate=call("approximate", "none") == "tanh"))
 
-    def on_softplus(self, call: Call) -> Value:
+    def on_softplus(self, call: OperatorCall) -> Value:
         if call("beta", 1) != 1:
             raise call.refused(f"beta={call('beta')}")
         self.builder.notes.append("softplus has no linear part above 20, PyTorch's has: it differs by 2e-9 at most")
         return self._add(call, Softplus())
 
-    def on_hardtanh(self, call: Call) -> Value:
+    def on_hardtanh(self, call: OperatorCall) -> Value:
         if (call("min_val", -1.0), call("max_val", 1.0)) != (0, 6):
             raise call.refused("only from 0 to 6")
         return self._add(call, ReLU6())
 
-    def on_clamp(self, call: Call) -> Value:
+    def on_clamp(self, call: OperatorCall) -> Value:
         limits = call.options.get("min"), call.options.get("max")
         if limits not in ((0, None), (0, 6)):
             raise call.refused("only from 0, or from 0 to 6")
         return self._add(call, ReLU() if limits[1] is None else ReLU6())
 
-    def on_softmax(self, call: Call) -> Result:
+    def on_softmax(self, call: OperatorCall) -> Result:
         dim = call.options.get("dim")
         if len(call.input.shape) != 1 or dim not in (None, 1, -1):
             raise call.refused()
@@ -535,13 +533,13 @@ class _Converter:
 
     # --- arithmetic ---------------------------------------------------------------------------------------------------
 
-    def _binary(self, call: Call) -> tuple[Any, Any]:
+    def _binary(self, call: OperatorCall) -> tuple[Any, Any]:
         return call.options.get("input", call.places[0]), call.options.get("other")
 
-    def _joined(self, call: Call, kind: type[Join], one: Value, other: Value) -> Value:
+    def _joined(self, call: OperatorCall, kind: type[Join], one: Value, other: Value) -> Value:
         return self.builder.join(kind, [one, other], call.where, call.name)
 
-    def _plus(self, call: Call, sign: float) -> Value:
+    def _plus(self, call: OperatorCall, sign: float) -> Value:
         one, other = self._binary(call)
         if call("alpha", 1) != 1:
             raise call.refused(f"alpha={call('alpha')}")
@@ -557,7 +555,7 @@ class _Converter:
         numbers = self._numbers(call, value, added)
         return self._add(call, Normalize(mean=tuple(-sign * number for number in numbers)), input=value)
 
-    def _times(self, call: Call, divide: bool) -> Value:
+    def _times(self, call: OperatorCall, divide: bool) -> Value:
         one, other = self._binary(call)
         if isinstance(one, Value) and isinstance(other, Value):
             if divide:
@@ -576,7 +574,7 @@ class _Converter:
         std = tuple(numbers) if divide else tuple(1 / number for number in numbers)
         return self._add(call, Normalize(std=std), input=value)
 
-    def _numbers(self, call: Call, value: Value, constant: Any) -> list[float]:
+    def _numbers(self, call: OperatorCall, value: Value, constant: Any) -> list[float]:
         """A constant as one number, or one for each channel."""
         if isinstance(constant, (int, float)):
             return [float(constant)]
@@ -586,7 +584,7 @@ class _Converter:
         numbers: list[float] = constant.constant.ravel().tolist()
         return numbers[:1] if len(set(numbers)) == 1 else numbers
 
-    def _by_channel(self, call: Call, value: Value, array: Attribute) -> None:
+    def _by_channel(self, call: OperatorCall, value: Value, array: Attribute) -> None:
         """Raise BadInput unless an array has a value for each channel, or one alone if it is constant."""
         shape, channels = array.shape, value.shape[-1 if value.is_last else 0]
         if prod(shape) == 1 and (not array.trained or channels == 1):
@@ -596,7 +594,7 @@ class _Converter:
         if prod(shape) != channels or aligned[axis] != channels or len(aligned) != len(value.shape) + 1:
             raise call.refused(f"an array of {shape} for {value.shape}: only a value for each channel is a layer")
 
-    def _coefficients(self, call: Call, value: Value, array: Attribute, role: str) -> Value:
+    def _coefficients(self, call: OperatorCall, value: Value, array: Attribute, role: str) -> Value:
         """A trained factor for each channel, or what is added after it."""
         self._by_channel(call, value, array)
         if role == "weight" and array.target.rpartition(".")[2] != "weight":
@@ -609,25 +607,25 @@ class _Converter:
             raise call.refused(f"a trained sum, {array.target}, without a trained factor {name}.weight before it")
         return value
 
-    def _reshaped_attribute(self, call: Call, array: Attribute) -> Attribute:
+    def _reshaped_attribute(self, call: OperatorCall, array: Attribute) -> Attribute:
         shape = tuple(call.node["shape"])
         if prod(shape) != prod(array.shape):
             raise call.refused("a part of a parameter")
         return replace(array, shape=shape)
 
-    def on_add(self, call: Call) -> Value:
+    def on_add(self, call: OperatorCall) -> Value:
         return self._plus(call, 1.0)
 
-    def on_sub(self, call: Call) -> Value:
+    def on_sub(self, call: OperatorCall) -> Value:
         return self._plus(call, -1.0)
 
-    def on_mul(self, call: Call) -> Value:
+    def on_mul(self, call: OperatorCall) -> Value:
         return self._times(call, divide=False)
 
-    def on_div(self, call: Call) -> Value:
+    def on_div(self, call: OperatorCall) -> Value:
         return self._times(call, divide=True)
 
-    def on_cat(self, call: Call) -> Value:
+    def on_cat(self, call: OperatorCall) -> Value:
         values = call("tensors")
         if not isinstance(values, list) or not values or not all(isinstance(each, Value) for each in values):
             raise call.refused()
@@ -644,23 +642,23 @@ class _Converter:
 
     # --- values in another order --------------------------------------------------------------------------------------
 
-    def _parts(self, call: Call, axis: int) -> list[Value]:
+    def _parts(self, call: OperatorCall, axis: int) -> list[Value]:
         """Pieces along an axis, of the sizes that PyTorch gave."""
         ends = np.cumsum([shape[axis + 1] for shape in call.node["shape"]])[:-1]
         whole = self.builder.settled(call.input, call.where)
         return [replace(whole, places=part, last=False) for part in np.split(whole.index, ends, axis)]
 
-    def on_chunk(self, call: Call) -> list[Value]:
+    def on_chunk(self, call: OperatorCall) -> list[Value]:
         return self._parts(call, call.axis(call("dim", 0)))
 
     on_split = on_chunk
 
-    def on_unbind(self, call: Call) -> list[Value]:
+    def on_unbind(self, call: OperatorCall) -> list[Value]:
         axis = call.axis(call("dim", 0))
         whole = self.builder.settled(call.input, call.where)
         return [replace(whole, places=part, last=False) for part in np.moveaxis(whole.index, axis, 0)]
 
-    def on_getitem(self, call: Call) -> Value:
+    def on_getitem(self, call: OperatorCall) -> Value:
         held, item = call.places[0], call.places[1]
         if isinstance(held, list):
             part: Value = held[item]
@@ -675,22 +673,22 @@ class _Converter:
             raise call.refused("it takes some of the images")
         return self.builder.settled(call.input, call.where).moved(lambda index: index[tuple(keys)])
 
-    def on_narrow(self, call: Call) -> Value:
+    def on_narrow(self, call: OperatorCall) -> Value:
         axis, start = call.axis(call("dim")), call("start")
         return call.input.moved(lambda index: index.take(range(start, start + call("length")), axis))
 
-    def on_select(self, call: Call) -> Value:
+    def on_select(self, call: OperatorCall) -> Value:
         return call.input.moved(lambda index: index.take(call("index"), call.axis(call("dim"))))
 
-    def on_flip(self, call: Call) -> Value:
-        axes = [call.axis(each) for each in np.ravel(call("dims")).tolist()]
-        return call.input.moved(lambda index: np.flip(index, tuple(axes)))
+    def on_flip(self, call: OperatorCall) -> Value:
+        axes = tuple(call.axis(each) for each in np.ravel(call("dims")).tolist())
+        return call.input.moved(lambda index: np.flip(index, axes))
 
-    def on_transpose(self, call: Call) -> Value:
+    def on_transpose(self, call: OperatorCall) -> Value:
         one, other = call.axis(call("dim0")), call.axis(call("dim1"))
         return call.input.moved(lambda index: index.swapaxes(one, other))
 
-    def on_permute(self, call: Call) -> Value:
+    def on_permute(self, call: OperatorCall) -> Value:
         dims = call.options.get("dims", call.places[1:])
         dims = dims[0] if len(dims) == 1 and isinstance(dims[0], list) else dims
         rank = len(call.input.shape) + 1
@@ -698,7 +696,7 @@ class _Converter:
             raise call.refused("it mixes the images of a batch")
         return call.input.moved(lambda index: index.transpose([call.axis(each) for each in dims[1:]]))
 
-    def on_channel_shuffle(self, call: Call) -> Value:
+    def on_channel_shuffle(self, call: OperatorCall) -> Value:
         groups = call("groups")
 
         def shuffled(index: Array) -> Array:
@@ -706,7 +704,7 @@ class _Converter:
 
         return call.input.moved(shuffled)
 
-    def on_zeros_like(self, call: Call) -> Value:
+    def on_zeros_like(self, call: OperatorCall) -> Value:
         return call.input.moved(lambda index: np.full_like(index, ZERO))
 
 

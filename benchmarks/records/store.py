@@ -199,7 +199,7 @@ class RunFolder:
             raise BadInput(f"{self.path / where}: not a record of onespec: {json_files.one_line(error)}") from None
 
 
-class SavedRun(RunFolder):
+class FrozenRunFolder(RunFolder):
     """The folder of a run that nobody writes: its two files are read once, whatever is asked of it."""
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRequestInfo, TrainingRun
-from benchmarks.records.store import CellRecord, RunFolder, SavedRun, collector_paused
+from benchmarks.records.store import CellRecord, FrozenRunFolder, RunFolder, collector_paused
 from benchmarks.reporting import pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
@@ -105,7 +105,7 @@ OPTIONAL = (
 @collector_paused()
 def write(folder: RunFolder) -> pd.DataFrame:
     """Write a run's tables and page into its folder; returns the table of cells."""
-    saved = SavedRun(folder.path)
+    saved = FrozenRunFolder(folder.path)
     cells, curves = frame(saved), curve_frame(saved)
     below = notes(saved, {cell: text for cell, text in zip(_cells(saved), cells["warning"]) if text})
     text = formatted(cells.head(1) if _is_large(cells) else cells)
@@ -345,7 +345,7 @@ def notes(folder: RunFolder, warnings: Mapping[str, str] | None = None) -> list[
 
     warnings: of the cells, if they are known.
     """
-    folder = SavedRun(folder.path) if not isinstance(folder, SavedRun) else folder
+    folder = FrozenRunFolder(folder.path) if not isinstance(folder, FrozenRunFolder) else folder
     warnings = disagreements(jobs_with_records(folder)) if warnings is None else warnings
     run = folder.training_run
     unpublished = sorted(name for name, data in run.data.items() if not (data.published or data.images))

@@ -209,7 +209,10 @@ def test_a_layer_that_a_writer_lacks_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("lenet --to pytorch -o out", "--to pytorch: no 'pytorch'; there are torch, gluon, keras, flax, onnx, and all"),
+        (
+            "lenet --to pytorch -o out",
+            "--to pytorch: no 'pytorch'; there are torch, gluon, keras, flax, onnx, spec, and all",
+        ),
         ("lenot --to torch -o out", "--net lenot: no such network. Did you mean lenet? `onespec networks` lists all"),
         ("googlenet_aux --to torch,keras -o out", "keras: no source for aux1 (Auxiliary)"),
         ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.porting.source.program import Target, collapsed, lacking, padding_of, rounded_up, select_form
+from benchmarks.porting.source.program import SourceTarget, collapsed, lacking, padding_of, rounded_up, select_form
 from frameworks.spec import (
     AvgPool,
     BatchNorm,
@@ -22,7 +22,7 @@ from frameworks.spec import (
 )
 
 
-def described(target: Target, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def described(target: SourceTarget, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The form of a layer, which distinguishes two kinds of code, and the values that may be arguments.
 
     Raises `Lacking`.

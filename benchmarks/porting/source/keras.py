@@ -14,7 +14,7 @@ from benchmarks.porting.source.code import Call, Expression, Symbol, as_expressi
 from benchmarks.porting.source.flax import channels_last
 from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.modules import About, Values, definition
-from benchmarks.porting.source.program import Fork, Group, Item, Op, Target, lacking, program
+from benchmarks.porting.source.program import Fork, Group, Item, Op, SourceTarget, lacking, program
 from benchmarks.porting.source.pytorch import fraction, number, slice_text
 from frameworks.spec import (
     Add,
@@ -119,7 +119,7 @@ class Body:
         return name
 
 
-class KerasWriter(Target):
+class KerasWriter(SourceTarget):
     title = "keras"
     channels_last = True
     unused = frozenset(("inputs",))
@@ -174,7 +174,7 @@ class KerasWriter(Target):
             parts = [self.function(block) for block in self.blocks.blocks]
             body = Body({}, None)
             body.lines += statement("inputs = ", inputs, 4)
-            body.variables.add("inputs")
+            body.variables |= {"inputs", *self.names_of_functions()}
             result = self.run(self.root.items, (), "inputs", "x", body)
             model = [*head, *body.lines, f'    return keras.Model(inputs, {result}, name="{network.name}")']
         body_text = "\n\n\n".join(
@@ -206,12 +206,16 @@ class KerasWriter(Target):
 
     def function(self, block: Block) -> list[str]:
         body = Body(block.texts, block.template.path)
+        body.variables |= self.names_of_functions()
         result = self.run(block.template.items, (), "x", "x", body)
         arguments = [a.name if a.default is None else f"{a.name}={literal(a.default)}" for a in block.arguments]
         required = [text for text in arguments if "=" not in text]
         named = self.has_names(block.template)
         head = ", ".join(["x", *required, *(["name"] if named else []), *(text for text in arguments if "=" in text)])
         return [*definition(f"def {snake(block.name)}({head}):", 0), *body.lines, f"    return {result}"]
+
+    def names_of_functions(self) -> set[str]:
+        return {snake(block.name) for block in self.blocks.blocks}
 
     def has_names(self, group: Group) -> bool:
         return any(item.node.parameters for item, _ in self.all_ops(group))

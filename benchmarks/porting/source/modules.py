@@ -30,7 +30,7 @@ from benchmarks.porting.source.program import (
     Group,
     Item,
     Op,
-    Target,
+    SourceTarget,
     identifier,
     lacking,
     numeric,
@@ -107,7 +107,7 @@ class About(NamedTuple):
     lines: tuple[str, ...]
 
 
-class ModuleWriter(Target):
+class ModuleWriter(SourceTarget):
     """Prints a network for one framework; `source` is the whole file."""
 
     base = "nn.Module"

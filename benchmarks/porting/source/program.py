@@ -96,7 +96,7 @@ class Group:
 Item: TypeAlias = "Op | Fork | Group"
 
 
-class Target:
+class SourceTarget:
     """What the program's form depends on: a framework, its limits and its layout."""
 
     title = ""
@@ -116,7 +116,7 @@ class Lacking(BadInput):
     """The writer of a framework has no code for a layer."""
 
 
-def lacking(target: Target, node: Node, layer: Layer, reason: str = "") -> Lacking:
+def lacking(target: SourceTarget, node: Node, layer: Layer, reason: str = "") -> Lacking:
     why = f": {reason}" if reason else ""
     return Lacking(f"{target.title}: no source for {node.path} ({layer.kind}){why}")
 
@@ -126,7 +126,7 @@ def lacking(target: Target, node: Node, layer: Layer, reason: str = "") -> Lacki
 Pairs: TypeAlias = Sequence[tuple[Layer, Node]]
 
 
-def program(network: Network, target: Target) -> Group:
+def program(network: Network, target: SourceTarget) -> Group:
     """The network's layers in groups, for a framework. Raises `Lacking`."""
     builder = _Builder(target)
     root = Group("", builder.items(list(zip(network.layers, network.nodes)), ""))
@@ -177,7 +177,7 @@ def ops(item: Item) -> Iterator[Op]:
 
 
 class _Builder:
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: SourceTarget) -> None:
         self.target = target
 
     def items(self, pairs: Pairs, prefix: str) -> tuple[Item, ...]:
