@@ -38,6 +38,11 @@ class FrameworkInfo:
         """The extra of pyproject.toml that lists its requirements; its name has no @."""
         return self.name.replace("@", "-")
 
+    @property
+    def stem(self) -> str:
+        """The name of its file in folders that have one for each framework, such as keras3_on_jax."""
+        return "_".join(self.module.split(".")[1:])
+
 
 _STATE_DICT = WeightFormat("state_dict.py", "state_dict_names")
 
