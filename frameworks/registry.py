@@ -1,7 +1,7 @@
 """The frameworks as data, known without importing them. Standard library only.
 
 To add one: write its adapter in a package beside `pytorch`, add it here, and give pyproject.toml an extra of the same
-name (and, where another build of it drives NVIDIA GPUs, an extra `<name>-cuda`). No other file changes.
+name, with - for @ (and, where another build of it drives NVIDIA GPUs, an extra `<name>-cuda`). No other file changes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ class FrameworkInfo:
     modes: tuple[str, ...] = ()  # modes besides the documented default: torch:compile
     weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the ending of the file's name
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
+    in_all: bool = True  # whether `--fw all` names it
+
+    @property
+    def extra(self) -> str:
+        """The extra of pyproject.toml that lists its requirements; its name has no @."""
+        return self.name.replace("@", "-")
+
+    @property
+    def stem(self) -> str:
+        """The name of its file in folders that have one for each framework, such as keras3_on_jax."""
+        return "_".join(self.module.split(".")[1:])
 
 
 _STATE_DICT = WeightFormat("state_dict.py", "state_dict_names")
@@ -62,7 +73,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
         FrameworkInfo(
             name="keras",
             title="Keras",
-            module="frameworks.keras3",
+            module="frameworks.keras3.on_tensorflow",
             adapter="Keras3",
             package="keras",
             python=">=3.11,<3.14",
@@ -79,6 +90,26 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             python=">=3.11",
             modes=("scan",),
         ),
+        # Keras with another engine than TensorFlow: the same layers in another training loop.
+        FrameworkInfo(
+            name="keras@jax",
+            title="Keras on JAX",
+            module="frameworks.keras3.on_jax",
+            adapter="KerasOnJax",
+            package="keras",
+            python=">=3.11",
+            modes=("scan",),
+            in_all=False,
+        ),
+        FrameworkInfo(
+            name="keras@torch",
+            title="Keras on PyTorch",
+            module="frameworks.keras3.on_torch",
+            adapter="KerasOnTorch",
+            package="keras",
+            python=">=3.11",
+            in_all=False,
+        ),
     )
 }
 
@@ -86,3 +117,8 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
 COMPANIONS: dict[str, FrameworkInfo] = {
     "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
 }
+
+
+def in_all() -> list[str]:
+    """The frameworks that `--fw all` names."""
+    return [name for name, info in FRAMEWORKS.items() if info.in_all]

@@ -186,7 +186,7 @@ def adapter_loop(asked: FrameworkRequest, python: Path) -> TrainingLoop:
 
 def file_of(folder: str, asked: FrameworkRequest) -> Path | None:
     """The file of a framework in a folder of this package, named like its adapter's module; None if there is none."""
-    file = Path(__file__).parent / folder / f"{FRAMEWORKS[asked.name].module.rpartition('.')[2]}.py"
+    file = Path(__file__).parent / folder / f"{FRAMEWORKS[asked.name].stem}.py"
     return file if file.exists() else None
 
 

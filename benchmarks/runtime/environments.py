@@ -37,7 +37,7 @@ from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import worker_path
 from frameworks.errors import Unavailable
-from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo
+from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo, in_all
 
 Device = Literal["cpu", "cuda"]
 Note = Callable[[str], None]
@@ -71,7 +71,7 @@ def parse_frameworks(text: str) -> list[FrameworkRequest]:
     """The frameworks of `--fw`: `all`, or a list such as `torch,torch==2.12.1,mxnet`. Raises BadInput."""
     items = [item.strip() for item in text.split(",")]
     requested = [
-        each for item in items for each in (map(FrameworkRequest, FRAMEWORKS) if item == "all" else [_parse(item)])
+        each for item in items for each in (map(FrameworkRequest, in_all()) if item == "all" else [_parse(item)])
     ]
     for i, each in enumerate(requested):
         if each in requested[:i]:
@@ -176,7 +176,7 @@ def cache_folder() -> Path:
 def requirements(info: FrameworkInfo, version: str | None, device: Device) -> list[Requirement]:
     """The requirements of a framework's extra in pyproject.toml, with `version` in place of the pin if it is given."""
     name = info.name
-    extras = [name] if device == "cpu" else [f"{name}-cuda", name]
+    extras = [info.extra] if device == "cpu" else [f"{info.extra}-cuda", info.extra]
     try:
         ours = importlib.metadata.requires("onespec") or []
     except importlib.metadata.PackageNotFoundError:

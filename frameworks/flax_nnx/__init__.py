@@ -15,8 +15,7 @@ TF32           is switched off: float32 means float32.
 threads        XLA reads their number once in a process, from NPROC.
 
 Mode "" is one jitted step whose state is donated. In mode "scan" the steps of a slice are a `lax.scan`, in blocks of
-`BLOCK` steps, which is slower on a CPU. XLA compiles the block in the first slice that has one, so the speed of that
-slice includes it.
+`BLOCK` steps, which is slower on a CPU. XLA compiles the block of a batch size before its first slice, with the step.
 """
 
 from __future__ import annotations

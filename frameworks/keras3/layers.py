@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
@@ -23,12 +22,13 @@ from frameworks.spec.windowed import extent, gaps
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 Outputs = dict[str, KerasTensor]
+Tensor: TypeAlias = Any  # the engine's
 
 
 class GroupedConv2D(layers.Conv2D):
-    """In groups, which TensorFlow has no kernels for on a CPU: a depthwise convolution where each is of one map."""
+    """In groups, for which TensorFlow has no kernels on a CPU: a depthwise convolution where each is of one map."""
 
-    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         vertical, horizontal = self.strides
         if self.groups == inputs.shape[-1] and vertical == horizontal:  # TensorFlow has one stride for both
             depthwise = ops.reshape(kernel, (*kernel.shape[:2], self.groups, -1))
@@ -47,7 +47,7 @@ class Affine(layers.Layer):
         self.gamma = self.add_weight(shape[-1:], "ones", name="gamma")
         self.beta = self.add_weight(shape[-1:], "zeros", name="beta") if self.shift else None
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: Tensor) -> Tensor:
         return self.gamma * x if self.beta is None else self.gamma * x + self.beta
 
 
@@ -57,7 +57,7 @@ class PReLU(layers.Layer):
     def build(self, shape: Shape) -> None:
         self.slope = self.add_weight(shape[-1:], "zeros", name="slope")
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
+    def call(self, x: Tensor) -> Tensor:
         return ops.where(x > 0, x, self.slope * x)
 
 
@@ -65,7 +65,7 @@ def pad(node: Node, layer: spec.Pad, x: KerasTensor) -> KerasTensor:
     return ops.pad(x, ((0, 0), *sides(layer.padding), (0, 0)), constant_values=layer.value)
 
 
-def conv(node: Node, layer: spec.Conv, x: KerasTensor, grouped: type[layers.Conv2D] = GroupedConv2D) -> KerasTensor:
+def conv(node: Node, layer: spec.Conv, x: KerasTensor, grouped: type[layers.Conv2D] = layers.Conv2D) -> KerasTensor:
     kind = layers.Conv2D if layer.groups == 1 else grouped
     options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros", "name": keras_name(node)}
     if pair(layer.dilation) == (1, 1):
@@ -116,11 +116,11 @@ def group_norm(node: Node, layer: spec.GroupNorm, x: KerasTensor) -> KerasTensor
     return layers.GroupNormalization(layer.groups, -1, layer.eps, **options)(x)
 
 
-def hard_sigmoid(x: tf.Tensor, slope: float) -> tf.Tensor:
+def hard_sigmoid(x: Tensor, slope: float) -> Tensor:
     return ops.hard_sigmoid(x) if slope == 1 / 6 else ops.relu6(6 * slope * x + 3) / 6
 
 
-def gelu(x: tf.Tensor, approximate: bool) -> tf.Tensor:
+def gelu(x: Tensor, approximate: bool) -> Tensor:
     """As `ops.gelu`, whose constants TensorFlow rounds to float32."""
     if approximate:
         return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
@@ -165,8 +165,8 @@ def interpolate(node: Node, layer: lowering.Interpolate, x: KerasTensor) -> Kera
 
 def select(node: Node, layer: spec.Select, x: KerasTensor) -> KerasTensor:
     """By a matrix product: on a CPU twice as fast as `ops.take`, forward and backward."""
-    taken = np.array([[number == each for each in layer.maps] for number in range(node.input[0])])
-    return ops.matmul(x, constant(taken, x))
+    maps = [-1 if each is None else each for each in layer.maps]
+    return ops.matmul(x, constant(np.equal.outer(np.arange(node.input[0]), maps), x))
 
 
 def keras_name(node: Node) -> str:

@@ -28,7 +28,7 @@ from benchmarks.verification.framework_checks.optimizer_checks import OPTIMIZERS
 from benchmarks.verification.framework_checks.runner import FrameworkChecks
 from benchmarks.verify import command
 from frameworks.adapter import Setting
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, in_all
 from frameworks.training import Training
 from tests import faults
 from tests.command_line import exit_code_of
@@ -47,7 +47,7 @@ def named(fault: Fault) -> str:
 
 def source(framework: str) -> Path:
     """The file with a framework's faulty adapters."""
-    return ROOT / "tests" / "faults" / f"{FRAMEWORKS[framework].module.rpartition('.')[2]}.py"
+    return ROOT / "tests" / "faults" / f"{FRAMEWORKS[framework].stem}.py"
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_planted_fault_is_reported_at_its_place(fault: Fault, examined: Examin
 
 def test_faults_are_many_and_in_every_framework() -> None:
     of_the_contract = classes(ROOT / "tests" / "faults" / "contract.py")
-    for framework in FRAMEWORKS:
+    for framework in in_all():
         planted = [fault.adapter for fault in FAULTS if fault.framework == framework]
         assert len(planted) >= 8 and len(set(planted)) == len(planted)
         checked = [fault.name for fault in CHECK_FAULTS if fault.framework == framework]
@@ -150,7 +150,7 @@ def classes(file: Path) -> set[str]:
     return {node.name for node in defined if not parts & set(map(ast.unparse, node.bases))} - sound
 
 
-SOUND = [Fault(name, info.adapter, net, "", "", None) for name, info in FRAMEWORKS.items() for net in NETS]
+SOUND = [Fault(name, info.adapter, net, "", "", None) for name, info in FRAMEWORKS.items() if info.in_all for net in NETS]
 
 
 @pytest.mark.parametrize("sound", SOUND, ids=lambda sound: f"{sound.framework}: {sound.net}")
@@ -217,7 +217,7 @@ def test_a_fault_is_reported_by_the_framework_check_that_concerns_it(
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_an_unmodified_adapter_passes_the_framework_checks(plant: Plant, framework: str, precision: str) -> None:
     session = Session(plant(framework, FRAMEWORKS[framework].adapter), replace(SETTING, precision=precision), seed=0)
     departures = session.build(PROBE, Training()).departures

@@ -13,7 +13,7 @@ import pytest
 
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import in_all
 from frameworks.training import Training
 from tests.conftest import THREADS, Bench
 from tests.third_parties.onnx_groups import groups
@@ -24,7 +24,7 @@ GROUPS = groups(MAPPED)
 GROUP_OF = {name: number for number, group in enumerate(GROUPS) for name in group.tests}
 
 # All tests of a group follow each other, so that a process that runs a part of the tests builds few groups.
-CASES = [(framework, name) for framework in FRAMEWORKS for name in sorted(MAPPED, key=GROUP_OF.__getitem__)]
+CASES = [(framework, name) for framework in in_all() for name in sorted(MAPPED, key=GROUP_OF.__getitem__)]
 Outputs = Callable[[str, str, int], Weights]
 
 

@@ -15,7 +15,7 @@ from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, in_all
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, Network, ReLU, Resize, Scale
 from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 from tests.conftest import Bench
@@ -27,7 +27,7 @@ RATE = 0.01  # at 0.1, a ReLU or maximum that switches in float32 can cause a di
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 @pytest.mark.parametrize("name", NETWORKS)
 def test_parameters(bench: Bench, name: str, framework: str) -> None:
     """The names, shapes and trained arrays that the framework reports are those of the spec, by layer and in total."""
@@ -72,7 +72,7 @@ def on_gray_images(net: Network) -> Network:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("pair", list(combinations(FRAMEWORKS, 2)), ids="-".join)
+@pytest.mark.parametrize("pair", list(combinations(in_all(), 2)), ids="-".join)
 @pytest.mark.parametrize("name", SMALL)
 def test_logits_agree(
     outcome: Callable[[str, str, str], Outcome], name: str, pair: tuple[str, str], precision: str
@@ -83,7 +83,7 @@ def test_logits_agree(
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("pair", list(combinations(FRAMEWORKS, 2)), ids="-".join)
+@pytest.mark.parametrize("pair", list(combinations(in_all(), 2)), ids="-".join)
 @pytest.mark.parametrize("name", SMALL)
 def test_losses_agree_over_twenty_steps(
     outcome: Callable[[str, str, str], Outcome], name: str, pair: tuple[str, str], precision: str

@@ -6,11 +6,11 @@ import pytest
 
 from benchmarks.timing import roofline
 from frameworks.adapter import Setting
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import in_all
 from tests.conftest import THREADS, Bench
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_products_convolutions_and_copies_are_timed(
     framework: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

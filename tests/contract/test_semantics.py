@@ -31,7 +31,7 @@ from frameworks.native import (
     with_defaults,
 )
 from frameworks.numpy_reference import Reference, moved
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, in_all
 from frameworks.spec import (
     AvgPool,
     BatchNorm,
@@ -73,7 +73,7 @@ MISSING = {("mxnet", rule) for rule in ("adamw", "nesterov, decay", "rmsprop, mo
 # What frameworks lack: MXNet ignores the learning rate of Adadelta, and optax has no default for it; LRN is not in JAX.
 NO_DEFAULT = {("mxnet", "adadelta_lr"), ("mxnet", "adamw_decay"), ("jax", "adadelta_lr"), ("jax", "sum_squares")}
 # Adadelta moves the arrays by a thousandth: in float32 by few digits.
-OPTIMIZERS = [(framework, rule, precision) for framework in FRAMEWORKS for rule in RULES
+OPTIMIZERS = [(framework, rule, precision) for framework in in_all() for rule in RULES
               for precision in ("float32", "float64")
               if (framework, rule) not in MISSING and (rule, precision) != ("adadelta", "float32")
               and (framework, rule[:7], precision) != ("mxnet", "rmsprop", "float64")]  # fmt: skip
@@ -136,7 +136,7 @@ def own(bench: Bench) -> Callable[[str], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("point", ["epsilon", "rmsprop_epsilon", "adadelta_epsilon", "norm_epsilon", "norm_momentum"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_numbers(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
 ) -> None:
@@ -145,7 +145,7 @@ def test_numbers(
 
 
 @pytest.mark.parametrize("point", OF_RECIPES)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_values_that_recipes_give(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, point: str
 ) -> None:
@@ -166,7 +166,7 @@ def test_values_that_recipes_give(
     ("padding_counts", "corner_mean", {"counted": 4 / 9, "not counted": 1}),  # of ones, 3 x 3 at a corner
     ("resize_positions", "second_pixel", {"half pixel": 1 / 4, "corners": 1 / 3}),  # of (0, 1) at 4 pixels
 ])  # fmt: skip
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_forms_of_layers(
     native: Callable[[str], Native],
     own: Callable[[str], dict[str, Any]],
@@ -259,7 +259,7 @@ def test_gluons_nag_decays_the_velocity_by_the_new_weight(own: Callable[[str], d
 
 
 @pytest.mark.parametrize("array", ["C.weight", "C.bias", "F.weight", "F.bias"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_initial_values(
     native: Callable[[str], Native], own: Callable[[str], dict[str, Any]], framework: str, array: str
 ) -> None:
@@ -291,7 +291,7 @@ NESTED = Network("nested", (2, 6, 6), [*SCALE, Concat("I", [[Residual("R", INNER
 
 @pytest.mark.parametrize("precision", ["float64"])
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_adapters_compute_their_native_training(
     bench: Bench, native: Callable[[str], Native], framework: str, rule: str, precision: str
 ) -> None:
@@ -361,7 +361,7 @@ def test_rounding_and_padding_of_pools() -> None:
     assert changed([AvgPool("P", 2, 2)], "padding_counts", "not counted") == [AvgPool("P", 2, 2)]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", in_all())
 def test_native_semantics_convert_to_json_and_back(native: Callable[[str], Native], framework: str) -> None:
     assert Native.from_json(json.loads(json.dumps(native(framework).to_json()))) == native(framework)
 

@@ -19,9 +19,9 @@ from frameworks.adapter import Setting, Split, Trained
 from frameworks.arrays import Array, Weights
 from frameworks.flax_nnx import FlaxNNX
 from frameworks.flax_nnx import layers as flax_nnx
-from frameworks.flax_nnx.adapter import BLOCK, State
 from frameworks.flax_nnx.layers import LAYERS, activation, windows
-from frameworks.flax_nnx.optimizers import Arrays, clipped
+from frameworks.jax_training.adapter import BLOCK, State
+from frameworks.jax_training.optimizers import Arrays, clipped
 from frameworks.spec import Network, Node, lowering, pair, sides
 from frameworks.training import SGD, Adam, RMSprop, Training
 from tests.faults import contract

@@ -24,7 +24,7 @@ from benchmarks.runtime import environments
 from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from frameworks.errors import Unavailable
-from frameworks.registry import FRAMEWORKS, FrameworkInfo
+from frameworks.registry import FRAMEWORKS, FrameworkInfo, in_all
 from tests.command_line import exit_code_of
 from tests.conftest import heed_interrupts
 
@@ -203,7 +203,7 @@ def ask(python: Path, code: str) -> str:
     [
         ("torch", ["torch"]),
         (" mxnet , torch ", ["mxnet", "torch"]),
-        ("all", [name for name in FRAMEWORKS if name not in FAKES]),
+        ("all", [name for name in in_all() if name not in FAKES]),
         ("torch==2.12.1,torch==2.13.0", ["torch==2.12.1", "torch==2.13.0"]),
         ("torch,torch==2.13.0+cpu", ["torch", "torch==2.13.0+cpu"]),
         ("torch:compile", ["torch:compile"]),
@@ -223,7 +223,7 @@ def test_mode_and_version_are_parsed_separately() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("", "no such framework; write all, or some of torch, mxnet, keras, jax"),
+        ("", "no such framework; write all, or some of torch, mxnet, keras, jax, keras@jax, keras@torch"),
         ("torch,,mxnet", "--fw '': no such framework"),
         ("torhc", "--fw 'torhc': no such framework"),
         ("torch=2.12.1", "write NAME[:MODE][==VERSION]"),

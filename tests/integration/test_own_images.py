@@ -15,7 +15,7 @@ from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.datasets.registry import ImageOptions, dataset
 from benchmarks.run import command
 from benchmarks.training import checkpoints
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import in_all
 from frameworks.spec import Normalize
 from tests import fake_adapter
 from tests.command_line import exit_code_of
@@ -26,7 +26,7 @@ main = exit_code_of(command)
 FAKE = f"{Path(fake_adapter.__file__).absolute()}:Fake"
 CLASSES = ("daisy", "rose", "tulip")
 EACH = 20  # images of a class
-NAMES = tuple(FRAMEWORKS)  # before other tests register theirs
+NAMES = tuple(in_all())  # before other tests register theirs
 
 
 def flowers(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from frameworks.adapter import Trained
 from frameworks.arrays import Array
-from frameworks.keras3 import Keras3
+from frameworks.keras3.on_tensorflow import Keras3
 
 
 class Profiled(Keras3):

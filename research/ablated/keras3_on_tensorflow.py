@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from frameworks.adapter import Setting, Trained
 from frameworks.arrays import Array
-from frameworks.keras3 import Keras3
+from frameworks.keras3.on_tensorflow import Keras3
 from frameworks.spec import Network
 from frameworks.training import Training
 

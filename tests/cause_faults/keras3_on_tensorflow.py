@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras import KerasTensor, layers, ops
 
 from frameworks import spec
-from frameworks.keras3 import Keras3
 from frameworks.keras3.layers import LAYERS, constant, keras_name
+from frameworks.keras3.on_tensorflow import Keras3
 from frameworks.spec import Node
 from tests.cause_faults import (
     ComplementOfRate,

@@ -1,25 +1,33 @@
-"""The adapter of Keras: its defaults and the contract."""
+"""The adapter of Keras on TensorFlow."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # read when Keras is imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only: notes on the processor's instructions fill the log
+# By default TensorFlow uses oneDNN on some processors only, and is several times as slow on the others.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # read when TensorFlow is imported
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, layers, ops
+from keras import ops
+from tensorflow.python.util._pywrap_util_port import IsMklEnabled
 
 from frameworks import spec
-from frameworks.adapter import LayerAdapter, Setting, Split, Trained
+from frameworks.adapter import Setting, Split, Trained
 from frameworks.arrays import Array, Weights
+from frameworks.channels_last import canonical, channels_last
 from frameworks.errors import Unavailable
-from frameworks.keras3.layers import LAYERS, Outputs, keras_name, padding_word
-from frameworks.keras3.optimizers import clipped, update_of
-from frameworks.native import Default, Native
+from frameworks.keras3.layers import LAYERS, GroupedConv2D, conv
+from frameworks.keras3.model import NATIVE, KerasModel
+from frameworks.keras3.tensorflow_optimizers import clipped, update_of
 from frameworks.registry import FRAMEWORKS
-from frameworks.spec import Network, Node, Shape
+from frameworks.spec import Network
 from frameworks.training import AVERAGE, Training
 
 # For a loop over batches: it is no faster when the next ones begin early, but each takes its memory.
@@ -42,73 +50,23 @@ def configure(setting: Setting) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
-def keras_layout(array: Array) -> Array:
-    """From the canonical layout to Keras's: out,in,kh,kw to kh,kw,in,out; out,in to in,out; vectors as they are."""
-    return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
-
-
-def canonical(array: Array) -> Array:
-    """From Keras's layout to the canonical one."""
-    return np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array
-
-
-# What a role is called in Keras.
-ROLES = {"weight": "kernel", "running_mean": "moving_mean", "running_var": "moving_variance"}
-
-# Keras's defaults.
-NATIVE = Native(
-    lr_in_velocity=Default(True, "keras.optimizers.SGD", "TensorFlow's ResourceApplyMomentum"),
-    epsilon=Default(1e-7, "keras.optimizers.Adam, epsilon", "given"),
-    epsilon_hat=Default(True, "keras.optimizers.Adam", "ResourceApplyAdam's epsilon times sqrt(1 - beta2^t)"),
-    rmsprop_epsilon=Default(1e-7, "keras.optimizers.RMSprop, epsilon", "given"),
-    rmsprop_epsilon_inside=Default(True, "keras.optimizers.RMSprop", "written out"),
-    rmsprop_lr_in_velocity=Default(True, "keras.optimizers.RMSprop, momentum", "written out"),
-    rmsprop_rho=Default("0.9", "keras.optimizers.RMSprop, rho", "given"),
-    adadelta_epsilon=Default(1e-7, "keras.optimizers.Adadelta, epsilon", "given"),
-    adadelta_rho=Default("0.95", "keras.optimizers.Adadelta, rho", "given"),
-    adadelta_lr=Default("0.001", "keras.optimizers.Adadelta, learning_rate", "given"),
-    adamw_decay=Default("0.004", "keras.optimizers.AdamW, weight_decay", "given"),
-    decoupled=Default(True, "keras.optimizers.Optimizer, weight_decay", "decay w is added to the gradient"),
-    decay_all=Default(True, "keras.optimizers.Optimizer, exclude_from_weight_decay", "weights alone are decayed"),
-    norm_epsilon=Default(1e-3, "keras.layers.BatchNormalization, epsilon", "given"),
-    norm_momentum=Default(0.01, "keras.layers.BatchNormalization, 1 - momentum", "given"),
-    norm_unbiased=Default(False, "keras.layers.BatchNormalization"),
-    sum_squares=Default(True, "tensorflow.nn.local_response_normalization; Keras has none", "written out"),
-    weights=Default("sqrt(6 / (fan_in + fan_out))", "keras.layers.Dense, kernel_initializer", "values from outside"),
-    biases=Default("0", "keras.layers.Dense, bias_initializer", "values from outside"),
-    same_padding=Default(
-        "after", 'keras.layers.Conv2D, padding="same"', "the same word where it fits, or a padding layer"
-    ),
-    pool_rounding=Default(
-        "down", 'keras.layers.MaxPooling2D, padding="valid"', "given as padding at the bottom and right"
-    ),
-    padding_counts=Default("not counted", 'keras.layers.AveragePooling2D, padding="same"', "a padding layer"),
-    resize_positions=Default("half pixel", "keras.layers.Resizing", "a product of matrices"),
-)
-
-
-class Keras3(LayerAdapter):
+class Keras3(KerasModel):
     title, modes = FRAMEWORKS["keras"].title, FRAMEWORKS["keras"].modes
     native = NATIVE
-    layers = LAYERS
-    roles = ROLES
+    layers = LAYERS | {spec.Conv: partial(conv, grouped=GroupedConv2D)}
     velocity_is_update = True
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
         configure(setting)
-        keras.config.set_floatx(setting.precision)
-        keras.config.set_dtype_policy(setting.precision)  # created once from floatx, it does not follow it
         self.dtype = tf.as_dtype(setting.precision)
         self.device = "GPU:0" if setting.device == "cuda" else "CPU:0"
         # TensorFlow 2.21 gathers no uint8 on a GPU; float16 holds 0 to 255 exactly.
         self.pixel = tf.float16 if setting.device == "cuda" else tf.uint8
-        with keras.StatelessScope(initialize_variables=False):
-            self._build()
-            self._declare_slots()
-        # The session lists what was declared, and the next stateless scope to end would allocate all of it.
-        keras.utils.clear_session(free_memory=False)
-        self.allocated = False
+        self._build()
+        nodes = [node for _, node in self.network.walk()]
+        self.heads = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
+        self.trained: dict[str, keras.Variable] = self._trained()
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._train, self._predict = self._compiled()
 
@@ -126,7 +84,7 @@ class Keras3(LayerAdapter):
             "layout": "NHWC",
             "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
             "xla": "each step" if hasattr(self._step, "function_spec") else tf.config.optimizer.get_jit() or "off",
-            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"),
+            "onednn": "on" if IsMklEnabled() else "off",
         }
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
@@ -166,51 +124,20 @@ class Keras3(LayerAdapter):
             peak["device"] = tf.config.experimental.get_memory_info("GPU:0")["peak"]
         return peak
 
-    # --- layers and variables -----------------------------------------------------------------------------------------
-
-    @classmethod
-    def pads(cls, node: Node) -> bool:
-        """Where Keras has a word for the padding; with "same" an average does not count it."""
-        counted = isinstance(node.layer, spec.AvgPool) and node.layer.count_padding
-        return not counted and padding_word(node) != ""
-
-    def _build(self) -> None:
-        """A model that gives every layer's output by its path; of these a graph computes what is used."""
-        channels, *size = self.network.input
-        images = keras.Input((*size, channels))
-        outputs: Outputs = {}
-        self._chain(self.primitives, images, outputs)
-        self.net = keras.Model(images, outputs)
-        nodes = [node for _, node in self.network.walk()]
-        self.heads = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
-        self.dropouts = [layer for layer in self.net.layers if isinstance(layer, layers.Dropout) and layer.rate]
-        self._map_variables({node.path: self.net.get_layer(keras_name(node)) for node in nodes if node.parameters})
-        self.trained: dict[str, keras.Variable] = self._trained()
-
-    def _chain(self, nodes: Sequence[Node], x: KerasTensor, outputs: Outputs) -> KerasTensor:
-        """The output of primitives in a row; `outputs` takes each layer's by its path."""
-        for node in nodes:
-            ends = [self._chain(branch, x, outputs) for branch in node.branches]
-            x = self._builder(node)(node, node.layer, x, *ends)
-            if node.reported:
-                outputs[node.path] = x
-        return x
-
-    def _declared(self, variable: keras.Variable) -> tuple[Shape, bool]:
-        return canonical(np.broadcast_to(0, variable.shape)).shape, variable.trainable
+    # --- variables ----------------------------------------------------------------------------------------------------
 
     def _read(self, variable: keras.Variable) -> Array:
         return canonical(variable.numpy())
 
     def _write(self, variable: keras.Variable, array: Array) -> None:
-        variable.assign(keras_layout(array))
+        variable.assign(channels_last(array))
 
-    def _allocate(self) -> None:
-        """What the end of a stateless scope does, for the variables of this network alone."""
-        if not self.allocated:
-            for variable in (*self.net.variables, *self.slots.values(), self.steps):
-                variable._deferred_initialize()
-            self.allocated = True
+    def _declare_slots(self) -> None:
+        super()._declare_slots()
+        self.steps = keras.Variable("zeros", (), "int64", trainable=False)
+
+    def _declared_variables(self) -> list[keras.Variable]:
+        return [*super()._declared_variables(), self.steps]
 
     # --- loss and steps -----------------------------------------------------------------------------------------------
 
@@ -303,17 +230,8 @@ class Keras3(LayerAdapter):
             average = self.slots[f"{name}/{AVERAGE}"].value
             average.assign(decay * average + (1 - decay) * variable.value)
 
-    def _declare_slots(self) -> None:
-        """The optimizer's arrays by canonical name, and the averages."""
-        self.steps = keras.Variable("zeros", (), "int64", trainable=False)
-        self.slots = {
-            f"{name}/{slot}": keras.Variable("zeros", variable.shape, variable.dtype, trainable=False)
-            for name, variable in self.trained.items()
-            for slot in self.training.slots
-        }
-
     def _slots(self) -> dict[str, keras.Variable]:
-        return self.slots if self.steps.numpy() else {}
+        return dict(self.slots) if self.steps.numpy() else {}
 
     def _set_steps(self, steps: int) -> None:
         self.steps.assign(steps)

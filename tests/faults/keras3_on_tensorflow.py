@@ -12,9 +12,9 @@ from keras import KerasTensor, layers, ops
 from frameworks import spec
 from frameworks.adapter import Setting, Trained
 from frameworks.arrays import Array, Weights
-from frameworks.keras3 import Keras3
 from frameworks.keras3 import layers as keras3
 from frameworks.keras3.layers import LAYERS
+from frameworks.keras3.on_tensorflow import Keras3
 from frameworks.spec import Network, Node, lowering, pair
 from frameworks.training import SGD, Adam, Training
 from tests.faults import contract

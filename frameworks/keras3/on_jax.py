@@ -1,0 +1,43 @@
+"""The adapter of Keras on JAX."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is imported
+
+import jax
+import keras
+
+from frameworks.jax_training.adapter import JaxAdapter
+from frameworks.jax_training.optimizers import Arrays
+from frameworks.keras3.model import NATIVE_ELSEWHERE, KerasModel
+from frameworks.registry import FRAMEWORKS
+
+
+class KerasOnJax(KerasModel, JaxAdapter):
+    title, modes = FRAMEWORKS["keras@jax"].title, FRAMEWORKS["keras@jax"].modes
+    native = NATIVE_ELSEWHERE
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return {"keras": keras.version(), **JaxAdapter.versions()}
+
+    def _value(self, variable: keras.Variable) -> jax.Array:
+        return variable.value
+
+    def _put(self, variable: keras.Variable, array: jax.Array) -> None:
+        variable.assign(array)
+
+    def _forward(
+        self, arrays: Arrays, images: jax.Array, training: bool, key: jax.Array | None = None
+    ) -> tuple[Arrays, Arrays]:
+        variables = self._variables()
+        values = [(variables[name], array) for name, array in arrays.items()]
+        if key is not None:  # a key for each layer, in place of the seed and the counter that it has as a variable
+            keys = [jax.random.key_data(jax.random.fold_in(key, number)) for number in range(len(self.dropouts))]
+            values += [(layer.seed_generator.state, data) for layer, data in zip(self.dropouts, keys)]
+        with keras.StatelessScope(values) as scope:
+            outputs = self.net(images, training=training)
+        running = [name for name, (_, trained) in self.arrays.items() if not trained]
+        return outputs, {name: scope.get_current_value(variables[name]) for name in running}
