@@ -29,7 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    modes = [f"{info.name}{mode}" for info in FRAMEWORKS.values() if info.in_all for mode in ("", *(f":{m}" for m in info.modes))]
+    modes = [
+        f"{info.name}{mode}"
+        for info in FRAMEWORKS.values()
+        if info.in_all
+        for mode in ("", *(f":{m}" for m in info.modes))
+    ]
     for name, values in (("net", NETWORKS), ("framework", modes), ("what", RUNNERS)):
         metafunc.parametrize(name, list(values))
 

@@ -1,7 +1,8 @@
 """Faults whose cause verification names, planted in every adapter.
 
 The changes that need no framework are here, as classes that come before an adapter in the bases of a fault;
-`pytorch.py`, `mxnet_gluon.py`, `keras3_on_tensorflow.py` and `flax_nnx.py` have the classes that a worker loads, with the same names.
+`pytorch.py`, `mxnet_gluon.py`, `keras3_on_tensorflow.py` and `flax_nnx.py` have the classes that a worker loads, with
+the same names.
 """
 
 from __future__ import annotations

@@ -150,7 +150,9 @@ def classes(file: Path) -> set[str]:
     return {node.name for node in defined if not parts & set(map(ast.unparse, node.bases))} - sound
 
 
-SOUND = [Fault(name, info.adapter, net, "", "", None) for name, info in FRAMEWORKS.items() if info.in_all for net in NETS]
+SOUND = [
+    Fault(name, info.adapter, net, "", "", None) for name, info in FRAMEWORKS.items() if info.in_all for net in NETS
+]
 
 
 @pytest.mark.parametrize("sound", SOUND, ids=lambda sound: f"{sound.framework}: {sound.net}")

@@ -18,7 +18,9 @@ NUMBERS = range(12)
 
 def test_no_false_alarm(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """All frameworks in one test, so that the reference computes each network once."""
-    targets = [Target(name, info.module, "", bench.session(name), {}) for name, info in FRAMEWORKS.items() if info.in_all]
+    targets = [
+        Target(name, info.module, "", bench.session(name), {}) for name, info in FRAMEWORKS.items() if info.in_all
+    ]
     for target in targets:
         monkeypatch.setattr(target.client, "close", lambda: None)  # other tests use it
     found = {(each.net, each.target.label): each.verdict for each in findings(NUMBERS, targets, threads=THREADS)}

@@ -28,7 +28,12 @@ def suite(*options: str) -> subprocess.CompletedProcess[str]:
 def test_every_network_framework_and_mode_has_two_slices() -> None:
     pytest.importorskip("pytest_benchmark")
     collected = re.findall(r"test_slice\[(.+)\]", suite("--collect-only", "-q", "-k", "train or infer").stdout)
-    modes = [f"{info.name}{mode}" for info in FRAMEWORKS.values() if info.in_all for mode in ("", *(f":{m}" for m in info.modes))]
+    modes = [
+        f"{info.name}{mode}"
+        for info in FRAMEWORKS.values()
+        if info.in_all
+        for mode in ("", *(f":{m}" for m in info.modes))
+    ]
     assert sorted(collected) == sorted(f"{n}-{m}-{w}" for n in NETWORKS for m in modes for w in ("train", "infer"))
 
 
