@@ -3,8 +3,8 @@
 `pytorch.py`, `mxnet_gluon.py`, `keras3_on_tensorflow.py` and `flax_nnx.py` have a subclass of the adapter for each
 fault; a worker loads it by path. To add a fault that the case of a network shows, write the class and a line in
 `FAULTS`, and a network in `NETS` if no other network shows it. To add one that a framework check shows, write the class
-and a line in `CHECK_FAULTS`; a fault that any adapter can have is a class of `contract.py` and needs no class in the files of the
-frameworks. `worker.py` and `trainer.py` have those of the harness.
+and a line in `CHECK_FAULTS`; a fault that any adapter can have is a class of `contract.py` and needs no class in the
+files of the frameworks. `worker.py` and `trainer.py` have those of the harness.
 """
 
 from __future__ import annotations
