@@ -33,4 +33,4 @@ def load_weights(model, file):
     with np.load(file) as arrays:
         for layer in model.layers:
             for variable in layer.weights:
-                variable.assign(arrays[f"{layer.name}/{variable.name}"])
+                variable.assign(arrays[f"{layer.name}/{variable.name}"].reshape(variable.shape))

@@ -74,7 +74,7 @@ def mobile() -> Network:
         *(Conv("stem", 8, 3, 2, padding=1), BatchNorm("stem_bn"), ReLU()),
         *(*block("stage1.0", 8, 8), *block("stage1.1", 8, 8), *block("stage2.0", 8, 12, 2), *block("stage2.1", 12, 12)),
         Concat(
-            "mixed", [[Select("left", tuple(range(6)))], [Select("right", tuple(range(6, 12))), Conv("right", 6, 1)]]
+            "mixed", [[Select("left", tuple(range(6)))], [Select("rest", tuple(range(6, 12))), Conv("right", 6, 1)]]
         ),
         Select("shuffle", tuple(group * 6 + place for place in range(6) for group in range(2))),
         *(Affine("scale"), PReLU("slopes"), Tanh(amplitude=1.7159, slope=2 / 3)),
@@ -123,8 +123,12 @@ def run(bench: Bench, folder: Path, target: str, network: Network) -> float:
     return distance(np.load(logits), network, weights)
 
 
-@pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("target", WRITERS)
+# An attribute of ONNX, such as an epsilon, is a float32: 0.001 is off by 5e-8 of itself.
+ONNX_TOLERANCE = 1e-8
+LACKING = {("gluon", "mobile")}  # its writer has no Normalize
+
+
+@pytest.mark.parametrize(("target", "name"), [(t, n) for t in WRITERS for n in SMALL if (t, n) not in LACKING])
 def test_the_source_computes_the_reference_s_logits(bench: Bench, tmp_path: Path, target: str, name: str) -> None:
     assert run(bench, tmp_path, target, SMALL[name]()) < TOLERANCE
 
@@ -136,9 +140,15 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     weights = weights_of(network)
     proto = model(network, weights, about(network, "onnx"), "float64")
     (logits,) = reference.ReferenceEvaluator(proto).run(None, {"images": images_of(network)})
-    assert distance(logits, network, weights) < TOLERANCE
+    assert distance(logits, network, weights) < ONNX_TOLERANCE
     named = {array.name for array in proto.graph.initializer}
     assert {parameter.name for parameter in network.parameters} <= named
+
+
+@pytest.mark.parametrize(("target", "name"), LACKING)
+def test_a_layer_that_a_writer_lacks_is_named(target: str, name: str) -> None:
+    with pytest.raises(Lacking, match=f"{target}: no source for normalize"):
+        ported(SMALL[name](), target)
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")
