@@ -123,12 +123,12 @@ def run(bench: Bench, folder: Path, target: str, network: Network) -> float:
     return distance(np.load(logits), network, weights)
 
 
-# An attribute of ONNX, such as an epsilon, is a float32: 0.001 is off by 5e-8 of itself.
-ONNX_TOLERANCE = 1e-8
-LACKING = {("gluon", "mobile")}  # its writer has no Normalize
+# An attribute of ONNX, such as HardSwish's 1 / 6, is a float32, which is off by up to 6e-8 of itself.
+ONNX_TOLERANCE = {"mobile": 1e-8}
 
 
-@pytest.mark.parametrize(("target", "name"), [(t, n) for t in WRITERS for n in SMALL if (t, n) not in LACKING])
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("target", WRITERS)
 def test_the_source_computes_the_reference_s_logits(bench: Bench, tmp_path: Path, target: str, name: str) -> None:
     assert run(bench, tmp_path, target, SMALL[name]()) < TOLERANCE
 
@@ -140,15 +140,9 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     weights = weights_of(network)
     proto = model(network, weights, about(network, "onnx"), "float64")
     (logits,) = reference.ReferenceEvaluator(proto).run(None, {"images": images_of(network)})
-    assert distance(logits, network, weights) < ONNX_TOLERANCE
+    assert distance(logits, network, weights) < ONNX_TOLERANCE.get(name, TOLERANCE)
     named = {array.name for array in proto.graph.initializer}
     assert {parameter.name for parameter in network.parameters} <= named
-
-
-@pytest.mark.parametrize(("target", "name"), LACKING)
-def test_a_layer_that_a_writer_lacks_is_named(target: str, name: str) -> None:
-    with pytest.raises(Lacking, match=f"{target}: no source for normalize"):
-        ported(SMALL[name](), target)
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")

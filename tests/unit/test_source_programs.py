@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_the_examples_are_current_and_short(target: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert text == ported(NETWORKS["lenet"](), target).source, f"onespec port lenet --to {target} -o {EXAMPLES}"
     assert text.count("\n") <= LINES
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_names_and_sources_of_a_user_s_network_give_valid_python(target: str) -> None:
+    layers = [Conv("1x1", 2, 1), ReLU("class"), Flatten("train"), Dense("self.x", 2)]
+    source = "mine ''' \"\"\" \\u\n" + "long " * 40
+    for name in ("3a.b-c", "class", "np", "layers"):
+        made = ported(Network(name, (1, 4, 4), layers, source=source), target, origin='"""')
+        tree = ast.parse(made.source)
+        assert made.entry.isidentifier() and not keyword.iskeyword(made.entry)
+        assert made.entry in {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+        assert max(map(len, made.source.splitlines())) <= 120
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

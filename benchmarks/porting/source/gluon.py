@@ -45,6 +45,27 @@ def silu(F, x):
 def hard_swish(F, x):
     return x * F.clip(x / 6 + 0.5, 0, 1)
 """,
+    "PReLU": '''
+class PReLU(gluon.HybridBlock):
+    """In full precision; MXNet's operator rounds to float32."""
+
+    def __init__(self, *shape):
+        super().__init__()
+        self.slope = self.params.get("slope", shape=shape, init=mx.init.Constant(0.25))
+
+    def hybrid_forward(self, F, x, slope):
+        return F.where(x > 0, x, F.broadcast_mul(x, slope))
+''',
+    "leaky_relu": '''
+def leaky_relu(F, x, slope):
+    """In full precision; MXNet's operator rounds to float32."""
+    return F.where(x > 0, x, slope * x)
+''',
+    "normalize": """
+def normalize(F, x, mean, std):
+    channels = F.split(x, num_outputs=len(mean), axis=1)
+    return F.concat(*[(channel - m) / s for channel, m, s in zip(channels, mean, std)], dim=1)
+""",
     "channel_shuffle": """
 def channel_shuffle(F, x, groups):
     return x.reshape((0, -4, groups, -1, -2)).swapaxes(1, 2).reshape((0, -3, -2))
@@ -142,13 +163,11 @@ class GluonWriter(ModuleWriter):
             case "Affine" if not form[0]:
                 return call(self.uses("Affine"), v["channels"], shift=None if form[1] else False)
             case "PReLU":
-                return call("nn.PReLU", in_channels=v["channels"])
+                return call(self.uses("PReLU"), 1, v["channels"], *[1] * (len(op.node.input) - 1))
             case "Dropout":
                 return call("nn.Dropout", v["rate"])
             case "StochasticDepth":
                 return self.stochastic_depth(literal(v["rate"]))
-            case "LeakyReLU":
-                return call("nn.LeakyReLU", v["slope"])
             case "ELU":
                 return call("nn.ELU", v["alpha"])
             case "Flatten":
@@ -173,7 +192,7 @@ class GluonWriter(ModuleWriter):
             case "ReLU6":
                 return f"F.clip({x}, 0, 6)"
             case "LeakyReLU":
-                return f"F.LeakyReLU({x}, slope={literal(v['slope'])})"
+                return f"{self.uses('leaky_relu')}(F, {x}, {literal(v['slope'])})"
             case "ELU":
                 return f'F.LeakyReLU({x}, act_type="elu", slope={literal(v["alpha"])})'
             case "SELU" | "GELU" if form != [True]:
@@ -193,6 +212,13 @@ class GluonWriter(ModuleWriter):
                 return x if form[0] else f"F.flatten({x})"
             case "Scale":
                 return times(v["factor"], x)
+            case "Normalize":
+                mean, std = v["mean"], v["std"]
+                if len(mean) == len(std) == 1:
+                    return f"({x} - {literal(mean[0])}) / {literal(std[0])}"
+                count = op.node.input[0]
+                mean, std = (values * (count // len(values)) for values in (mean, std))
+                return f"{self.uses('normalize')}(F, {x}, {literal(mean)}, {literal(std)})"
             case "Pad":
                 (top, bottom), (left, right) = sides(form[0])
                 value = "" if form[1] == 0 else f", constant_value={_number(form[1])}"
@@ -234,10 +260,10 @@ class GluonWriter(ModuleWriter):
     # --- arrays -------------------------------------------------------------------------------------------------------
 
     def own_arrays(self, op: Op) -> list[tuple[str, str, Callable[[Any], Any]]]:
-        if op.layer.kind == "Affine":
-            return [(p.role, p.role, lambda array: array.reshape(1, -1, 1, 1)) for p in op.node.parameters]
-        names = {"slope": "alpha"}
-        return [(p.role, names.get(p.role, p.role), same) for p in op.node.parameters]
+        if op.layer.kind in ("Affine", "PReLU"):
+            shape = (1, -1, *[1] * (len(op.node.input) - 1))
+            return [(p.role, p.role, lambda array: array.reshape(shape)) for p in op.node.parameters]
+        return [(p.role, p.role, same) for p in op.node.parameters]
 
     def constants(self) -> list[tuple[str, Any]]:
         """Gluon's fixed gamma is 1 and its fixed beta 0."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,11 +9,21 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.porting.source.blocks import DROP, SHORTCUT, SKIP, Block, Blocks, Key, Place, snake, title
-from benchmarks.porting.source.code import Call, Expression, Symbol, as_expression, call, listed, literal, statement
+from benchmarks.porting.source.code import (
+    WIDTH,
+    Call,
+    Expression,
+    Symbol,
+    as_expression,
+    call,
+    listed,
+    literal,
+    statement,
+)
 from benchmarks.porting.source.flax import channels_last
 from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.modules import About, Values, definition
-from benchmarks.porting.source.program import Fork, Group, Item, Op, SourceTarget, lacking, program
+from benchmarks.porting.source.program import Fork, Group, Item, Op, SourceTarget, identifier, lacking, program
 from benchmarks.porting.source.pytorch import fraction, number, slice_text
 from frameworks.spec import (
     Add,
@@ -105,6 +114,11 @@ class Body:
         """Append the call of a layer on x, or an operation of x."""
         if callable(made):
             self.lines += statement(f"{target} = ", made(x), self.indent)
+            return
+        whole = f"{' ' * self.indent}{target} = {made}("
+        if len(whole) <= WIDTH < len(f"{whole}{x})"):
+            comment = [f"{' ' * self.indent}# {made.comment}"] if isinstance(made, Call) and made.comment else []
+            self.lines += [*comment, whole, f"{' ' * self.indent}    {x}", f"{' ' * self.indent})"]
         else:
             self.lines += statement(f"{target} = ", made, self.indent, f"({x})")
 
@@ -164,7 +178,7 @@ class KerasWriter(SourceTarget):
         self.root = self.blocks.root
         channels, *size = network.input
         inputs = call("keras.Input", (*size, channels))
-        self.entry = re.sub(r"\W", "_", network.name)
+        self.entry = identifier(network.name, "Network")
         head = [f"def {self.entry}():"]
         if not self.blocks.blocks and not any(isinstance(item, Fork) for item in self.root.items):
             rows = [("", inputs), *(("", made) for made in self.sequential())]

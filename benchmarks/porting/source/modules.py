@@ -486,6 +486,9 @@ class ModuleWriter(SourceTarget):
         body = self.run(fork.chains[0], (*place, 0), x, name, scope, lines)
         if fork.drop or (place, DROP) in scope.texts:
             body = f"self.drop({body})"
+        if len(body) > LONGEST // 2 and fork.chains[1]:
+            lines.append(f"{name} = {body}")
+            body = name
         if (place, SKIP) in scope.texts:
             if body != name:
                 lines.append(f"{name} = {body}")
