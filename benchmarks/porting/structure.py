@@ -41,7 +41,7 @@ class Structure:
     """
 
     def __init__(self, graph: Graph) -> None:
-        self.operators = _with_nested_concats(graph)
+        self.operators = _with_free_names(_with_nested_concats(graph))
         self.main = self._before(graph.output)
         self.dominator, self.depth = {INPUT: INPUT}, {INPUT: 0}
         wanted = set().union(self.main, *map(self._before, graph.heads))
@@ -149,6 +149,20 @@ def _with_nested_concats(graph: Graph) -> dict[str, Operator]:
             known.setdefault(operator.inputs, name)
         changed[name] = replace(operator, inputs=inputs)
     return changed
+
+
+def _with_free_names(operators: dict[str, Operator]) -> dict[str, Operator]:
+    """The operators without names that nameless layers take: avgpool, if an average has no name.
+
+    Only layers without arrays lose their names.
+    """
+    nameless = {layer.kind.lower() for each in operators.values() for layer in each.layers if not layer.name}
+
+    def free(layer: Layer) -> Layer:
+        clashes = layer.name.rstrip("0123456789") in nameless and not layer.parameters((1, 1, 1))
+        return replace(layer, name="") if clashes else layer
+
+    return {name: replace(each, layers=tuple(map(free, each.layers))) for name, each in operators.items()}
 
 
 def _sum(chains: list[list[Layer]]) -> Layer:

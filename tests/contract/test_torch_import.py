@@ -262,7 +262,8 @@ WRONG = {
 def test_wrong_inputs(bench: Bench, tmp_path: Path, case: str) -> None:
     name, shape, message = WRONG[case]
     file = tmp_path / "net.py"
-    more = "class Head(nn.Conv2d):\n    def __init__(self, classes):\n        super().__init__(3, classes, 1)\n\n"
+    init = "    def __init__(self, classes):\n        super().__init__(nn.Conv2d(3, classes, 1))\n\n"
+    more = f"class Head(nn.Sequential):\n{init}"
     text = HEAD.format(init="pass", forward="pass").lstrip() + f"\n\n{more}\ndef number():\n    return 3\n"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput) as caught:

@@ -13,6 +13,7 @@ from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     Add,
     Auxiliary,
+    AvgPool,
     BatchNorm,
     Concat,
     Conv,
@@ -21,6 +22,7 @@ from frameworks.spec import (
     GlobalAvgPool,
     HardSwish,
     Layer,
+    MaxPool,
     Multiply,
     Network,
     Normalize,
@@ -218,3 +220,13 @@ def test_activations_as_arithmetic(draw: Drawing) -> None:
     tripled = draw.join(Multiply, out, draw.builder.layer(out, Normalize(mean=(-3.0,)), ReLU6(), where=""))
     sixth = draw.builder.layer(tripled, Scale(factor=1 / 6), where="")
     assert Structure(draw.graph(sixth)).layers == [HardSwish(), SiLU(), HardSwish()]
+
+
+def test_a_name_that_a_nameless_layer_takes(draw: Drawing) -> None:
+    """A nameless mean in a branch is called avgpool, so what the file calls so after it is nameless, too."""
+    branch = draw.builder.layer(draw.start, AvgPool("", 3, 1, padding=1), where="")
+    mean = draw.builder.layer(draw.join(Concat, draw.start, branch), MaxPool("avgpool2", 2, 2), where="")
+    out = draw.builder.layer(mean, GlobalAvgPool("avgpool"), where="")
+    layers = Structure(draw.graph(out)).layers
+    paths = [node.path for _, node in Network("net", INPUT, layers).walk()]
+    assert paths == ["concat", "avgpool", "maxpool", "globalavgpool"]
