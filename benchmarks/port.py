@@ -39,14 +39,15 @@ from benchmarks.runtime.errors import BadInput
     type=options.InputShape(),
     metavar="C,H,W",
     heading=options.WHAT,
-    help="NET is a torch.nn.Module that takes such images: channels, height, width.",
+    help="NET is a torch.nn.Module, and its images have so many channels, rows and columns.",
 )
 @options.option(
     "--pixels",
     type=click.Choice(("raw", "unit", "imagenet", "half", "caffe")),
     metavar="NAME",
+    show_default="no layers",
     heading=options.WHAT,
-    help="Preprocessing that an imported network expects; raw: pixels from 0 to 255.",
+    help="With --input: the preprocessing that the module expects, as layers in front; raw: pixels from 0 to 255.",
 )
 @options.option(
     "--weights",
@@ -89,21 +90,21 @@ def command(
 ) -> ExitCode:
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
-    NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input it is FILE.py:CLASS, a module of
-    PyTorch, whose file is executed. The command then runs the original and the spec on
-    the same images in float64, and prints the largest difference of the logits. The files do not need onespec, except
-    the spec. With --weights, and for an imported network, an .npz file lies beside each source, and the source has
-    `load_weights`.
+    NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input, NET is FILE.py:CLASS, a module of
+    PyTorch: the command executes the file, makes a spec of the module, runs both on the same images in float64, and
+    prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With --weights,
+    and for a module, an .npz file lies beside each source, and the source has `load_weights`.
     """
     announce(f"Writing {net} for {', '.join(targets)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.porting import network_import
     from benchmarks.porting.port_files import parse_targets, weights_of, write_all
+    from benchmarks.porting.source.export import PIXELS
     from benchmarks.runtime.networks import network
 
     chosen, progress = parse_targets(targets), ProgressDisplay(quiet).message
     result: dict[str, Any] = {}
-    code = ExitCode.OK
+    code, values = ExitCode.OK, PIXELS
     origin = "" if weights is None else weights.name
     if shape is not None:
         for option, value in (("--weights", weights), ("--classes", classes)):
@@ -112,17 +113,22 @@ def command(
         found = network_import.imported(net, shape, pythons, progress, pixels=pixels or "raw")
         compared = network_import.compared(found)
         spec, arrays, origin = found.network, found.weights, net
-        result = {"notes": list(found.notes), "difference": compared.difference, "largest_logit": compared.scale}
-        lines = [*found.notes, f"{net} and the spec, the same images, float64: {compared.text}"]
+        notes = list(found.notes)
+        if pixels is None:
+            values = "values as the imported module takes them"
+            notes.append("the network takes what the module takes; --pixels puts its preprocessing of pixels in front")
+        result = {"notes": notes, "difference": compared.difference, "largest_logit": compared.scale}
+        result["parted"] = compared.parted
+        lines = [*notes, f"{net} and the spec, the same images, float64, evaluation: {compared.text}"]
         code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
     else:
         if pixels is not None:
-            raise BadInput("--pixels: it is for a network that is imported; give --input")
+            raise BadInput("--pixels: it is for a module of PyTorch; give --input, too")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
             spec, arrays = weights_of(weights, spec, pythons, progress)
     try:
-        paths = write_all(spec, chosen, out, arrays, origin)
+        paths = write_all(spec, chosen, out, arrays, origin, values)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:

@@ -46,7 +46,7 @@ from benchmarks.runtime.machine import Machine
 from benchmarks.training.plan import TrainingRequest
 from benchmarks.training.shards import STEP, planned
 from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, in_all
 from research import command
 
 ROOT = Path(frameworks.__file__).parents[1]
@@ -81,7 +81,7 @@ def growth(cells: int, shards: int, epochs: int, scratch: Path) -> Growth:
     """Plan, merge and report about this number of cells. scratch: a new folder."""
     scratch.mkdir()
     nets = list(NETWORKS)[:NETS]
-    seeds = max(1, round(cells / (len(FRAMEWORKS) * len(nets))))
+    seeds = max(1, round(cells / (len(in_all()) * len(nets))))
     file = scratch / "plan.json"
     what = ["--net", ",".join(nets), "--fw", "all", "--quick", "--epochs", str(epochs), "--seed", f"0-{seeds - 1}"]
     setting = ["--device", "cpu", "--threads", "1"]
@@ -374,7 +374,8 @@ def _days(total: float, longest: float, machines: int, cores: int = 16) -> str:
 
 def _environments() -> Iterator[tuple[str, str]]:
     """The size on disk of each framework's environment, if it is in this user's cache."""
-    for name, info in FRAMEWORKS.items():
+    for name in in_all():
+        info = FRAMEWORKS[name]
         parts = [f"{each.name}-{next(iter(each.specifier)).version}" for each in requirements(info, None, "cpu")]
         for path in sorted((cache_folder() / "environments").glob(f"{'-'.join(parts)}-py3*/bin/python"))[:1]:
             files = (file.lstat() for file in path.parents[1].rglob("*"))

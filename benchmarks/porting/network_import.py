@@ -89,11 +89,6 @@ class Comparison:
         return found if self.agrees else f"{found}; beyond rounding from {self.parted}"
 
 
-def is_module(text: str) -> bool:
-    """Whether a text has the form of a module in a file: `model.py:Net`, `model.py:Net(num_classes=10)`."""
-    return _TEXT.fullmatch(text) is not None
-
-
 def imported(
     text: str, input: Shape, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
 ) -> Imported:

@@ -1,4 +1,4 @@
-"""What `onespec port` reads: the names of frameworks, and weights for a network."""
+"""What `onespec port` reads and writes: names of frameworks, weights for a network, and the files of each target."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_all(
-    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str
+    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str, values: str
 ) -> list[Path]:
-    """Write a network for each target. Returns the files; raises BadInput and OSError."""
-    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin)
+    """Write a network for each target. Returns the files; raises BadInput and OSError. origin, values: see `write`."""
+    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin, values)
     if SPEC in targets:
         folder.mkdir(parents=True, exist_ok=True)
         paths.append(folder / f"{network.name}_spec.py")
         write_text(paths[-1], spec_source.text(network, origin=origin))
         if weights is not None:
             paths.append(folder / f"{network.name}_spec.npz")
-            checkpoints.save(paths[-1], network, weights, {"framework": "port", "source": origin})
+            checkpoints.save(paths[-1], network, weights, {"framework": origin, "source": origin})
     return paths
 
 

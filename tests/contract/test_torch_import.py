@@ -7,15 +7,17 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from benchmarks.port import command
 from benchmarks.porting import network_import, spec_source
 from benchmarks.porting.network_import import Imported
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
+from benchmarks.training import checkpoints
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
     Affine,
@@ -35,6 +37,7 @@ from frameworks.spec import (
     StochasticDepth,
 )
 from frameworks.weight_files.state_dict_names import significant
+from tests.command_line import exit_code_of
 from tests.conftest import Bench
 from tests.contract.test_third_parties import COUNTED, equal, output_of
 
@@ -286,6 +289,60 @@ def test_a_file_that_is_no_python_or_imports_what_is_missing(bench: Bench, tmp_p
         BadInput, match=r"net\.py:1: .*--python: ModuleNotFoundError: No module named 'no_such_package'"
     ):
         network_import.imported(f"{file}:Net", (3, 8, 8), pythons, print)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def port(*arguments: str) -> int:
+    return exit_code_of(command)(list(arguments))
+
+
+def test_port_writes_a_spec_that_computes_what_the_module_computes(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, python = f"{MODULES}:LeNet", f"--python=torch={bench.python('torch')}"
+    assert port(module, "--input", "1,28,28", "--to", "spec,flax", "-o", str(tmp_path), python) == 0
+    output = capsys.readouterr().out
+    assert "float64, evaluation: the logits differ by at most" in output and "--pixels" in output
+    stem = next(tmp_path.glob("*_spec.py")).stem.removesuffix("_spec")
+    network = networks.network(f"{tmp_path / stem}_spec.py:{stem}")
+    saved = checkpoints.load(tmp_path / f"{stem}_spec.npz")
+    assert saved.network.sha256 == network.sha256
+    assert "values as the imported module takes them" in (tmp_path / f"{stem}_flax.py").read_text(encoding="utf-8")
+
+
+def test_port_names_the_layer_from_which_a_spec_differs(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = network_import.imported
+
+    def changed(*arguments: Any, **options: Any) -> Imported:
+        found = sound(*arguments, **options)
+        name = next(each for each in found.weights if each.endswith(".weight"))
+        return replace(found, weights=found.weights | {name: 2 * found.weights[name]})
+
+    monkeypatch.setattr(network_import, "imported", changed)
+    module, python = f"{MODULES}:LeNet", f"--python=torch={bench.python('torch')}"
+    assert port(module, "--input", "1,28,28", "--pixels", "unit", "--to", "spec", "-o", str(tmp_path), python) == 4
+    assert "beyond rounding from conv1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenet", "--pixels", "unit"], "--pixels: it is for a module of PyTorch; give --input, too"),
+        (
+            ["net.py:Net", "--input", "1,8,8", "--classes", "5"],
+            "--classes: the weights and classes are those of net.py",
+        ),
+    ],
+)
+def test_options_of_port_that_do_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert port(*arguments, "--to", "spec", "-o", str(tmp_path)) == 2
+    assert message in capsys.readouterr().err
 
 
 # --- torchvision ------------------------------------------------------------------------------------------------------

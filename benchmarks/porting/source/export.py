@@ -41,13 +41,16 @@ class Ported:
     weights: Mapping[str, Array]
 
 
-def about(network: Network, target: str, weights: str = "") -> About:
-    """What the docstring of a file says of a network."""
+PIXELS = "pixels from 0 to 255"
+
+
+def about(network: Network, target: str, weights: str = "", values: str = PIXELS) -> About:
+    """What the docstring of a file says of a network. values: of the input."""
     channels, *size = network.input
     last = target in WRITERS and WRITERS[target]().channels_last
     shape = times((*size, channels) if last else network.input).replace("x", " x ")
     lines = [
-        f"{network.params:,} parameters. The input is N x {shape}, pixels from 0 to 255, the output N x "
+        f"{network.params:,} parameters. The input is N x {shape}, {values}, the output N x "
         f"{network.classes:,} logits.",
         *(["Flat values are in the order height, width, channels."] if last and flat_orders(network, target) else []),
         *([f"Weights: {_plain(weights)}."] if weights else []),
@@ -58,13 +61,15 @@ def about(network: Network, target: str, weights: str = "") -> About:
     return About(f"{network.name}: {source}."[:LONGEST], tuple(lines))
 
 
-def ported(network: Network, target: str, weights: Weights | None = None, origin: str = "") -> Ported:
+def ported(
+    network: Network, target: str, weights: Weights | None = None, origin: str = "", values: str = PIXELS
+) -> Ported:
     """A network in a framework. Raises `Lacking` if the writer lacks a layer.
 
-    target: a key of `WRITERS`. weights: by canonical name. origin: of the weights, for the docstring.
+    target: a key of `WRITERS`. weights: by canonical name. origin, values: as in `write`.
     """
     writer = WRITERS[target]()
-    source = writer.source(network, about(network, target, origin))
+    source = writer.source(network, about(network, target, origin, values))
     return Ported(source, writer.entry, {} if weights is None else own_weights(writer, network, weights))
 
 
@@ -120,15 +125,23 @@ def _height_width_channels(shape: Shape) -> Array:
 
 
 def write(
-    network: Network, targets: tuple[str, ...], folder: Path, weights: Weights | None = None, origin: str = ""
+    network: Network,
+    targets: tuple[str, ...],
+    folder: Path,
+    weights: Weights | None = None,
+    origin: str = "",
+    values: str = PIXELS,
 ) -> list[Path]:
-    """Write the files of a network for some frameworks; returns their paths. Raises `Lacking` before it writes any."""
-    made = {target: ported(network, target, weights, origin) for target in targets if target in WRITERS}
+    """Write the files of a network for some frameworks; returns their paths. Raises `Lacking` before it writes any.
+
+    origin, values: of the weights and of the input, for the docstrings.
+    """
+    made = {target: ported(network, target, weights, origin, values) for target in targets if target in WRITERS}
     protos = {}
     if "onnx" in targets:
-        values = weights if weights is not None else arrays.initial(network, 0)
+        given = weights if weights is not None else arrays.initial(network, 0)
         note = origin or "initial values of seed 0"
-        protos["onnx"] = model(network, values, about(network, "onnx", note))
+        protos["onnx"] = model(network, given, about(network, "onnx", note, values))
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     stem = network.name.replace(".", "_").replace("-", "_").replace("=", "_").replace("+", "_")
