@@ -99,12 +99,11 @@ def command(
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.porting import network_import
     from benchmarks.porting.port_files import parse_targets, weights_of, write_all
-    from benchmarks.porting.source.export import PIXELS
     from benchmarks.runtime.networks import network
 
     chosen, progress = parse_targets(targets), ProgressDisplay(quiet).message
     result: dict[str, Any] = {}
-    code, values = ExitCode.OK, PIXELS
+    code = ExitCode.OK
     origin = "" if weights is None else weights.name
     if shape is not None:
         for option, value in (("--weights", weights), ("--classes", classes)):
@@ -115,7 +114,6 @@ def command(
         spec, arrays, origin = found.network, found.weights, net
         notes = list(found.notes)
         if pixels is None:
-            values = "values as the imported module takes them"
             notes.append("the network takes what the module takes; --pixels puts its preprocessing of pixels in front")
         result = {"notes": notes, "difference": compared.difference, "largest_logit": compared.scale}
         result["parted"] = compared.parted
@@ -128,7 +126,7 @@ def command(
         if weights is not None:
             spec, arrays = weights_of(weights, spec, pythons, progress)
     try:
-        paths = write_all(spec, chosen, out, arrays, origin, values)
+        paths = write_all(spec, chosen, out, arrays, origin)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:

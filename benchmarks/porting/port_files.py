@@ -29,10 +29,10 @@ def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_all(
-    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str, values: str
+    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str
 ) -> list[Path]:
-    """Write a network for each target. Returns the files; raises BadInput and OSError. origin, values: see `write`."""
-    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin, values)
+    """Write a network for each target. Returns the files; raises BadInput and OSError. origin: of the weights."""
+    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin)
     if SPEC in targets:
         folder.mkdir(parents=True, exist_ok=True)
         paths.append(folder / f"{network.name}_spec.py")

@@ -309,7 +309,7 @@ def test_port_writes_a_spec_that_computes_what_the_module_computes(
     network = networks.network(f"{tmp_path / stem}_spec.py:{stem}")
     saved = checkpoints.load(tmp_path / f"{stem}_spec.npz")
     assert saved.network.sha256 == network.sha256
-    assert "values as the imported module takes them" in (tmp_path / f"{stem}_flax.py").read_text(encoding="utf-8")
+    assert "No layer scales the pixels." in (tmp_path / f"{stem}_flax.py").read_text(encoding="utf-8")
 
 
 def test_port_names_the_layer_from_which_a_spec_differs(
