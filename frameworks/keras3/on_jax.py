@@ -11,6 +11,7 @@ import keras
 
 from frameworks.jax_training.adapter import JaxAdapter
 from frameworks.jax_training.optimizers import Arrays
+from frameworks.keras3.engine_layers import ENGINE_LAYERS
 from frameworks.keras3.model import NATIVE_ELSEWHERE, KerasModel
 from frameworks.registry import FRAMEWORKS
 
@@ -18,6 +19,7 @@ from frameworks.registry import FRAMEWORKS
 class KerasOnJax(KerasModel, JaxAdapter):
     title, modes = FRAMEWORKS["keras@jax"].title, FRAMEWORKS["keras@jax"].modes
     native = NATIVE_ELSEWHERE
+    layers = ENGINE_LAYERS
 
     @staticmethod
     def versions() -> dict[str, str]:

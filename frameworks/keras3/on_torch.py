@@ -16,6 +16,7 @@ from frameworks.adapter import LayerAdapter, Setting, Split, Trained
 from frameworks.arrays import Array, Weights
 from frameworks.channels_last import canonical, channels_last
 from frameworks.errors import Unavailable
+from frameworks.keras3.engine_layers import ENGINE_LAYERS
 from frameworks.keras3.model import NATIVE_ELSEWHERE, KerasModel
 from frameworks.pytorch.adapter import PyTorch
 from frameworks.registry import FRAMEWORKS
@@ -28,7 +29,7 @@ class KerasOnTorch(KerasModel, PyTorch):
     native = NATIVE_ELSEWHERE
     departures = ()  # type: ignore[assignment]  # Keras computes the running variance itself
     roles = KerasModel.roles
-    layers = KerasModel.layers
+    layers = ENGINE_LAYERS
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         LayerAdapter.__init__(self, network, training, setting)
