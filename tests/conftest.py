@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli.heartbeat import SWITCH
-from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.environments import Device, FrameworkRequest, environment
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import Case, Evidence
 from benchmarks.verification.evidence import reference_evidence, write_case_files
@@ -73,14 +73,14 @@ def _no_slice_is_disturbed() -> Iterator[None]:
 class Bench:
     """Running workers by framework, and the requests that tests send to them."""
 
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, device: Device = "cpu", pythons: Mapping[str, str] | None = None) -> None:
+        self.scratch, self.device, self.pythons = scratch, device, pythons or {}
         self.sessions: dict[str, WorkerClient] = {}
 
     def python(self, framework: str) -> Path:
         """The framework's interpreter. Skips the test with the reason if it is unavailable."""
         try:
-            return environment(FrameworkRequest(framework), {}, device="cpu", progress=print).python
+            return environment(FrameworkRequest(framework), self.pythons, device=self.device, progress=print).python
         except Unavailable as error:
             pytest.skip(f"{framework}: {error}")
 
@@ -104,7 +104,7 @@ class Bench:
         weights: Weights | None = None,
     ) -> dict[str, Any]:
         """Build a network, with these weights if given; returns the worker's answer."""
-        where = {"device": "cpu", "precision": precision, "threads": THREADS, "mode": ""}
+        where = {"device": self.device, "precision": precision, "threads": THREADS, "mode": ""}
         recipe = (training or Training()).to_json()
         built = self.session(framework).request("build", network=to_json(network), training=recipe, setting=where)
         if weights is not None:
@@ -130,6 +130,10 @@ class Bench:
         found = np.load(path)
         return answer, found if command == "predict" else dict(found)
 
+    def close(self) -> None:
+        for session in self.sessions.values():
+            session.close()
+
 
 def evidence_of_reference(case: Case, folder: Path, departures: Sequence[str] = ()) -> Evidence:
     """The tensors of the NumPy reference in a verification case."""
@@ -141,8 +145,7 @@ def evidence_of_reference(case: Case, folder: Path, departures: Sequence[str] = 
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     made = Bench(tmp_path_factory.mktemp("workers"))
     yield made
-    for session in made.sessions.values():
-        session.close()
+    made.close()
 
 
 @pytest.fixture(scope="session")
