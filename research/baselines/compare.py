@@ -26,6 +26,8 @@ from research.loop_timing import Launch, Phase, TimedLoops, TimingOptions, Train
 LOOPS = {
     "torch": {"bare": "Bare", "channels last": "ChannelsLast"},
     "jax": {"bare": "Bare", "functional": "Functional"},
+    "keras@jax": {"bare": "Bare", "fit": "Fit"},
+    "keras@torch": {"bare": "Bare", "fit": "Fit"},
 }
 BARE = {"bare": "Bare"}
 # Frameworks with an article's loop, and the companion that it needs. It trains LeNet.
