@@ -1,8 +1,9 @@
-"""`onespec port`: write a network, also one from outside, as source of a framework, as a spec or as ONNX."""
+"""`onespec port`: write a network, also one from outside, as source, as a spec or as ONNX; or compare two networks."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from benchmarks.cli.command import announce
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
 
+COMPARED = "Comparison with OTHER"
+
 
 @options.command(
     "port",
@@ -21,15 +24,17 @@ from benchmarks.runtime.errors import BadInput
         "resnet18 --to torch,flax --weights resnet18.pth -o ported",
         "my_net.py:small --to all -o ported",
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
+        "model.py:Net resnet18 --input 3,224,224",
     ),
 )
 @click.argument("net", metavar="NET")
+@click.argument("other", metavar="[OTHER]", required=False)
 @options.option(
     "--to",
     "targets",
     type=options.Names(),
-    required=True,
     metavar="NAME,...",
+    show_default=False,
     heading=options.WHAT,
     help="torch, gluon, keras, flax, onnx, or all; spec, a network file of onespec.",
 )
@@ -64,13 +69,34 @@ from benchmarks.runtime.errors import BadInput
     heading=options.WHAT,
     help="Number of classes.",
 )
+@options.option(
+    "--weights-a",
+    type=options.FILE,
+    metavar="FILE",
+    heading=COMPARED,
+    help="Weights of NET; without them both get drawn ones.",
+)
+@options.option(
+    "--weights-b",
+    type=options.FILE,
+    metavar="FILE",
+    heading=COMPARED,
+    help="Weights of OTHER; without them it gets those of NET.",
+)
+@options.option(
+    "--training-a",
+    metavar="TEXT",
+    heading=COMPARED,
+    help="Optimizer and loss of NET, such as 'SGD(momentum=0.9), label_smoothing=0.1'.",
+)
+@options.option("--training-b", metavar="TEXT", heading=COMPARED, help="Optimizer and loss of OTHER.")
 @options.pythons
 @options.option(
     "-o",
     "--out",
     type=options.NEW_FOLDER,
-    required=True,
     metavar="FOLDER",
+    show_default=False,
     heading=options.RESULTS,
     help="Folder of the files.",
 )
@@ -78,13 +104,18 @@ from benchmarks.runtime.errors import BadInput
 @options.quiet
 def command(
     net: str,
-    targets: tuple[str, ...],
+    other: str | None,
+    targets: tuple[str, ...] | None,
     weights: Path | None,
     shape: tuple[int, int, int] | None,
     pixels: str | None,
     classes: int | None,
+    weights_a: Path | None,
+    weights_b: Path | None,
+    training_a: str | None,
+    training_b: str | None,
     pythons: dict[str, str],
-    out: Path,
+    out: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> ExitCode:
@@ -94,7 +125,23 @@ def command(
     PyTorch: the command executes the file, makes a spec of the module, runs both on the same images in float64, and
     prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With --weights,
     and for a module, an .npz file lies beside each source, and the source has `load_weights`.
+
+    With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
+    same weights. The command prints the differences and the likely cause of the first tensor that differs.
     """
+    if other is not None:
+        _refuse({"--to": targets, "--weights": weights, "--out": out}, "with two networks nothing is written")
+        announce(f"Comparing {net} with {other}.", quiet)
+        given, trainings = (weights_a, weights_b), (training_a, training_b)
+        return _compare((net, other), given, trainings, shape, classes, pixels, pythons, as_json, quiet)
+    compared_options = {
+        **{"--weights-a": weights_a, "--weights-b": weights_b},
+        **{"--training-a": training_a, "--training-b": training_b},
+    }
+    _refuse(compared_options, f"it is for two networks; name the other one after {net}")
+    if targets is None or out is None:
+        missing = "--to NAME,..." if targets is None else "--out FOLDER"
+        raise BadInput(f"{missing} is missing; to compare {net} with another network, name that after it")
     announce(f"Writing {net} for {', '.join(targets)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.porting import network_import
@@ -135,6 +182,41 @@ def command(
     else:
         click.echo("\n".join([*lines, *map(str, paths)]))
     return code
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    """Raise BadInput for the first option that is given."""
+    for option, value in given.items():
+        if value is not None:
+            raise BadInput(f"{option}: {why}")
+
+
+def _compare(
+    texts: tuple[str, str],
+    files: tuple[Path | None, Path | None],
+    trainings: tuple[str | None, str | None],
+    shape: tuple[int, int, int] | None,
+    classes: int | None,
+    pixels: str | None,
+    pythons: dict[str, str],
+    as_json: bool,
+    quiet: bool,
+) -> ExitCode:
+    """Compare two networks and print the report."""
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.porting.between import report, sides
+    from benchmarks.porting.between.trainings import parsed
+
+    if (trainings[0] is None) != (trainings[1] is None):
+        missing = "--training-a" if trainings[0] is None else "--training-b"
+        raise BadInput(f"{missing} is missing: give the trainings of both networks, or of none")
+    one, other = (parsed(f"--training-{side}", text) if text else None for side, text in zip("ab", trainings))
+    sources = [sides.Source(text, file, shape, classes, pixels) for text, file in zip(texts, files)]
+    progress = ProgressDisplay(quiet).message
+    a, b = (sides.read(source, pythons, progress) for source in sources)
+    result = report.compared(a, b, (one, other) if one and other else None)
+    click.echo(json.dumps(result.to_json()) if as_json else result.text)
+    return ExitCode.OK if result.same else ExitCode.DIFFERENT
 
 
 if __name__ == "__main__":

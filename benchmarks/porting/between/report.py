@@ -1,0 +1,149 @@
+"""What `onespec port A B` says: the differences, the first tensor that differs, and the likely cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.porting.between import arrays, differences, values
+from benchmarks.porting.between.alignment import Alignment, aligned
+from benchmarks.porting.between.differences import INPUT, TRAINING, Difference
+from benchmarks.porting.between.rows import rows
+from benchmarks.porting.between.sides import Side
+from benchmarks.porting.between.values import Parted, Stage
+from benchmarks.reporting.number_formats import counted
+from benchmarks.verification.cases import revealing_weights
+from frameworks.spec import times
+from frameworks.training import Training
+
+
+@dataclass(frozen=True)
+class Report:
+    """The comparison of two networks. stages: empty if their inputs differ. cause: of the first tensor that differs."""
+
+    a: Side
+    b: Side
+    differences: tuple[Difference, ...]
+    stages: tuple[Stage, ...]
+    weights: str
+    cause: str
+
+    @property
+    def parted(self) -> Parted | None:
+        """The first tensor that differs."""
+        return next((stage.parted for stage in self.stages if stage.parted), None)
+
+    @property
+    def same(self) -> bool:
+        """Whether both are the same function: no value differs, and no difference that values may fail to show."""
+        originals = [side.original for side in (self.a, self.b) if side.original]
+        agree = bool(self.stages) and self.parted is None and all(each.agrees for each in originals)
+        return agree and all(each.shows for each in self.differences)
+
+    @property
+    def text(self) -> str:
+        lines = [f"{name}  {side.summary}" for name, side in zip("AB", (self.a, self.b))]
+        for name, side in zip("AB", (self.a, self.b)):
+            lines += [f"   {name}: {note}" for note in side.notes]
+        lines += ["", f"{counted(len(self.differences), 'difference')} of the layers" + ":" * bool(self.differences)]
+        lines += [f"  {each.place}, {each.what}: {each.cause}" for each in self.differences]
+        if self.stages:
+            lines += ["", f"Values: {values.IMAGES} images, float64, {self.weights}"]
+            width = max(len(stage.name) for stage in self.stages)
+            for stage in self.stages:
+                found = stage.parted
+                lines.append(f"  {stage.name:{width}}  {_stage_text(found) if found else 'agrees'}")
+        lines += ["", self.verdict]
+        return "\n".join(lines)
+
+    @property
+    def verdict(self) -> str:
+        if self.same:
+            return "The same function."
+        return f"Another function. Likely cause: {self.cause}" if self.cause else "Another function."
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that the text says."""
+        parted = self.parted
+        return {
+            "a": self.a.text,
+            "b": self.b.text,
+            "same": self.same,
+            "notes": {"a": list(self.a.notes), "b": list(self.b.notes)},
+            "differences": [
+                {"a": e.a, "b": e.b, "what": e.what, "in_a": e.in_a, "in_b": e.in_b, "cause": e.cause}
+                for e in self.differences
+            ],
+            "stages": [
+                {"stage": s.name, "agrees": s.parted is None} for s in self.stages
+            ],
+            "parted": {"a": parted.a, "b": parted.b, "tensor": parted.tensor, "by": parted.text} if parted else None,
+            "cause": self.cause,
+        }  # fmt: skip
+
+
+def compared(a: Side, b: Side, trainings: tuple[Training, Training] | None = None) -> Report:
+    """Compare two networks: their layers, their arrays if both have a file, and what they compute.
+
+    trainings: those of A and B; then three steps of their optimizers are compared, too.
+    """
+    alignment = aligned(rows(a.network), rows(b.network))
+    found = [*differences.of_layers(alignment), *differences.of_output(a.probabilities, b.probabilities)]
+    in_a = a.weights if a.weights is not None else revealing_weights(a.network, 0)
+    in_b = b.weights if b.weights is not None else values.carried(alignment, in_a, b.network)
+    if a.weights is not None and b.weights is not None:
+        found += arrays.differences(alignment, a.network, b.network, in_a, in_b)
+    if trainings:
+        found += differences.of_trainings(*trainings)
+    if a.network.input != b.network.input:
+        sizes = times(a.network.input), times(b.network.input)
+        cause = f"the input is {sizes[0]} in A, {sizes[1]} in B; values cannot be compared"
+        found.insert(0, Difference(INPUT, INPUT, "shape", *sizes, cause))
+        return Report(a, b, tuple(found), (), "", cause)
+    networks = a.network, b.network
+    rules = trainings or (Training(), Training())
+    ends = a.probabilities, b.probabilities
+    stages = values.compared(*networks, alignment, in_a, in_b, rules, ends)
+    if trainings:
+        stages += values.steps(*networks, alignment, in_a, in_b, rules)
+    cause = _cause(stages, found, alignment)
+    return Report(a, b, tuple(found), tuple(stages), _weights_text(a, b), cause)
+
+
+def _stage_text(parted: Parted) -> str:
+    if TRAINING in (parted.a, parted.b):
+        return f"differs {parted.text}"
+    return f"differs from {parted.place} on: {parted.tensor} {parted.text}".replace(":  ", ": ")
+
+
+def _weights_text(a: Side, b: Side) -> str:
+    if a.weights is not None and b.weights is not None:
+        return "each with the weights of its file"
+    if b.weights is not None:
+        return "drawn weights in A, those of the file in B"
+    return f"{'the weights of the file of A' if a.weights is not None else 'drawn weights'} in both"
+
+
+def _cause(stages: Sequence[Stage], found: Sequence[Difference], alignment: Alignment) -> str:
+    """Why the first tensor differs: the difference of its layer, else the closest one before it."""
+    stage = next((each for each in stages if each.parted), None)
+    if stage is None or stage.parted is None:
+        chosen = next((each for each in found if not each.shows), None)
+        return _said([chosen]) if chosen else ""
+    parted = stage.parted
+    here = [each for each in found if (parted.a and each.a == parted.a) or (parted.b and each.b == parted.b)]
+    if here:
+        return _said(here)
+    forward = stage.name in (values.EVALUATION, values.IN_TRAINING, values.STATISTICS)
+    if not forward and (rules := [each for each in found if each.a == TRAINING]):
+        return _said(rules)
+    order = {row.path: index for index, pair in enumerate(alignment.pairs) for row in pair if row}
+    place = max((order.get(path, len(order)) for path in (parted.a, parted.b) if path), default=len(order))
+    before = [each for each in found if each.a != TRAINING and order.get(each.a or each.b, 0) <= place]
+    return _said(before[-1:] or [each for each in found if each.a != TRAINING][:1])
+
+
+def _said(found: Sequence[Difference]) -> str:
+    places = dict.fromkeys(each.place for each in found)
+    return f"{', '.join(places)}: {'; '.join(each.cause for each in found)}" if found else ""
