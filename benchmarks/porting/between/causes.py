@@ -34,11 +34,10 @@ _POSITIONS = {
 _REVERSED = (2, 1, 0)
 
 
-def of_argument(name: str, a: Row, b: Row) -> str:
+def of_argument(name: str, a: Row, b: Row, one: Any, other: Any) -> str:
     """Why an argument of two layers differs; the two values if nothing more is known."""
-    given = a.arguments.get(name), b.arguments.get(name)
     known = _CAUSES.get(name)
-    return (known(a, b, *given) if known else "") or _plainly(name, *given)
+    return (known(a, b, one, other) if known else "") or _plainly(name, one, other)
 
 
 def of_kind(a: Row, b: Row) -> str:

@@ -63,17 +63,20 @@ def of_layers(alignment: Alignment) -> list[Difference]:
 
 
 def _of_pair(a: Row, b: Row) -> Iterator[Difference]:
-    if a.kind != b.kind:
-        kinds = a.node.layer.kind, b.node.layer.kind
-        yield Difference(a.path, b.path, "kind", kinds[0], kinds[1], causes.of_kind(a, b))
-        return
     if a.same(b):
         return
-    for name in dict.fromkeys((*a.arguments, *b.arguments)):
-        one, other = (row.arguments.get(name) for row in (a, b))
-        if one != other and (name == "ceil" or a.computed.get(name) != b.computed.get(name)):
+    kinds = a.node.layer.kind, b.node.layer.kind
+    if a.kind != b.kind and kinds[0] != kinds[1]:
+        yield Difference(a.path, b.path, "kind", kinds[0], kinds[1], causes.of_kind(a, b))
+        return
+    # Of one kind in two forms, such as a pool that covers the whole image in one network: then as they are written.
+    given = (a.arguments, b.arguments) if a.kind == b.kind else (a.written, b.written)
+    for name in dict.fromkeys((*given[0], *given[1])):
+        one, other = (each.get(name) for each in given)
+        differs = name == "ceil" or a.kind != b.kind or a.computed.get(name) != b.computed.get(name)
+        if one != other and differs:
             texts = value_text(name, one), value_text(name, other)
-            yield Difference(a.path, b.path, name, *texts, causes.of_argument(name, a, b))
+            yield Difference(a.path, b.path, name, *texts, causes.of_argument(name, a, b, one, other))
 
 
 def _is_inside(alignment: Alignment, index: int, side: int) -> bool:

@@ -17,6 +17,8 @@ from benchmarks.verification.cases import revealing_weights
 from frameworks.spec import times
 from frameworks.training import Training
 
+MOST_LISTED = 3  # layers in one line that differ in the same way
+
 
 @dataclass(frozen=True)
 class Report:
@@ -46,8 +48,8 @@ class Report:
         lines = [f"{name}  {side.summary}" for name, side in zip("AB", (self.a, self.b))]
         for name, side in zip("AB", (self.a, self.b)):
             lines += [f"   {name}: {note}" for note in side.notes]
-        lines += ["", f"{counted(len(self.differences), 'difference')} of the layers" + ":" * bool(self.differences)]
-        lines += [f"  {each.place}, {each.what}: {each.cause}" for each in self.differences]
+        lines += ["", f"{counted(len(self.differences), 'difference')}" + ":" * bool(self.differences)]
+        lines += [f"  {line}" for line in _listed(self.differences)]
         if self.stages:
             lines += ["", f"Values: {values.IMAGES} images, float64, {self.weights}"]
             width = max(len(stage.name) for stage in self.stages)
@@ -109,6 +111,18 @@ def compared(a: Side, b: Side, trainings: tuple[Training, Training] | None = Non
         stages += values.steps(*networks, alignment, in_a, in_b, rules)
     cause = _cause(stages, found, alignment)
     return Report(a, b, tuple(found), tuple(stages), _weights_text(a, b), cause)
+
+
+def _listed(found: Sequence[Difference]) -> list[str]:
+    """A line for each difference; one for all layers that differ in the same way."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in found:
+        groups.setdefault((each.what, each.cause), []).append(each.place)
+    lines = []
+    for (what, cause), places in groups.items():
+        more = f" and {len(places) - MOST_LISTED} more" if len(places) > MOST_LISTED else ""
+        lines.append(f"{', '.join(places[:MOST_LISTED])}{more}, {what}: {cause}")
+    return lines
 
 
 def _stage_text(parted: Parted) -> str:

@@ -61,6 +61,11 @@ class Row:
         """The shapes of its arrays, by role."""
         return {parameter.role: parameter.shape for parameter in self.node.parameters}
 
+    @property
+    def written(self) -> dict[str, Any]:
+        """The arguments as they are written, also where the row has another form."""
+        return _arguments(self.node.layer, self.node)[0]
+
     def same(self, other: Row) -> bool:
         """Whether both compute the same from the same arrays."""
         return self.kind == other.kind and self.computed == other.computed
@@ -99,11 +104,16 @@ def _chain(
 
 
 def _branches(layer: Layer, node: Node) -> list[tuple[Sequence[Layer], Sequence[Node]]]:
-    """The chains inside, those of a sum or product with the longest first: their order does not matter."""
+    """The chains inside, those of a sum or product with the largest first: their order does not matter."""
     pairs: list[tuple[Sequence[Layer], Sequence[Node]]] = list(zip(layer.branches(), node.branches))
     if isinstance(layer, (Add, Multiply, Residual)):
-        pairs.sort(key=lambda each: (-len(each[0]), [inner.kind for inner in each[0]]))
+        pairs.sort(key=lambda each: (-_size(each[1]), -len(each[1])))
     return pairs
+
+
+def _size(nodes: Sequence[Node]) -> int:
+    """The number of values in the arrays of a chain."""
+    return sum(parameter.size for top in nodes for _, node in top.walk() for parameter in node.parameters)
 
 
 def _around(layer: Conv, pad: Pad) -> Conv:

@@ -1,0 +1,184 @@
+"""Layers of two networks side by side: one change in one layer is one difference, and other forms are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.porting.between import differences, report
+from benchmarks.porting.between.alignment import aligned
+from benchmarks.porting.between.differences import Difference
+from benchmarks.porting.between.rows import rows
+from benchmarks.porting.between.sides import Side
+from frameworks.networks import NETWORKS
+from frameworks.spec import (
+    AdaptiveAvgPool,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    InstanceNorm,
+    Layer,
+    LeakyReLU,
+    MaxPool,
+    Multiply,
+    Network,
+    Normalize,
+    Pad,
+    ReLU,
+    ReLU6,
+    Residual,
+    Scale,
+    Select,
+    Shape,
+    Sigmoid,
+    SiLU,
+    Tanh,
+)
+
+ACTIVATIONS = (ReLU, ReLU6, Sigmoid, SiLU)
+Change = Callable[[Layer], "list[Layer] | None"]
+
+# What is done to one layer, None where it cannot be done; what the difference is called.
+CHANGES: dict[str, tuple[Change, str]] = {
+    "dropped": (lambda layer: [] if isinstance(layer, (BatchNorm, *ACTIVATIONS)) else None, "layer"),
+    "another activation": (
+        lambda layer: [LeakyReLU(layer.name, slope=0.1)] if isinstance(layer, ACTIVATIONS) else None,
+        "kind",
+    ),
+    "epsilon": (lambda layer: [replace(layer, eps=0.5)] if isinstance(layer, BatchNorm) else None, "eps"),
+    "bias": (
+        lambda layer: [replace(layer, bias=not layer.bias)] if isinstance(layer, (Conv, Dense)) else None,
+        "bias",
+    ),
+    "added behind": (lambda layer: [layer, Tanh()] if isinstance(layer, Conv) else None, "layer"),
+    "added before": (lambda layer: [SiLU(), layer] if isinstance(layer, BatchNorm) else None, "layer"),
+}
+CHANGED = ("lenet_bn", "cifar_resnet18", "cifar_senet18", "cifar_pnasnet_a", "shufflenet_v2_x0_5")
+EVERY = 7  # one layer in so many is changed
+
+
+def with_layers(layers: Sequence[Layer], change: Callable[[Layer], list[Layer]]) -> list[Layer]:
+    """All layers, also those inside others, after a change of each."""
+    changed: list[Layer] = []
+    for layer in layers:
+        chains = [with_layers(chain, change) for chain in layer.branches()]
+        if chains and isinstance(layer, Residual):
+            layer = replace(layer, body=chains[0], shortcut=chains[1])
+        elif chains:
+            layer = replace(layer, chains=chains)  # type: ignore[call-arg]
+        changed += change(layer)
+    return changed
+
+
+def changed_once(network: Network, change: Change) -> Iterator[Network]:
+    """Networks with other names in which one layer is changed."""
+    able: list[int] = []
+    with_layers(network.layers, lambda layer: able.append(change(layer) is not None) or [layer])  # type: ignore[func-returns-value]
+    places = [place for place, possible in enumerate(able) if possible]
+    for chosen in places[::EVERY]:
+        count = iter(range(len(able)))
+
+        def one(layer: Layer) -> list[Layer]:
+            place = next(count)  # noqa: B023
+            named = replace(layer, name=f"m{place}" if layer.name else "")
+            return (change(named) or []) if place == chosen else [named]  # noqa: B023
+
+        yield replace(network, layers=with_layers(network.layers, one), as_printed=False)
+
+
+def differences_of(a: Network, b: Network) -> list[Difference]:
+    return differences.of_layers(aligned(rows(a), rows(b)))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_change_of_one_layer_is_one_difference(name: str, change: str) -> None:
+    """Whatever the names are."""
+    network, (work, what) = NETWORKS[name](), CHANGES[change]
+    networks = list(changed_once(network, work))
+    assert networks
+    for other in networks:
+        assert [each.what for each in differences_of(network, other)] == [what]
+
+
+X: Shape = (4, 8, 8)
+BODY = [Conv("a", 4, 3, padding=1), Sigmoid()]
+# Two forms of one function, each on 4 x 8 x 8.
+FORMS: dict[str, tuple[list[Layer], list[Layer]]] = {
+    "residual and sum": ([Residual("r", BODY)], [Add("s", [(), BODY])]),
+    "order of a product": ([Multiply("m", [BODY, ()])], [Multiply("n", [(), BODY])]),
+    "padding by a layer": ([Conv("a", 6, 3, 2, padding=((0, 1), (0, 1)))],
+                           [Pad("p", ((0, 1), (0, 1))), Conv("b", 6, 3, 2)]),
+    "padding in pairs": ([Conv("a", 6, (3, 3), padding=(1, 1))], [Conv("b", 6, 3, padding=1)]),
+    "mean of each map": ([GlobalAvgPool()], [AvgPool("p", 8, 8)]),
+    "adaptive mean of each map": ([AdaptiveAvgPool("p", 1, 1)], [GlobalAvgPool()]),
+    "adaptive pool": ([AdaptiveAvgPool("p", 4, 4)], [AvgPool("q", 2, 2)]),
+    "instance norm": ([InstanceNorm("i")], [GroupNorm("g", 4)]),
+    "dense and convolution": ([Flatten(), Dense("d", 7)], [Conv("c", 7, 8), Flatten()]),
+    "rounded up": ([MaxPool("p", 3, 2, ceil=True)], [MaxPool("q", 3, 2, padding=((0, 1), (0, 1)))]),
+    "rounding without effect": ([MaxPool("p", 2, 2, ceil=True)], [MaxPool("q", 2, 2)]),
+    "one mean for all channels": ([Normalize(mean=(0.5,), std=(2.0,))],
+                                  [Normalize(mean=(0.5,) * 4, std=(2.0,) * 4)]),
+    "nothing changed": ([Dropout(rate=0.0), Scale(factor=1.0), Select("s", (0, 1, 2, 3))], []),
+    "flattened twice": ([Flatten(), Flatten()], [Flatten()]),
+}  # fmt: skip
+
+
+def network(layers: list[Layer], name: str = "net") -> Network:
+    return Network(name, X, [Conv("first", 4, 3, padding=1), ReLU(), *layers, Flatten(), Dense("last", 3)])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_two_forms_of_one_function(form: str) -> None:
+    a, b = map(network, FORMS[form])
+    result = report.compared(Side("a", a), Side("b", b))
+    assert result.same and result.differences == (), result.text
+
+
+def test_a_layer_that_changes_nothing() -> None:
+    result = report.compared(Side("a", network([])), Side("b", network([ReLU()])))
+    assert result.same and [each.what for each in result.differences] == ["layer"]
+
+
+def test_an_order_that_changes_nothing() -> None:
+    """The order of ReLU and a maximum is reported, but the function is the same."""
+    a, b = network([ReLU(), MaxPool("p", 2, 2)]), network([MaxPool("p", 2, 2), ReLU()])
+    result = report.compared(Side("a", a), Side("b", b))
+    assert result.same and [each.what for each in result.differences] == ["order"]
+
+
+def test_an_order_that_changes_nothing_hides_no_other_difference() -> None:
+    a = network([ReLU(), MaxPool("p", 2, 2), BatchNorm("bn")])
+    b = network([MaxPool("p", 2, 2), ReLU(), BatchNorm("bn", eps=0.1)])
+    result = report.compared(Side("a", a), Side("b", b))
+    assert result.parted and result.parted.a == "bn"
+    assert result.cause.startswith("bn: epsilon is")
+
+
+@pytest.mark.parametrize("added", [[ReLU6()], []])
+def test_a_bound_that_no_value_reaches_is_a_difference(added: list[Layer]) -> None:
+    """Values on few images may not reach 6."""
+    small: list[Layer] = [ReLU(), Scale(factor=1e-6)]
+    result = report.compared(Side("a", network([*small, *added])), Side("b", network(small)))
+    assert result.same == (not added)
+
+
+def test_networks_of_different_inputs() -> None:
+    one, other = network([]), replace(network([]), input=(4, 9, 9))
+    result = report.compared(Side("a", one), Side("b", other))
+    assert not result.same and not result.stages
+    assert result.cause.startswith("the input is 4x8x8 in A, 4x9x9 in B")
+
+
+def test_rows_inside_a_missing_join_are_one_difference() -> None:
+    result: list[Any] = differences_of(network([Residual("r", [*BODY, Conv("b", 4, 1)])]), network([]))
+    assert [(each.a, each.what) for each in result] == [("r", "layer")]
