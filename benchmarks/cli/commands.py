@@ -30,5 +30,5 @@ COMMANDS = {
     "data": Entry("Data and weights", "data", "Describe, fetch and verify data sets."),
     "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
     "import-weights": Entry("Data and weights", "checkpoint", "Convert PyTorch or Keras weights to a checkpoint."),
-    "port": Entry("Data and weights", "port", "Write a network as source of a framework, or as ONNX."),
+    "port": Entry("Data and weights", "port", "Write a network as source of a framework, or compare two."),
 }

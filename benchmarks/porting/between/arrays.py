@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import permutations
 from math import isclose, prod
 from typing import TypeAlias
@@ -109,20 +110,13 @@ def _changes(shape: Shape, role: str, flat: Shape | None) -> Iterator[Change]:
         yield "inputs and outputs are exchanged (transposed)", lambda w: w.swapaxes(0, 1)
     if role == "weight" and len(shape) == 2:
         yield "inputs and outputs are exchanged (transposed)", lambda w: w.T
-    if flat and shape[-1 if role == "weight" else 0] == prod(flat):
+    axis = 1 if role == "weight" else 0
+    if flat and shape[axis] == prod(flat):
         for order in list(permutations(range(3)))[1:]:
-            yield _order_text(order), _reordered(flat, order, len(shape) - 1)
-
-
-def _order_text(order: tuple[int, ...]) -> str:
-    names = [_AXES[axis] for axis in order]
-    return f"flatten order: {', '.join(_AXES)} in one, {', '.join(names)} in the other"
-
-
-def _reordered(flat: Shape, order: tuple[int, ...], axis: int) -> Callable[[Array], Array]:
-    """The values of a flattened image in another order of its axes, or back from it."""
-    index = np.arange(prod(flat)).reshape(flat).transpose(order).ravel()
-    return lambda values: values.take(index, axis)
+            index = np.arange(prod(flat)).reshape(flat).transpose(order).ravel()
+            names = ", ".join(_AXES), ", ".join(_AXES[each] for each in order)
+            for places, (in_a, in_b) in ((index, names), (np.argsort(index), names[::-1])):
+                yield f"flatten order: {in_a} in A, {in_b} in B", partial(np.take, indices=places, axis=axis)
 
 
 def _factor(x: Array, y: Array) -> float | None:
