@@ -59,20 +59,21 @@ def command(
     """
     announce(f"Importing {file}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting.weight_import import PIXELS, import_weights
+    from benchmarks.porting.weight_import import PIXELS, imported
     from benchmarks.runtime.networks import network
     from benchmarks.training.checkpoints import save
 
     spec = network(net, classes=classes)
-    weights = import_weights(file, spec, pythons, ProgressDisplay(quiet).message)
+    found = imported(file, spec, pythons, ProgressDisplay(quiet).message)
     spec = spec.after(*PIXELS[pixels], input=spec.input)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save(out, spec, weights, {"framework": file.suffix, "source": file.name})
+        save(out, spec, found.weights, {"framework": file.suffix, "source": file.name})
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
-    summary = {"file": str(out), "net": spec.name, "arrays": len(weights)}
-    click.echo(json.dumps(summary) if as_json else f"{out}: {spec.name}, {len(weights)} arrays")
+    count = len(found.weights)
+    summary = {"file": str(out), "net": spec.name, "arrays": count, "notes": found.notes}
+    click.echo(json.dumps(summary) if as_json else "\n".join([*found.notes, f"{out}: {spec.name}, {count} arrays"]))
     return ExitCode.OK
 
 

@@ -171,7 +171,8 @@ def command(
             raise BadInput("--pixels: it is for a module of PyTorch; give --input, too")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
-            spec, arrays = weights_of(weights, spec, pythons, progress)
+            spec, arrays, said = weights_of(weights, spec, pythons, progress)
+            result, lines = {"notes": said}, list(said)
     try:
         paths = write_all(spec, chosen, out, arrays, origin)
     except OSError as error:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 class WeightFormat:
     """How a weight file of a framework is read: two modules of `frameworks/weight_files`."""
 
-    reader: str  # a script that the framework's interpreter runs: FILE to an .npz with the same names
-    names: str  # a module whose `canonical(network, arrays)` gives the network's names and layouts
+    reader: str  # a script that the framework's interpreter runs: FILE to an .npz with the same names, and notes
+    names: str  # a module whose `converted(network, arrays, about)` gives the network's names and layouts
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FrameworkInfo:
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces its pin
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
     modes: tuple[str, ...] = ()  # modes besides the documented default: torch:compile
-    weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the ending of the file's name
+    weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the usual ending of such files
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
     in_all: bool = True  # whether `--fw all` names it
 
@@ -44,8 +44,6 @@ class FrameworkInfo:
         return "_".join(self.module.split(".")[1:])
 
 
-_STATE_DICT = WeightFormat("state_dict.py", "state_dict_names")
-
 FRAMEWORKS: dict[str, FrameworkInfo] = {
     info.name: info
     for info in (
@@ -57,7 +55,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             package="torch",
             python=">=3.10",
             modes=("compile",),
-            weight_files={".pth": _STATE_DICT, ".pt": _STATE_DICT},
+            weight_files={".pth": WeightFormat("state_dict.py", "state_dict_names")},
         ),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.
         FrameworkInfo(

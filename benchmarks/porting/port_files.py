@@ -6,9 +6,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.porting import spec_source
+from benchmarks.porting import spec_source, weight_import
 from benchmarks.porting.source.export import TARGETS, write
-from benchmarks.porting.weight_import import import_weights
 from benchmarks.records.atomic import write_text
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
@@ -45,18 +44,19 @@ def write_all(
 
 def weights_of(
     path: Path, network: Network, pythons: Mapping[str, str], progress: Callable[[str], None]
-) -> tuple[Network, Weights]:
-    """The arrays of a file, and the network that they belong to.
+) -> tuple[Network, Weights, tuple[str, ...]]:
+    """The network that the arrays of a file belong to, the arrays, and what the import left out or assumed.
 
     A checkpoint of onespec brings its network, which has the layers that prepare the pixels in front; its name must be
     that of the given one. Raises BadInput.
     """
     if not _is_checkpoint(path):
-        return network, import_weights(path, network, pythons, progress)
+        found = weight_import.imported(path, network, pythons, progress)
+        return network, found.weights, found.notes
     checkpoint = checkpoints.load(path)
     if checkpoint.network.name != network.name:
         raise BadInput(f"--weights {path}: weights of {checkpoint.network.name}, not of {network.name}")
-    return checkpoint.network, checkpoint.weights
+    return checkpoint.network, checkpoint.weights, ()
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +25,15 @@ from frameworks.spec import (
     Select,
     Shape,
 )
+from frameworks.weight_files.converted import Converted
 
 _KERAS = {Conv: "conv2d", Dense: "dense", BatchNorm: "batch_normalization"}
 _BRANCHED = (Add, Concat, Multiply, Residual)
+
+
+def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Converted:
+    """The arrays as `canonical` gives them."""
+    return Converted(canonical(network, arrays))
 
 
 def canonical(network: Network, arrays: Weights) -> Weights:

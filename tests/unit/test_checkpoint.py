@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.checkpoint import command
-from benchmarks.porting.weight_import import PIXELS, import_weights
+from benchmarks.porting.weight_import import PIXELS, import_weights, imported
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
 from benchmarks.training.checkpoints import ABOUT, FORMAT, load, save
@@ -46,6 +46,7 @@ from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
 main = exit_code_of(command)
+REMEDY = "in the program that made it, torch.save(model.state_dict(), 'weights.pth')"
 SMALL = Network(
     "small",
     (3, 8, 8),
@@ -267,53 +268,121 @@ def test_a_state_dict_of_another_network(bench: Bench, tmp_path: Path) -> None:
         import_weights(tmp_path / "a.pth", SMALL, {}, quiet)
 
 
-# What is done to the state dict `state` before it is saved as `saved`.
+# What is done to the state dict `state` before it is saved as `saved`, and what the import says.
 READ = {
-    "wrapped by DataParallel": "saved = {'module.' + name: tensor for name, tensor in state.items()}",
-    "compiled and wrapped": "saved = {'module._orig_mod.' + name: tensor for name, tensor in state.items()}",
-    "parameters": "saved = {name: torch.nn.Parameter(tensor) for name, tensor in state.items()}",
-    "bfloat16": "saved = {name: tensor.bfloat16() for name, tensor in state.items()}",
+    "saved = {'module.' + name: tensor for name, tensor in state.items()}": [
+        "removed from the names of 12 arrays: module."
+    ],
+    "saved = {'module._orig_mod.' + name: tensor for name, tensor in state.items()}": [
+        "removed from the names of 12 arrays: module.",
+        "removed from the names of 12 arrays: module._orig_mod.",
+    ],
+    "saved = {name: torch.nn.Parameter(tensor) for name, tensor in state.items()}": [],
+    "saved = {name: tensor.bfloat16() for name, tensor in state.items()}": [
+        "converted to float32: 12 arrays of bfloat16"
+    ],
+    "saved = {name: tensor.half() if 'conv' in name else tensor for name, tensor in state.items()}": [
+        "converted to float32: 4 arrays of float16"
+    ],
+    "saved = {'state_dict': state, 'epoch': 3, 'best': torch.tensor(1.0), 'optimizer': optimizer.state_dict()}": [
+        "the weights are those in 'state_dict'",
+        "left out, no weights: epoch, optimizer, best",
+    ],
+    "saved = {'model': state}": ["the weights are those in 'model'"],
+    "saved = {'net': {'module.' + name: tensor for name, tensor in state.items()}, 'acc': 93.1}": [
+        "the weights are those in 'net'",
+        "left out, no weights: acc",
+        "removed from the names of 12 arrays: module.",
+    ],
+    "saved = {'model_state_dict': state, 'model_ema': {name: 0 * each for name, each in state.items()}}": [
+        "the weights are those in 'model_state_dict'",
+        "'model_ema' is an average of weights, and not chosen",
+    ],
+    "saved = {'ema': {'model': state}}": ["the weights are those in 'ema'", "the weights are those in 'ema/model'"],
+    "saved = {'pytorch-lightning_version': '2.4', 'hyper_parameters': {'lr': 0.1}, 'callbacks': {'Best': {'score': "
+    "torch.tensor(1.0)}}, 'state_dict': {'model.' + name: tensor for name, tensor in state.items()}}": [
+        "the weights are those in 'state_dict'",
+        "left out, no weights: pytorch-lightning_version, hyper_parameters, callbacks",
+        "removed from the names of 12 arrays: model.",
+    ],
+    "saved = {'net._orig_mod.' + name: tensor for name, tensor in state.items()}": [
+        "removed from the names of 12 arrays: net._orig_mod.",
+        "removed from the names of 12 arrays: net.",
+    ],
+    "saved = {name.replace('conv1.', 'conv1.module.'): tensor for name, tensor in state.items()}": [
+        "removed from the names of 2 arrays: conv1.module."
+    ],
+    "saved = {'n_averaged': torch.tensor(5)} | {'module.' + name: each for name, each in state.items()}": [
+        "removed from the names of 12 arrays: module.",
+        "left out, no weights: n_averaged, 1 times",
+    ],
+    "saved = state | {'total_ops': torch.zeros(1), 'conv1.total_params': torch.zeros(1), 'epoch': 3}": [
+        "left out, no weights: epoch",
+        "left out, no weights: total_ops, 1 times",
+        "left out, no weights: total_params, 1 times",
+    ],
 }
 REFUSED = {
-    "saved = {'state_dict': state, 'epoch': 3}": "weights are inside the dictionary 'state_dict'; save that dictionary",
-    "saved = state | {'epoch': 3}": "'epoch' is int and no tensor; save model.state_dict() alone",
-    "saved = list(state.values())": "it holds list and no state dict; save model.state_dict() alone",
+    "saved = {'generator': state, 'discriminator': state}": "several state dicts, 'generator', 'discriminator'; save",
+    "saved = list(state.values())": f"it holds list and no state dict; {REMEDY}",
     "saved = {}": "it holds dict and no state dict",
+    "saved = {'epoch': 3}": "it holds no tensors",
     "saved = state | {'ema.weight': state['fc2.bias']}": "unexpected ema.weight; the names and shapes in the file must",
+    "saved = state | {'module.fc2.bias': state['fc2.bias']}": "unexpected module.fc2.bias",
     "saved = {'module.' * (name == 'fc2.bias') + name: state[name] for name in state}": "missing fc2.bias; unexpected",
     "saved = {name: tensor.int() for name, tensor in state.items()}": "is int32 ",
+    "saved = torch.nn.Linear(3, 5)": f"an object of torch.nn.modules.linear.Linear, and to load such an object can run "
+    f"code of the file; {REMEDY}",
+    "saved = {'state_dict': state, 'args': __import__('argparse').Namespace(lr=0.1)}": "object of argparse.Namespace",
+    "saved = torch.jit.script(torch.nn.Linear(3, 5))": f"a TorchScript program, whose code is not run here; {REMEDY}",
+}
+# How PyTorch has written files.
+WRITTEN = {
+    "a.pth": {},
+    "a.pth.tar": {},
+    "a.bin": {},
+    "a.ckpt": {},
+    "weights": {},
+    "legacy.pth": {"_use_new_zipfile_serialization": False},
+    "legacy.ckpt": {"_use_new_zipfile_serialization": False},
 }
 
 
 @pytest.fixture(scope="module")
 def changed_state_dicts(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files with the weights, in values that bfloat16 holds exactly, after each change."""
+    """Files with the weights, in values that bfloat16 holds exactly, after each change and in each form."""
     folder = tmp_path_factory.mktemp("state_dicts")
     arrays = {TORCH_NAMES[name]: np.round(array * 64) / 64 for name, array in weights().items()}
     np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     lines = [
         "import sys, numpy, torch",
         "state = {name: torch.from_numpy(array) for name, array in numpy.load(sys.argv[1]).items()}",
+        "optimizer = torch.optim.Adam([torch.nn.Parameter(state['fc1.weight'].clone())])",
+        "optimizer.param_groups[0]['params'][0].sum().backward()",
+        "optimizer.step()",
+        *(f"torch.save(state, {str(folder / name)!r}, **{options})" for name, options in WRITTEN.items()),
     ]
-    files = {change: folder / f"{number}.pth" for number, change in enumerate([*READ.values(), *REFUSED])}
+    files = {change: folder / f"{number}.pth" for number, change in enumerate([*READ, *REFUSED])}
     for change, file in files.items():
-        lines += [change, f"torch.save(saved, {str(file)!r})"]
+        save = "torch.jit.save" if "torch.jit" in change else "torch.save"
+        lines += [change, f"{save}(saved, {str(file)!r})"]
     run(bench.python("torch"), "\n".join(lines), str(folder / "arrays.npz"))
-    return files
+    return files | {name: folder / name for name in WRITTEN}
 
 
-@pytest.mark.parametrize("change", READ.values(), ids=READ)
+@pytest.mark.parametrize("change", [*READ, *WRITTEN])
 def test_a_state_dict_in_other_forms_is_read_exactly(changed_state_dicts: dict[str, Path], change: str) -> None:
-    imported = import_weights(changed_state_dicts[change], SMALL, {}, quiet)
+    found = imported(changed_state_dicts[change], SMALL, {}, quiet)
     for name, array in weights().items():
-        np.testing.assert_array_equal(imported[name], np.round(array * 64) / 64)
+        np.testing.assert_array_equal(found.weights[name], np.round(array * 64) / 64)
+    assert list(found.notes) == READ.get(change, [])
 
 
 @pytest.mark.parametrize("change", REFUSED)
 def test_what_is_no_state_dict_of_the_network_is_refused(changed_state_dicts: dict[str, Path], change: str) -> None:
     with pytest.raises(BadInput, match=re.escape(REFUSED[change])) as error:
         import_weights(changed_state_dicts[change], SMALL, {}, quiet)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
 
 
 def test_code_in_a_pth_file_is_not_run(bench: Bench, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
