@@ -54,27 +54,34 @@ def command(
 ) -> ExitCode:
     """Convert weights of PyTorch or Keras to a checkpoint that every framework can use.
 
-    FILE is a state dict with torchvision's names (.pth, .pt, .safetensors, .npz) or a Keras file (.weights.h5).
-    Nothing is unpickled except by PyTorch with weights_only=True, in its own environment.
+    FILE is a state dict with the names of the network (.pth, .bin, .ckpt, .safetensors, .npz), also inside a checkpoint
+    of a training program, or a Keras file (.keras, .weights.h5, .h5). The command says what it left out or assumed. It
+    runs the model of a .keras or .h5 file and compares the logits; exit status 4 if they differ. Nothing is unpickled
+    except by PyTorch with weights_only=True, in its own environment.
     """
     announce(f"Importing {file}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.porting.weight_comparison import compared
     from benchmarks.porting.weight_import import PIXELS, imported
     from benchmarks.runtime.networks import network
     from benchmarks.training.checkpoints import save
 
-    spec = network(net, classes=classes)
-    found = imported(file, spec, pythons, ProgressDisplay(quiet).message)
-    spec = spec.after(*PIXELS[pixels], input=spec.input)
+    bare, progress = network(net, classes=classes), ProgressDisplay(quiet).message
+    found = imported(file, bare, pythons, progress)
+    spec = bare.after(*PIXELS[pixels], input=bare.input)
+    line, comparison = compared(file, bare, found, pythons, progress, prepared=spec)
+    notes = [*found.notes, line]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         save(out, spec, found.weights, {"framework": file.suffix, "source": file.name})
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     count = len(found.weights)
-    summary = {"file": str(out), "net": spec.name, "arrays": count, "notes": found.notes}
-    click.echo(json.dumps(summary) if as_json else "\n".join([*found.notes, f"{out}: {spec.name}, {count} arrays"]))
-    return ExitCode.OK
+    summary: dict[str, object] = {"file": str(out), "net": spec.name, "arrays": count, "notes": notes}
+    if comparison:
+        summary |= {"difference": comparison.difference, "largest_logit": comparison.scale, "parted": comparison.parted}
+    click.echo(json.dumps(summary) if as_json else "\n".join([*notes, f"{out}: {spec.name}, {count} arrays"]))
+    return ExitCode.OK if comparison is None or comparison.agrees else ExitCode.DIFFERENT
 
 
 if __name__ == "__main__":

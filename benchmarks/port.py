@@ -171,8 +171,12 @@ def command(
             raise BadInput("--pixels: it is for a module of PyTorch; give --input, too")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
-            spec, arrays, said = weights_of(weights, spec, pythons, progress)
+            spec, arrays, said, comparison = weights_of(weights, spec, pythons, progress)
             result, lines = {"notes": said}, list(said)
+            if comparison:
+                result |= {"difference": comparison.difference, "largest_logit": comparison.scale}
+                result["parted"] = comparison.parted
+                code = ExitCode.OK if comparison.agrees else ExitCode.DIFFERENT
     try:
         paths = write_all(spec, chosen, out, arrays, origin)
     except OSError as error:

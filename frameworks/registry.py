@@ -16,6 +16,7 @@ class WeightFormat:
 
     reader: str  # a script that the framework's interpreter runs: FILE to an .npz with the same names, and notes
     names: str  # a module whose `converted(network, arrays, about)` gives the network's names and layouts
+    model: str = ""  # a script that runs the model of a file that holds one
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class FrameworkInfo:
         """The name of its file in folders that have one for each framework, such as keras3_on_jax."""
         return "_".join(self.module.split(".")[1:])
 
+
+_KERAS = (".h5", ".keras")
 
 FRAMEWORKS: dict[str, FrameworkInfo] = {
     info.name: info
@@ -76,7 +79,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             package="keras",
             python=">=3.11,<3.14",
             modes=("eager", "xla"),
-            weight_files={".h5": WeightFormat("keras_h5.py", "keras_names")},
+            weight_files={ending: WeightFormat("keras_h5.py", "keras_names", "keras_model.py") for ending in _KERAS},
         ),
         # JAX 0.10 needs Python 3.11.
         FrameworkInfo(

@@ -6,7 +6,8 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.porting import spec_source, weight_import
+from benchmarks.porting import spec_source, weight_comparison, weight_import
+from benchmarks.porting.network_import import Comparison
 from benchmarks.porting.source.export import TARGETS, write
 from benchmarks.records.atomic import write_text
 from benchmarks.runtime.errors import BadInput
@@ -44,19 +45,22 @@ def write_all(
 
 def weights_of(
     path: Path, network: Network, pythons: Mapping[str, str], progress: Callable[[str], None]
-) -> tuple[Network, Weights, tuple[str, ...]]:
-    """The network that the arrays of a file belong to, the arrays, and what the import left out or assumed.
+) -> tuple[Network, Weights, tuple[str, ...], Comparison | None]:
+    """The network that the arrays of a file belong to, and the arrays.
+
+    With them what the import left out, assumed and compared, in lines, and the comparison with the file's own model.
 
     A checkpoint of onespec brings its network, which has the layers that prepare the pixels in front; its name must be
     that of the given one. Raises BadInput.
     """
     if not _is_checkpoint(path):
         found = weight_import.imported(path, network, pythons, progress)
-        return network, found.weights, found.notes
+        line, comparison = weight_comparison.compared(path, network, found, pythons, progress)
+        return network, found.weights, (*found.notes, line), comparison
     checkpoint = checkpoints.load(path)
     if checkpoint.network.name != network.name:
         raise BadInput(f"--weights {path}: weights of {checkpoint.network.name}, not of {network.name}")
-    return checkpoint.network, checkpoint.weights, ()
+    return checkpoint.network, checkpoint.weights, (), None
 
 
 def _is_checkpoint(path: Path) -> bool:

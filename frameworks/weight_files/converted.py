@@ -13,9 +13,12 @@ class Converted:
     """Arrays under a network's canonical names.
 
     notes: what was removed, left out, filled in or assumed, one line each. layers: what the file calls a layer, by the
-    layer's path, where the file has layers.
+    layer's path, where the file has layers. whole: whether the file holds the model itself, which can be run. raw:
+    whether that model takes pixels from 0 to 255 and brings them to the values that it expects.
     """
 
     weights: Weights = field(repr=False)
     notes: tuple[str, ...] = ()
     layers: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    raw: bool = False

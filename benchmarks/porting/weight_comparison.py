@@ -1,0 +1,101 @@
+"""The model that a file of weights holds, run in its framework, and the network with its weights: the same images."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.porting.file_formats import ending
+from benchmarks.porting.network_import import IMAGES, ROUNDING, Comparison
+from benchmarks.porting.weight_import import FORMATS, SCRIPTS
+from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.temporary_folders import TemporaryFolder
+from benchmarks.training.checkpoints import read_npz
+from frameworks.adapter import Setting
+from frameworks.arrays import Array, Weights
+from frameworks.numpy_reference import Reference
+from frameworks.spec import Dense, Network, Node, Shape
+from frameworks.training import Training
+from frameworks.weight_files.converted import Converted
+
+OUTPUT = ".output"  # of the script: the logits
+ALONE = "the file holds weights alone: there is no original to compare the network with"
+
+
+def compared(
+    path: Path,
+    network: Network,
+    found: Converted,
+    pythons: Mapping[str, str],
+    progress: Callable[[str], None],
+    *,
+    prepared: Network | None = None,
+) -> tuple[str, Comparison | None]:
+    """Compare the original with the network, in float64 on random images. Returns a line, and the comparison if any.
+
+    prepared: the network with layers that prepare pixels in front; it is compared with a model that does this itself.
+    Raises Unavailable without the framework.
+    """
+    if not found.whole:
+        return ALONE, None
+    if found.raw and prepared is not None:
+        network = prepared
+    images = np.random.default_rng(0).uniform(0, 255 if found.raw else 1, (IMAGES, *network.input))
+    info, weight_format = FORMATS[ending(path)]
+    python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
+    with TemporaryFolder("import") as folder:
+        np.save(folder / "images.npy", images)
+        command = [str(python), "-I", str(SCRIPTS / weight_format.model), str(path.absolute()), str(folder)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            return f"the original is not compared, {info.title} does not run it: {reason}", None
+        theirs = read_npz(folder / "values.npz", "file")
+    reference = Reference(network, Training(), Setting(precision="float64"))
+    reference.set_weights(found.weights)
+    ours = reference.activations(images, training=False)
+    last = network.nodes[-1].path
+    difference, agree = _apart(ours[last], theirs[OUTPUT])
+    comparison = Comparison(difference, float(np.abs(theirs[OUTPUT]).max()))
+    if not agree:
+        parted = _parted(network, found.layers, ours, theirs) or last
+        comparison = Comparison(comparison.difference, comparison.scale, parted)
+    return f"{path.name} in {info.title} and the spec, the same images, float64: {comparison.text}", comparison
+
+
+def _parted(network: Network, names: Mapping[str, str], ours: Weights, theirs: Weights) -> str:
+    """The first layer whose output differs. An activation may be part of the layer before it."""
+    for node, follower in _followed(network.nodes):
+        value = theirs.get(names.get(node.path, "").removesuffix("/pointwise"))
+        if value is None or value.size != ours[node.path].size:
+            continue
+        paths = [node.path, *([follower.path] if follower and follower.output == node.output else [])]
+        if value.ndim == 2 and not isinstance(node.layer, Dense):
+            value = np.sort(value)  # flat values of the file may be in another order
+            differences = [_apart(np.sort(ours[path]), value) for path in paths]
+        else:
+            differences = [_apart(ours[path], value) for path in paths]
+        if not any(agree for _, agree in differences):
+            return f"{node.path}, by {min(differences)[0]:.2g} of {np.abs(value).max():.2g}"
+    return ""
+
+
+def _followed(nodes: Sequence[Node]) -> Iterator[tuple[Node, Node | None]]:
+    """Each layer in reading order with the next one in its chain."""
+    for node, follower in zip(nodes, [*nodes[1:], None]):
+        yield node, follower
+        for branch in node.branches:
+            yield from _followed(branch)
+
+
+def _apart(ours: Array, theirs: Array) -> tuple[float, bool]:
+    """The largest difference, and whether it is rounding. Channels are last in theirs."""
+    moved = np.moveaxis(theirs, -1, 1) if theirs.ndim == 4 else theirs
+    if moved.size != ours.size:
+        return float("inf"), False
+    shape: Shape = ours.shape
+    difference = float(np.abs(ours - moved.reshape(shape)).max())
+    return difference, difference <= ROUNDING * max(float(np.abs(theirs).max()), 1.0)
