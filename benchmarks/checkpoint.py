@@ -1,4 +1,4 @@
-"""`onespec import-weights`: convert weights of torchvision or Keras to a checkpoint that every framework can use."""
+"""`onespec import-weights`: convert weights of other programs to a checkpoint that every framework can use."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> ExitCode:
-    """Convert weights of PyTorch or Keras to a checkpoint that every framework can use.
+    """Convert weights of PyTorch, Keras or Gluon to a checkpoint that every framework can use.
 
     FILE is a state dict with the names of the network (.pth, .bin, .ckpt, .safetensors, .npz), also inside a checkpoint
-    of a training program, or a Keras file (.keras, .weights.h5, .h5). The command says what it left out or assumed. It
-    runs the model of a .keras or .h5 file and compares the logits; exit status 4 if they differ. Nothing is unpickled
-    except by PyTorch with weights_only=True, in its own environment.
+    of a training program, a Keras file (.keras, .weights.h5, .h5) or a Gluon file (.params). The command says what it
+    left out or assumed. If the file holds a model, the command runs it and compares the logits; exit status 4 if they
+    differ. Nothing is unpickled except by PyTorch with weights_only=True, in its own environment.
     """
     announce(f"Importing {file}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay

@@ -16,7 +16,8 @@ class WeightFormat:
 
     reader: str  # a script that the framework's interpreter runs: FILE to an .npz with the same names, and notes
     names: str  # a module whose `converted(network, arrays, about)` gives the network's names and layouts
-    model: str = ""  # a script that runs the model of a file that holds one
+    model: str = ""  # a script that runs the model of a file that holds one, in float64
+    rounding: float = 1e-10  # the largest difference of its values that is rounding, relative to the largest value
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             package="mxnet",
             python=">=3.10,<3.12",
             modes=("imperative",),
+            # MXNet rounds the slope of PReLU to float32, and other scalars.
+            weight_files={".params": WeightFormat("gluon_params.py", "gluon_names", "gluon_model.py", rounding=1e-6)},
         ),
         # Keras 3.15 needs Python 3.11; TensorFlow 2.21 has no wheel for 3.14.
         FrameworkInfo(

@@ -29,6 +29,8 @@ COMMANDS = {
     "datasets": Entry("Data and weights", "data", "List the data sets and where they were found.", "datasets"),
     "data": Entry("Data and weights", "data", "Describe, fetch and verify data sets."),
     "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
-    "import-weights": Entry("Data and weights", "checkpoint", "Convert PyTorch or Keras weights to a checkpoint."),
+    "import-weights": Entry(
+        "Data and weights", "checkpoint", "Convert PyTorch, Keras or Gluon weights to a checkpoint."
+    ),
     "port": Entry("Data and weights", "port", "Write a network as source of a framework, or compare two."),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.porting.file_formats import ending
-from benchmarks.porting.network_import import IMAGES, ROUNDING, Comparison
+from benchmarks.porting.network_import import IMAGES, Comparison
 from benchmarks.porting.weight_import import FORMATS, SCRIPTS
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.temporary_folders import TemporaryFolder
@@ -17,7 +17,7 @@ from benchmarks.training.checkpoints import read_npz
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference
-from frameworks.spec import Dense, Network, Node, Shape
+from frameworks.spec import Dense, Network, Node
 from frameworks.training import Training
 from frameworks.weight_files.converted import Converted
 
@@ -58,15 +58,16 @@ def compared(
     reference.set_weights(found.weights)
     ours = reference.activations(images, training=False)
     last = network.nodes[-1].path
-    difference, agree = _apart(ours[last], theirs[OUTPUT])
+    rounding = weight_format.rounding
+    difference, agree = _apart(ours[last], theirs[OUTPUT], rounding)
     comparison = Comparison(difference, float(np.abs(theirs[OUTPUT]).max()))
     if not agree:
-        parted = _parted(network, found.layers, ours, theirs) or last
+        parted = _parted(network, found.layers, ours, theirs, rounding) or last
         comparison = Comparison(comparison.difference, comparison.scale, parted)
     return f"{path.name} in {info.title} and the spec, the same images, float64: {comparison.text}", comparison
 
 
-def _parted(network: Network, names: Mapping[str, str], ours: Weights, theirs: Weights) -> str:
+def _parted(network: Network, names: Mapping[str, str], ours: Weights, theirs: Weights, rounding: float) -> str:
     """The first layer whose output differs. An activation may be part of the layer before it."""
     for node, follower in _followed(network.nodes):
         value = theirs.get(names.get(node.path, "").removesuffix("/pointwise"))
@@ -75,9 +76,9 @@ def _parted(network: Network, names: Mapping[str, str], ours: Weights, theirs: W
         paths = [node.path, *([follower.path] if follower and follower.output == node.output else [])]
         if value.ndim == 2 and not isinstance(node.layer, Dense):
             value = np.sort(value)  # flat values of the file may be in another order
-            differences = [_apart(np.sort(ours[path]), value) for path in paths]
+            differences = [_apart(np.sort(ours[path]), value, rounding) for path in paths]
         else:
-            differences = [_apart(ours[path], value) for path in paths]
+            differences = [_apart(ours[path], value, rounding) for path in paths]
         if not any(agree for _, agree in differences):
             return f"{node.path}, by {min(differences)[0]:.2g} of {np.abs(value).max():.2g}"
     return ""
@@ -91,11 +92,9 @@ def _followed(nodes: Sequence[Node]) -> Iterator[tuple[Node, Node | None]]:
             yield from _followed(branch)
 
 
-def _apart(ours: Array, theirs: Array) -> tuple[float, bool]:
-    """The largest difference, and whether it is rounding. Channels are last in theirs."""
-    moved = np.moveaxis(theirs, -1, 1) if theirs.ndim == 4 else theirs
-    if moved.size != ours.size:
+def _apart(ours: Array, theirs: Array, rounding: float) -> tuple[float, bool]:
+    """The largest difference, and whether it is rounding."""
+    if theirs.size != ours.size:
         return float("inf"), False
-    shape: Shape = ours.shape
-    difference = float(np.abs(ours - moved.reshape(shape)).max())
-    return difference, difference <= ROUNDING * max(float(np.abs(theirs).max()), 1.0)
+    difference = float(np.abs(ours - theirs.reshape(ours.shape)).max())
+    return difference, difference <= rounding * max(float(np.abs(theirs).max()), 1.0)

@@ -2,10 +2,10 @@
 
     python keras_model.py FILE FOLDER    FOLDER/images.npy, N x C x H x W, gives FOLDER/values.npz
 
-values.npz has the output of each layer by name, channels last, and `.output`. Only layers of Keras are built, none from
-other modules, and no Lambda: a file may name any class or function of the interpreter. Initializers, regularizers and
-the optimizer are left out. A softmax at the end is, too, as the spec's output is logits. A failure ends the script with
-its reason in one line.
+values.npz has the output of each layer by name, channels first, and `.output`. Only layers of Keras are built, none
+from other modules, and no Lambda: a file may name any class or function of the interpreter. Initializers, regularizers
+and the optimizer are left out. A softmax at the end is, too, as the spec's output is logits. A failure ends the script
+with its reason in one line.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ if __name__ == "__main__":
         sys.exit(f"the model takes images of {model.inputs[0].shape[1:]}, the network of {images.shape[1:]}")
     values: dict[str, Any] = {}
     recorded(model, values)
-    output = np.asarray(model(images, training=False))
-    found: dict[str, Any] = {name: np.asarray(value) for name, value in values.items() if hasattr(value, "shape")}
-    np.savez(folder / "values.npz", **found | {".output": output})
+    values[".output"] = model(images, training=False)
+    found = {name: np.asarray(value) for name, value in values.items() if hasattr(value, "shape")}
+    first: dict[str, Any] = {name: np.moveaxis(each, -1, 1) if each.ndim == 4 else each for name, each in found.items()}
+    np.savez(folder / "values.npz", **first)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -17,7 +17,16 @@ from frameworks.arrays import Array, Weights
 from frameworks.errors import WeightFileError
 from frameworks.spec import Auxiliary, Dense, Flatten, Network, Node, Select, Shape
 from frameworks.weight_files.converted import Converted
-from frameworks.weight_files.matching import TELLING, WEIGHTS, FileLayer, Source, Vertex, matched
+from frameworks.weight_files.matching import (
+    TELLING,
+    WEIGHTS,
+    FileLayer,
+    Source,
+    Vertex,
+    checked_settings,
+    fitted,
+    matched,
+)
 
 _SNAKE = {"conv2d": "Conv2D", "depthwise_conv2d": "DepthwiseConv2D", "separable_conv2d": "SeparableConv2D",
           "dense": "Dense", "batch_normalization": "BatchNormalization", "p_re_lu": "PReLU",
@@ -32,7 +41,8 @@ _ROLES = {
     **{"moving_mean": "running_mean", "moving_variance": "running_var"},
     **{"depthwise_kernel": "weight", "pointwise_kernel": "pointwise"},
 }
-_EPSILON = 1e-3  # Keras' default
+_EPSILON = 1e-3  # the default
+_REMEDY = 'save the whole model, model.save("model.keras")'
 
 Placed: TypeAlias = "tuple[Node, Array | None]"
 
@@ -60,13 +70,14 @@ def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Co
     if model:
         layers = [vertex.item for vertex in model.graph if isinstance(vertex.item, FileLayer)]
         notes += [f"left out, preparation of the pixels: {name}; see --pixels" for name in model.prepares]
-    found, how = matched(network, layers, model.graph if model else None)
+    found, how = matched(network, layers, model.graph if model else None, _REMEDY)
     if len(network.nodes) < sum(1 for _ in network.walk()) or how != "by their order":
         notes.append(f"layers assigned {how}")
     weights: Weights = {}
     for node, order in _with_order(network.nodes):
-        weights |= _arrays(node, found[node.path], order, notes)
-    notes += _settings(network, found)
+        given = fitted(node, found[node.path], notes)
+        weights |= {each.name: _in_layout(node, given[each.role], each.shape, order) for each in node.parameters}
+    notes += checked_settings(network, found, "Keras", _EPSILON)
     names = {path: layer.name for path, layer in found.items()}
     return Converted(weights, tuple(notes), names, whole=model is not None, raw=bool(model and model.prepares))
 
@@ -273,33 +284,6 @@ def _flat_order(shape: Shape) -> Array:
     return np.arange(np.prod(shape)).reshape(*size, channels).transpose(2, 0, 1).ravel()
 
 
-def _arrays(node: Node, layer: FileLayer, order: Array | None, notes: list[str]) -> Weights:
-    """The arrays of a layer under their canonical names."""
-    given = layer.arrays
-    wanted = [parameter.role for parameter in node.parameters]
-    if all(role.isdigit() for role in given):
-        given = dict(zip(wanted, given.values()))
-    if "0" in given:  # gamma or beta
-        trained = [role for role in wanted if role in ("gamma", "beta")]
-        if len(trained) != 1:
-            raise WeightFileError(f"it does not say whether {layer.name} has gamma or beta; save the whole model")
-        given = {trained[0] if each == "0" else each: array for each, array in given.items()}
-    if layer.kind in _NORMS.values():
-        for role, value in (("gamma", 1.0), ("beta", 0.0)):
-            if role in wanted and role not in given:
-                given = {**given, role: np.full(node.input[:1], value, np.float32)}
-                notes.append(f"{layer.name} has no {role}: {role} of {node.path} is {value:g}")
-            elif role in given and role not in wanted and np.all(given[role] == value):
-                given = {each: array for each, array in given.items() if each != role}
-                notes.append(f"left out: {role} of {layer.name}, which is {value:g}")
-    if set(given) != set(wanted):
-        raise WeightFileError(
-            f"its layer {layer.name} has {len(layer.arrays)} arrays ({', '.join(layer.arrays)}) for {node.path}, "
-            f"which needs {', '.join(wanted)}"
-        )
-    return {each.name: _in_layout(node, given[each.role], each.shape, order) for each in node.parameters}
-
-
 def _in_layout(node: Node, array: Array, shape: Shape, order: Array | None) -> Array:
     """An array in canonical layout: of its shape, and flat values in the order of channels, rows, columns."""
     if order is not None and not (isinstance(node.layer, Dense) and array.ndim == 1):
@@ -309,32 +293,3 @@ def _in_layout(node: Node, array: Array, shape: Shape, order: Array | None) -> A
             )
         array = array[..., order]
     return np.ascontiguousarray(array.reshape(shape) if array.size == np.prod(shape) else array)
-
-
-def _settings(network: Network, found: Mapping[str, FileLayer]) -> Iterator[str]:
-    """Lines about values of normalizations that are no arrays. Raises WeightFileError for an epsilon that differs."""
-    momenta, unknown = [], []
-    for _, node in network.walk():
-        eps = getattr(node.layer, "eps", None)
-        if node.path not in found or eps is None:
-            continue
-        theirs = found[node.path].settings
-        if "eps" not in theirs:
-            unknown.append((node.path, eps))
-        elif not np.isclose(theirs["eps"], eps, rtol=1e-6, atol=0):
-            raise WeightFileError(
-                f"{found[node.path].name} has epsilon {theirs['eps']:g}, {node.path} of {network.name} has {eps:g}: "
-                "they compute different values; give the layer of the spec the epsilon of the file"
-            )
-        momentum = getattr(node.layer, "momentum", None)
-        if momentum is not None and "momentum" in theirs and not np.isclose(theirs["momentum"], momentum, rtol=1e-6):
-            momenta.append((node.path, theirs["momentum"], momentum))
-    if momenta:
-        path, theirs_, ours = momenta[0]
-        yield (
-            f"momentum counts in training alone: {path} has {ours:g}, the file {theirs_:g}, which Keras writes as "
-            f"{1 - theirs_:g}; {len(momenta)} layers differ"
-        )
-    if unknown:
-        path, eps = unknown[0]
-        yield f"the file does not say the epsilon of normalizations: {path} has {eps:g}, Keras' default is {_EPSILON:g}"

@@ -10,6 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
 
 from frameworks.arrays import Weights
 from frameworks.errors import WeightFileError
@@ -56,7 +59,8 @@ class FileLayer:
 
     arrays: by role, in canonical layout, except that flat values keep the file's order; by position, "0", "1", where
     the roles are not known. settings: `eps` and `momentum` in the meaning of the spec, where the file says them.
-    order: layers with the same value are in the file in the order in which they are computed.
+    order: layers with the same value are in the file in the order in which they are computed, except that of two names
+    with dots, `features.3.conv`, the first parts that differ must be numbers.
     """
 
     name: str
@@ -92,11 +96,12 @@ def label_of(node: Node) -> Label:
 
 
 def matched(
-    network: Network, layers: Sequence[FileLayer], graph: Sequence[Vertex] | None
+    network: Network, layers: Sequence[FileLayer], graph: Sequence[Vertex] | None, remedy: str
 ) -> tuple[dict[str, FileLayer], str]:
     """The file's layer of each layer with arrays, by path, and how they were assigned.
 
-    Raises WeightFileError if the layers are not those of the network, or if nothing says which is which.
+    remedy: how a file is written that says which layer is which. Raises WeightFileError if the layers are not those of
+    the network, or if nothing says which is which.
     """
     nodes = [node for _, node in network.walk() if node.parameters]
     if found := _by_name(nodes, layers):
@@ -104,7 +109,7 @@ def matched(
     _check_counts(network, nodes, layers)
     if graph and (found := _by_graph(spec_graph(network), graph)):
         return found, "by the graph in the file"
-    return _by_order(network, nodes, layers), "by their order"
+    return _by_order(network, nodes, layers, remedy), "by their order"
 
 
 def _by_name(nodes: Sequence[Node], layers: Sequence[FileLayer]) -> dict[str, FileLayer]:
@@ -153,7 +158,9 @@ def _grouped(layers: Sequence[FileLayer]) -> dict[Label, list[FileLayer]]:
 # --- by order ---------------------------------------------------------------------------------------------------------
 
 
-def _by_order(network: Network, nodes: Sequence[Node], layers: Sequence[FileLayer]) -> dict[str, FileLayer]:
+def _by_order(
+    network: Network, nodes: Sequence[Node], layers: Sequence[FileLayer], remedy: str
+) -> dict[str, FileLayer]:
     """Layers with the same label in order; refused where it says nothing: layers side by side have no order."""
     groups = _grouped(layers)
     places = dict(_places(network.nodes, ()))
@@ -163,15 +170,24 @@ def _by_order(network: Network, nodes: Sequence[Node], layers: Sequence[FileLaye
             if any(places[node.path].get(join, branch) != branch for join, branch in places[other.path].items()):
                 raise WeightFileError(
                     f"it does not say which of its layers is {other.path} and which {node.path}, side by side in "
-                    f"{network.name} and alike; save the whole model, which has a graph, or give its layers these names"
+                    f"{network.name} and alike; {remedy}, or give its layers these names"
                 )
         seen[label_of(node)].append(node)
     for label, group in groups.items():
-        if len({layer.order for layer in group}) > 1:
+        if not all(_in_order(one, other) for one, other in combinations(group, 2)):
             names = ", ".join(layer.name for layer in group[:LISTED])
             paths = ", ".join(node.path for node in seen[label][:LISTED])
-            raise WeightFileError(f"it does not say in which order {names} are {paths}; save the whole model")
+            raise WeightFileError(f"it does not say in which order {names} are {paths}; {remedy}")
     return {node.path: groups[label_of(node)].pop(0) for node in nodes}
+
+
+def _in_order(one: FileLayer, other: FileLayer) -> bool:
+    """Whether the file has two layers in the order in which they are computed."""
+    if one.order != other.order:
+        return False
+    parts = zip(one.name.split("."), other.name.split("."))
+    differing = next((pair for pair in parts if pair[0] != pair[1]), ("0", "0"))
+    return "." not in one.name or all(part.isdigit() for part in differing)
 
 
 def _places(nodes: Sequence[Node], around: tuple[tuple[str, int], ...]) -> Iterator[tuple[str, dict[str, int]]]:
@@ -249,3 +265,72 @@ def _label(vertex: Vertex) -> Hashable:
     if isinstance(vertex.item, Node):
         return label_of(vertex.item)
     return vertex.item.label if isinstance(vertex.item, FileLayer) else vertex.item
+
+
+# --- a layer with its layer of the file -------------------------------------------------------------------------------
+
+
+def fitted(node: Node, layer: FileLayer, notes: list[str]) -> Weights:
+    """The file's arrays by the roles that the layer has; what is filled in or left out goes to the notes.
+
+    Gamma and beta that the file does not have are 1 and 0, and those that the layer does not have must be. Raises
+    WeightFileError.
+    """
+    given = layer.arrays
+    wanted = [parameter.role for parameter in node.parameters]
+    if all(role.isdigit() for role in given):
+        given = dict(zip(wanted, given.values()))
+    if "0" in given:  # gamma or beta
+        trained = [role for role in wanted if role in ("gamma", "beta")]
+        if len(trained) != 1:
+            raise WeightFileError(f"it does not say whether {layer.name} has gamma or beta; save the whole model")
+        given = {trained[0] if each == "0" else each: array for each, array in given.items()}
+    if "normalization" in layer.kind:
+        for role, value in (("gamma", 1.0), ("beta", 0.0)):
+            if role in wanted and role not in given:
+                given = {**given, role: np.full(node.input[:1], value, np.float32)}
+                notes.append(f"{layer.name} has no {role}: {role} of {node.path} is {value:g}")
+            elif role in given and role not in wanted and np.all(given[role] == value):
+                given = {each: array for each, array in given.items() if each != role}
+                notes.append(f"left out: {role} of {layer.name}, which is {value:g}")
+    if set(given) != set(wanted):
+        raise WeightFileError(
+            f"its layer {layer.name} has {len(layer.arrays)} arrays ({', '.join(layer.arrays)}) for {node.path}, "
+            f"which needs {', '.join(wanted)}"
+        )
+    return given
+
+
+def checked_settings(network: Network, found: Mapping[str, FileLayer], program: str, default: float) -> Iterator[str]:
+    """Lines about values of normalizations that are no arrays. Raises WeightFileError for an epsilon that differs.
+
+    program: what wrote the file, with the epsilon that it has by default.
+    """
+    momenta, unknown = [], []
+    for _, node in network.walk():
+        eps = getattr(node.layer, "eps", None)
+        if node.path not in found or eps is None:
+            continue
+        theirs = found[node.path].settings
+        if "eps" not in theirs:
+            unknown.append((node.path, eps))
+        elif not np.isclose(theirs["eps"], eps, rtol=1e-6, atol=0):
+            raise WeightFileError(
+                f"{found[node.path].name} has epsilon {theirs['eps']:g}, {node.path} of {network.name} has {eps:g}: "
+                "they compute different values; give the layer of the spec the epsilon of the file"
+            )
+        momentum = getattr(node.layer, "momentum", None)
+        if momentum is not None and "momentum" in theirs and not np.isclose(theirs["momentum"], momentum, rtol=1e-6):
+            momenta.append((node.path, theirs["momentum"], momentum))
+    if momenta:
+        path, given, ours = momenta[0]
+        yield (
+            f"momentum counts in training alone: {path} has {ours:g}, the file {given:g}, which {program} writes as "
+            f"{1 - given:g}; {len(momenta)} layers differ"
+        )
+    if unknown:
+        path, eps = unknown[0]
+        yield (
+            f"the file does not say the epsilon of normalizations: {path} has {eps:g}, the default of {program} is "
+            f"{default:g}"
+        )

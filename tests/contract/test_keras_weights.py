@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,10 @@ NETWORKS = {
         Conv("c", 4, 3), LayerNorm("l", eps=1e-6), PReLU("p"), GroupNorm("g", 2, eps=1e-3), norm("b", gamma=True),
         Flatten(), Dense("d", 5, bias=False),
     ),
+    "operators": network(
+        Conv("c", 4, 3), Residual("r", [SAME("a"), ReLU()]), Multiply("m", [[], [Conv("s", 4, 1), Sigmoid()]]),
+        Flatten(), Dense("d", 5),
+    ),
     "rescaling": network(Scale("pixels", factor=1 / 255), Conv("c", 4, 3), Flatten(), Dense("d", 5)),
 }  # fmt: skip
 WHOLE = ["keras", "h5"]
@@ -101,7 +106,7 @@ UNDECIDED = {
     "residual": "which of its layers is r.na and which r.ns",
     "symmetric": "which of its layers is a.l1 and which a.r1",
     "concatenated": "which of its layers is c.l1 and which c.r1",
-    "nested": "in which order conv2d_[0-9]+, conv2d_[0-9]+ are c2, c3; save the whole model",
+    "nested": "in which order conv2d_[0-9]+, conv2d_[0-9]+ are c2, c3; save the whole model, model.save",
     "depthwise": "in which order depthwise_conv2d, separable_conv2d.*/depthwise are dw, s1; save the whole model",
 }
 
@@ -135,8 +140,8 @@ def check_logits(files: Path, name: str, path: Path) -> None:
         np.testing.assert_allclose(logits, saved["logits"], atol=2e-5 * np.abs(saved["logits"]).max())
 
 
-@pytest.mark.parametrize("ending", WHOLE)
-@pytest.mark.parametrize("name", NETWORKS)
+# Keras cannot load the .h5 of a model with operators: it takes `x + y` for the layer `Add`.
+@pytest.mark.parametrize(("name", "ending"), sorted({*product(NETWORKS, WHOLE)} - {("operators", "h5")}))
 def test_a_whole_model(files: Path, name: str, ending: str) -> None:
     path = files / f"{name}.{ending}"
     check_logits(files, name, path)
@@ -184,7 +189,9 @@ def test_another_network_is_refused(files: Path, old: Layer, new: Layer, message
 
 def test_what_a_file_of_weights_does_not_say_is_said(files: Path) -> None:
     found = imported(files / "sequential.weights.h5", bare("sequential"), {}, print)
-    assert found.notes == ("the file does not say the epsilon of normalizations: n has 0.001, Keras' default is 0.001",)
+    assert found.notes == (
+        "the file does not say the epsilon of normalizations: n has 0.001, the default of Keras is 0.001",
+    )
 
 
 def test_a_model_that_calls_a_layer_twice_is_refused(files: Path) -> None:

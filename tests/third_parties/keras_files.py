@@ -43,7 +43,7 @@ def symmetric() -> Any:
     given = keras.Input(SHAPE)
     right = L.BatchNormalization()(L.Conv2D(4, 3, padding="same")(given))
     left = L.BatchNormalization()(L.Conv2D(4, 3, padding="same")(given))
-    x = L.Activation("relu")(left) + L.Activation("sigmoid")(right)
+    x = L.Add()([L.Activation("relu")(left), L.Activation("sigmoid")(right)])
     return keras.Model(given, L.Dense(5)(L.Flatten()(x)))
 
 
@@ -92,6 +92,14 @@ def rescaling() -> Any:
     ])  # fmt: skip
 
 
+def operators() -> Any:
+    given = keras.Input(SHAPE)
+    x = L.Conv2D(4, 3)(given)
+    x = x + L.ReLU()(L.Conv2D(4, 3, padding="same")(x))
+    x = x * L.Activation("sigmoid")(L.Conv2D(4, 1)(x))
+    return keras.Model(given, L.Dense(5)(L.Flatten()(x)))
+
+
 def shared() -> Any:
     given, layer = keras.Input(SHAPE), L.Conv2D(3, 1, name="shared")
     return keras.Model(given, L.Dense(5)(L.Flatten()(layer(layer(given)))))
@@ -105,7 +113,7 @@ def with_lambda() -> Any:
 
 MODELS = {
     **{each.__name__: each for each in (sequential, residual, symmetric, concatenated, nested, depthwise, excitation)},
-    **{each.__name__: each for each in (normalizations, rescaling, shared)},
+    **{each.__name__: each for each in (normalizations, rescaling, operators, shared)},
     "lambda": with_lambda,
     "named": lambda: residual(named=True),
 }
