@@ -37,13 +37,12 @@ def compared(
     """Compare the original with the network, in float64 on random images. Returns a line, and the comparison if any.
 
     prepared: the network with layers that prepare pixels in front; it is compared with a model that does this itself.
+    Without it, the network takes what such a model makes of the pixels.
     Raises Unavailable without the framework.
     """
     if not found.whole:
         return ALONE, None
-    if found.raw and prepared is not None:
-        network = prepared
-    images = np.random.default_rng(0).uniform(0, 255 if found.raw else 1, (IMAGES, *network.input))
+    images = np.random.default_rng(0).uniform(0, 255 if found.prepares else 1, (IMAGES, *network.input))
     info, weight_format = FORMATS[ending(path)]
     python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
@@ -54,6 +53,10 @@ def compared(
             reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             return f"the original is not compared, {info.title} does not run it: {reason}", None
         theirs = read_npz(folder / "values.npz", "file")
+    if found.prepares and prepared is not None:
+        network = prepared
+    elif found.prepares:
+        images = theirs[found.prepares]
     reference = Reference(network, Training(), Setting(precision="float64"))
     reference.set_weights(found.weights)
     ours = reference.activations(images, training=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from frameworks.weight_files.matching import (
     Source,
     Vertex,
     checked_settings,
+    counted,
     fitted,
     matched,
 )
@@ -51,7 +53,8 @@ def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Co
     """
     named = {name.removeprefix("arg:").removeprefix("aux:"): arrays[name] for name in about["names"]}
     notes: list[str] = []
-    graph = _graph(about["symbol"], named, notes) if about["symbol"] else None
+    changes = Counter[str]()
+    graph = _graph(about["symbol"], named, changes) if about["symbol"] else None
     if graph:
         layers = [vertex.item for vertex in graph if isinstance(vertex.item, FileLayer)]
         notes.insert(0, f"the graph is that of {about['graph']}")
@@ -63,9 +66,9 @@ def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Co
     weights: Weights = {}
     for _, node in network.walk():
         if node.parameters:
-            given = fitted(node, found[node.path], notes)
+            given = fitted(node, found[node.path], changes)
             weights |= {each.name: _in_shape(given[each.role], each.shape) for each in node.parameters}
-    notes += checked_settings(network, found, "Gluon", _EPSILON)
+    notes += [*counted(changes), *checked_settings(network, found, "Gluon", _EPSILON)]
     names = {path: layer.name for path, layer in found.items()}
     return Converted(weights, tuple(notes), names, whole=graph is not None)
 
@@ -96,7 +99,7 @@ def _kind(arrays: Weights) -> str:
 # --- the graph --------------------------------------------------------------------------------------------------------
 
 
-def _graph(symbol: Any, named: Mapping[str, Array], notes: list[str]) -> list[Vertex] | None:
+def _graph(symbol: Any, named: Mapping[str, Array], changes: Counter[str]) -> list[Vertex] | None:
     """The layers and joins of a graph; None if its arrays are not those of the file."""
     graph: list[Vertex] = []
     places: list[Source] = []
@@ -111,7 +114,7 @@ def _graph(symbol: Any, named: Mapping[str, Array], notes: list[str]) -> list[Ve
                 places.append((-1, ()))
                 continue
             if own or len(before) > 1:
-                item = _layer(node, {each: named[each] for each in own}, notes) if own else _JOINS.get(kind, kind)
+                item = _layer(node, {each: named[each] for each in own}, changes) if own else _JOINS.get(kind, kind)
                 graph.append(Vertex(item, tuple(before)))
                 places.append((len(graph) - 1, ()))
                 continue
@@ -126,7 +129,7 @@ def _graph(symbol: Any, named: Mapping[str, Array], notes: list[str]) -> list[Ve
     return graph if sum(len(layer.arrays) for layer in used) == len(named) else None
 
 
-def _layer(node: Mapping[str, Any], given: Weights, notes: list[str]) -> FileLayer:
+def _layer(node: Mapping[str, Any], given: Weights, changes: Counter[str]) -> FileLayer:
     """A layer of a graph. A fixed gamma is 1, whatever the file holds."""
     kind, attributes = node["op"], node.get("attrs", node.get("param", {}))
     name = re.sub(r"_fwd$", "", node["name"])
@@ -143,7 +146,7 @@ def _layer(node: Mapping[str, Any], given: Weights, notes: list[str]) -> FileLay
         settings["momentum"] = 1 - float(attributes.get("momentum", 0.9))
         if ast.literal_eval(attributes.get("fix_gamma", "True")) and not np.all(arrays["gamma"] == 1):
             arrays["gamma"] = np.ones_like(arrays["gamma"])
-            notes.append(f"the gamma of {name} is fixed: it is 1, and what the file holds is left out")
+            changes["gamma is fixed: it is 1, and what the file holds is left out"] += 1
     return FileLayer(name, _KINDS.get(kind, kind.lower()), arrays, settings)
 
 

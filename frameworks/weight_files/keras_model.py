@@ -55,8 +55,8 @@ def checked(value: Any, key: str = "") -> Any:
         return name
     if isinstance(value, dict):
         kind = value.get("class_name")
-        own = str(value.get("module") or "keras").split(".")[0] != "keras"
-        if kind is not None and (own or kind not in LAYERS | DATA):
+        own = f"{value.get('module') or 'keras'}.".startswith("keras.")
+        if kind is not None and not (own and kind in LAYERS | DATA):
             sys.exit(f"the class {str(kind)!r:.60} is no layer of Keras that is run here")
         return {
             name: checked(each, name)

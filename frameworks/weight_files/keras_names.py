@@ -24,6 +24,7 @@ from frameworks.weight_files.matching import (
     Source,
     Vertex,
     checked_settings,
+    counted,
     fitted,
     matched,
 )
@@ -33,6 +34,7 @@ _SNAKE = {"conv2d": "Conv2D", "depthwise_conv2d": "DepthwiseConv2D", "separable_
           "layer_normalization": "LayerNormalization", "group_normalization": "GroupNormalization"}  # fmt: skip
 _NORMS = {"BatchNormalization": "batch normalization", "LayerNormalization": "layer normalization",
           "GroupNormalization": "group normalization"}  # fmt: skip
+_SCALES = {"LayerScale": "affine"}  # of keras.applications
 _JOINS = {"Add": "add", "Multiply": "multiply", "Concatenate": "concatenate"}
 _TELLING = {"ReLU": "relu", "MaxPooling2D": "maxpool", "AveragePooling2D": "avgpool",
             "GlobalAveragePooling2D": "globalavgpool"}  # fmt: skip
@@ -74,12 +76,19 @@ def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Co
     if len(network.nodes) < sum(1 for _ in network.walk()) or how != "by their order":
         notes.append(f"layers assigned {how}")
     weights: Weights = {}
+    changes = Counter[str]()
     for node, order in _with_order(network.nodes):
-        given = fitted(node, found[node.path], notes)
+        given = fitted(node, found[node.path], changes)
         weights |= {each.name: _in_layout(node, given[each.role], each.shape, order) for each in node.parameters}
-    notes += checked_settings(network, found, "Keras", _EPSILON)
+    notes += [*counted(changes), *checked_settings(network, found, "Keras", _EPSILON)]
     names = {path: layer.name for path, layer in found.items()}
-    return Converted(weights, tuple(notes), names, whole=model is not None, raw=bool(model and model.prepares))
+    return Converted(
+        weights,
+        tuple(notes),
+        names,
+        whole=model is not None,
+        prepares=model.prepares[-1] if model and model.prepares else "",
+    )
 
 
 # --- the layers of a file ---------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ def _layers(record: Mapping[str, Any], arrays: Weights, config: Mapping[str, Any
     kind = config.get("class_name") or _SNAKE.get(snake, "") or _guessed(record, given)
     layer = FileLayer(
         record["name"] or record["group"],
-        (kind or snake).replace("_", "").lower(),
+        _SCALES.get(kind, kind or snake).replace("_", "").lower(),
         {str(number): array for number, array in enumerate(given)},
         order="" if ordered else f"{container}/{snake}",
         aliases=(record["group"], group),

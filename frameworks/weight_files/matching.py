@@ -7,7 +7,7 @@ shapes of the weights and what is between the layers: layers without arrays do n
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -132,7 +132,7 @@ def _check_counts(network: Network, nodes: Sequence[Node], layers: Sequence[File
             unused = [layer for group in left.values() for layer in group]
             has = f"; unused in the file: {_listed(unused)}" if unused else ""
             raise WeightFileError(
-                f"it has fewer layers than {network.name}: none for {node.path}, {_text(label_of(node))}{has}"
+                f"it has fewer layers than {network.name}: none for {node.path} ({_text(label_of(node))}){has}"
             )
         left[label_of(node)].pop(0)
     if unused := [layer for group in left.values() for layer in group]:
@@ -141,11 +141,11 @@ def _check_counts(network: Network, nodes: Sequence[Node], layers: Sequence[File
 
 def _listed(layers: Sequence[FileLayer]) -> str:
     more = f" and {len(layers) - LISTED} more" if len(layers) > LISTED else ""
-    return ", ".join(f"{layer.name or layer.order}, {_text(layer.label)}" for layer in layers[:LISTED]) + more
+    return ", ".join(f"{layer.name or layer.order} ({_text(layer.label)})" for layer in layers[:LISTED]) + more
 
 
 def _text(label: Label) -> str:
-    return f"a {label[0]} of {' and '.join('x'.join(map(str, shape)) for shape in label[1])}"
+    return f"{label[0]}, {' and '.join('x'.join(map(str, shape)) for shape in label[1])}"
 
 
 def _grouped(layers: Sequence[FileLayer]) -> dict[Label, list[FileLayer]]:
@@ -270,8 +270,8 @@ def _label(vertex: Vertex) -> Hashable:
 # --- a layer with its layer of the file -------------------------------------------------------------------------------
 
 
-def fitted(node: Node, layer: FileLayer, notes: list[str]) -> Weights:
-    """The file's arrays by the roles that the layer has; what is filled in or left out goes to the notes.
+def fitted(node: Node, layer: FileLayer, changes: Counter[str]) -> Weights:
+    """The file's arrays by the roles that the layer has; what is filled in or left out is counted in the changes.
 
     Gamma and beta that the file does not have are 1 and 0, and those that the layer does not have must be. Raises
     WeightFileError.
@@ -289,16 +289,21 @@ def fitted(node: Node, layer: FileLayer, notes: list[str]) -> Weights:
         for role, value in (("gamma", 1.0), ("beta", 0.0)):
             if role in wanted and role not in given:
                 given = {**given, role: np.full(node.input[:1], value, np.float32)}
-                notes.append(f"{layer.name} has no {role}: {role} of {node.path} is {value:g}")
+                changes[f"the file has no {role}: it is {value:g}"] += 1
             elif role in given and role not in wanted and np.all(given[role] == value):
                 given = {each: array for each, array in given.items() if each != role}
-                notes.append(f"left out: {role} of {layer.name}, which is {value:g}")
+                changes[f"left out: a {role} that is {value:g}"] += 1
     if set(given) != set(wanted):
         raise WeightFileError(
             f"its layer {layer.name} has {len(layer.arrays)} arrays ({', '.join(layer.arrays)}) for {node.path}, "
             f"which needs {', '.join(wanted)}"
         )
     return given
+
+
+def counted(changes: Counter[str]) -> list[str]:
+    """A line for each kind of change."""
+    return [f"{change}, in {count} {'layer' if count == 1 else 'layers'}" for change, count in changes.items()]
 
 
 def checked_settings(network: Network, found: Mapping[str, FileLayer], program: str, default: float) -> Iterator[str]:

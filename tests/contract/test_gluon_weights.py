@@ -97,7 +97,7 @@ def test_a_file_with_its_graph(files: Path, name: str) -> None:
 def test_a_fixed_gamma_is_one_whatever_the_file_says(files: Path) -> None:
     found = imported(files / "fixed-0000.params", NETWORKS["fixed"], {}, print)
     assert (found.weights["n.gamma"] == 1).all()
-    assert any(note.endswith("is fixed: it is 1, and what the file holds is left out") for note in found.notes)
+    assert "gamma is fixed: it is 1, and what the file holds is left out, in 1 layer" in found.notes
 
 
 @pytest.mark.parametrize(("file", "name"), [

@@ -150,6 +150,17 @@ def test_a_whole_model(files: Path, name: str, ending: str) -> None:
     assert comparison is not None and comparison.agrees and comparison.difference < 1e-10, line
 
 
+def test_a_network_that_takes_prepared_pixels(files: Path) -> None:
+    """`port` adds no layers for pixels: the network gets what the original makes of them."""
+    path, spec = files / "rescaling.keras", bare("rescaling")
+    found = imported(path, spec, {}, print)
+    line, comparison = weight_comparison.compared(path, spec, found, {}, print)
+    assert comparison is not None and comparison.agrees, line
+    other = network(Scale("pixels", factor=1 / 127), *spec.layers)
+    line, comparison = weight_comparison.compared(path, spec, found, {}, print, prepared=other)
+    assert comparison is not None and comparison.parted.startswith("c, by "), line
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_file_of_weights(files: Path, name: str) -> None:
     path = files / f"{name}.weights.h5"
@@ -179,7 +190,7 @@ def wrong(name: str, old: Layer, new: Layer) -> Network:
 @pytest.mark.parametrize(("old", "new", "message"), [
     (norm("n"), BatchNorm("n"), "batch_normalization has epsilon 0.001, n of net has 1e-05"),
     (Conv("c2", 5, 2), Conv("c2", 5, 2, bias=False), "which needs weight"),
-    (Dense("d1", 7), Dense("d1", 8), "none for d1, a convolution or dense layer of 8x10; unused in the file"),
+    (Dense("d1", 7), Dense("d1", 8), r"none for d1 \(convolution or dense layer, 8x10\); unused in the file"),
 ], ids=["epsilon", "bias", "units"])  # fmt: skip
 def test_another_network_is_refused(files: Path, old: Layer, new: Layer, message: str) -> None:
     with pytest.raises(BadInput, match=message) as error:
