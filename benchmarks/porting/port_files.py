@@ -6,10 +6,12 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.porting import spec_source, weight_comparison, weight_import
-from benchmarks.porting.network_import import Comparison
+from benchmarks.porting.network_import import Comparison, own_names
 from benchmarks.porting.source.export import TARGETS, write
-from benchmarks.records.atomic import write_text
+from benchmarks.records.atomic import replacing, write_text
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
 from frameworks.arrays import Weights
@@ -40,7 +42,22 @@ def write_all(
         if weights is not None:
             paths.append(folder / f"{network.name}_spec.npz")
             checkpoints.save(paths[-1], network, weights, {"framework": origin, "source": origin})
+            paths += _safetensors(folder / f"{network.name}_spec.safetensors", network, weights)
     return paths
+
+
+def _safetensors(path: Path, network: Network, weights: Weights) -> list[Path]:
+    """Write the arrays under the names of a state_dict, for other programs; nothing without the package safetensors."""
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        return []
+    names = own_names(network)
+    # safetensors stores the memory of an array, not its values: a transposed array would come back as another.
+    content = save({names[name]: np.ascontiguousarray(array) for name, array in weights.items()})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return [path]
 
 
 def weights_of(

@@ -145,7 +145,7 @@ def _listed(layers: Sequence[FileLayer]) -> str:
 
 
 def _text(label: Label) -> str:
-    return f"{label[0]}, {' and '.join('x'.join(map(str, shape)) for shape in label[1])}"
+    return f"{label[0]}, {' and '.join('x'.join(map(str, shape)) or '1' for shape in label[1])}"
 
 
 def _grouped(layers: Sequence[FileLayer]) -> dict[Label, list[FileLayer]]:

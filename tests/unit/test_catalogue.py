@@ -329,8 +329,14 @@ def test_the_names_in_published_files_of_densenet() -> None:
     assert list(arrays) == ["features.denseblock1.denselayer2.norm1.gamma"]
 
 
-@pytest.mark.parametrize("join", [Add, Concat, Multiply, lambda name, chains: Residual(name, chains[1])])
+@pytest.mark.parametrize("join", [Add, Concat, Multiply, lambda name, chains: Residual(name, *chains)])
 def test_a_file_of_keras_does_not_name_branches(join: Callable[..., Add]) -> None:
-    net = Network("n", (1, 4, 4), [join("j", [[], [Conv("c", 1, 1)]])])
-    with pytest.raises(WeightFileError, match="has branches at j"):
-        keras_names.canonical(net, {})
+    """Layers side by side are assigned by their shapes, and refused if these are equal."""
+    net = Network("n", (2, 4, 4), [join("j", [[Conv("a", 3, 3, padding=1)], [Conv("b", 3, 1)]])])
+    large, small = np.ones((3, 3, 2, 3)), np.ones((1, 1, 2, 3))
+    biases = {f"layers/{name}/vars/1": np.ones(3) for name in ("conv2d", "conv2d_1")}
+    arrays = keras_names.canonical(net, {"layers/conv2d/vars/0": small, "layers/conv2d_1/vars/0": large, **biases})
+    assert arrays["j.a.weight"].shape == (3, 2, 3, 3)
+    net = Network("n", (2, 4, 4), [join("j", [[Conv("a", 3, 1)], [Conv("b", 3, 1)]])])
+    with pytest.raises(WeightFileError, match=r"which of its layers is j\.a and which j\.b"):
+        keras_names.canonical(net, {"layers/conv2d/vars/0": small, "layers/conv2d_1/vars/0": small, **biases})

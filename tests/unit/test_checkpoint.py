@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.checkpoint import command
+from benchmarks.porting.port_files import write_all
 from benchmarks.porting.weight_import import PIXELS, import_weights, imported
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
@@ -401,11 +402,42 @@ def test_an_npz_file_with_the_names_of_pytorch(tmp_path: Path) -> None:
     )
 
 
+def test_safetensors_of_16_bits(tmp_path: Path) -> None:
+    """bfloat16 is the upper half of float32. The file is written by hand: NumPy has no bfloat16."""
+    pytest.importorskip("safetensors")
+    header: dict[str, Any] = {}
+    data = b""
+    for name, array in weights().items():
+        values = np.round(array * 64) / 64
+        upper = (values.astype("<f4").view("<u4") >> 16).astype("<u2")
+        kind, short = ("F16", values.astype("<f2")) if name.startswith("fc") else ("BF16", upper)
+        place = [len(data), len(data) + short.nbytes]
+        header[TORCH_NAMES[name]] = {"dtype": kind, "shape": array.shape, "data_offsets": place}
+        data += short.tobytes()
+    text = json.dumps(header).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    found = imported(tmp_path / "a.safetensors", SMALL, {}, quiet)
+    for name, array in weights().items():
+        np.testing.assert_array_equal(found.weights[name], np.round(array * 64) / 64)
+    assert found.notes == ("converted to float32: 8 arrays of bfloat16", "converted to float32: 4 arrays of float16")
+
+
 def test_safetensors(tmp_path: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy")
     numpy.save_file({TORCH_NAMES[name]: array for name, array in weights().items()}, tmp_path / "a.safetensors")
     imported = import_weights(tmp_path / "a.safetensors", SMALL, {}, quiet)
     np.testing.assert_array_equal(imported["fc1.weight"], weights()["fc1.weight"])
+
+
+def test_a_spec_has_its_weights_as_safetensors(tmp_path: Path) -> None:
+    """Under the names of PyTorch, and the values, not the memory, of transposed arrays."""
+    numpy = pytest.importorskip("safetensors.numpy")
+    given = {name: np.asfortranarray(array) for name, array in weights().items()}
+    *_, path = write_all(SMALL, ("spec",), tmp_path, given, "x")
+    assert path.name == "small_spec.safetensors"
+    assert numpy.load_file(path).keys() == set(TORCH_NAMES.values())
+    for name, array in import_weights(path, SMALL, {}, quiet).items():
+        np.testing.assert_array_equal(array, weights()[name])
 
 
 def test_damaged_safetensors(tmp_path: Path) -> None:
