@@ -22,6 +22,7 @@ COMPARED = "Comparison with OTHER"
     examples=(
         "lenet --to torch -o ported",
         "resnet18 --to torch,flax --weights resnet18.pth -o ported",
+        "lenet --to torch,gluon,keras,flax --with-training -o ported",
         "my_net.py:small --to all -o ported",
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
         "model.py:Net resnet18 --input 3,224,224",
@@ -60,6 +61,12 @@ COMPARED = "Comparison with OTHER"
     metavar="FILE",
     heading=options.WHAT,
     help="Weights from `onespec run --save`, or of PyTorch or Keras; written in the names of the framework.",
+)
+@options.option(
+    "--with-training",
+    is_flag=True,
+    heading=options.WHAT,
+    help="Give each source the training loop of the network's recipe, and the weights at which it begins.",
 )
 @options.option(
     "--classes",
@@ -109,6 +116,7 @@ def command(
     weights: Path | None,
     shape: tuple[int, int, int] | None,
     pixels: str | None,
+    with_training: bool,
     classes: int | None,
     weights_a: Path | None,
     weights_b: Path | None,
@@ -124,7 +132,8 @@ def command(
     NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input, NET is FILE.py:CLASS, a module of
     PyTorch: the command executes the file, makes a spec of the module, runs both on the same images in float64, and
     prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With --weights,
-    and for a module, an .npz file lies beside each source, and the source has `load_weights`.
+    and for a module, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it
+    has `train`, too.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.
@@ -144,7 +153,7 @@ def command(
         raise BadInput(f"{missing} is missing; to compare {net} with another network, name that after it")
     announce(f"Writing {net} for {', '.join(targets)}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting import network_import
+    from benchmarks.porting import network_import, port_files
     from benchmarks.porting.port_files import parse_targets, weights_of, write_all
     from benchmarks.runtime.networks import network
 
@@ -177,8 +186,11 @@ def command(
                 result |= {"difference": comparison.difference, "largest_logit": comparison.scale}
                 result["parted"] = comparison.parted
                 code = ExitCode.OK if comparison.agrees else ExitCode.DIFFERENT
+    recipe = None
+    if with_training:
+        spec, arrays, origin, recipe = port_files.with_training(spec, chosen, arrays, origin)
     try:
-        paths = write_all(spec, chosen, out, arrays, origin)
+        paths = write_all(spec, chosen, out, arrays, origin, recipe)
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:

@@ -10,14 +10,17 @@ import numpy as np
 
 from benchmarks.porting import spec_source, weight_comparison, weight_import
 from benchmarks.porting.network_import import Comparison, own_names
-from benchmarks.porting.source.export import TARGETS, write
+from benchmarks.porting.source.export import TARGETS, WRITERS, write
 from benchmarks.records.atomic import replacing, write_text
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
+from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
+from frameworks import arrays
 from frameworks.arrays import Weights
 from frameworks.spec import Network
 
 SPEC = "spec"  # of --to: a network file of onespec
+INITIAL = "initial values of seed 0"
 
 
 def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
@@ -30,11 +33,38 @@ def parse_targets(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def with_training(
+    network: Network, targets: Sequence[str], weights: Weights | None, origin: str
+) -> tuple[Network, Weights, str, Recipe]:
+    """A network as its default recipe trains it, the weights at which it begins, their origin, and the recipe.
+
+    Without weights, the recipe's layers that scale pixels are in front, and the weights are its initial ones of seed 0.
+    Raises BadInput for a target that has no training.
+    """
+    for target in targets:
+        if target not in WRITERS:
+            raise BadInput(f"--with-training: {target} has no training loop; --to takes {', '.join(WRITERS)} with it")
+    recipe = RECIPES.get(network.name, DEFAULT)
+    if weights is not None:
+        return network, weights, origin, recipe
+    network = network.after(*recipe.pixels, input=network.input)
+    drawn = arrays.initial(network, 0, recipe.initial)
+    return network, {name: array.astype(np.float32) for name, array in drawn.items()}, INITIAL, recipe
+
+
 def write_all(
-    network: Network, targets: Sequence[str], folder: Path, weights: Weights | None, origin: str
+    network: Network,
+    targets: Sequence[str],
+    folder: Path,
+    weights: Weights | None,
+    origin: str,
+    recipe: Recipe | None = None,
 ) -> list[Path]:
-    """Write a network for each target. Returns the files; raises BadInput and OSError. origin: of the weights."""
-    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin)
+    """Write a network for each target. Returns the files; raises BadInput and OSError.
+
+    origin: of the weights. recipe: for a training loop in each source file.
+    """
+    paths = write(network, tuple(each for each in targets if each != SPEC), folder, weights, origin, recipe)
     if SPEC in targets:
         folder.mkdir(parents=True, exist_ok=True)
         paths.append(folder / f"{network.name}_spec.py")

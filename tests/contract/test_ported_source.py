@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.porting.source.export import WRITERS, about, ported
+from benchmarks.porting.source.export import WRITERS, Ported, about, ported
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Lacking
+from benchmarks.training.lr_schedules import Cosine, WarmUp
+from benchmarks.training.recipes import DEFAULT, RECIPES, SPEEDRUN, Recipe
 from frameworks import arrays
+from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.networks import NETWORKS
-from frameworks.numpy_reference import Pass
+from frameworks.numpy_reference import Pass, Reference
 from frameworks.spec import (
     Conv,
     Dense,
@@ -43,6 +49,7 @@ from frameworks.spec import (
 )
 from frameworks.spec.joins import Concat
 from frameworks.spec.normalization import Affine, BatchNorm
+from frameworks.training import SGD, Adam, Training
 from tests.conftest import Bench
 
 SCRIPT = Path(__file__).parents[1] / "ported_source.py"
@@ -110,17 +117,30 @@ def distance(logits: Array, network: Network, weights: Weights) -> float:
 
 def run(bench: Bench, folder: Path, target: str, network: Network) -> float:
     weights = weights_of(network)
+    np.save(folder / "x.npy", images_of(network))
     made = ported(network, target, weights)
-    source, arrays_file, images, logits = (folder / name for name in ("net.py", "net.npz", "x.npy", "y.npy"))
-    source.write_text(made.source, encoding="utf-8")
-    np.savez(arrays_file, **made.weights)  # type: ignore[arg-type]
-    np.save(images, images_of(network))
-    files = [str(SCRIPT), target, str(source), made.entry, str(arrays_file), str(images), str(logits)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [str(bench.python(FRAMEWORK[target])), "-I", *files]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    written(folder, made)
+    execute(bench, "predict", target, {folder: made.entry})
+    return distance(np.load(folder / "y.npy"), network, weights)
+
+
+def written(folder: Path, made: Ported) -> None:
+    (folder / "net.py").write_text(made.source, encoding="utf-8")
+    np.savez(folder / "net.npz", **made.weights)  # type: ignore[arg-type]
+
+
+def execute(bench: Bench, what: str, target: str, entries: Mapping[Path, str]) -> None:
+    """Run the source files of some folders in a bare interpreter. entries: their classes or functions."""
+    arguments = [text for folder, entry in entries.items() for text in (str(folder), entry)]
+    done = subprocess.run(
+        [str(bench.python(FRAMEWORK[target])), "-I", str(SCRIPT), what, target, *arguments],
+        cwd=next(iter(entries)),
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
-    return distance(np.load(logits), network, weights)
 
 
 # An attribute of ONNX, such as HardSwish's 1 / 6, is a float32, which is off by up to 6e-8 of itself.
@@ -143,6 +163,96 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     assert distance(logits, network, weights) < ONNX_TOLERANCE.get(name, TOLERANCE)
     named = {array.name for array in proto.graph.initializer}
     assert {parameter.name for parameter in network.parameters} <= named
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+EPOCHS, BATCH = 4, 8
+# Default recipes, and recipes that have all the parts that a loop can have.
+TRAININGS: dict[str, tuple[str, Recipe]] = {
+    "lenet": ("lenet", RECIPES["lenet"]),
+    "cnn": ("cnn", RECIPES["cnn"]),
+    "batch_norm": ("lenet_bn", DEFAULT),
+    "one_cycle": ("lenet_bn", replace(SPEEDRUN, augmentations=(), pixels=DEFAULT.pixels, lr=0.04)),
+    "adamw": ("lenet_bn", Recipe("", 1, 8, Training(Adam(0.8, 0.99, 1e-4, 0.1, True)), 0.01, lr_schedule=Cosine())),
+    "warm_up": ("lenet_bn", Recipe("", 1, 8, Training(SGD(0.9, weight_decay=0.1)), 0.01, lr_schedule=WarmUp(2))),
+    "plain": ("lenet_bn", Recipe("", 1, 8, Training(SGD(weight_decay=0.1), label_smoothing=0.1), 0.1)),
+    "adam": ("lenet_bn", Recipe("", 1, 8, Training(Adam(weight_decay=0.1)), 0.01)),
+}
+
+
+def prepared(name: str) -> tuple[Network, Weights]:
+    """The network of a training and its initial weights."""
+    net, recipe = TRAININGS[name]
+    network = NETWORKS[net]()
+    network = network.after(*recipe.pixels, input=network.input)
+    return network, arrays.initial(network, 0, recipe.initial)
+
+
+def training_data(network: Network) -> dict[str, Array]:
+    """20 steps. The last batch of LeNet's epochs has 4 images; elsewhere it is full, which spares compilations."""
+    stream, count = np.random.default_rng(0), 36 if network.name == "lenet" else 40
+    order = np.array([stream.permutation(count) for _ in range(EPOCHS)])
+    images, labels = stream.uniform(0, 255, (count, *network.input)), stream.integers(0, network.classes, count)
+    return {"x": images, "labels": labels, "order": order, "batch_size": np.array(BATCH)}
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Array]:
+    """The losses of a training in a framework; all of a framework are computed in one process."""
+    folders: dict[str, Path] = {}
+
+    def losses(target: str, name: str) -> Array:
+        if target not in folders:
+            entries = {}
+            folder = tmp_path_factory.mktemp(target)
+            for each in TRAININGS:
+                (folder / each).mkdir()
+                network, weights = prepared(each)
+                made = ported(network, target, weights, recipe=TRAININGS[each][1])
+                written(folder / each, made)
+                for key, array in training_data(network).items():
+                    np.save(folder / each / f"{key}.npy", array)
+                entries[folder / each] = made.entry
+            execute(bench, "train", target, entries)
+            folders[target] = folder
+        return np.load(folders[target] / name / "y.npy")  # type: ignore[no-any-return]
+
+    return losses
+
+
+@cache
+def expected_losses(name: str, batch_size: int = BATCH) -> Array:
+    """Those of the reference: epochs x steps."""
+    network, weights = prepared(name)
+    data, recipe = training_data(network), TRAININGS[name][1]
+    reference = Reference(network, recipe.training, Setting("cpu", "float64", 1))
+    reference.set_weights(weights)
+    reference.load("train", data["x"], data["labels"])
+    rates = recipe.lr * recipe.lr_schedule.factors(EPOCHS, -(-len(data["x"]) // batch_size)).reshape(EPOCHS, -1)
+    return np.array([reference.train(order, batch_size, lrs, 0).losses for order, lrs in zip(data["order"], rates)])
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("target", WRITERS)
+def test_twenty_steps_have_the_reference_s_losses(trained: Callable[[str, str], Array], target: str, name: str) -> None:
+    losses, expected = trained(target, name), expected_losses(name).ravel()
+    assert losses.shape == (20,) and abs(expected[-1] - expected[0]) > 1e-3
+    np.testing.assert_allclose(losses, expected, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_a_source_file_is_a_program_that_trains(bench: Bench, tmp_path: Path, target: str) -> None:
+    network, weights = prepared("lenet")
+    recipe = TRAININGS["lenet"][1]
+    written(tmp_path, ported(network, target, weights, recipe=recipe))
+    for key, array in training_data(network).items():
+        np.save(tmp_path / f"{key}.npy", array)
+    command = [str(bench.python(FRAMEWORK[target])), "-I", "net.py", "x.npy", "labels.npy", "order.npy"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    printed = [float(line.rpartition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    np.testing.assert_allclose(printed, expected_losses("lenet", recipe.batch_size).mean(1), atol=1e-3)
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")

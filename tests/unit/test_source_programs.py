@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import keyword
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +17,21 @@ from click.testing import CliRunner
 
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.group import onespec
+from benchmarks.datasets.augmentation import Flip
+from benchmarks.porting.source import training
 from benchmarks.porting.source.blocks import Blocks, snake, title
 from benchmarks.porting.source.code import Call, call, literal, parsed, statement
 from benchmarks.porting.source.export import WRITERS, flat_orders, ported
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
 from benchmarks.porting.source.pytorch import PyTorchWriter
-from benchmarks.training import checkpoints
+from benchmarks.runtime.errors import BadInput
+from benchmarks.training import checkpoints, lr_schedules
+from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
 from frameworks import arrays
 from frameworks.networks import NETWORKS
 from frameworks.spec import Auxiliary, Conv, Dense, Flatten, Network, ReLU, Residual, Select
+from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "ported"
@@ -37,6 +45,15 @@ def blocks_of(name: str) -> dict[str, tuple[str, ...]]:
     root = program(NETWORKS[name](), writer)
     found = Blocks(root, writer.needs_class, title(name)).blocks
     return {block.name: tuple(argument.name for argument in block.arguments) for block in found}
+
+
+def check_style(folder: Path) -> None:
+    """Ruff has nothing to say of the files."""
+    pytest.importorskip("ruff")
+    ruff, options = [sys.executable, "-m", "ruff"], ["--isolated", "--line-length", "120", str(folder)]
+    for command in (["format", "--diff", *options], ["check", "--select", "E,F,W,I", *options]):
+        done = subprocess.run([*ruff, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 # --- groups and blocks ------------------------------------------------------------------------------------------------
@@ -147,15 +164,7 @@ def test_the_text_is_the_same_each_time_and_formatted(target: str, name: str, tm
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     assert not imported & {"onespec", "benchmarks", "frameworks"}
     (tmp_path / "net.py").write_text(made.source, encoding="utf-8")
-    pytest.importorskip("ruff")
-    ruff = [sys.executable, "-m", "ruff"]
-    options = ["--isolated", "--line-length", "120"]
-    format_check = [*ruff, "format", *options, "--diff", str(tmp_path)]
-    done = subprocess.run(format_check, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    lint = [*ruff, "check", *options, "--select", "E,F,W,I", str(tmp_path)]
-    done = subprocess.run(lint, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    check_style(tmp_path)
 
 
 @pytest.mark.parametrize("target", WRITERS)
@@ -176,6 +185,85 @@ def test_names_and_sources_of_a_user_s_network_give_valid_python(target: str) ->
         assert made.entry.isidentifier() and not keyword.iskeyword(made.entry)
         assert made.entry in {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
         assert max(map(len, made.source.splitlines())) <= 120
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+SCHEDULES: list[lr_schedules.Schedule] = [
+    *(lr_schedules.Step(2), lr_schedules.MultiStep((1, 3), 0.5), lr_schedules.Cosine(), lr_schedules.Cosine(0.1)),
+    *(lr_schedules.Polynomial(), lr_schedules.Polynomial(2.0, 0.1), lr_schedules.Exponential(0.9)),
+    *(lr_schedules.Exponential(0.9, 1.5), lr_schedules.Exponential(0.9, 2.4, True), lr_schedules.OneCycle(0.3, 0.1)),
+    *(lr_schedules.WarmUp(2), lr_schedules.WarmUp(2, lr_schedules.Step(3), 0.1)),
+    *(lr_schedules.WarmUpBefore(2), lr_schedules.WarmUpBefore(1, lr_schedules.MultiStep((2,)), 0.2)),
+]
+ALL_PARTS = Training(SGD(0.9, True, 5e-4), label_smoothing=0.1)
+RECIPE = Recipe("mnist", 5, 64, ALL_PARTS, 0.05, lr_schedule=lr_schedules.WarmUp(1, lr_schedules.Cosine(0.1), 0.1))
+
+
+def training_text(target: str, recipe: Recipe, net: str = "lenet_bn") -> str:
+    source = ported(NETWORKS[net](), target, recipe=recipe).source
+    loader = source[source.index("def load_weights") :]
+    return loader[loader.index("\n\n\n") + 3 :]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+def test_the_learning_rates_are_those_of_the_schedule(schedule: lr_schedules.Schedule) -> None:
+    text = training.learning_rates(replace(RECIPE, lr=0.2, lr_schedule=schedule))
+    names: dict[str, Any] = {"np": np}
+    exec(text, names)
+    np.testing.assert_allclose(names["learning_rates"](5, 7), 0.2 * schedule.factors(5, 7), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "recipe", [RECIPE, replace(RECIPE, training=Training(Adam(weight_decay=0.1)))], ids=["sgd", "adam"]
+)
+@pytest.mark.parametrize("target", WRITERS)
+def test_training_is_short_and_formatted(target: str, recipe: Recipe, tmp_path: Path) -> None:
+    assert training_text(target, recipe).count("\n") <= training.LONGEST
+    (tmp_path / "net.py").write_text(ported(NETWORKS["resnet18"](), target, recipe=recipe).source, encoding="utf-8")
+    check_style(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"training": Training(RMSprop())}, "RMSprop"),
+        ({"training": Training(Adadelta())}, "Adadelta"),
+        ({"training": Training(SGD(decoupled=True))}, "SGD with decoupled weight decay"),
+        ({"training": Training(SGD(0.9, lr_in_velocity=True))}, "lr_in_velocity"),
+        ({"training": Training(Adam(epsilon_hat=True))}, "epsilon_hat"),
+        ({"training": Training(clip_norm=1.0)}, "clip_norm"),
+        ({"training": Training(average=0.9)}, "average"),
+        ({"training": Training(lr_factors=(("*", 0.1),))}, "lr_factors"),
+        ({"augmentations": (Flip(),)}, "augmentations"),
+        ({"permutation": 0}, "permutation"),
+        ({"side": 64}, "side"),
+        ({"test_in_training_mode": True}, "test_in_training_mode"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_loop_lacks_is_refused_by_name(changes: dict[str, Any], part: str) -> None:
+    message = f"--with-training: the recipe of lenet has {part}, for which the loop has no code"
+    with pytest.raises(BadInput, match=f"^{re.escape(message)}$"):
+        ported(NETWORKS["lenet"](), "torch", recipe=replace(RECIPE, **changes))
+
+
+def test_every_default_recipe_has_a_loop() -> None:
+    for name in (*RECIPES, "resnet18"):
+        training.refuse(name, RECIPES.get(name, DEFAULT))
+
+
+def test_training_begins_at_the_initial_weights_of_the_recipe(tmp_path: Path) -> None:
+    words = ["port", "-q", "lenet", "--to", "torch", "--with-training", "-o", str(tmp_path)]
+    result = CliRunner().invoke(onespec, words, prog_name="onespec")
+    assert result.exit_code == ExitCode.OK, result.output
+    network = NETWORKS["lenet"]()
+    with np.load(tmp_path / "lenet_torch.npz") as file:
+        for name, array in arrays.initial(network, 0, RECIPES["lenet"].initial).items():
+            np.testing.assert_array_equal(file[name], array.astype(np.float32))
+    source = (tmp_path / "lenet_torch.py").read_text(encoding="utf-8")
+    assert "x / 255" in source and "Pixels go in from 0 to 255." in source
+    assert "torch.optim.SGD(model.parameters(), lr=0.9)" in source
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
@@ -230,6 +318,10 @@ def test_a_layer_that_a_writer_lacks_is_named() -> None:
         ("googlenet_aux --to torch,keras -o out", "keras: no source for aux1 (Auxiliary)"),
         ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),
         ("lenet --to torch --weights no.npz -o out", "no.npz: no such file"),
+        (
+            "lenet --to torch,onnx --with-training -o out",
+            "--with-training: onnx has no training loop; --to takes torch, gluon, keras, flax with it",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

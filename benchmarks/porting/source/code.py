@@ -99,6 +99,12 @@ def statement(prefix: str, expression: Expression, indent: int, suffix: str = ""
     return lines
 
 
+def divided_statement(line: str) -> list[str]:
+    """The lines of an assignment, a `return` or a call; one that is too long is divided at its brackets."""
+    match = re.match(r"( *)(\w+ = |return |)(.*)$", line)
+    return statement(match[2], parsed(match[3]), len(match[1])) if match and len(line) > WIDTH else [line]
+
+
 def parsed(text: str) -> Expression:
     """A call or list in the text of an expression; other expressions as they are."""
     match = re.match(r"[\w.]*[(\[]", text)

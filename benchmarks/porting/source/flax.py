@@ -87,8 +87,8 @@ class FlaxWriter(ModuleWriter):
     init_ending = "*, rngs: nnx.Rngs"
     constructor_ending = RNGS
     imports = (
-        *("from functools import partial", "", "import jax", "import jax.numpy as jnp", "import numpy as np"),
-        "from flax import nnx",
+        *("import sys", "from functools import partial", "from pathlib import Path", ""),
+        *("import jax", "import jax.numpy as jnp", "import numpy as np", "import optax", "from flax import nnx"),
     )
 
     def __init__(self) -> None:

@@ -89,7 +89,10 @@ class GluonWriter(ModuleWriter):
     base = "gluon.HybridBlock"
     sequence_class = "sequential"
     forward_head = "def hybrid_forward(self, F, x):"
-    imports = ("import mxnet as mx", "import numpy as np", "from mxnet import gluon", "from mxnet.gluon import nn")
+    imports = (
+        *("import sys", "from pathlib import Path", "", "import mxnet as mx", "import numpy as np"),
+        *("from mxnet import autograd, gluon", "from mxnet.gluon import nn"),
+    )
     unused = frozenset(("inputs",))
 
     def __init__(self) -> None:

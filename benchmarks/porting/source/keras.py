@@ -25,6 +25,8 @@ from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.modules import About, Values, definition
 from benchmarks.porting.source.program import Fork, Group, Item, Op, SourceTarget, identifier, lacking, program
 from benchmarks.porting.source.pytorch import fraction, number, slice_text
+from benchmarks.porting.source.training import training_source
+from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
     AvgPool,
@@ -169,8 +171,8 @@ class KerasWriter(SourceTarget):
 
     # --- the file -----------------------------------------------------------------------------------------------------
 
-    def source(self, network: Network, about: About) -> str:
-        """The file. Raises `Lacking`."""
+    def source(self, network: Network, about: About, recipe: Recipe | None = None) -> str:
+        """The file; with a recipe, it has the training loop. Raises `Lacking` and BadInput."""
         root = program(network, self)
         self.blocks = Blocks(
             root, lambda group: any(isinstance(item, Fork) for item in group.items), title(network.name)
@@ -197,10 +199,12 @@ class KerasWriter(SourceTarget):
                 *(source for helper, source in HELPERS.items() if helper in self.used),
                 *("\n".join(lines) for lines in [*parts, model]),
                 LOADER,
+                *([training_source(self.title, self.entry, network, recipe)] if recipe is not None else []),
             ]
         )
         imported = [each for each in ("layers", "ops") if f"{each}." in body_text]
-        imports = ["import keras", "import numpy as np", f"from keras import {', '.join(imported)}"]
+        standard = [] if recipe is None else ["import sys", "from pathlib import Path", ""]
+        imports = [*standard, "import keras", "import numpy as np", f"from keras import {', '.join(imported)}"]
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
         return f"{docstring}\n\n{chr(10).join(imports)}\n\n\n{body_text}\n"
 

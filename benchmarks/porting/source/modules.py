@@ -20,8 +20,8 @@ from benchmarks.porting.source.code import (
     Symbol,
     as_expression,
     divided,
+    divided_statement,
     literal,
-    parsed,
     statement,
 )
 from benchmarks.porting.source.forms import described
@@ -36,6 +36,8 @@ from benchmarks.porting.source.program import (
     numeric,
     program,
 )
+from benchmarks.porting.source.training import training_source
+from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
     Auxiliary,
@@ -196,8 +198,8 @@ class ModuleWriter(SourceTarget):
 
     # --- the file -----------------------------------------------------------------------------------------------------
 
-    def source(self, network: Network, about: About) -> str:
-        """The file. Raises `Lacking`."""
+    def source(self, network: Network, about: About, recipe: Recipe | None = None) -> str:
+        """The file; with a recipe, it has the training loop. Raises `Lacking` and BadInput."""
         self.entry = title(network.name)
         root = program(network, self)
         self.blocks = Blocks(root, self.needs_class, self.entry)
@@ -205,6 +207,8 @@ class ModuleWriter(SourceTarget):
         parts = [self.block(block) for block in self.blocks.blocks]
         parts.append(self.class_source(self.entry, self.root, (), {}))
         parts.append(self.loader())
+        if recipe is not None:
+            parts.append(training_source(self.title, self.entry, network, recipe))
         helpers = [source for name, source in self.helpers.items() if name in self.used]
         body = "\n\n\n".join(part.strip("\n") for part in [*helpers, *parts])
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
@@ -213,7 +217,7 @@ class ModuleWriter(SourceTarget):
 
     def imports_of(self, body: str) -> list[str]:
         """The imports that the body needs, standard library first."""
-        lines = [line for line in self.imports if line == "" or _imported(line, body)]
+        lines = [line for line in (_needed(line, body) for line in self.imports) if line is not None]
         return lines if lines[0] else lines[1:]
 
     def block(self, block: Block) -> str:
@@ -249,7 +253,7 @@ class ModuleWriter(SourceTarget):
             *init,
             "",
             f"    {self.forward_head}",
-            *(line for text in forward for line in _statement(text, 8)),
+            *(line for text in forward for line in divided_statement(" " * 8 + text)),
         ]
         return "\n".join(lines)
 
@@ -622,13 +626,10 @@ def definition(text: str, indent: int) -> list[str]:
     return [f"{space}{before}(", *(f"{space}    {part}," for part in divided(inner)), f"{space}){after}"]
 
 
-def _statement(text: str, indent: int) -> list[str]:
-    """A line of a forward pass; a long call is divided at its brackets."""
-    line = " " * indent + text
-    match = re.match(r"(\w+ = |return )(.*)$", text)
-    return statement(match[1], parsed(match[2]), indent) if match and len(line) > WIDTH else [line]
-
-
-def _imported(line: str, body: str) -> bool:
-    name = re.split(r" as | import ", line.removeprefix("import "))[-1]
-    return any(re.search(rf"\b{re.escape(each.strip())}\b", body) for each in name.split(","))
+def _needed(line: str, body: str) -> str | None:
+    """An import with the names that the body has, or None without any."""
+    head, between, names = line.rpartition(" as " if " as " in line else " import ")
+    kept = [name for name in names.removeprefix("import ").split(", ") if re.search(rf"\b{re.escape(name)}\b", body)]
+    if not line:
+        return line
+    return f"{head}{between}{'import ' if not head else ''}{', '.join(kept)}" if kept else None

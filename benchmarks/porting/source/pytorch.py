@@ -93,7 +93,8 @@ SIMPLE = {  # activations without options: the function and the module
 class PyTorchWriter(ModuleWriter):
     title = "torch"
     imports = (
-        *("from collections import OrderedDict", "", "import numpy as np", "import torch"),
+        *("import sys", "from collections import OrderedDict", "from pathlib import Path", ""),
+        *("import numpy as np", "import torch"),
         *("import torch.nn.functional as F", "from torch import nn"),
     )
     heads_allowed = True
