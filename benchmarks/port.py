@@ -23,6 +23,7 @@ COMPARED = "Comparison with OTHER"
         "lenet --to torch -o ported",
         "resnet18 --to torch,flax --weights resnet18.pth -o ported",
         "lenet --to torch,gluon,keras,flax --with-training -o ported",
+        "lenet --side-by-side -o ported",
         "my_net.py:small --to all -o ported",
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
         "model.py:Net resnet18 --input 3,224,224",
@@ -34,6 +35,7 @@ COMPARED = "Comparison with OTHER"
     "--to",
     "targets",
     type=options.Names(),
+    default=None,
     metavar="NAME,...",
     show_default=False,
     heading=options.WHAT,
@@ -67,6 +69,13 @@ COMPARED = "Comparison with OTHER"
     is_flag=True,
     heading=options.WHAT,
     help="Give each source the training loop of the network's recipe, and the weights at which it begins.",
+)
+@options.option(
+    "--side-by-side",
+    "beside",
+    is_flag=True,
+    heading=options.WHAT,
+    help="Also a page with the frameworks of --to in columns, or with all, layer by layer.",
 )
 @options.option(
     "--classes",
@@ -117,6 +126,7 @@ def command(
     shape: tuple[int, int, int] | None,
     pixels: str | None,
     with_training: bool,
+    beside: bool,
     classes: int | None,
     weights_a: Path | None,
     weights_b: Path | None,
@@ -133,13 +143,15 @@ def command(
     PyTorch: the command executes the file, makes a spec of the module, runs both on the same images in float64, and
     prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With --weights,
     and for a module, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it
-    has `train`, too.
+    has `train`, too. --side-by-side writes a page for teaching, which loads nothing and needs no script.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.
     """
     if other is not None:
-        _refuse({"--to": targets, "--weights": weights, "--out": out}, "with two networks nothing is written")
+        written = {"--to": targets, "--weights": weights, "--out": out}
+        written |= {"--with-training": with_training or None, "--side-by-side": beside or None}
+        _refuse(written, "with two networks nothing is written")
         announce(f"Comparing {net} with {other}.", quiet)
         given, trainings = (weights_a, weights_b), (training_a, training_b)
         return _compare((net, other), given, trainings, shape, classes, pixels, pythons, as_json, quiet)
@@ -148,10 +160,11 @@ def command(
         **{"--training-a": training_a, "--training-b": training_b},
     }
     _refuse(compared_options, f"it is for two networks; name the other one after {net}")
-    if targets is None or out is None:
-        missing = "--to NAME,..." if targets is None else "--out FOLDER"
+    if (not targets and not beside) or out is None:
+        missing = "--to NAME,... or --side-by-side" if out is not None else "--out FOLDER"
         raise BadInput(f"{missing} is missing; to compare {net} with another network, name that after it")
-    announce(f"Writing {net} for {', '.join(targets)}.", quiet)
+    targets = targets or ()
+    announce(f"Writing {net} for {', '.join(targets) or 'all frameworks, side by side'}.", quiet)
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.porting import network_import, port_files
     from benchmarks.porting.port_files import parse_targets, weights_of, write_all
@@ -191,6 +204,8 @@ def command(
         spec, arrays, origin, recipe = port_files.with_training(spec, chosen, arrays, origin)
     try:
         paths = write_all(spec, chosen, out, arrays, origin, recipe)
+        if beside:
+            paths.append(port_files.write_side_by_side(spec, chosen, out))
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:

@@ -57,7 +57,8 @@ def logits_of(target: str, net: Any, images: Any) -> Any:
         return net(mx.nd.array(images, dtype="float64")).asnumpy()
     images = images.transpose(0, 2, 3, 1)
     if target == "keras":
-        return net(images, training=False).numpy()
+        logits = net(images, training=False)
+        return (logits[0] if isinstance(logits, list) else logits).numpy()
     from flax import nnx
 
     return np.asarray(nnx.jit(lambda net, x: net(x))(net, images))

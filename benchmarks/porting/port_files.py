@@ -10,7 +10,9 @@ import numpy as np
 
 from benchmarks.porting import spec_source, weight_comparison, weight_import
 from benchmarks.porting.network_import import Comparison, own_names
-from benchmarks.porting.source.export import TARGETS, WRITERS, write
+from benchmarks.porting.source import side_by_side
+from benchmarks.porting.source.export import TARGETS, WRITERS, file_stem, ported, write
+from benchmarks.porting.source.program import Lacking
 from benchmarks.records.atomic import replacing, write_text
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
@@ -50,6 +52,21 @@ def with_training(
     network = network.after(*recipe.pixels, input=network.input)
     drawn = arrays.initial(network, 0, recipe.initial)
     return network, {name: array.astype(np.float32) for name, array in drawn.items()}, INITIAL, recipe
+
+
+def write_side_by_side(network: Network, targets: Sequence[str], folder: Path) -> Path:
+    """Write the page that has the sources of some frameworks layer by layer; without targets, those of all."""
+    columns = [target for target in targets if target in WRITERS] or list(WRITERS)
+    sources = {}
+    for target in columns:
+        try:
+            sources[target] = ported(network, target).source
+        except Lacking as error:
+            sources[target] = str(error)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{file_stem(network)}_side_by_side.html"
+    write_text(path, side_by_side.page(network, columns, sources))
+    return path
 
 
 def write_all(

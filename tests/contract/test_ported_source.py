@@ -26,6 +26,9 @@ from frameworks.arrays import Array, Weights
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Pass, Reference
 from frameworks.spec import (
+    AdaptiveAvgPool,
+    Auxiliary,
+    AvgPool,
     Conv,
     Dense,
     Flatten,
@@ -33,6 +36,7 @@ from frameworks.spec import (
     HardSwish,
     Layer,
     LeakyReLU,
+    LocalResponseNorm,
     MaxPool,
     Multiply,
     Network,
@@ -90,8 +94,25 @@ def mobile() -> Network:
     return Network("mobile", (3, 32, 32), layers)
 
 
+def heads() -> Network:
+    """An auxiliary classifier, and layers of the catalogue that few frameworks have as they are."""
+    classifier: list[Layer] = [AdaptiveAvgPool("pool", 3, 2), Flatten(), Dense("hidden", 6), ReLU(), Dense("fc", 5)]
+    layers: list[Layer] = [
+        *(Conv("conv", 8, 3, padding=1), LocalResponseNorm("norm", size=4, alpha=0.3, k=1.5), ReLU()),
+        *(AvgPool("mean", 3, 2, ceil=True), Auxiliary("aux", classifier)),
+        Residual(
+            "dual",
+            [Conv("conv", 8, 3, padding=1), Select("result", (*range(6), None, None, 6, 7))],
+            [Select("input", (*range(8), None, None))],
+        ),
+        *(GlobalAvgPool(), Flatten(), Dense("fc", 5)),
+    ]
+    return Network("heads", (3, 12, 10), layers)
+
+
 SMALL = {name: NETWORKS[name] for name in ("lenet", "lenet_bn", "cifar_resnet20", "googlenet_fashion")} | {
-    "mobile": mobile
+    "mobile": mobile,
+    "heads": heads,
 }
 
 
@@ -153,6 +174,12 @@ def test_the_source_computes_the_reference_s_logits(bench: Bench, tmp_path: Path
     assert run(bench, tmp_path, target, SMALL[name]()) < TOLERANCE
 
 
+@pytest.mark.parametrize("target", WRITERS)
+def test_every_network_has_a_source(target: str) -> None:
+    for make in NETWORKS.values():
+        ported(make(), target)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     reference = pytest.importorskip("onnx.reference")
@@ -162,7 +189,7 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     (logits,) = reference.ReferenceEvaluator(proto).run(None, {"images": images_of(network)})
     assert distance(logits, network, weights) < ONNX_TOLERANCE.get(name, TOLERANCE)
     named = {array.name for array in proto.graph.initializer}
-    assert {parameter.name for parameter in network.parameters} <= named
+    assert {parameter.name for parameter in network.parameters if not parameter.name.startswith("aux.")} <= named
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -177,6 +204,8 @@ TRAININGS: dict[str, tuple[str, Recipe]] = {
     "adamw": ("lenet_bn", Recipe("", 1, 8, Training(Adam(0.8, 0.99, 1e-4, 0.1, True)), 0.01, lr_schedule=Cosine())),
     "warm_up": ("lenet_bn", Recipe("", 1, 8, Training(SGD(0.9, weight_decay=0.1)), 0.01, lr_schedule=WarmUp(2))),
     "plain": ("lenet_bn", Recipe("", 1, 8, Training(SGD(weight_decay=0.1), label_smoothing=0.1), 0.1)),
+    "heads": ("heads", replace(RECIPES["cnn"], pixels=DEFAULT.pixels)),
+    "smooth_heads": ("heads", Recipe("", 1, 8, Training(SGD(), label_smoothing=0.1), 0.01)),
     "adam": ("lenet_bn", Recipe("", 1, 8, Training(Adam(weight_decay=0.1)), 0.01)),
 }
 
@@ -184,7 +213,7 @@ TRAININGS: dict[str, tuple[str, Recipe]] = {
 def prepared(name: str) -> tuple[Network, Weights]:
     """The network of a training and its initial weights."""
     net, recipe = TRAININGS[name]
-    network = NETWORKS[net]()
+    network = {**NETWORKS, **SMALL}[net]()
     network = network.after(*recipe.pixels, input=network.input)
     return network, arrays.initial(network, 0, recipe.initial)
 

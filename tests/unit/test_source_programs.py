@@ -7,9 +7,11 @@ import keyword
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -25,12 +27,27 @@ from benchmarks.porting.source.export import WRITERS, flat_orders, ported
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
 from benchmarks.porting.source.pytorch import PyTorchWriter
+from benchmarks.porting.source.side_by_side import page
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints, lr_schedules
 from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
 from frameworks import arrays
 from frameworks.networks import NETWORKS
-from frameworks.spec import Auxiliary, Conv, Dense, Flatten, Network, ReLU, Residual, Select
+from frameworks.spec import (
+    Auxiliary,
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool,
+    Network,
+    ReLU,
+    Residual,
+    Select,
+)
 from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +123,27 @@ def test_a_skip_that_only_some_blocks_have_is_a_condition() -> None:
     source = ported(network, "torch").source
     assert source.count("class ") == 2
     assert "self.skip = in_channels == out_channels" in source
-    assert "y = x + y if self.skip else y" in source
+    assert "return x + y if self.skip else y" in source
+
+
+def test_a_nameless_mean_is_in_no_group() -> None:
+    """Also not in the last block of a stage, which is then another block than the first."""
+
+    def block(number: int) -> list[Layer]:
+        body = [
+            Conv(f"layer1.{number}.conv1", 8, 3, padding=1),
+            ReLU(),
+            Conv(f"layer1.{number}.conv2", 8, 3, padding=1),
+        ]
+        return [Residual("", body), ReLU()]
+
+    ending: list[Layer] = [AvgPool("", 4, 4), Flatten(), Dropout(), Dense("linear", 10)]
+    network = Network("net", (8, 16, 16), [*block(0), *block(1), *ending])
+    source = ported(network, "torch").source
+    assert "self.layer1 = nn.Sequential(BasicBlock(), BasicBlock())" in source
+    assert "torch.flatten(self.pool(self.layer1(x)), 1)" in source
+    with_mean = replace(network, layers=(*block(0), *block(1), GlobalAvgPool(), *ending[1:]))
+    assert "self.layer1(x).mean((2, 3))" in ported(with_mean, "torch").source
 
 
 # --- names and text ---------------------------------------------------------------------------------------------------
@@ -293,18 +330,113 @@ def test_rows_behind_a_flatten_have_the_framework_s_order() -> None:
     assert set(flat_orders(network, "flax")) == {"fc.weight"}
 
 
+# --- side by side -----------------------------------------------------------------------------------------------------
+
+
+def side_by_side(network: Network, targets: Sequence[str] = tuple(WRITERS)) -> tuple[ElementTree.Element, str]:
+    """The page as a tree and as text; it must be well-formed."""
+    text = page(network, targets, {target: ported(network, target).source for target in targets})
+    return ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>")), text
+
+
+def lines(cell: ElementTree.Element) -> list[str]:
+    """The lines of source in a cell, without comments."""
+    return ["".join(code.itertext()) for code in cell.iter("code") if code.get("class") is None]
+
+
+def test_lines_of_a_page_are_those_of_the_sources() -> None:
+    """LeNet has no blocks, so the sources have every layer with its values."""
+    network = NETWORKS["lenet"]()
+    tree, _ = side_by_side(network)
+    body = [row for row in tree.iter("tr") if row.find("td") is not None]
+    assert len(body) == len(network.layers)
+    shapes = ["".join(small.itertext()) for small in tree.iter("small")]
+    assert shapes[0] == "6\N{MULTIPLICATION SIGN}28\N{MULTIPLICATION SIGN}28" and shapes[-1] == "10"
+    for number, target in enumerate(WRITERS):
+        source = ported(network, target).source
+        made = [
+            line.removesuffix("(x)").removeprefix("x = ") for row in body for line in lines(row.findall("td")[number])
+        ]
+        assert [line for line in made if "C1" in line or "output" in line], made
+        for line in made:
+            if "self." in line or "layers." in line:
+                assert line in source, line
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet_bn_aux", "mobilenet_v3_small", "cifar_dpn26"])
+def test_a_page_has_a_cell_for_each_layer_and_framework(name: str) -> None:
+    network = NETWORKS[name]()
+    tree, _ = side_by_side(network)
+    body = [row for row in tree.iter("tr") if row.find("td") is not None]
+    assert len(body) == len(list(network.walk()))
+    for row in body:
+        assert [cell.get("data-name") for cell in row.findall("td")] == ["PyTorch", "MXNet Gluon", "Keras", "Flax"]
+    paths = {"".join(row.find("th").itertext()).split()[0] for row in body}  # type: ignore[union-attr]
+    assert {node.path for _, node in network.walk() if node.parameters} <= paths
+    for number in range(len(WRITERS)):
+        assert sum(bool(lines(row.findall("td")[number])) for row in body) > len(body) / 2
+
+
+def test_a_page_loads_nothing_and_escapes_names() -> None:
+    hostile = "<script>alert('1')</script> & \"so\" \x1b[31m \x00"
+    network = Network(hostile, (1, 4, 4), [Conv("<b>", 2, 1), ReLU(), Flatten("a&b"), Dense("fc", 2)], source=hostile)
+    tree, text = side_by_side(network)
+    assert not [each for each in tree.iter() if each.tag in ("script", "link", "img", "iframe", "b")]
+    assert "alert('1')" not in text and "http" not in text and "url(" not in text
+    assert any("<b>" in "".join(row.itertext()) for row in tree.iter("th"))
+
+
+def test_a_layer_that_one_framework_lacks_is_said_in_its_cell() -> None:
+    layers = [MaxPool("pool", 2, 1, dilation=2), Flatten(), Dense("fc", 3)]
+    text = page(Network("net", (1, 8, 8), layers), ["torch", "flax"], {})
+    assert "flax: no source for pool (MaxPool): Flax has no maximum over dilated windows" in text
+    assert "self.pool = nn.MaxPool2d(2, stride=1, dilation=2)" in text
+
+
+def test_the_command_writes_a_page(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        onespec, ["port", "-q", "lenet", "--side-by-side", "-o", str(tmp_path)], prog_name="onespec"
+    )
+    assert result.exit_code == ExitCode.OK, result.output
+    assert result.stdout.split() == [str(tmp_path / "lenet_side_by_side.html")]
+    words = ["port", "-q", "lenet", "--to", "onnx,flax", "--side-by-side", "-o", str(tmp_path)]
+    assert CliRunner().invoke(onespec, words, prog_name="onespec").exit_code == ExitCode.OK
+    text = (tmp_path / "lenet_side_by_side.html").read_text(encoding="utf-8")
+    assert "lenet in Flax</title>" in text
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_layer_that_a_writer_lacks_is_named() -> None:
-    with pytest.raises(Lacking, match=r"^flax: no source for aux1 \(Auxiliary\)$"):
-        ported(NETWORKS["googlenet_aux"](), "flax")
-    assert "aux1 = self.aux1(x) if self.training else None" in ported(NETWORKS["googlenet_aux"](), "torch").source
     nested = Network(
         "a", (1, 4, 4), [Residual("r", [Auxiliary("h", [Flatten(), Dense("d", 2)])]), Flatten(), Dense("o", 2)]
     )
-    with pytest.raises(Lacking, match=r"^torch: no source for r\.h \(Auxiliary\)$"):
-        ported(nested, "torch")
+    for target in WRITERS:
+        with pytest.raises(Lacking, match=rf"^{target}: no source for r\.h \(Auxiliary\)$"):
+            ported(nested, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("torch", "aux1 = self.aux1(x) if self.training else None"),
+        ("gluon", "aux1 = self.aux1(x) if autograd.is_training() else None"),
+        ("keras", "return keras.Model(inputs, [x, aux1, aux2]"),
+        ("flax", "aux1 = None if self.deterministic else self.aux1(x)"),
+    ],
+)
+def test_auxiliary_classifiers_are_for_training(target: str, text: str) -> None:
+    assert text in ported(NETWORKS["googlenet_bn_aux"](), target).source
+
+
+DILATED = """
+from frameworks.spec import Dense, Flatten, MaxPool, Network
+
+
+def net():
+    return Network("net", (1, 8, 8), [MaxPool("pool", 2, 1, dilation=2), Flatten(), Dense("fc", 3)])
+"""
 
 
 @pytest.mark.parametrize(
@@ -315,9 +447,13 @@ def test_a_layer_that_a_writer_lacks_is_named() -> None:
             "--to pytorch: no 'pytorch'; there are torch, gluon, keras, flax, onnx, spec, and all",
         ),
         ("lenot --to torch -o out", "--net lenot: no such network. Did you mean lenet? `onespec networks` lists all"),
-        ("googlenet_aux --to torch,keras -o out", "keras: no source for aux1 (Auxiliary)"),
+        (
+            "dilated.py:net --to torch,keras -o out",
+            "keras: no source for pool (MaxPool): Keras has no maximum over dilated windows",
+        ),
         ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),
         ("lenet --to torch --weights no.npz -o out", "no.npz: no such file"),
+        ("lenet -o out", "--to or --side-by-side: one of them must say what to write"),
         (
             "lenet --to torch,onnx --with-training -o out",
             "--with-training: onnx has no training loop; --to takes torch, gluon, keras, flax with it",
@@ -326,6 +462,7 @@ def test_a_layer_that_a_writer_lacks_is_named() -> None:
 )
 def test_wrong_input_is_one_line(arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "dilated.py").write_text(DILATED, encoding="utf-8")
     cnn = NETWORKS["cnn"]()
     checkpoints.save(tmp_path / "cnn.npz", cnn, arrays.initial(cnn, 0), {})
     result = CliRunner().invoke(onespec, ["port", "-q", *arguments.split()], prog_name="onespec")

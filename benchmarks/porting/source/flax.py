@@ -45,6 +45,23 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     window = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
     return x / (k + alpha / size * (x**2 @ jnp.asarray(window, x.dtype))) ** beta
 ''',
+    "insert_zeros": '''
+def insert_zeros(x, begin, count):
+    """Channels of zeros before the channel `begin`."""
+    zeros = jnp.zeros((*x.shape[:-1], count), x.dtype)
+    return jnp.concatenate([x[..., :begin], zeros, x[..., begin:]], axis=-1)
+''',
+    "adaptive_avg_pool": '''
+def adaptive_avg_pool(x, height, width):
+    """The means of height x width windows, as equal as possible; Flax has none."""
+
+    def means(size, parts):
+        places, rows = np.arange(size), np.arange(parts)[:, None]
+        inside = (places >= rows * size // parts) & (places < -(-(rows + 1) * size // parts))
+        return jnp.asarray(inside / inside.sum(1, keepdims=True), x.dtype)
+
+    return jnp.einsum("nhwc,ih,jw->nijc", x, means(x.shape[1], height), means(x.shape[2], width))
+''',
     "channel_shuffle": """
 def channel_shuffle(x, groups):
     return x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape)
@@ -97,6 +114,13 @@ class FlaxWriter(ModuleWriter):
 
     def init_start(self) -> list[str]:
         return []
+
+    def in_training(self, value: str, otherwise: str) -> str:
+        return f"{otherwise} if self.deterministic else {value}"
+
+    def with_heads(self, forward: list[str]) -> tuple[str, str, list[str], list[str]]:
+        start = ["self.deterministic = False  # train() and eval() change it"]
+        return self.base, self.forward_head, start, forward
 
     def described(self, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         form, values = described(self, layer, node)
@@ -183,6 +207,8 @@ class FlaxWriter(ModuleWriter):
                 return str(call(head, x, squared(v["kernel"], form[-2]), **options))
             case "GlobalAvgPool":
                 return f"{atom(x)}.mean((1, 2), keepdims=True)"
+            case "AdaptiveAvgPool":
+                return f"{self.uses('adaptive_avg_pool')}({x}, *{literal(tuple(pair(v['size'])))})"
             case "LocalResponseNorm":
                 options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75), "k": v.unless("k", 1.0)}
                 return str(call(self.uses("local_response_norm"), x, v["size"], **options))
@@ -230,6 +256,8 @@ class FlaxWriter(ModuleWriter):
                 return f"jnp.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
             case "list":
                 return f"{atom(x)}[..., np.array({list(v['maps'])})]"
+            case "gap":
+                return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
 
     def keeps_size(self, op: Op, v: Values) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -66,6 +67,21 @@ def normalize(F, x, mean, std):
     channels = F.split(x, num_outputs=len(mean), axis=1)
     return F.concat(*[(channel - m) / s for channel, m, s in zip(channels, mean, std)], dim=1)
 """,
+    "insert_zeros": '''
+def insert_zeros(F, x, begin, count):
+    """Channels of zeros before the channel `begin`."""
+    zeros = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=count))
+    before, after = F.slice_axis(x, axis=1, begin=0, end=begin), F.slice_axis(x, axis=1, begin=begin, end=None)
+    return F.concat(before, zeros, after, dim=1)
+''',
+    "local_response_norm": '''
+def local_response_norm(F, x, size, alpha=1e-4, beta=0.75, k=2.0):
+    """With a window of any size, which is odd in MXNet's; alpha multiplies the mean of the squares."""
+    squares = F.expand_dims(F.reshape(x**2, (0, 0, -1)), axis=1)
+    padded = F.pad(squares, mode="constant", pad_width=(0, 0, 0, 0, size // 2, (size - 1) // 2, 0, 0))
+    mean = F.reshape_like(F.Pooling(padded, kernel=(size, 1), pool_type="avg"), x)
+    return x / (k + alpha * mean) ** beta
+''',
     "channel_shuffle": """
 def channel_shuffle(F, x, groups):
     return x.reshape((0, -4, groups, -1, -2)).swapaxes(1, 2).reshape((0, -3, -2))
@@ -122,13 +138,24 @@ class GluonWriter(ModuleWriter):
             values.pop("channels")
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
-        if isinstance(layer, LocalResponseNorm) and layer.size % 2 == 0:
-            raise lacking(self, node, layer, "MXNet's window has an odd size")
-        if isinstance(layer, Select) and form[0] in ("zeros", "list"):
-            if form[0] == "zeros" and values["count"] != node.input[0]:
-                raise lacking(self, node, layer, "MXNet pads no channels")
-            values = {} if form[0] == "zeros" else values
+        if isinstance(layer, LocalResponseNorm):
+            form = (layer.size % 2 == 1,)
+        if isinstance(layer, Select) and form[0] in ("zeros", "gap"):
+            if values["count"] > node.input[0]:
+                raise lacking(self, node, layer, "it has more channels of zeros than of images")
+            if values["count"] == node.input[0] and form[0] == "zeros":
+                return ("double", form[1]), {}
+            values = {"begin": node.input[0], **values}
+            form = ("gap", form[1])
         return form, values
+
+    def in_training(self, value: str, otherwise: str) -> str:
+        return f"{value} if autograd.is_training() else {otherwise}"
+
+    def with_heads(self, forward: list[str]) -> tuple[str, str, list[str], list[str]]:
+        """A Block: hybridize() would fix whether a pass is one of training. Its own blocks can be hybridized."""
+        own = ["F = mx.nd"] if any(re.search(r"\bF\b", line) for line in forward) else []
+        return "gluon.Block", "def forward(self, x):", self.init_start(), [*own, *forward]
 
     def is_attribute(self, op: Op, values: Values) -> bool:
         made = self.constructor(op, values)
@@ -187,9 +214,14 @@ class GluonWriter(ModuleWriter):
         match kind:
             case "GlobalAvgPool":
                 return f"F.mean({x}, axis=(2, 3), keepdims=True)"
+            case "AdaptiveAvgPool":
+                return f"F.contrib.AdaptiveAvgPooling2D({x}, output_size={literal(tuple(pair(v['size'])))})"
             case "LocalResponseNorm":
-                options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75), "knorm": v.unless("k", 2)}
-                return str(call("F.LRN", x, nsize=v["size"], **options))
+                options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75)}
+                if form[0]:
+                    return str(call("F.LRN", x, nsize=v["size"], **options, knorm=v.unless("k", 2)))
+                name = self.uses("local_response_norm")
+                return str(call(name, Symbol("F"), Symbol(x), v["size"], **options, k=v.unless("k", 2)))
             case "Dropout":
                 return f"F.Dropout({x})" if v["rate"] == 0.5 else f"F.Dropout({x}, p={literal(v['rate'])})"
             case "ReLU6":
@@ -212,7 +244,11 @@ class GluonWriter(ModuleWriter):
             case "Tanh":
                 return scaled_tanh("F.tanh", v, x)
             case "Flatten":
-                return x if form[0] else f"F.flatten({x})"
+                if form[0]:
+                    return x
+                if x.startswith("F.mean(") and x.endswith(", axis=(2, 3), keepdims=True)"):
+                    return x.replace(", keepdims=True", "")
+                return f"F.flatten({x})"
             case "Scale":
                 return times(v["factor"], x)
             case "Normalize":
@@ -237,8 +273,10 @@ class GluonWriter(ModuleWriter):
                 return f"F.slice_axis({x}, axis=1, begin={v['begin']}, end={v['end']})"
             case "shuffle" if not flat:
                 return f"{self.uses('channel_shuffle')}(F, {x}, {v['groups']})"
-            case "zeros":
+            case "double":
                 return f"F.concat({x}, F.zeros_like({x}), dim=1)"
+            case "gap":
+                return f"{self.uses('insert_zeros')}(F, {x}, {v['begin']}, {v['count']})"
             case "list" if isinstance(op.layer, Select):
                 runs = [f"F.slice_axis({x}, axis=1, begin={a}, end={(a or 0) + n})" for a, n in op.layer.runs]
                 return f"F.concat({', '.join(runs)}, dim=1)"
@@ -247,7 +285,7 @@ class GluonWriter(ModuleWriter):
     def concatenated(self, ends: Sequence[str]) -> str:
         return f"F.concat({', '.join(ends)}, dim=1)"
 
-    def multiplied(self, ends: Sequence[str], fork: Any) -> str:
+    def multiplied(self, ends: Sequence[str]) -> str:
         text = ends[0]
         for end in ends[1:]:
             text = f"F.broadcast_mul({text}, {end})"

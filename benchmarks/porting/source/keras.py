@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +29,7 @@ from benchmarks.porting.source.training import training_source
 from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
+    Auxiliary,
     AvgPool,
     Concat,
     Conv,
@@ -45,7 +46,7 @@ from frameworks.spec import (
     pair,
     sides,
 )
-from frameworks.spec.windowed import extent, gaps
+from frameworks.spec.windowed import extent, gaps, rounded_up
 
 HELPERS = {
     "Affine": '''
@@ -70,6 +71,12 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     distance = channels[:, None] - channels
     window = ((distance >= -(size // 2)) & (distance <= (size - 1) // 2)).astype(x.dtype)
     return x / (k + alpha / size * ops.matmul(ops.square(x), window)) ** beta
+''',
+    "insert_zeros": '''
+def insert_zeros(x, begin, count):
+    """Channels of zeros before the channel `begin`."""
+    padding = ((0, 0),) * (len(x.shape) - 1)
+    return ops.concatenate([ops.pad(x[..., :begin], (*padding, (0, count))), x[..., begin:]], axis=-1)
 ''',
     "channel_shuffle": """
 def channel_shuffle(x, groups):
@@ -111,6 +118,7 @@ class Body:
     indent: int = 4
     lines: list[str] = field(default_factory=list)
     variables: set[str] = field(default_factory=lambda: {"x", "name"})
+    heads: list[str] = field(default_factory=list)  # the variables of auxiliary classifiers
 
     def add(self, target: str, made: Made, x: str) -> None:
         """Append the call of a layer on x, or an operation of x."""
@@ -152,7 +160,10 @@ class KerasWriter(SourceTarget):
             if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
                 raise lacking(self, node, layer, "Keras has no maximum over dilated windows")
             if isinstance(layer, AvgPool) and layer.ceil and form[0]:
-                raise lacking(self, node, layer, "Keras does not round the number of windows up")
+                if layer.padding and layer.count_padding:
+                    raise lacking(self, node, layer, "it counts some of the places outside")
+                layer = replace(rounded_up(layer, node.input), ceil=False, count_padding=False)
+                form = (False, False)
             whole = layer.resolved(node.input) if isinstance(layer, MaxPool) else layer
             values["padding"] = _padding(sides(whole.padding))  # type: ignore[attr-defined]
             values["_same"] = is_same(whole, node)
@@ -192,7 +203,8 @@ class KerasWriter(SourceTarget):
             body.lines += statement("inputs = ", inputs, 4)
             body.variables |= {"inputs", *self.names_of_functions()}
             result = self.run(self.root.items, (), "inputs", "x", body)
-            model = [*head, *body.lines, f'    return keras.Model(inputs, {result}, name="{network.name}")']
+            outputs = f"[{', '.join([result, *body.heads])}]" if body.heads else result
+            model = [*head, *body.lines, f'    return keras.Model(inputs, {outputs}, name="{network.name}")']
         body_text = "\n\n\n".join(
             part.strip("\n")
             for part in [
@@ -306,6 +318,10 @@ class KerasWriter(SourceTarget):
         match fork.layer:
             case Residual():
                 return self.residual(fork, place, x, target, body)
+            case Auxiliary() if body.prefix is None and len(place) == 1:
+                name = body.fresh(identifier(fork.node.path, "Block"))
+                body.heads.append(self.run(fork.chains[0], (*place, 0), x, name, body))
+                return x
             case Concat() | Add() | Multiply():
                 kind = {"Concat": "Concatenate", "Add": "Add", "Multiply": "Multiply"}[fork.layer.kind]
             case _:
@@ -391,6 +407,8 @@ class KerasWriter(SourceTarget):
                 stride = None if v["stride"] == v["kernel"] else v["stride"]
                 options = {"strides": stride, "padding": f'"{word}"' if word else None}
                 yield call(head, v["kernel"], **options, **named)
+            case "AdaptiveAvgPool":
+                yield call("layers.AdaptiveAveragePooling2D", v["size"])
             case "GlobalAvgPool":
                 yield call("layers.GlobalAveragePooling2D", keepdims=None if activation else True, **named)
             case "BatchNorm":
@@ -490,6 +508,8 @@ class KerasWriter(SourceTarget):
                 return f"ops.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
             case "list":
                 return f"ops.take({x}, {list(v['maps'])}, axis=-1)"
+            case "gap":
+                return call(self.uses("insert_zeros"), x, v["begin"], v["count"])
         raise lacking(self, op.node, op.layer)
 
     # --- arrays -------------------------------------------------------------------------------------------------------

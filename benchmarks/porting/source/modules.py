@@ -119,7 +119,6 @@ class ModuleWriter(SourceTarget):
     constructor_ending: tuple[tuple[str, str], ...] = ()  # of blocks
     imports: tuple[str, ...] = ()
     sequence_result = ""  # the type that a function of a sequence returns
-    heads_allowed = False
 
     def __init__(self) -> None:
         self.entry = ""  # the name of the network's class
@@ -241,18 +240,23 @@ class ModuleWriter(SourceTarget):
         scope = Scope(texts, self.attributes(group, texts), whole=group is self.root)
         forward: list[str] = []
         result = self.run(group.items, (), "x", "x", scope, forward)
+        if forward and forward[-1].startswith(f"{result} = ") and not scope.heads:
+            result = forward.pop().removeprefix(f"{result} = ")
         forward.append(f"return {self.result(result, scope)}")
+        base, head, start = self.base, self.forward_head, self.init_start()
+        if scope.heads:
+            base, head, start, forward = self.with_heads(forward)
         init = [f"        self.{name} = {name}" for name in sorted(scope.kept)]
         for index, item in enumerate(group.items):
             init += self.init(item, (index,), scope)
         signature = ", ".join(filter(None, ["self", self.signature(arguments)]))
         lines = [
-            f"class {name}({self.base}):",
+            f"class {name}({base}):",
             *definition(f"def __init__({signature}):", 4),
-            *(f"        {line}" if line else "" for line in self.init_start()),
+            *(f"        {line}" if line else "" for line in start),
             *init,
             "",
-            f"    {self.forward_head}",
+            f"    {head}",
             *(line for text in forward for line in divided_statement(" " * 8 + text)),
         ]
         return "\n".join(lines)
@@ -260,10 +264,18 @@ class ModuleWriter(SourceTarget):
     def init_start(self) -> list[str]:
         return ["super().__init__()"]
 
+    def with_heads(self, forward: list[str]) -> tuple[str, str, list[str], list[str]]:
+        """Of a class with auxiliary classifiers: its base, the head of the forward pass, the start of `__init__`, and
+        the lines of the forward pass."""
+        return self.base, self.forward_head, self.init_start(), forward
+
     def result(self, value: str, scope: Scope) -> str:
         if not scope.heads:
             return value
-        return f"({', '.join([value, *scope.heads])}) if self.training else {value}"
+        return self.in_training(f"({', '.join([value, *scope.heads])})", value)
+
+    def in_training(self, value: str, otherwise: str) -> str:
+        return f"{value} if self.training else {otherwise}"
 
     # --- attributes ---------------------------------------------------------------------------------------------------
 
@@ -332,18 +344,22 @@ class ModuleWriter(SourceTarget):
         """What makes a module."""
         match item:
             case Op():
-                self.noting = True
-                made = self.constructor(item, Values(item, place, texts))
-                self.noting = False
-                if made is None:
-                    raise lacking(self, item.node, item.layer)
-                return made
+                return self.noted_constructor(item, Values(item, place, texts))
             case Group():
                 block = self.blocks.of(item)
                 if block is None:
                     return self.sequence(item, place, texts)
                 return self.block_call(block, self.arguments(block, item, place, texts))
         raise lacking(self, item.node, item.layer, "it stands alone in a sequence")
+
+    def noted_constructor(self, op: Op, values: Values) -> Expression:
+        """What makes a layer's module, with comments that the file does not have yet. Raises `Lacking`."""
+        self.noting = True
+        made = self.constructor(op, values)
+        self.noting = False
+        if made is None:
+            raise lacking(self, op.node, op.layer)
+        return made
 
     def arguments(self, block: Block, group: Group, place: Place, texts: Mapping[Key, str]) -> dict[str, Any]:
         """What a block is called with; values that are its defaults are left out."""
@@ -479,10 +495,10 @@ class ModuleWriter(SourceTarget):
             case Add():
                 return " + ".join(ends)
             case Multiply():
-                return self.multiplied([atom(end) for end in ends], fork)
+                return self.multiplied([atom(end) for end in ends])
         raise lacking(self, fork.node, fork.layer)
 
-    def multiplied(self, ends: Sequence[str], fork: Fork) -> str:
+    def multiplied(self, ends: Sequence[str]) -> str:
         return " * ".join(ends)
 
     def residual(self, fork: Fork, place: Place, x: str, scope: Scope, lines: list[str]) -> str:
@@ -520,12 +536,12 @@ class ModuleWriter(SourceTarget):
         return f"{shortcut} + {body}"
 
     def head(self, fork: Fork, place: Place, x: str, scope: Scope, lines: list[str]) -> str:
-        if not (self.heads_allowed and scope.whole and len(place) == 1):
+        if not (scope.whole and len(place) == 1):
             raise lacking(self, fork.node, fork.layer)
         inside = (*place, 0, 0)
         attribute = scope.attributes[inside]
         name = scope.fresh(attribute)
-        lines.append(f"{name} = self.{attribute}({x}) if self.training else None")
+        lines.append(f"{name} = {self.in_training(f'self.{attribute}({x})', 'None')}")
         scope.heads.append(name)
         return x
 

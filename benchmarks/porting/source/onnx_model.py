@@ -139,6 +139,8 @@ class _Graph:
             case spec.LocalResponseNorm() if layer.size % 2:
                 options = {"alpha": layer.alpha, "beta": layer.beta, "bias": layer.k, "size": layer.size}
                 return self.add("LRN", [x], path, **options)
+            case spec.LocalResponseNorm():
+                return self.even_response_norm(layer, node, x)
             case spec.StochasticDepth() | spec.Auxiliary():
                 return x  # absent in evaluation
             case spec.Dropout():
@@ -156,6 +158,21 @@ class _Graph:
         if joined := self.join(layer, node, x):
             return joined
         return self.activation(layer, node, x)
+
+    def even_response_norm(self, layer: spec.LocalResponseNorm, node: Node, x: str) -> str:
+        """With a window of an even size, which ONNX Runtime's LRN lacks: the mean is a pool along the channels."""
+        path, (channels, height, width) = node.path, node.input
+        squares = self.add("Mul", [x, x], f"{path}/squares")
+        rows = self.constant(f"{path}/rows", (0, 1, channels, height * width), np.int64)
+        column = self.add("Reshape", [squares, rows], f"{path}/column")
+        options = {"kernel_shape": (layer.size, 1), "pads": (layer.size // 2, 0, (layer.size - 1) // 2, 0)}
+        pooled = self.add("AveragePool", [column], f"{path}/pooled", count_include_pad=1, **options)
+        images = self.constant(f"{path}/images", (0, channels, height, width), np.int64)
+        mean = self.add("Reshape", [pooled, images], f"{path}/mean")
+        scaled = self.add("Mul", [mean, self.constant(f"{path}/alpha", layer.alpha)], f"{path}/scaled")
+        base = self.add("Add", [scaled, self.constant(f"{path}/k", layer.k)], f"{path}/base")
+        power = self.add("Pow", [base, self.constant(f"{path}/beta", layer.beta)], f"{path}/power")
+        return self.add("Div", [x, power], path)
 
     def select(self, layer: spec.Select, node: Node, x: str) -> str:
         channels, rank = node.input[0], len(node.input) + 1

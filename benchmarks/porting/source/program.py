@@ -17,10 +17,12 @@ from frameworks.spec import (
     ELU,
     GELU,
     SELU,
+    AdaptiveAvgPool,
     Add,
     Auxiliary,
     AvgPool,
     Concat,
+    Dropout,
     Flatten,
     GlobalAvgPool,
     HardSigmoid,
@@ -48,6 +50,7 @@ from frameworks.spec import (
 ACTIVATIONS = (
     *(ReLU, ReLU6, LeakyReLU, PReLU, ELU, SELU, Sigmoid, HardSigmoid, Tanh, SiLU, HardSwish, GELU, Softplus, Mish),
 )
+REDUCING = (AdaptiveAvgPool, AvgPool, Dropout, Flatten, GlobalAvgPool)
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,11 @@ def ops(item: Item) -> Iterator[Op]:
         yield from ops(inner)
 
 
+def layer_ops(target: SourceTarget, name: str, layer: Layer, node: Node) -> list[Op]:
+    """A layer without layers inside; padding that the framework's own layer lacks comes before it. Raises `Lacking`."""
+    return _Builder(target).ops(name, layer, node)
+
+
 class _Builder:
     def __init__(self, target: SourceTarget) -> None:
         self.target = target
@@ -233,7 +241,7 @@ class _Builder:
             first = [self._fork(layer, node, f"{node.path}." if layer.name else prefix)] if layer.branches() else []
             if not first:
                 return [
-                    *self._ops(component, layer, node),
+                    *self.ops(component, layer, node),
                     *(op for pair in rest for op in self._nameless(pair, prefix)),
                 ]
             split = next((i for i, (each, _) in enumerate(rest) if not isinstance(each, ACTIVATIONS)), len(rest))
@@ -246,10 +254,8 @@ class _Builder:
             fork = self._fork(layer, node, f"{node.path}.")
             return [Group(component, (fork, *self.items(rest, f"{node.path}.")), path=node.path)]
         if relative == component and component:  # a layer and layers below its name
-            return [*self._ops(component, layer, node), *self._run(component, rest, prefix)]
-        after: list[tuple[Layer, Node]] = []
-        while len(run) > 1 and not run[-1][0].name and isinstance(run[-1][0], (Flatten, GlobalAvgPool)):
-            after.insert(0, run.pop())
+            return [*self.ops(component, layer, node), *self._run(component, rest, prefix)]
+        run, after = _without_end(run)
         inner_items = self.items(run, f"{prefix}{component}.") if component else self._plain(run, prefix)
         outer = [op for pair in after for op in self._nameless(pair, prefix)]
         if not component:
@@ -263,7 +269,7 @@ class _Builder:
 
     def _nameless(self, pair: tuple[Layer, Node], prefix: str) -> list[Item]:
         layer, node = pair
-        return [self._fork(layer, node, prefix)] if layer.branches() else self._ops("", layer, node)
+        return [self._fork(layer, node, prefix)] if layer.branches() else [*self.ops("", layer, node)]
 
     def _fork(self, layer: Layer, node: Node, prefix: str) -> Fork:
         if not isinstance(layer, (Concat, Add, Multiply, Residual, Auxiliary)):
@@ -276,11 +282,11 @@ class _Builder:
                 chains[0], drop = tuple(body), last  # type: ignore[assignment]
         return Fork(layer, node, tuple(chains), drop=drop)
 
-    def _ops(self, name: str, layer: Layer, node: Node) -> list[Item]:
+    def ops(self, name: str, layer: Layer, node: Node) -> list[Op]:
         prepared = self.target.prepared(layer, node)
         last = len(prepared) - 1
         named = name or (node.path.rpartition(".")[2] if node.parameters else "")
-        found: list[Item] = []
+        found: list[Op] = []
         for number, (each, place) in enumerate(prepared):
             form, values = self.target.described(each, place)
             used = {key: value for key, value in values.items() if key not in self.target.unused}
@@ -298,6 +304,16 @@ def _component(layer: Layer, node: Node, prefix: str) -> str | None:
     names = {path[len(prefix) :].partition(".")[0] for path in below}
     dotted = all("." in path[len(prefix) :] for path in below)
     return names.pop() if len(names) == 1 and dotted else ""
+
+
+def _without_end(run: list[tuple[Layer, Node]]) -> tuple[list[tuple[Layer, Node]], list[tuple[Layer, Node]]]:
+    """The run, and the layers at its end that reduce the images to features: without names, they are in no group."""
+    begin = len(run)
+    while begin > 1 and not run[begin - 1][0].name and isinstance(run[begin - 1][0], REDUCING):
+        begin -= 1
+    if not any(isinstance(layer, (Flatten, GlobalAvgPool, AdaptiveAvgPool)) for layer, _ in run[begin:]):
+        return run, []
+    return run[:begin], run[begin:]
 
 
 def _parameters(node: Node) -> Iterator[Any]:
@@ -347,7 +363,7 @@ def numeric(names: Sequence[str]) -> bool:
 
 
 def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
-    """How a selection of channels is written: a slice, a shuffle of groups, channels of zeros, or a list."""
+    """How a selection of channels is written: a slice, a shuffle of groups, a list, or zeros beside or between."""
     maps = layer.maps
     if None not in maps:
         numbers = [number for number in maps if number is not None]
@@ -361,7 +377,10 @@ def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
         return "list", {"maps": tuple(numbers)}
     if maps[:channels] == tuple(range(channels)) and set(maps[channels:]) == {None}:
         return "zeros", {"count": len(maps) - channels}
-    raise ValueError("zeros between channels")
+    begin, count = maps.index(None), maps.count(None)
+    if maps == (*range(begin), *(None,) * count, *range(begin, channels)):
+        return "gap", {"begin": begin, "count": count}
+    raise ValueError("zeros at several places between channels")
 
 
 def collapsed(value: Any) -> Any:

@@ -55,6 +55,11 @@ class LayerNorm2d(nn.LayerNorm):
     def forward(self, x):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 ''',
+    "insert_zeros": '''
+def insert_zeros(x, begin, count):
+    """Channels of zeros before the channel `begin`."""
+    return torch.cat([x[:, :begin], x.new_zeros(len(x), count, *x.shape[2:]), x[:, begin:]], dim=1)
+''',
     "StochasticDepth": '''
 class StochasticDepth(nn.Module):
     """Drops whole images in training."""
@@ -97,7 +102,6 @@ class PyTorchWriter(ModuleWriter):
         *("import numpy as np", "import torch"),
         *("import torch.nn.functional as F", "from torch import nn"),
     )
-    heads_allowed = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +239,11 @@ class PyTorchWriter(ModuleWriter):
             case "Softplus":
                 return f"F.softplus({x}, threshold=40)"
             case "Flatten":
-                return x if form[0] else f"torch.flatten({x}, 1)"
+                if form[0]:
+                    return x
+                if x.endswith(".mean((2, 3), keepdim=True)"):
+                    return x.replace(", keepdim=True", "")
+                return f"torch.flatten({x}, 1)"
             case "Scale":
                 return times(v["factor"], x)
             case "Pad":
@@ -261,6 +269,8 @@ class PyTorchWriter(ModuleWriter):
                 return f"F.pad({x}, ({'' if flat else '0, 0, 0, 0, '}0, {v['count']}))"
             case "list":
                 return f"{atom(x)}[:, {list(v['maps'])}]"
+            case "gap":
+                return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
 
     def resized(self, op: Op, v: Values, x: str) -> str:

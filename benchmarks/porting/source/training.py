@@ -371,14 +371,19 @@ class {type(rule).__name__}(keras.optimizers.{type(rule).__name__}):
         labels = f"np.eye({network.classes})[labels[batch]]"
     else:
         loss, labels = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)", "labels[batch]"
+    weights = [1.0, *_heads(network)]
+    made += ", loss" if len(weights) == 1 else f", [loss] * {len(weights)}, loss_weights={weights}"
+    if len(weights) > 1:
+        labels = f"[{labels}] * {len(weights)}"
+    result = f"model.train_on_batch(images[batch], {labels}){'[0]' if len(weights) > 1 else ''}"
     step = ["model.reset_metrics()  # train_on_batch returns the mean since the last reset"]
     if changes:
         step.append("model.optimizer.learning_rate = next(rates)")
-    step.append(f"losses.append(float(model.train_on_batch(images[batch], {labels})))")
+    step.append(f"losses.append(float({result}))")
     return _joined(
         optimizer,
         learning_rates(recipe),
-        _train("model", _shape(network, True), recipe, [f"loss = {loss}", f"model.compile({made}, loss)"], step),
+        _train("model", _shape(network, True), recipe, [f"loss = {loss}", f"model.compile({made})"], step),
         _main([f"model = {entry}()"], 'images.transpose(0, 2, 3, 1).astype("float32"), labels'),
     )
 
