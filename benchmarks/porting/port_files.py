@@ -41,11 +41,10 @@ def with_training(
     """A network as its default recipe trains it, the weights at which it begins, their origin, and the recipe.
 
     Without weights, the recipe's layers that scale pixels are in front, and the weights are its initial ones of seed 0.
-    Raises BadInput for a target that has no training.
+    Raises BadInput where no target has a training loop.
     """
-    for target in targets:
-        if target not in WRITERS:
-            raise BadInput(f"--with-training: {target} has no training loop; --to takes {', '.join(WRITERS)} with it")
+    if not set(targets) & set(WRITERS):
+        raise BadInput(f"--with-training: --to names none of {', '.join(WRITERS)}, which have a training loop")
     recipe = RECIPES.get(network.name, DEFAULT)
     if weights is not None:
         return network, weights, origin, recipe

@@ -275,8 +275,10 @@ def test_a_source_file_is_a_program_that_trains(bench: Bench, tmp_path: Path, ta
     network, weights = prepared("lenet")
     recipe = TRAININGS["lenet"][1]
     written(tmp_path, ported(network, target, weights, recipe=recipe))
-    for key, array in training_data(network).items():
-        np.save(tmp_path / f"{key}.npy", array)
+    data = training_data(network)
+    np.save(tmp_path / "x.npy", data["x"])
+    np.save(tmp_path / "labels.npy", data["labels"].astype(np.uint8))  # as data sets have them
+    np.save(tmp_path / "order.npy", data["order"])
     command = [str(bench.python(FRAMEWORK[target])), "-I", "net.py", "x.npy", "labels.npy", "order.npy"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

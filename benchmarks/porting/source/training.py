@@ -122,13 +122,12 @@ def _factor(schedule: Schedule) -> str:
 # --- what the loops have in common ------------------------------------------------------------------------------------
 
 SPLIT = "np.split(epoch, range(batch_size, len(epoch), batch_size))"
-LATER = "learning_rates(len(order), -(-order.shape[1] // batch_size))"
+RATES = "learning_rates(len(order), -(-order.shape[1] // batch_size))"
 
 
 def _train(argument: str, shape: str, recipe: Recipe, start: list[str], step: list[str]) -> str:
-    """`def train`: lines before the loop, and of a step; `rate` is the learning rate of a step if it changes."""
-    changes = recipe.lr_schedule != CONSTANT
-    start = [*start, *([f"rates = iter({LATER})"] if changes else []), "losses = []"]
+    """The function `train`. start: its lines before the loop. step: those of a step, which may take `next(rates)`."""
+    start = [*start, "losses = []"]
     indent = "\n    "
     return f'''
 def train({argument}, images, labels, order, batch_size={recipe.batch_size}):
@@ -179,6 +178,7 @@ def _shape(network: Network, last: bool) -> str:
 
 
 def pytorch(entry: str, network: Network, recipe: Recipe) -> str:
+    """The loop of PyTorch."""
     training, rule = recipe.training, recipe.training.optimizer
     parameters, start = "model.parameters()", []
     decay: float | None = rule.weight_decay or None
@@ -200,6 +200,8 @@ def pytorch(entry: str, network: Network, recipe: Recipe) -> str:
         options += _options(eps=rule.epsilon if rule.epsilon != 1e-8 else None)
         name = "AdamW" if rule.decoupled else "Adam"
     start += [f"optimizer = torch.optim.{name}({parameters}, lr={literal(recipe.lr)}{options})", "model.train()"]
+    if recipe.lr_schedule != CONSTANT:
+        start.append(f"rates = iter({RATES})")
     smoothing = _options(label_smoothing=training.label_smoothing or None)
     heads = _heads(network)
     if heads:
@@ -222,6 +224,7 @@ def pytorch(entry: str, network: Network, recipe: Recipe) -> str:
 
 
 def gluon(entry: str, network: Network, recipe: Recipe) -> str:
+    """The loop of Gluon."""
     training, rule = recipe.training, recipe.training.optimizer
     decay = rule.weight_decay
     lines = ["gradient = self.rescale_grad * gradient"]
@@ -290,6 +293,7 @@ class {name}(mx.optimizer.Optimizer):
         inner = ["    loss = loss_of(net(x), y)"]
     step += ["with autograd.record():", *inner, "loss.backward()"]
     if recipe.lr_schedule != CONSTANT:
+        start.append(f"rates = iter({RATES})")
         step.append("trainer.set_learning_rate(next(rates))")
     step += ["trainer.step(len(batch))", "losses.append(loss.mean().asscalar())"]
     return _joined(
@@ -310,6 +314,7 @@ KERNEL = "if len(variable.shape) in (2, 4):  # no biases, no normalization"
 
 
 def keras(entry: str, network: Network, recipe: Recipe) -> str:
+    """The loop of Keras."""
     training, rule = recipe.training, recipe.training.optimizer
     decays = rule.weight_decay and not getattr(rule, "decoupled", False)
     changes = recipe.lr_schedule != CONSTANT
@@ -377,13 +382,15 @@ class {type(rule).__name__}(keras.optimizers.{type(rule).__name__}):
         labels = f"[{labels}] * {len(weights)}"
     result = f"model.train_on_batch(images[batch], {labels}){'[0]' if len(weights) > 1 else ''}"
     step = ["model.reset_metrics()  # train_on_batch returns the mean since the last reset"]
+    start = [f"loss = {loss}", f"model.compile({made})"]
     if changes:
+        start.append(f"rates = iter({RATES})")
         step.append("model.optimizer.learning_rate = next(rates)")
     step.append(f"losses.append(float({result}))")
     return _joined(
         optimizer,
         learning_rates(recipe),
-        _train("model", _shape(network, True), recipe, [f"loss = {loss}", f"model.compile({made})"], step),
+        _train("model", _shape(network, True), recipe, start, step),
         _main([f"model = {entry}()"], 'images.transpose(0, 2, 3, 1).astype("float32"), labels'),
     )
 
@@ -392,6 +399,7 @@ class {type(rule).__name__}(keras.optimizers.{type(rule).__name__}):
 
 
 def flax(entry: str, network: Network, recipe: Recipe) -> str:
+    """The loop of Flax."""
     training, rule = recipe.training, recipe.training.optimizer
     decay = rule.weight_decay
     changes = recipe.lr_schedule != CONSTANT
@@ -403,7 +411,7 @@ def weights(parameters):
 """
     start: list[str] = []
     if changes:
-        start.append(f"rates = jnp.asarray({LATER})")
+        start.append(f"rates = jnp.asarray({RATES})")
     if isinstance(rule, SGD):
         rule_text = f"optax.sgd({rate}{_options(momentum=rule.momentum or None, nesterov=rule.nesterov or None)})"
     else:
@@ -446,12 +454,11 @@ def train_step(model, optimizer, x, y):
     return loss
 """
     step = ["losses.append(float(train_step(model, optimizer, images[batch], labels[batch])))"]
-    text = _train("model", _shape(network, True), recipe, start, step)
     return _joined(
         learning_rates(recipe),
         weights if decay and mask else "",
         train_step,
-        text.replace(f"    rates = iter({LATER})\n", ""),
+        _train("model", _shape(network, True), recipe, start, step),
         _main([f"model = {entry}(rngs=nnx.Rngs(0))"], 'images.transpose(0, 2, 3, 1).astype("float32"), labels'),
     )
 
