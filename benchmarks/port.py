@@ -27,6 +27,7 @@ COMPARED = "Comparison with OTHER"
         "my_net.py:small --to all -o ported",
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
         "model.py:Net resnet18 --input 3,224,224",
+        "model.onnx --to spec,torch -o ported",
     ),
 )
 @click.argument("net", metavar="NET")
@@ -47,7 +48,7 @@ COMPARED = "Comparison with OTHER"
     type=options.InputShape(),
     metavar="C,H,W",
     heading=options.WHAT,
-    help="NET is a torch.nn.Module, and its images have so many channels, rows and columns.",
+    help="NET is a torch.nn.Module, or an ONNX model of any size, and its images have so many channels, rows, columns.",
 )
 @options.option(
     "--pixels",
@@ -55,7 +56,7 @@ COMPARED = "Comparison with OTHER"
     metavar="NAME",
     show_default="no layers",
     heading=options.WHAT,
-    help="With --input: the preprocessing that the module expects, as layers in front; raw: pixels from 0 to 255.",
+    help="For a NET from outside: the preprocessing that it expects, as layers in front; raw: pixels from 0 to 255.",
 )
 @options.option(
     "--weights",
@@ -140,10 +141,11 @@ def command(
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
     NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input, NET is FILE.py:CLASS, a module of
-    PyTorch: the command executes the file, makes a spec of the module, runs both on the same images in float64, and
-    prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With --weights,
-    and for a module, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it
-    has `train`, too. --side-by-side writes a page for teaching, which loads nothing and needs no script.
+    PyTorch, and the command executes the file. FILE.onnx is read and never executed. The command makes a spec of it,
+    runs both on the same images in float64, and prints the largest difference of their logits. Only the spec needs
+    onespec, the other files do not. With --weights, and for a NET from outside, an .npz file lies beside each source,
+    and the source has `load_weights`. With --with-training, it has `train`, too. --side-by-side writes a page for
+    teaching, which loads nothing and needs no script.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.
@@ -174,7 +176,7 @@ def command(
     result: dict[str, Any] = {}
     code = ExitCode.OK
     origin = "" if weights is None else weights.name
-    if shape is not None:
+    if shape is not None or network_import.is_network_file(net):
         for option, value in (("--weights", weights), ("--classes", classes)):
             if value is not None:
                 raise BadInput(f"{option}: the weights and classes are those of {net}")
@@ -183,14 +185,16 @@ def command(
         spec, arrays, origin = found.network, found.weights, net
         notes = list(found.notes)
         if pixels is None:
-            notes.append("the network takes what the module takes; --pixels puts its preprocessing of pixels in front")
+            notes.append(
+                "the network takes what the original takes; --pixels puts its preprocessing of pixels in front"
+            )
         result = {"notes": notes, "difference": compared.difference, "largest_logit": compared.scale}
         result["parted"] = compared.parted
         lines = [*notes, f"{net} and the spec, the same images, float64, evaluation: {compared.text}"]
         code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
     else:
         if pixels is not None:
-            raise BadInput("--pixels: it is for a module of PyTorch; give --input, too")
+            raise BadInput("--pixels: it is for an ONNX model, or a module of PyTorch; for that, give --input, too")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
             spec, arrays, said, comparison = weights_of(weights, spec, pythons, progress)

@@ -1,7 +1,8 @@
-"""Imports a person's own network: a PyTorch module of a file becomes a network of the spec, with its arrays.
+"""Imports a person's own network: a PyTorch module or an ONNX model becomes a network of the spec, with its arrays.
 
-The framework's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; the graph
-becomes layers here (`torch_graph`, `structure`). After that both compute the same images: `compared`.
+The framework's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; a file of ONNX
+is read here. The graph becomes layers (`torch_graph`, `onnx_graph`, `structure`). After that both compute the same
+images: `compared`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 
 import frameworks
-from benchmarks.porting import torch_graph
+from benchmarks.porting import onnx_file, onnx_graph, torch_graph
+from benchmarks.porting.graphs import Graph
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -33,6 +35,7 @@ from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
 FRAMEWORK = "torch"
+ONNX = ".onnx"
 IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
@@ -42,14 +45,15 @@ VISIBLE = 1e-3
 _TEXT = re.compile(r"(?P<file>.*\.py):(?P<name>\w+)(?:\((?P<call>.*)\))?", re.DOTALL)
 
 Progress = Callable[[str], None]
+# Images and names of nodes, None for all, to the values of these nodes.
+Values = Callable[[Array, "Sequence[str] | None"], Weights]
 
 
 @dataclass(frozen=True)
 class Original:
     """The network in its own program: what `compared` needs to run it again."""
 
-    python: Path
-    task: Mapping[str, Any]
+    values: Values  # computes images, N x C x H x W in float64
     arrays: Weights = field(repr=False)  # under their own names
     output: str  # the node that gives the logits
     evaluation: Network  # the spec without auxiliary classifiers
@@ -89,41 +93,79 @@ class Comparison:
         return found if self.agrees else f"{found}; beyond rounding from {self.parted}"
 
 
-def imported(
-    text: str, input: Shape, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
-) -> Imported:
-    """The network of `model.py:Net` for images of this shape: channels, height, width.
+def is_network_file(text: str) -> bool:
+    """Whether a file's ending says that it holds a network: it is imported without a question."""
+    return Path(text).suffix == ONNX
 
-    The name is a class without required arguments or a function that returns a module; literal arguments may be given:
-    `model.py:Net(num_classes=10)`. pixels: a key of `PIXELS`, layers that bring pixels from 0 to 255 to the values that
-    the module expects. Data loaders do this for most modules, so the module has no such layers, and none are added
-    unless they are asked for. Raises BadInput, with the file and line of what cannot be expressed, and Unavailable
-    without PyTorch.
+
+def imported(
+    text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
+) -> Imported:
+    """The network of `model.py:Net` or `model.onnx`, for images of this shape: channels, height, width.
+
+    The name in a Python file is a class without required arguments or a function that returns a module; literal
+    arguments may be given: `model.py:Net(num_classes=10)`. input: None where the file says it. pixels: a key of
+    `PIXELS`, layers that bring pixels from 0 to 255 to the values that the network expects. Data loaders do this for
+    most networks, so they have no such layers, and none are added unless they are asked for. Raises BadInput, with the
+    file and line or the operator of what cannot be expressed, and Unavailable without the program that reads it.
     """
+    if input is not None and len(input) != 3:
+        raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
+    try:
+        result = _of_onnx(text, input) if is_network_file(text) else _of_module(text, input, pythons, progress)
+        before = PIXELS[pixels]
+        if not before:
+            return result
+        network = result.network.after(*before, input=result.network.input)
+        return replace(result, network=network, pixels=len(before))
+    except SpecError as error:
+        raise BadInput(f"{text}: {error}") from None
+
+
+def _existing(text: str, name: str) -> Path:
+    file = Path(name)
+    if not file.is_file():
+        raise BadInput(f"{text}: no file {file}")
+    return file
+
+
+def _of_onnx(text: str, input: Shape | None) -> Imported:
+    file = _existing(text, text)
+    model = onnx_file.read(file, text, input)
+    graph, output, arrays = _prefixed(text, lambda: onnx_graph.converted(model))
+    return _assembled(text, file, graph, arrays, output, lambda images, names: onnx_file.values(model, images, names))
+
+
+def _assembled(text: str, file: Path, graph: Graph, arrays: Weights, output: str, values: Values) -> Imported:
+    """A network of a graph whose arrays have canonical names."""
+    structure = _prefixed(text, lambda: Structure(graph))
+    network = _classifier(text, Network(_identifier(file.stem), graph.input, structure.layers))
+    weights = {each.name: _single(arrays[each.name].reshape(each.shape)) for each in network.parameters}
+    original = Original(values, arrays, output, network, _nodes(network, structure))
+    return Imported(network, weights, graph.notes, original)
+
+
+def _single(array: Array) -> Array:
+    """An array in float32 where that holds its values."""
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    return single if np.array_equal(single, array) else array.astype(np.float64)
+
+
+def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
     parts = _TEXT.fullmatch(text)
     if not parts:
         raise BadInput(f"{text}: write FILE.py:NAME, the class or function that gives a torch.nn.Module")
-    if len(input) != 3:
-        raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
-    file = Path(parts["file"])
-    if not file.is_file():
-        raise BadInput(f"{text}: no file {file}")
+    file = _existing(text, parts["file"])
+    if input is None:
+        raise BadInput(f"{text}: the shape of the images is missing; give --input C,H,W")
     task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
     python = environment(FrameworkRequest(FRAMEWORK), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text)
         description = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
         arrays = read_npz(folder / "arrays.npz", "file")
-    try:
-        result = _imported(text, _identifier(parts["name"]), input, description, arrays, python, task)
-        before = PIXELS[pixels]
-        return (
-            replace(result, network=result.network.after(*before, input=input), pixels=len(before))
-            if before
-            else result
-        )
-    except SpecError as error:
-        raise BadInput(f"{text}: {error}") from None
+    return _imported(text, _identifier(parts["name"]), input, description, arrays, python, task)
 
 
 def _imported(
@@ -138,17 +180,29 @@ def _imported(
     structure = _prefixed(text, lambda: Structure(graph))
     evaluation = Network(name, input, structure.layers)
     trained, notes = _prefixed(text, lambda: _in_training(description["training"], input, structure.layers))
-    network = Network(name, input, trained)
-    if len(network.output) != 1:
-        raise BadInput(
-            f"{text}: its output is {'x'.join(map(str, network.output))}; a classifier gives one row of logits"
-        )
+    network = _classifier(text, Network(name, input, trained))
     weights, unused = _weights(network, arrays)
     notes = [*graph.notes, *notes, *(f"{each} is not used in forward: left out" for each in unused)]
-    placed = _pairs(evaluation.layers, evaluation.nodes)
-    nodes = {node.path: structure.origins[id(layer)][1] for layer, node in placed if id(layer) in structure.origins}
-    original = Original(python, task, arrays, output, evaluation, nodes)
+    original = Original(
+        lambda images, names: _values(python, task, arrays, images, names),
+        arrays,
+        output,
+        evaluation,
+        _nodes(evaluation, structure),
+    )
     return Imported(network, weights, tuple(dict.fromkeys(notes)), original)
+
+
+def _classifier(text: str, network: Network) -> Network:
+    if len(network.output) != 1:
+        raise BadInput(f"{text}: its output is {times(network.output)}; a classifier gives one row of logits")
+    return network
+
+
+def _nodes(network: Network, structure: Structure) -> dict[str, str]:
+    """The node of the file that gives the output of a layer, by the layer's path."""
+    placed = _pairs(network.layers, network.nodes)
+    return {node.path: structure.origins[id(layer)][1] for layer, node in placed if id(layer) in structure.origins}
 
 
 def _prefixed(text: str, work: Callable[[], Any]) -> Any:
@@ -213,8 +267,9 @@ def _pairs(layers: Iterable[Layer], nodes: Iterable[Node]) -> Iterator[tuple[Lay
 
 
 def _identifier(name: str) -> str:
-    """The name of a class in the form of a network's name: ResNet18 is resnet18."""
-    return name.lower()
+    """The name of a class or file in the form of a network's name: ResNet18 is resnet18."""
+    name = re.sub(r"\W+", "_", name.lower()).strip("_") or "network"
+    return f"net_{name}" if name[0].isdigit() else name
 
 
 def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str) -> None:
@@ -235,7 +290,7 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
     images = np.random.default_rng(seed).uniform(0, 255, (IMAGES, *network.input))
     outputs = _activations(network, result.weights, images)
     seen = outputs[network.nodes[result.pixels - 1].path] if result.pixels else images
-    expected = _values(original, seen, [original.output])[original.output]
+    expected = original.values(seen, [original.output])[original.output]
     given = outputs[network.nodes[-1].path]
     difference, scale = _apart(given, expected)
     agree = difference <= ROUNDING * max(scale, 1.0)
@@ -248,7 +303,7 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
 def _parted(result: Imported, images: Array) -> str:
     """The first layer whose output differs, in reading order, the layers inside a join before it."""
     original = result.original
-    theirs = _values(original, images, None)
+    theirs = original.values(images, None)
     wanted = {parameter.name for parameter in original.evaluation.parameters}
     weights = {name: array for name, array in result.weights.items() if name in wanted}
     ours = _activations(original.evaluation, weights, images)
@@ -276,11 +331,12 @@ def _apart(given: Array, expected: Array) -> tuple[float, float]:
     return float(np.abs(given - expected).max()), float(np.abs(expected).max())
 
 
-def _values(original: Original, images: Array, names: Sequence[str] | None) -> Weights:
-    """Values of the original's nodes, in float64; of all nodes for None."""
+def _values(
+    python: Path, task: Mapping[str, Any], arrays: Weights, images: Array, names: Sequence[str] | None
+) -> Weights:
+    """Values of a module's nodes, in float64; of all nodes for None."""
     with TemporaryFolder("import") as folder:
-        np.savez(folder / "arrays.npz", **original.arrays)  # type: ignore[arg-type]
+        np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         np.save(folder / "images.npy", images)
-        text = f"{original.task['file']}:{original.task['name']}"
-        _run(original.python, "values", folder, {**original.task, "values": names}, text)
+        _run(python, "values", folder, {**task, "values": names}, f"{task['file']}:{task['name']}")
         return read_npz(folder / "values.npz", "file")

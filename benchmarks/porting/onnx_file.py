@@ -1,0 +1,241 @@
+"""Reads ONNX files, converts them to float64, and computes them with onnx.reference.
+
+Everything runs in the process of the command, which needs the package onnx. A file is data: an array outside of the
+file is read from the folder of the file only, and operators of other domains are never loaded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.porting.numbers import shortest
+from benchmarks.porting.onnx_graph import BATCH, Model
+from benchmarks.runtime.errors import BadInput
+from frameworks.arrays import Array, Weights
+from frameworks.errors import Unavailable
+from frameworks.spec import Shape, times
+
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Clip", "Min", "Max")
+_FEW = 4096  # values of constants that are mean and deviation of channels
+
+
+def read(path: Path, text: str, input: Shape | None) -> Model:
+    """The model of a file, in float64, for images of this shape: channels, height, width.
+
+    input: may be None where the file has a size. Raises BadInput, and Unavailable without the package onnx.
+    """
+    try:
+        import onnx
+        import onnx.inliner
+        import onnx.reference
+    except ImportError:
+        raise Unavailable(f"{text}: needs the package onnx: pip install onnx, or onespec[onnx]") from None
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+        _load_outside(onnx, proto, path, text)
+        onnx.checker.check_model(proto)
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+    except OSError as error:
+        raise BadInput(f"{text}: {error.strerror or error}") from None
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        raise BadInput(f"{text}: no ONNX model: {_one_line(error)}") from None
+    proto = _in_float64(onnx, proto)
+    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 1)
+    shape, last, batch = _images(proto, text, input)
+    return Model(proto, shape, last, batch, opset, lambda node, inputs: _computed(onnx, proto, node, inputs))
+
+
+def _one_line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def _load_outside(onnx: Any, proto: Any, path: Path, text: str) -> None:
+    """Read the arrays that lie in other files. Raises BadInput for a file that is not in the folder of the model."""
+    folder = path.absolute().parent
+    for tensor in proto.graph.initializer:
+        if not onnx.external_data_helper.uses_external_data(tensor):
+            continue
+        location = next((each.value for each in tensor.external_data if each.key == "location"), "")
+        file = (folder / location).resolve()
+        if Path(location).is_absolute() or not file.is_relative_to(folder.resolve()):
+            raise BadInput(
+                f"{text}: the array {tensor.name} lies in {location}, which is not in the folder of the model"
+            )
+        if not file.is_file():
+            raise BadInput(
+                f"{text}: the array {tensor.name} lies in {location}, and there is no such file beside the model"
+            )
+        onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _in_float64(onnx: Any, proto: Any) -> Any:
+    """The model with all floating numbers in float64, and few of them as people write them (`shortest`)."""
+    kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    uses: dict[str, Counter[str]] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            uses.setdefault(name, Counter())[node.op_type] += 1
+
+    def converted(tensor: Any, name: str) -> Any:
+        if tensor.data_type not in kinds:
+            return tensor
+        array = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+        users = set(uses.get(name, ()))
+        scalar = array.size == 1 and array.ndim <= 1 and users <= set(_ARITHMETIC)
+        if scalar or (users and users <= {"Sub", "Div"} and array.size <= _FEW):
+            array = np.vectorize(shortest, otypes=[np.float64])(array).reshape(array.shape)
+        return onnx.numpy_helper.from_array(array, tensor.name)
+
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    arrays = [converted(tensor, tensor.name) for tensor in proto.graph.initializer]
+    del made.graph.initializer[:], made.graph.value_info[:]
+    made.graph.initializer.extend(arrays)
+    for value in (*made.graph.input, *made.graph.output):
+        if value.type.tensor_type.elem_type in kinds:
+            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    for node in made.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in kinds:
+                attribute.i = onnx.TensorProto.DOUBLE
+            if node.op_type in ("Constant", "ConstantOfShape") and attribute.name == "value":
+                attribute.t.CopyFrom(converted(attribute.t, node.output[0]))
+            elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                numbers = attribute.f if attribute.name == "value_float" else list(attribute.floats)
+                array = onnx.numpy_helper.from_array(np.array(numbers, np.float32))
+                attribute.CopyFrom(onnx.helper.make_attribute("value", converted(array, node.output[0])))
+    return made
+
+
+def _images(proto: Any, text: str, input: Shape | None) -> tuple[Shape, bool, int]:
+    """The shape of one image, channels first, whether the file has them last, and the batch; 0 where it is free."""
+    arrays = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [each for each in proto.graph.input if each.name not in arrays]
+    if len(inputs) != 1:
+        raise BadInput(f"{text}: the model has {len(inputs)} inputs; a network has one")
+    (image,) = inputs
+    sizes = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
+    if len(sizes) != 4:
+        raise BadInput(f"{text}: its input {image.name} has {len(sizes)} dimensions; a batch of images has 4")
+    batch, *size = sizes
+    takers = [node for node in proto.graph.node if image.name in node.input]
+    orders = [list(each.ints) for node in takers if node.op_type == "Transpose" for each in node.attribute]
+    last = bool(takers) and orders == [[0, 3, 1, 2]] * len(takers)
+    shape = (size[2], size[0], size[1]) if last else tuple(size)
+    if input is not None:
+        if any(own not in (0, given) for own, given in zip(shape, input)):
+            raise BadInput(f"{text}: --input {times(input)}: the model takes {_sizes(shape)}")
+        shape = input
+    if min(shape) < 1:
+        raise BadInput(f"{text}: the model takes images of {_sizes(shape)}; give --input C,H,W")
+    return shape, last, batch
+
+
+def _sizes(shape: Shape) -> str:
+    return "x".join(str(size or "any") for size in shape)
+
+
+# --- computing --------------------------------------------------------------------------------------------------------
+
+
+def _computed(onnx: Any, proto: Any, node: Any, inputs: Mapping[str, Array]) -> Sequence[Array]:
+    """The outputs of one operator that depends on no image."""
+    helper = onnx.helper
+    given = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in inputs.items()
+    ]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+    graph = helper.make_graph([node], "constant", given, outputs)
+    model = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
+    return list(_evaluator(onnx, model, node.op_type).run(None, dict(inputs)))
+
+
+def values(model: Model, images: Array, names: Sequence[str] | None) -> Weights:
+    """The tensors of a model by name, in float64; all that have a row for each image for None.
+
+    images: N x C x H x W. Raises BadInput where onnx.reference lacks an operator.
+    """
+    import onnx.reference
+
+    proto = model.proto
+    feed = np.moveaxis(images, 1, -1) if model.last else images
+    step = model.batch or BATCH
+    evaluator = _evaluator(onnx, proto, "the model")
+    arrays = {tensor.name for tensor in proto.graph.initializer}
+    (image,) = (each.name for each in proto.graph.input if each.name not in arrays)
+    parts: dict[str, list[Array]] = {}
+    for start in range(0, len(feed), step):
+        batch = feed[start : start + step]
+        full = np.concatenate([batch, np.repeat(batch[-1:], step - len(batch), 0)])
+        found = evaluator.run(None, {image: np.ascontiguousarray(full, np.float64)}, intermediate=True)
+        for name, array in found.items():
+            wanted = name in names if names is not None else isinstance(array, np.ndarray) and array.ndim
+            if wanted and len(array) == step and array.dtype == np.float64:
+                parts.setdefault(name, []).append(array[: len(batch)])
+    return {name: np.concatenate(each) for name, each in parts.items()}
+
+
+def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
+    """onnx.reference with attributes as people write them, as in the spec, and with a fast convolution."""
+    try:
+        evaluator = onnx.reference.ReferenceEvaluator(proto, new_ops=_operators(onnx))
+    except (NotImplementedError, RuntimeError) as error:
+        raise BadInput(f"onnx.reference cannot compute {what}: {_one_line(error)}") from None
+    for operator in evaluator.rt_nodes_:
+        for name, value in vars(operator).items():
+            if isinstance(value, np.float32):
+                setattr(operator, name, np.float64(shortest(float(value))))
+    return evaluator
+
+
+def _operators(onnx: Any) -> list[Any]:
+    """Operators that onnx.reference computes slowly, in float32, or in opsets 9 to 13 with statistics of the batch."""
+
+    class Conv(onnx.reference.op_run.OpRun):
+        """A convolution by one product of matrices for each group, with the padding that onnx.reference has."""
+
+        def _run(self, x, weight, bias=None, *, auto_pad, dilations, group, kernel_shape, pads, strides):  # type: ignore[no-untyped-def]
+            window = weight.shape[2:]
+            stride, gap = strides or [1] * len(window), dilations or [1] * len(window)
+            extents = [step * (size - 1) + 1 for size, step in zip(window, gap)]
+            around = list(zip((pads or [0] * 4)[: len(window)], (pads or [0] * 4)[len(window) :]))
+            if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+                totals = [
+                    max(0, (-(-size // step) - 1) * step + extent - size)
+                    for size, step, extent in zip(x.shape[2:], stride, extents)
+                ]
+                around = [
+                    (each - each // 2, each // 2) if auto_pad == "SAME_LOWER" else (each // 2, each - each // 2)
+                    for each in totals
+                ]
+            x = np.pad(x, [(0, 0), (0, 0), *around])
+            places = np.lib.stride_tricks.sliding_window_view(x, extents, (2, 3))
+            places = places[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]
+            parts = zip(np.split(places, group, 1), np.split(weight, group))
+            y = np.concatenate([np.tensordot(part, w, ((1, 4, 5), (1, 2, 3))) for part, w in parts], -1)
+            y = np.moveaxis(y if bias is None else y + bias, -1, 1)
+            return (np.ascontiguousarray(y),)
+
+    class BatchNormalization(onnx.reference.op_run.OpRun):
+        def _run(self, x, gamma, beta, mean, variance, epsilon=1e-5, **_):  # type: ignore[no-untyped-def]
+            by_channel = (-1, *[1] * (x.ndim - 2))
+            gamma, beta, mean, variance = (each.reshape(by_channel) for each in (gamma, beta, mean, variance))
+            return (gamma * (x - mean) / np.sqrt(variance + epsilon) + beta,)
+
+    class Erf(onnx.reference.op_run.OpRun):
+        def _run(self, x):  # type: ignore[no-untyped-def]
+            return (np.vectorize(erf, otypes=[np.float64])(x),)
+
+    return [Conv, BatchNormalization, Erf]
