@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import erf
+from math import erf, pi, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +40,19 @@ def read(path: Path, text: str, input: Shape | None) -> Model:
 
     try:
         proto = onnx.load(str(path), load_external_data=False)
-        _load_outside(onnx, proto, path, text)
+    except OSError as error:
+        raise BadInput(f"{text}: {error.strerror or error}") from None
+    except (DecodeError, ValueError) as error:
+        raise BadInput(f"{text}: no ONNX model: {_one_line(error)}") from None
+    _load_outside(onnx, proto, path, text)
+    try:
         onnx.checker.check_model(proto)
         if proto.functions:
             proto = onnx.inliner.inline_local_functions(proto)
-    except OSError as error:
-        raise BadInput(f"{text}: {error.strerror or error}") from None
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+    except (onnx.checker.ValidationError, ValueError) as error:
         raise BadInput(f"{text}: no ONNX model: {_one_line(error)}") from None
-    proto = _in_float64(onnx, proto)
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 1)
+    proto = _in_float64(onnx, proto, opset)
     shape, last, batch = _images(proto, text, input)
     return Model(proto, shape, last, batch, opset, lambda node, inputs: _computed(onnx, proto, node, inputs))
 
@@ -79,7 +82,7 @@ def _load_outside(onnx: Any, proto: Any, path: Path, text: str) -> None:
         del tensor.external_data[:]
 
 
-def _in_float64(onnx: Any, proto: Any) -> Any:
+def _in_float64(onnx: Any, proto: Any, opset: int) -> Any:
     """The model with all floating numbers in float64, and few of them as people write them (`shortest`)."""
     kinds = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     uses: dict[str, Counter[str]] = {}
@@ -106,6 +109,10 @@ def _in_float64(onnx: Any, proto: Any) -> Any:
         if value.type.tensor_type.elem_type in kinds:
             value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
     for node in made.graph.node:
+        if node.op_type == "GroupNormalization" and opset >= 21:  # its statistics are in float32 else
+            kept = [each for each in node.attribute if each.name != "stash_type"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("stash_type", onnx.TensorProto.DOUBLE)])
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i in kinds:
                 attribute.i = onnx.TensorProto.DOUBLE
@@ -201,7 +208,11 @@ def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
 
 
 def _operators(onnx: Any) -> list[Any]:
-    """Operators that onnx.reference computes slowly, in float32, or in opsets 9 to 13 with statistics of the batch."""
+    """Operators that onnx.reference 1.22 computes slowly, in float32 (erf), or wrongly.
+
+    Its convolution pads where `auto_pad` is VALID, its batch normalization of opsets 9 to 13 takes statistics of the
+    batch, and its LRN computes as many channels as there are images.
+    """
 
     class Conv(onnx.reference.op_run.OpRun):
         """A convolution by one product of matrices for each group, with the padding that onnx.reference has."""
@@ -238,4 +249,16 @@ def _operators(onnx: Any) -> list[Any]:
         def _run(self, x):  # type: ignore[no-untyped-def]
             return (np.vectorize(erf, otypes=[np.float64])(x),)
 
-    return [Conv, BatchNormalization, Erf]
+    class Gelu(onnx.reference.op_run.OpRun):
+        def _run(self, x, approximate="none"):  # type: ignore[no-untyped-def]
+            if approximate == "tanh":
+                return (x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2,)
+            return (x * (1 + np.vectorize(erf, otypes=[np.float64])(x / sqrt(2))) / 2,)
+
+    class LRN(onnx.reference.op_run.OpRun):
+        def _run(self, x, alpha, beta, bias, size):  # type: ignore[no-untyped-def]
+            squares = np.pad(x**2, [(0, 0), ((size - 1) // 2, size // 2), *[(0, 0)] * (x.ndim - 2)])
+            sums = np.lib.stride_tricks.sliding_window_view(squares, size, 1).sum(-1)
+            return (x / (bias + alpha / size * sums) ** beta,)
+
+    return [Conv, BatchNormalization, LRN, Erf, Gelu]

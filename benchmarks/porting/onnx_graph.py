@@ -187,6 +187,7 @@ class _Converter:
         self.uses = Counter(name for node in self.proto.node for name in node.input)
         self.uses.update(output.name for output in self.proto.output)
         self.owners: dict[str, str] = {}  # the array that gave a layer its name
+        self.sources: dict[str, str] = {}  # the array of the file that a computed one is, in another form
         self.folded: list[str] = []  # layers with names of folded weights
         self.normalized = False
 
@@ -244,6 +245,9 @@ class _Converter:
         inputs = {name: each for name, each in zip(call.node.input, call.inputs) if isinstance(each, np.ndarray)}
         for name, each in zip(call.node.output, self.model.compute(call.node, inputs)):
             self.values[name] = np.asarray(each)
+            for source, given in inputs.items():
+                if given.size == np.size(each) > 1:  # transposed, cast: its name is still that of the array
+                    self.sources[name] = self.sources.get(source, source)
 
     def _layers(self, call: NodeCall) -> Result | list[Value]:
         if call.operator in _PLAIN:
@@ -263,7 +267,8 @@ class _Converter:
 
     def _name(self, call: NodeCall, *places: int) -> str:
         """The name of a layer with arrays: that of its arrays, else its operator's, else its kind and a number."""
-        arrays = [call.node.input[place] for place in places if place < len(call.node.input)]
+        inputs = [call.node.input[place] for place in places if place < len(call.node.input)]
+        arrays = [self.sources.get(each, each) for each in inputs]
         for array in filter(None, arrays):
             found = _ROLE.fullmatch(array)
             if found and not _MADE_UP.fullmatch(array) and self._free(stem := _clean(found["stem"]), arrays[0]):
@@ -540,8 +545,8 @@ class _Converter:
 
     def on_Clip(self, call: NodeCall) -> Value:
         least, most = (call.constant(place, name) for place, name in ((1, "min"), (2, "max")))
-        low = -np.inf if least is None else float(least)
-        high = np.inf if most is None else float(most)
+        low = -np.inf if least is None else float(least.ravel()[0])
+        high = np.inf if most is None else float(most.ravel()[0])
         if low != 0 or (high != 6 and high < 3.4e38):
             raise call.refused(f"from {low:g} to {high:g}; only from 0, or from 0 to 6")
         return self._add(call, ReLU6() if high == 6 else ReLU())
@@ -592,7 +597,7 @@ class _Converter:
         if active is not None and active.any():
             raise call.refused("it drops values in evaluation")
         ratio = call.constant(1, "ratio")
-        rate = 0.5 if ratio is None else shortest(float(ratio))
+        rate = 0.5 if ratio is None else shortest(float(ratio.ravel()[0]))
         return self._add(call, *([Dropout(rate=rate)] if rate else []))
 
     # --- arithmetic ---------------------------------------------------------------------------------------------------
@@ -615,8 +620,9 @@ class _Converter:
     def _stated(self, call: NodeCall) -> str:
         """The name that an array of a sum or product states for its layer; empty if it states none, or a taken one."""
         place = next(place for place in range(len(call.inputs)) if place not in call.tensors)
-        found = _ROLE.fullmatch(call.node.input[place])
-        if not found or _MADE_UP.fullmatch(call.node.input[place]):
+        array = self.sources.get(call.node.input[place], call.node.input[place])
+        found = _ROLE.fullmatch(array)
+        if not found or _MADE_UP.fullmatch(array):
             return ""
         name = _clean(found["stem"])
         return "" if name in self.builder.names else name

@@ -1,0 +1,594 @@
+"""ONNX models, as exporters write them, become networks of the spec that compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper, save
+
+from benchmarks.port import command
+from benchmarks.porting import network_import, onnx_file
+from benchmarks.porting.network_import import Imported
+from benchmarks.porting.numbers import shortest
+from benchmarks.porting.source.export import write
+from benchmarks.runtime import networks
+from benchmarks.runtime.errors import BadInput
+from frameworks.adapter import Setting
+from frameworks.networks import NETWORKS
+from frameworks.numpy_reference import Reference
+from frameworks.spec import (
+    GELU,
+    Affine,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    Layer,
+    MaxPool,
+    Multiply,
+    Network,
+    Normalize,
+    Resize,
+    Select,
+    Shape,
+    SiLU,
+    sides,
+)
+from frameworks.training import Training
+from tests.command_line import exit_code_of
+
+EXPORTS = Path(__file__).parents[1] / "third_parties" / "onnx_exports"
+IMAGE: Shape = (3, 8, 8)
+
+
+class Maker:
+    """A model, operator by operator: `make("Relu", "x")` gives the name of its output."""
+
+    def __init__(self, input: Sequence[int | str] = ("n", *IMAGE), opset: int = 21, dtype: Any = np.float32) -> None:
+        self.input, self.opset, self.dtype = input, opset, dtype
+        self.nodes: list[Any] = []
+        self.arrays: dict[str, Any] = {}
+        self.random = np.random.default_rng(0)
+
+    def __call__(self, operator: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any) -> str:
+        output = f"{operator.lower()}_{len(self.nodes)}"
+        names = [output, *(f"{output}_{n}" for n in range(1, outputs))]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, name, **attributes))
+        return output
+
+    def array(self, name: str, *shape: int) -> str:
+        """An array of random values; those of a variance are positive."""
+        values = self.random.normal(size=shape)
+        self.arrays[name] = (abs(values) + 0.5 if "var" in name else values).astype(self.dtype)
+        return name
+
+    def constant(self, name: str, values: Any, dtype: Any = None) -> str:
+        self.arrays[name] = np.asarray(values, dtype or self.dtype)
+        return name
+
+    def numbers(self, name: str, *values: int) -> str:
+        return self.constant(name, values, np.int64)
+
+    def classified(self, x: str, channels: int) -> ModelProto:
+        """The model with a mean over the pixels and a dense layer at the end."""
+        x = self("Flatten", self("GlobalAveragePool", x))
+        return self.model(self("Gemm", x, self.array("fc.weight", 5, channels), self.array("fc.bias", 5), transB=1))
+
+    def model(self, output: str) -> ModelProto:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.dtype))
+        graph = helper.make_graph(
+            self.nodes,
+            "graph",
+            [helper.make_tensor_value_info("x", kind, self.input)],
+            [helper.make_tensor_value_info(output, kind, ["n", "classes"])],
+            [numpy_helper.from_array(array, name) for name, array in self.arrays.items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=9)
+
+
+MODELS: dict[str, Callable[[], ModelProto]] = {}
+
+
+def named(function: Callable[[], ModelProto]) -> Callable[[], ModelProto]:
+    MODELS[function.__name__] = function
+    return function
+
+
+@named
+def grouped_and_dilated() -> ModelProto:
+    make = Maker()
+    x = make(
+        "Conv", "x", make.array("c1.weight", 4, 3, 3, 2), make.array("c1.bias", 4), pads=[1, 0, 2, 1], dilations=[2, 1]
+    )
+    x = make("Relu", make("Conv", x, make.array("c2.weight", 6, 2, 2, 2), group=2, strides=[2, 1]))
+    x = make("Flatten", make("GlobalAveragePool", x))
+    weight, bias = make.array("fc.weight", 6, 5), make.array("fc.bias", 1, 5)
+    return make.model(make("Gemm", x, weight, bias, alpha=0.3, beta=2.0))
+
+
+@named
+def same_padding() -> ModelProto:
+    make = Maker(input=(1, 3, 9, 8))
+    x = make("Conv", "x", make.array("c1.weight", 4, 3, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2])
+    x = make("Conv", x, make.array("c2.weight", 4, 4, 2, 2), auto_pad="SAME_LOWER")
+    x = make("Conv", x, make.array("c3.weight", 4, 4, 3, 3), auto_pad="VALID")
+    return make.classified(x, 4)
+
+
+@named
+def pools() -> ModelProto:
+    make = Maker(input=(2, 3, 9, 9))
+    x = make("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    x = make("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    x = make("AveragePool", x, kernel_shape=[2, 2], pads=[1, 0, 0, 1], count_include_pad=1)
+    x = make("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2])
+    return make.classified(x, 3)
+
+
+@named
+def pools_with_padding_by_rule() -> ModelProto:
+    make = Maker(input=(2, 3, 9, 8))
+    x = make("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")
+    x = make("AveragePool", x, kernel_shape=[2, 2], auto_pad="SAME_LOWER")
+    return make.classified(make("MaxPool", x, kernel_shape=[2, 2], auto_pad="VALID"), 3)
+
+
+@named
+def batch_norm_of_opset_9() -> ModelProto:
+    return _batch_norm(9)
+
+
+@named
+def batch_norm_of_opset_15() -> ModelProto:
+    return _batch_norm(15)
+
+
+def _batch_norm(opset: int) -> ModelProto:
+    make = Maker(opset=opset)
+    x = make("Conv", "x", make.array("conv_weight", 4, 3, 3, 3))
+    arrays = [make.array(f"bn_{role}", 4) for role in ("gamma", "beta", "running_mean", "running_var")]
+    return make.classified(make("BatchNormalization", x, *arrays, epsilon=1e-3, momentum=0.97), 4)
+
+
+@named
+def channels_last() -> ModelProto:
+    """As tf2onnx writes a Keras model: transposed at both ends, flat in rows, columns, channels."""
+    make = Maker(input=("n", 8, 7, 3))
+    x = make("Transpose", "x", perm=[0, 3, 1, 2])
+    x = make("Conv", x, make.array("model/conv2d/Conv2D/ReadVariableOp:0", 4, 3, 3, 3), name="model/conv2d/Conv2D")
+    x = make("Relu", make("Transpose", x, perm=[0, 2, 3, 1]))
+    x = make("Reshape", x, make.numbers("flat", -1, 6 * 5 * 4))
+    arrays = [make.array(f"bn/{role}", 120) for role in ("gamma", "beta", "moving_mean", "moving_var")]
+    x = make("Tanh", make("BatchNormalization", x, *arrays))
+    x = make("MatMul", x, make.array("dense/kernel", 120, 5))
+    return make.model(make("Softmax", make("Add", x, make.array("dense/bias", 5))))
+
+
+@named
+def activations() -> ModelProto:
+    make = Maker(input=(2, 3, 6, 6))
+    x = make("Clip", "x", make.constant("least", 0), make.constant("most", 6))
+    x = make("HardSigmoid", make("Sub", x, make.constant("three", 3)))
+    x = make("Add", x, make("Conv", "x", make.array("c1.weight", 3, 3, 1, 1)))
+    for operator in ("HardSwish", "Sigmoid", "Softplus", "Tanh", "Mish", "Gelu", "Selu"):
+        x = make("Conv", x, make.array(f"{operator}.weight", 3, 3, 1, 1))
+        x = make(operator, x)
+    x = make("Gelu", make("Elu", make("LeakyRelu", x, alpha=0.1), alpha=0.5), approximate="tanh")
+    x = make("PRelu", x, make.array("prelu.weight", 3, 1, 1))
+    return make.classified(make("Celu", make("Mul", make("Sigmoid", x), x)), 3)
+
+
+@named
+def gelu_as_arithmetic() -> ModelProto:
+    make = Maker(opset=13)
+    x = make("Conv", "x", make.array("c1.weight", 4, 3, 1, 1))
+    half = make("Mul", x, make.constant("half", 0.5))
+    phi = make("Add", make("Erf", make("Div", x, make.constant("root", 2**0.5))), make.constant("one", 1))
+    x = make("Conv", make("Mul", half, phi), make.array("c2.weight", 4, 4, 1, 1))
+    phi = make("Add", make("Erf", make("Mul", x, make.constant("inverse", 0.5**0.5))), make.constant("one", 1))
+    x = make("Mul", make("Mul", x, phi), make.constant("half", 0.5))
+    return make.classified(x, 4)
+
+
+@named
+def shapes_that_are_computed() -> ModelProto:
+    """As PyTorch writes x.view(x.size(0), -1) and x.mean((2, 3))."""
+    make = Maker(opset=13)
+    x = make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))
+    batch = make("Gather", make("Shape", x), make.constant("zero", 0, np.int64))
+    shape = make("Concat", make("Unsqueeze", batch, make.numbers("first", 0)), make.numbers("rest", -1), axis=0)
+    x = make("Reshape", x, make("Cast", shape, to=TensorProto.INT64))
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 144), transB=1))
+
+
+@named
+def joins() -> ModelProto:
+    make = Maker()
+    x = make("Relu", make("Conv", "x", make.array("stem.weight", 4, 3, 3, 3), pads=[1, 1, 1, 1]))
+    body = make("Relu", make("Conv", x, make.array("a.weight", 4, 4, 1, 1)))
+    x = make("Add", make("Conv", body, make.array("b.weight", 4, 4, 1, 1)), x)
+    gate = make("Conv", make("GlobalAveragePool", x), make.array("se.weight", 4, 4, 1, 1), make.array("se.bias", 4))
+    x = make("Mul", x, make("HardSigmoid", gate, alpha=1 / 6))
+    branches = [make("Conv", x, make.array(f"branch{n}.weight", n, 4, 1, 1)) for n in (1, 2)]
+    return make.classified(make("Concat", *branches, axis=1), 3)
+
+
+@named
+def normalizations() -> ModelProto:
+    make = Maker(opset=21)
+    x = make("LRN", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), size=3, alpha=0.02, beta=0.5, bias=2.0)
+    x = make("GroupNormalization", x, make.array("gn.weight", 4), make.array("gn.bias", 4), num_groups=2)
+    x = make("InstanceNormalization", x, make.array("in.weight", 4), make.array("in.bias", 4), epsilon=1e-3)
+    flat = make("Reshape", x, make.numbers("groups", 0, 2, -1))
+    x = make("InstanceNormalization", flat, make.constant("ones", [1, 1]), make.constant("zeros", [0, 0]))
+    x = make("Reshape", x, make.numbers("image", -1, 4, 6, 6))
+    x = make("Mul", x, make.array("g.weight", 4, 1, 1))
+    x = make("Transpose", make("Add", x, make.array("g.bias", 4, 1, 1)), perm=[0, 2, 3, 1])
+    x = make("LayerNormalization", x, make.array("ln.weight", 4), make.array("ln.bias", 4), epsilon=1e-6)
+    x = make("Add", make("MatMul", x, make.array("mlp.weight", 4, 6)), make.array("mlp.bias", 6))
+    return make.classified(make("Transpose", x, perm=[0, 3, 1, 2]), 6)
+
+
+@named
+def padded_and_reduced() -> ModelProto:
+    make = Maker(opset=18)
+    x = make("Pad", "x", make.numbers("pads", 0, 0, 1, 0, 0, 0, 0, 2), make.constant("value", 0.5))
+    x = make("Pad", x, make.numbers("channel", 0, 0, 0, 0, 0, 1, 0, 0))
+    x = make(
+        "Conv",
+        make("Pad", x, make.numbers("more", 1, 1), "", make.numbers("rows", -2)),
+        make.array("conv.weight", 4, 4, 3, 3),
+    )
+    x = make("ReduceMean", x, make.numbers("axes", 2, -1), keepdims=0)
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 4), transB=1))
+
+
+@named
+def means_of_opset_13() -> ModelProto:
+    make = Maker(opset=13)
+    x = make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))
+    x = make("Squeeze", make("ReduceMean", x, axes=[2, 3]), make.numbers("axes", 2, 3))
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 4), transB=1))
+
+
+@named
+def half_precision() -> ModelProto:
+    make = Maker(dtype=np.float16)
+    return make.classified(make("Relu", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))), 4)
+
+
+@named
+def preprocessing() -> ModelProto:
+    make = Maker()
+    x = make("Div", "x", make.constant("largest", 255))
+    x = make("Sub", x, make.constant("mean", [[[0.485]], [[0.456]], [[0.406]]]))
+    x = make("Div", x, make.constant("std", [[[0.229]], [[0.224]], [[0.225]]]))
+    return make.classified(make("Conv", x, make.array("conv.weight", 4, 3, 3, 3)), 4)
+
+
+@named
+def decomposed_batch_norm() -> ModelProto:
+    """As tf2onnx folds batch normalization before a convolution."""
+    make = Maker()
+    x = make("Mul", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), make.array("bn.weight", 1, 4, 1, 1))
+    return make.classified(make("Relu", make("Add", x, make.array("bn.bias", 1, 4, 1, 1))), 4)
+
+
+@named
+def channels_in_another_order() -> ModelProto:
+    make = Maker()
+    x = make("Conv", "x", make.array("conv.weight", 6, 3, 3, 3))
+    make("Split", x, make.numbers("sizes", 2, 4), axis=1, outputs=2, name="split")
+    first, second = make.nodes[-1].output
+    second = make("Slice", second, make.numbers("s", 1), make.numbers("e", 4), make.numbers("a", 1))
+    x = make("Concat", second, first, axis=1)
+    x = make("Reshape", x, make.numbers("groups", -1, 5, 1, 6, 6))
+    x = make("Reshape", make("Transpose", x, perm=[0, 2, 1, 3, 4]), make.numbers("image", -1, 5, 6, 6))
+    x = make("Gather", x, make.numbers("maps", 4, 0, 2), axis=1)
+    return make.classified(make("Relu", x), 3)
+
+
+@named
+def constants_and_dropout() -> ModelProto:
+    make = Maker(opset=12)
+    weight = numpy_helper.from_array(make.random.normal(size=(4, 3, 1, 1)).astype(np.float32))
+    x = make("Conv", "x", make("Identity", make("Constant", value=weight)), name="stage/conv/Conv")
+    x = make("Dropout", make("Flatten", make("GlobalAveragePool", x)), make.constant("ratio", 0.3))
+    return make.model(make("Gemm", x, make("Transpose", make.array("fc.weight", 5, 4), perm=[1, 0])))
+
+
+@named
+def of_one_image() -> ModelProto:
+    make = Maker(input=(1, *IMAGE))
+    x = make(
+        "Reshape", make("Relu", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))), make.numbers("to", 1, 144)
+    )
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 144), make.array("fc.bias", 5), transB=1))
+
+
+def saved(model: ModelProto, folder: Path) -> str:
+    path = folder / "model.onnx"
+    save(model, path)
+    return str(path)
+
+
+def found(model: ModelProto, folder: Path, input: Shape | None = None) -> Imported:
+    return network_import.imported(saved(model, folder), input, {}, print)
+
+
+def layers(network: Network, kind: type[Layer]) -> list[Any]:
+    return [node.layer for _, node in network.walk() if isinstance(node.layer, kind)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits(tmp_path: Path, name: str) -> None:
+    result = found(MODELS[name](), tmp_path)
+    comparison = network_import.compared(result)
+    assert comparison.agrees, comparison.text
+    assert comparison.difference <= 1e-10 * max(comparison.scale, 1)
+    assert comparison.scale > 1e-3
+
+
+def test_names_are_those_of_the_file(tmp_path: Path) -> None:
+    expected = {
+        "batch_norm_of_opset_9": ["conv", "bn", "fc"],
+        "channels_last": ["model.conv2d", "bn", "dense"],
+        "constants_and_dropout": ["stage.conv", "fc"],
+        "normalizations": ["conv", "gn", "in", "g", "ln", "mlp", "fc"],
+        "decomposed_batch_norm": ["conv", "bn", "fc"],
+    }
+    for name, paths in expected.items():
+        network = found(MODELS[name](), tmp_path).network
+        assert [node.path for _, node in network.walk() if node.parameters] == paths
+
+
+def test_arguments(tmp_path: Path) -> None:
+    """Defaults of the opset, padding by rule, numbers as people write them."""
+    network = found(same_padding(), tmp_path).network
+    assert [sides(each.padding) for each in layers(network, Conv)] == [
+        ((1, 1), (0, 1)),
+        ((1, 0), (1, 0)),
+        ((0, 0), (0, 0)),
+    ]
+    (norm,) = layers(found(batch_norm_of_opset_9(), tmp_path).network, BatchNorm)
+    assert (norm.eps, norm.momentum) == (1e-3, 0.03)
+    pooled = found(pools(), tmp_path).network
+    assert [each.count_padding for each in layers(pooled, AvgPool)] == [False, True]
+    assert [(sides(each.padding), each.dilation) for each in layers(pooled, MaxPool)] == [
+        (((0, 1), (0, 1)), 1),
+        (((0, 0), (0, 0)), 2),
+    ]
+    assert HardSigmoid(slope=0.2) in layers(found(activations(), tmp_path).network, HardSigmoid)
+    assert len(layers(found(activations(), tmp_path).network, SiLU)) == 1
+    assert layers(found(gelu_as_arithmetic(), tmp_path).network, GELU) == [GELU(), GELU()]
+    assert layers(found(constants_and_dropout(), tmp_path).network, Dropout) == [Dropout(rate=0.3)]
+    means = [each.mean for each in layers(found(preprocessing(), tmp_path).network, Normalize)]
+    assert means[0] == (0.485, 0.456, 0.406)
+    assert len(layers(found(channels_in_another_order(), tmp_path).network, Select)) >= 1
+    assert [each.beta for each in layers(found(decomposed_batch_norm(), tmp_path).network, Affine)] == [True]
+    groups = layers(found(normalizations(), tmp_path).network, GroupNorm)
+    assert [(each.groups, each.gamma, each.beta) for each in groups] == [(2, True, True)] * 2
+    assert len(layers(found(joins(), tmp_path).network, Multiply)) == 1
+    assert len(layers(found(means_of_opset_13(), tmp_path).network, GlobalAvgPool)) == 1
+    assert [each.bias for each in layers(found(shapes_that_are_computed(), tmp_path).network, Dense)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [(9.999999747378752e-06, 1e-5), (0.16666667163372040, 1 / 6), (0.003921568859368563, 1 / 255)]
+)
+def test_numbers_of_float32(written: float, meant: float) -> None:
+    assert shortest(written) == meant
+
+
+CONVENTIONS = {
+    "PyTorch's nearest": ("asymmetric", "nearest", "floor", Resize("", 8, 6, "nearest", "asymmetric")),
+    "PyTorch's nearest-exact": (
+        "half_pixel",
+        "nearest",
+        "round_prefer_ceil",
+        Resize("", 8, 6, "nearest", "half_pixel"),
+    ),
+    "PyTorch's bilinear": ("pytorch_half_pixel", "linear", "floor", Resize("", 8, 6)),
+    "aligned corners": ("align_corners", "linear", "floor", Resize("", 8, 6, "linear", "aligned_corners")),
+    "TensorFlow 1": ("asymmetric", "linear", "floor", Resize("", 8, 6, "linear", "asymmetric")),
+}
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_resize(tmp_path: Path, name: str) -> None:
+    positions, mode, nearest, expected = CONVENTIONS[name]
+    make = Maker(input=(2, 3, 5, 4))
+    options = {"mode": mode, "coordinate_transformation_mode": positions, "nearest_mode": nearest}
+    x = make("Resize", "x", "", "", make.numbers("sizes", 2, 3, 8, 6), **options)
+    result = found(make.classified(make("Relu", make("Conv", x, make.array("c.weight", 4, 3, 3, 3))), 4), tmp_path)
+    (layer,) = layers(result.network, Resize)
+    matrices = [network_import.onnx_graph.resize_matrix(each, 5, 8) for each in (layer, expected)]
+    assert np.allclose(*matrices)
+    comparison = network_import.compared(result)
+    assert comparison.agrees, comparison.text
+
+
+def test_arrays_beside_the_model(tmp_path: Path) -> None:
+    model = grouped_and_dilated()
+    whole = found(model, tmp_path)
+    save(model, tmp_path / "outside.onnx", save_as_external_data=True, location="outside.bin", size_threshold=0)
+    result = network_import.imported(str(tmp_path / "outside.onnx"), None, {}, print)
+    assert result.weights.keys() == whole.weights.keys()
+    assert all(np.array_equal(result.weights[name], array) for name, array in whole.weights.items())
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "{folder}/outside.bin", "link.bin", "absent.bin"])
+def test_arrays_are_read_from_the_folder_of_the_model_only(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save(grouped_and_dilated(), folder / "m.onnx", save_as_external_data=True, location="outside.bin", size_threshold=0)
+    (folder / "outside.bin").rename(tmp_path / "outside.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    text = (folder / "m.onnx").read_bytes()
+    model = ModelProto.FromString(text)
+    for tensor in model.graph.initializer:
+        tensor.external_data[0].value = location.format(folder=tmp_path)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BadInput, match=r"the array c1\.weight lies in .*(?:not in the folder|no such file)"):
+        network_import.imported(str(folder / "m.onnx"), None, {}, print)
+
+
+def test_an_image_of_any_size(tmp_path: Path) -> None:
+    make = Maker(input=("n", 3, "h", "w"))
+    model = make.classified(make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), 4)
+    with pytest.raises(BadInput, match="images of 3xanyxany; give --input C,H,W"):
+        found(model, tmp_path)
+    assert found(model, tmp_path, (3, 9, 7)).network.input == (3, 9, 7)
+    with pytest.raises(BadInput, match="--input 1x9x7: the model takes 3xanyxany"):
+        found(model, tmp_path, (1, 9, 7))
+
+
+def _with(operator: str, *more: str, **attributes: Any) -> Callable[[], ModelProto]:
+    """A model with one operator on the output of a convolution."""
+
+    def made() -> ModelProto:
+        make = Maker()
+        x = make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))
+        arrays = [make.array(name, *map(int, name.split("x"))) for name in more]
+        return make.classified(make(operator, x, *arrays, name="block/odd", **attributes), 4)
+
+    return made
+
+
+def _shared() -> ModelProto:
+    make = Maker()
+    weight = make.array("conv.weight", 3, 3, 1, 1)
+    return make.classified(make("Conv", make("Relu", make("Conv", "x", weight)), weight), 3)
+
+
+def _softmax_inside() -> ModelProto:
+    make = Maker()
+    x = make("Flatten", make("GlobalAveragePool", "x"))
+    return make.model(make("Relu", make("Softmax", make("Gemm", x, make.array("fc.weight", 3, 5)))))
+
+
+def _two_inputs() -> ModelProto:
+    model = MODELS["joins"]()
+    model.graph.input.append(helper.make_tensor_value_info("second", TensorProto.FLOAT, (1,)))
+    return model
+
+
+def _other_domain() -> ModelProto:
+    model = _with("Relu")()
+    model.graph.node[1].domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_with("Einsum", equation="nchw->nchw"), r"no layer for Einsum \(node block/odd\)"),
+        (_with("LRN", size=4), r"no layer for LRN \(node block/odd\): an even number of channels"),
+        (_with("Clip", "1"), r"no layer for Clip"),
+        (_with("Abs"), r"no layer for Abs \(node block/odd\)"),
+        (_with("Mul", "6x6"), r"an array of 6x6 for 4x6x6; only by channel"),
+        (_with("AveragePool", kernel_shape=[2, 2], dilations=[2, 2]), "no layer for AveragePool .*dilations"),
+        (_with("ConvTranspose", "4x4x2x2"), r"no layer for ConvTranspose"),
+        (_with("Transpose", perm=[1, 0, 2, 3]), "it mixes the images of a batch"),
+        (_with("Softmax", axis=1), "no layer for Softmax"),
+        (_shared, "the layer conv is called twice"),
+        (_softmax_inside, "a softmax is only cut off at the end"),
+        (_two_inputs, "the model has 2 inputs; a network has one"),
+        (_other_domain, r"no layer for com\.microsoft\.Relu \(node block/odd\)"),
+    ],
+)
+def test_what_has_no_layer_is_refused(tmp_path: Path, make: Callable[[], ModelProto], message: str) -> None:
+    with pytest.raises(BadInput, match=message) as error:
+        found(make(), tmp_path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / 'model.onnx'}: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", bytes(range(256))])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(BadInput, match=r"damaged\.onnx: no ONNX model"):
+        network_import.imported(str(tmp_path / "damaged.onnx"), None, {}, print)
+    with pytest.raises(BadInput, match="no file"):
+        network_import.imported(str(tmp_path / "absent.onnx"), None, {}, print)
+
+
+# --- exporters --------------------------------------------------------------------------------------------------------
+
+
+def logits(network: Network, weights: Any, images: Any) -> Any:
+    reference = Reference(network, Training(), Setting(precision="float64"))
+    reference.set_weights(weights)
+    return reference.activations(images.astype(np.float64), training=False)[network.nodes[-1].path]
+
+
+@pytest.mark.parametrize("exporter", ["script", "dynamo"])
+@pytest.mark.parametrize("name", ["ResNet6", "SENet", "ShuffleNet", "ConvNeXt"])
+def test_exports_of_pytorch(name: str, exporter: str) -> None:
+    """Files that third_parties/onnx_exports.py has written. PyTorch has folded batch normalization in float32."""
+    result = network_import.imported(str(EXPORTS / f"{name}.{exporter}.onnx"), None, {}, print)
+    comparison = network_import.compared(result)
+    assert comparison.agrees, comparison.text
+    with np.load(EXPORTS / "logits.npz") as known:
+        images, expected = known[f"{name}.images"], known[f"{name}.logits"]
+    given = logits(result.network, result.weights, images)
+    if name == "SENet":  # the module ends in a softmax
+        given = np.exp(given) / np.exp(given).sum(1, keepdims=True)
+    assert np.abs(given - expected).max() < 1e-5 * np.abs(expected).max()
+    folded = any(note.startswith("batch normalization may be folded into ") for note in result.notes)
+    assert folded == (exporter == "script" and name in ("ResNet6", "SENet"))
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet", "lenet5", "nin_cifar", "caffe_lenet", "cifar_resnet20", "cifar_shufflenet_g2"]
+)
+def test_own_models(tmp_path: Path, name: str) -> None:
+    network = NETWORKS[name]()
+    (path,) = write(network, ("onnx",), tmp_path, None, "")
+    result = network_import.imported(str(path), None, {}, print)
+    assert (result.network.params, result.network.buffers) == (network.params, network.buffers)
+    names = {parameter.name for parameter in network.parameters}
+    assert result.weights.keys() == names
+    assert network_import.compared(result).agrees
+
+
+def test_convolutions_are_those_of_onnx_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The fast convolution that runs originals, beside that of onnx.reference."""
+    for make in (grouped_and_dilated, joins):
+        model = onnx_file.read(Path(saved(make(), tmp_path)), "model", None)
+        images = np.random.default_rng(0).normal(size=(2, *model.shape))
+        fast = onnx_file.values(model, images, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(onnx_file, "_operators", lambda onnx: [])
+            slow = onnx_file.values(model, images, None)
+        assert fast.keys() == slow.keys()
+        assert all(np.allclose(fast[name], slow[name], rtol=1e-12) for name in fast)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_port_writes_what_the_model_computes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = saved(channels_last(), tmp_path)
+    assert exit_code_of(command)([text, "--to", "spec,torch", "-o", str(tmp_path / "out")]) == 0
+    output = capsys.readouterr().out
+    assert "the final Softmax is cut off" in output and "the logits differ by at most" in output
+    network = networks.network(f"{tmp_path}/out/model_spec.py:model")
+    assert network.sha256 == network_import.imported(text, None, {}, print).network.sha256
+    assert (tmp_path / "out" / "model_torch.npz").is_file()
+
+
+def test_port_names_the_first_layer_that_differs(tmp_path: Path) -> None:
+    result = found(joins(), tmp_path)
+    result.weights["b.weight"][:] *= 2
+    comparison = network_import.compared(result)
+    assert not comparison.agrees and comparison.parted.startswith("b, by ")
