@@ -66,7 +66,7 @@ def read(source: Source, pythons: Mapping[str, str], progress: Callable[[str], N
         spec = network(source.text, classes=source.classes, input=source.input)
         weights = None
         if source.weights is not None:
-            spec, weights = weights_of(source.weights, spec, pythons, progress)
+            spec, weights, *_ = weights_of(source.weights, spec, pythons, progress)
         return Side(source.text, spec, weights)
     if source.input is None and user_files.is_file(source.text):
         raise BadInput(f"{source.text}: no spec, for it imports nothing of onespec; give --input C,H,W for a module")
