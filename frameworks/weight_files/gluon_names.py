@@ -15,6 +15,7 @@ from frameworks.errors import WeightFileError
 from frameworks.spec import Network
 from frameworks.weight_files.converted import Converted
 from frameworks.weight_files.matching import (
+    NUMBERED,
     TELLING,
     WEIGHTS,
     FileLayer,
@@ -85,7 +86,7 @@ def _layers(named: Mapping[str, Array]) -> list[FileLayer]:
         if not parts:
             raise WeightFileError(f"its array {name} is of no known layer")
         groups.setdefault(parts["layer"], {})[_ROLES[parts["role"]]] = array
-    return [FileLayer(name, _kind(group), group, order="" if "." in name else name) for name, group in groups.items()]
+    return [FileLayer(name, _kind(group), group, order=NUMBERED) for name, group in groups.items()]
 
 
 def _kind(arrays: Weights) -> str:

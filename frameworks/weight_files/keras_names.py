@@ -180,14 +180,15 @@ def _layers(record: Mapping[str, Any], arrays: Weights, config: Mapping[str, Any
     """A layer of Keras as layers of the spec: a separable convolution is two. config: empty if the file has none."""
     given = [arrays[name] for name in record["arrays"]]
     container, _, group = record["group"].rpartition("/")
-    snake = re.sub(r"_\d+$", "", group)
+    snake, by_class = re.sub(r"_\d+$", "", group), container.rpartition("/")[2] == "layers"
     kind = config.get("class_name") or _SNAKE.get(snake, "") or _guessed(record, given)
     layer = FileLayer(
         record["name"] or record["group"],
         _SCALES.get(kind, kind or snake).replace("_", "").lower(),
         {str(number): array for number, array in enumerate(given)},
-        order="" if ordered else f"{container}/{snake}",
-        aliases=(record["group"], group),
+        # Classes are counted in the `layers` of a model; other groups are attributes of an object.
+        order="" if ordered else f"{container}/{snake if by_class else group}",
+        attribute="" if by_class else record["group"],
     )
     if kind == "SeparableConv2D":
         pointwise = dict(zip(("weight", "bias"), [given[1].transpose(3, 2, 0, 1), *given[2:]]))

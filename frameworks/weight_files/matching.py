@@ -47,6 +47,7 @@ KINDS = {
 TELLING = ("relu", "sigmoid", "tanh", "maxpool", "avgpool", "globalavgpool")
 JOINS = {Add: "add", Residual: "add", Multiply: "multiply", Concat: "concatenate"}
 ORDERED = "concatenate"  # the join whose inputs have an order
+NUMBERED = "numbers"
 LISTED = 3
 
 Label = tuple[str, tuple[Shape, ...]]
@@ -59,8 +60,9 @@ class FileLayer:
 
     arrays: by role, in canonical layout, except that flat values keep the file's order; by position, "0", "1", where
     the roles are not known. settings: `eps` and `momentum` in the meaning of the spec, where the file says them.
-    order: layers with the same value are in the file in the order in which they are computed, except that of two names
-    with dots, `features.3.conv`, the first parts that differ must be numbers.
+    order: layers with the same value are in the file in the order in which they are computed; for `NUMBERED`, two are
+    if the first parts of their names that differ are numbers: `features.3.conv`. attribute: where the layer is in an
+    object of the program, which is another name of it.
     """
 
     name: str
@@ -68,7 +70,7 @@ class FileLayer:
     arrays: Weights = field(repr=False)
     settings: Mapping[str, float] = field(default_factory=dict)
     order: str = ""
-    aliases: tuple[str, ...] = ()  # other names of it
+    attribute: str = ""
 
     @property
     def label(self) -> Label:
@@ -113,10 +115,14 @@ def matched(
 
 
 def _by_name(nodes: Sequence[Node], layers: Sequence[FileLayer]) -> dict[str, FileLayer]:
-    named = {_plain(name): layer for layer in layers for name in (*layer.aliases, layer.name) if name}
-    found = {node.path: named.get(_plain(node.path)) for node in nodes}
-    fitting = {node.path: layer for node in nodes if (layer := found[node.path]) and layer.label == label_of(node)}
-    return fitting if len(fitting) == len(nodes) == len(layers) else {}
+    """Layers with the network's names, or in attributes with these names; empty if there is one without."""
+    for names in ([layer.name for layer in layers], [layer.attribute for layer in layers]):
+        named = dict(zip(map(_plain, names), layers))
+        found = {node.path: named[_plain(node.path)] for node in nodes if _plain(node.path) in named}
+        fitting = all(found[node.path].label == label_of(node) for node in nodes if node.path in found)
+        if fitting and len(found) == len(nodes) == len(layers) == len(named):
+            return found
+    return {}
 
 
 def _plain(name: str) -> str:
@@ -186,8 +192,8 @@ def _in_order(one: FileLayer, other: FileLayer) -> bool:
     if one.order != other.order:
         return False
     parts = zip(one.name.split("."), other.name.split("."))
-    differing = next((pair for pair in parts if pair[0] != pair[1]), ("0", "0"))
-    return "." not in one.name or all(part.isdigit() for part in differing)
+    differing = next((pair for pair in parts if pair[0] != pair[1]), ("", ""))
+    return one.order != NUMBERED or all(part.isdigit() for part in differing)
 
 
 def _places(nodes: Sequence[Node], around: tuple[tuple[str, int], ...]) -> Iterator[tuple[str, dict[str, int]]]:

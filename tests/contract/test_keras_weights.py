@@ -100,6 +100,7 @@ NETWORKS = {
     ),
     "rescaling": network(Scale("pixels", factor=1 / 255), Conv("c", 4, 3), Flatten(), Dense("d", 5)),
 }  # fmt: skip
+ATTRIBUTES = network(Conv("conv_2", 3, 1), Conv("conv_1", 3, 1), Flatten(), Dense("fc", 5))
 WHOLE = ["keras", "h5"]
 # Layers of equal shapes that are side by side, or in models inside, have no order in a file of weights alone.
 UNDECIDED = {
@@ -130,13 +131,14 @@ def bare(name: str) -> Network:
     return network(*(layer for layer in layers if not isinstance(layer, Scale)))
 
 
-def check_logits(files: Path, name: str, path: Path) -> None:
+def check_logits(files: Path, name: str, path: Path, spec: Network | None = None) -> None:
     """In float64 against Keras's float32: rounding of about ten layers."""
-    found = imported(path, bare(name), {}, print)
-    reference = Reference(NETWORKS[name], Training(), Setting(precision="float64"))
+    found = imported(path, spec or bare(name), {}, print)
+    whole = spec or NETWORKS[name]
+    reference = Reference(whole, Training(), Setting(precision="float64"))
     reference.set_weights(found.weights)
     with np.load(files / f"{name}.npz") as saved:
-        logits = reference.activations(saved["images"], training=False)[NETWORKS[name].nodes[-1].path]
+        logits = reference.activations(saved["images"], training=False)[whole.nodes[-1].path]
         np.testing.assert_allclose(logits, saved["logits"], atol=2e-5 * np.abs(saved["logits"]).max())
 
 
@@ -180,6 +182,14 @@ def test_layers_with_the_names_of_the_network_need_no_graph(files: Path) -> None
 def test_an_earlier_file_of_weights_has_names_and_an_order(files: Path) -> None:
     """`named.h5` without the config is what Keras 2 wrote with `save_weights`."""
     check_logits(files, "residual", files / "earlier.h5")
+
+
+def test_attributes_of_a_model_are_names(files: Path) -> None:
+    path = files / "attributes.weights.h5"
+    check_logits(files, "attributes", path, ATTRIBUTES)
+    other = network(Conv("a", 3, 1), Conv("b", 3, 1), Flatten(), Dense("c", 5))
+    with pytest.raises(BadInput, match=r"in which order conv2d.* are a, b; save the whole model"):
+        imported(path, other, {}, print)
 
 
 def wrong(name: str, old: Layer, new: Layer) -> Network:

@@ -105,6 +105,23 @@ def shared() -> Any:
     return keras.Model(given, L.Dense(5)(L.Flatten()(layer(layer(given)))))
 
 
+class Attributes(keras.Model):  # type: ignore[misc]
+    """Its attributes say which layer is which, their order does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_1, self.conv_2, self.flat, self.fc = L.Conv2D(3, 1), L.Conv2D(3, 1), L.Flatten(), L.Dense(5)
+
+    def call(self, x: Any) -> Any:
+        return self.fc(self.flat(self.conv_1(self.conv_2(x))))
+
+
+def attributes() -> Any:
+    model = Attributes()
+    model(np.zeros((1, *SHAPE)))
+    return model
+
+
 def with_lambda() -> Any:
     return keras.Sequential([
         keras.Input(SHAPE), L.Conv2D(3, 1), L.Lambda(lambda x: 2 * x), L.Flatten(), L.Dense(5),
@@ -114,6 +131,7 @@ def with_lambda() -> Any:
 MODELS = {
     **{each.__name__: each for each in (sequential, residual, symmetric, concatenated, nested, depthwise, excitation)},
     **{each.__name__: each for each in (normalizations, rescaling, operators, shared)},
+    "attributes": attributes,
     "lambda": with_lambda,
     "named": lambda: residual(named=True),
 }
@@ -124,7 +142,7 @@ def logits(model: Any, images: Any) -> Any:
     last = model.layers[-1]
     if isinstance(last, L.Softmax):
         model = keras.Model(model.inputs, model.layers[-2].output)
-    elif last.activation is keras.activations.softmax:
+    elif getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear
     return model(images.transpose(0, 2, 3, 1), training=False).numpy()
 
@@ -148,7 +166,10 @@ if __name__ == "__main__":
             array.assign(value)
         for ending in ("keras", "h5", "weights.h5"):
             path = folder / f"{name}.{ending}"
-            model.save_weights(path) if ending == "weights.h5" else model.save(path)
+            if ending == "weights.h5":
+                model.save_weights(path)
+            elif name != "attributes":
+                model.save(path)
         images = stream.uniform(0, 255, (3, 3, 8, 6)).astype(np.float32) / (1 if name == "rescaling" else 255)
         if name not in ("lambda", "shared", "named"):
             np.savez(folder / f"{name}.npz", images=images, logits=logits(model, images))
