@@ -22,7 +22,7 @@ from frameworks.training import Training
 from frameworks.weight_files.converted import Converted
 
 OUTPUT = ".output"  # of the script: the logits
-ALONE = "the file holds weights alone: there is no original to compare the network with"
+ALONE = "there is no original to compare with: the file holds weights, and no model that can be run"
 
 
 def compared(

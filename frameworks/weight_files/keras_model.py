@@ -50,7 +50,7 @@ def checked(value: Any, key: str = "") -> Any:
         return "zeros" if key.endswith("_initializer") else None
     if key.endswith("activation") and value is not None:
         name = value.get("config") if isinstance(value, dict) else value
-        if name not in ACTIVATIONS:
+        if str(name) not in ACTIVATIONS:
             sys.exit(f"{str(name)!r:.60} is no activation of Keras")
         return name
     if isinstance(value, dict):
@@ -61,7 +61,7 @@ def checked(value: Any, key: str = "") -> Any:
         return {
             name: checked(each, name)
             for name, each in value.items()
-            if name not in ("build_config", "quantization_config")
+            if name not in ("compile_config", "quantization_config")
         }
     return [checked(each) for each in value] if isinstance(value, list) else value
 
@@ -85,7 +85,7 @@ def without_softmax(model: dict[str, Any]) -> None:
 
 
 def changed(config: Any) -> str:
-    model = checked({name: config[name] for name in config if name != "compile_config"})
+    model = checked(config)
     without_softmax(model)
     return json.dumps(model)
 

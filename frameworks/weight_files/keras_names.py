@@ -71,7 +71,7 @@ def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Co
     notes: list[str] = []
     if model:
         layers = [vertex.item for vertex in model.graph if isinstance(vertex.item, FileLayer)]
-        notes += [f"left out, preparation of the pixels: {name}; see --pixels" for name in model.prepares]
+        notes += [f"left out: {name}, which prepares the pixels" for name in model.prepares]
     found, how = matched(network, layers, model.graph if model else None, _REMEDY)
     if len(network.nodes) < sum(1 for _ in network.walk()) or how != "by their order":
         notes.append(f"layers assigned {how}")
