@@ -8,6 +8,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from benchmarks.training.checkpoints import UNREADABLE
+
 SAFETENSORS, NPZ = ".safetensors", ".npz"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MXNET = (0x112).to_bytes(8, "little")  # of a list of NDArrays
@@ -37,7 +39,7 @@ def _ending_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except UNREADABLE:
         return ""
     if any(name.rpartition("/")[2] in ("data.pkl", "constants.pkl") for name in names):
         return ".pth"
