@@ -130,7 +130,7 @@ class _Model:
         kind, name, activation = each["class_name"], each["config"]["name"], each["config"].get("activation")
         if "layers" in each["config"]:
             return self.placed(each, before, f"{path}/", outer or name)
-        if kind in ("Rescaling", "Normalization"):
+        if kind in ("Rescaling", "Normalization") and before[0][0] == -1:
             self.prepares.append(name)
             return before[0]
         if len(before) > 1:
