@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,33 +26,47 @@ from frameworks.arrays import Array, Weights
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Pass, Reference
 from frameworks.spec import (
+    ELU,
+    GELU,
+    SELU,
     AdaptiveAvgPool,
+    Add,
+    Affine,
     Auxiliary,
     AvgPool,
+    BatchNorm,
+    Concat,
     Conv,
     Dense,
     Flatten,
     GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
     HardSwish,
+    InstanceNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     LocalResponseNorm,
     MaxPool,
+    Mish,
     Multiply,
     Network,
     Normalize,
+    Pad,
     PReLU,
     ReLU,
     ReLU6,
     Residual,
+    Resize,
     Scale,
     Select,
     Sigmoid,
+    SiLU,
+    Softplus,
     Tanh,
     same,
 )
-from frameworks.spec.joins import Concat
-from frameworks.spec.normalization import Affine, BatchNorm
 from frameworks.training import SGD, Adam, Training
 from tests.conftest import Bench
 
@@ -190,6 +204,101 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     assert distance(logits, network, weights) < ONNX_TOLERANCE.get(name, TOLERANCE)
     named = {array.name for array in proto.graph.initializer}
     assert {parameter.name for parameter in network.parameters if not parameter.name.startswith("aux.")} <= named
+
+
+# --- kinds of layers --------------------------------------------------------------------------------------------------
+
+FLAT: tuple[Layer, ...] = (Flatten(), Dense("dense", 6))
+NORMS = {"batch": BatchNorm, "layer": LayerNorm, "instance": InstanceNorm, "group": partial(GroupNorm, groups=2)}
+ACTIVATIONS: tuple[type[Layer], ...] = (
+    *(ReLU, ReLU6, LeakyReLU, PReLU, ELU, SELU, Sigmoid, HardSigmoid, Tanh, SiLU, HardSwish, GELU, Softplus, Mish),
+)
+KINDS: dict[str, tuple[Layer, ...]] = {
+    "conv at two sides": (Conv("a", 4, 3, 1, ((0, 1), (1, 0))),),
+    "conv dilated": (Conv("a", 4, 3, 1, 2, dilation=2),),
+    "conv groups": (Conv("a", 6, (1, 3), 2, (0, 1), groups=2),),
+    "conv depthwise": (Conv("a", 8, 3, (1, 2), 1, groups=4),),
+    "max up": (MaxPool("a", 3, 2, 1, ceil=True),),
+    "max at two sides": (MaxPool("a", 3, 2, ((0, 1), (1, 0))),),
+    "max dilated": (MaxPool("a", 3, 2, 1, dilation=2),),
+    "mean padded": (AvgPool("a", 3, 2, 1),),
+    "mean not counted": (AvgPool("a", 3, 1, 1, count_padding=False),),
+    "mean up": (AvgPool("a", 2, 2, ceil=True),),
+    "mean up, not counted": (AvgPool("a", 3, 2, 1, ceil=True, count_padding=False),),
+    "adaptive mean": (AdaptiveAvgPool("a", 4, 3),),
+    "pad": (Pad("a", ((1, 2), (0, 1)), value=1.0),),
+    **{f"{name} norm": (norm("a"),) for name, norm in NORMS.items()},
+    **{f"{name} norm without gamma": (norm("a", gamma=False),) for name, norm in NORMS.items()},
+    **{f"{name} norm without beta": (norm("a", beta=False),) for name, norm in NORMS.items()},
+    **{f"{name} norm of nothing": (norm("a", gamma=False, beta=False),) for name, norm in NORMS.items()},
+    "flat norms": (*FLAT, BatchNorm("a"), LayerNorm("b"), PReLU("c")),
+    "affine": (Affine("a"), Affine("b", beta=False)),
+    "response norms": (LocalResponseNorm("a", 4, alpha=0.3), LocalResponseNorm("b", 3, alpha=0.3, k=2.0)),
+    **{kind.__name__: (kind("a"),) for kind in ACTIVATIONS},
+    "other slopes": (LeakyReLU("a", slope=0.3), ELU("b", alpha=0.7), HardSigmoid("c", slope=0.3)),
+    "GELU by tanh": (GELU("a", approximate=True),),
+    "linear resize": (Resize("a", 7, 13),),
+    "nearest resize": (Resize("a", 7, 13, method="nearest"),),
+    "selections": (
+        Select("a", (3, 0, 1)),
+        Select("b", (0, 1, 2, None)),
+        Select("c", (0, 2, 1, 3)),
+        Select("d", (1, 2)),
+    ),
+    "flat selections": (*FLAT, Select("a", (4, 2, 1, 0)), Select("b", (0, None, 1, 2, 3)), Select("c", (1, 2, 3))),
+    "joins": (Multiply("a", [[Conv("b", 4, 1)], []]), Add("c", [[], [ReLU()], [Conv("d", 4, 1)]])),
+    "flat joins": (*FLAT, Concat("a", [[Dense("b", 3)], []]), Residual("c", [Dense("d", 9)], [Dense("e", 9)])),
+}
+# What a writer refuses, by target: a layer that the framework has not got, or not in this form.
+REFUSED = {
+    "torch": {"layer norm without gamma", "group norm without gamma", "group norm without beta"}
+    | {"instance norm without gamma", "instance norm without beta", "batch norm without beta"},
+    "gluon": {"max dilated", "linear resize", "nearest resize"},
+    "keras": {"max dilated", "linear resize", "nearest resize", "mean up, not counted"},
+    "flax": {"max dilated"},
+}
+
+
+def of_kind(name: str) -> Network:
+    layers = KINDS[name]
+    flat = len(Network("net", (4, 9, 8), layers).output) == 1
+    return Network("net", (4, 9, 8), [*layers, *(() if flat else (Flatten("flat"),)), Dense("fc", 5)])
+
+
+@pytest.fixture(scope="module")
+def computed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """The folder of a kind of layer in a framework, with its logits; all of a framework are computed in one process."""
+    folders: dict[str, Path] = {}
+
+    def folder_of(target: str, name: str) -> Path:
+        if target not in folders:
+            folders[target] = tmp_path_factory.mktemp(target)
+            entries = {}
+            for each in (each for each in KINDS if each not in REFUSED[target]):
+                network = of_kind(each)
+                folder = folders[target] / str(list(KINDS).index(each))
+                folder.mkdir()
+                made = ported(network, target, weights_of(network))
+                written(folder, made)
+                np.save(folder / "x.npy", images_of(network) / 100 - 1)
+                entries[folder] = made.entry
+            execute(bench, "predict", target, entries)
+        return folders[target] / str(list(KINDS).index(name))
+
+    return folder_of
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("target", WRITERS)
+def test_a_kind_of_layer(computed: Callable[[str, str], Path], target: str, name: str) -> None:
+    network = of_kind(name)
+    if name in REFUSED[target]:
+        with pytest.raises(Lacking, match=rf"^{target}: no source for a "):
+            ported(network, target)
+        return
+    logits = np.load(computed(target, name) / "y.npy")
+    expected = Pass(network, weights_of(network), images_of(network) / 100 - 1, None, False).logits
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class FlaxWriter(ModuleWriter):
         if isinstance(layer, (MaxPool, AvgPool)):
             whole: Pool = layer
             if layer.ceil:
-                if isinstance(layer, AvgPool) and layer.padding and form[0]:
+                if isinstance(layer, AvgPool) and layer.padding and form[0] and layer.count_padding:
                     raise lacking(self, node, layer, "it counts some of the places outside")
                 whole = replace(with_whole_padding(layer, node.input), ceil=False)
             form = (*form, sides(whole.padding), isinstance(values["kernel"], int), isinstance(values["stride"], int))
@@ -241,6 +241,14 @@ class FlaxWriter(ModuleWriter):
                 return f"jnp.pad({x}, ((0, 0), ({top}, {bottom}), ({left}, {right}), (0, 0)){value})"
             case "Select":
                 return self.selected(op, v, x)
+            case "Resize":
+                method, positions = form
+                if positions != "half_pixel":
+                    raise lacking(self, op.node, op.layer, f"JAX has no positions {positions}")
+                height, width = v["size"]
+                name = {"linear": "bilinear", "nearest": "nearest"}[method]
+                shape = f"(x.shape[0], {height}, {width}, x.shape[-1])"
+                return f'jax.image.resize({x}, {shape}, "{name}", antialias=False)'
             case _ if kind in SIMPLE:
                 return f"{SIMPLE[kind]}({x})"
         return None

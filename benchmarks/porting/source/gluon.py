@@ -14,7 +14,7 @@ from benchmarks.porting.source.forms import described
 from benchmarks.porting.source.modules import ModuleWriter, Values, atom
 from benchmarks.porting.source.program import Op, lacking
 from benchmarks.porting.source.pytorch import same, scaled_tanh, times
-from frameworks.spec import AvgPool, Conv, Layer, LocalResponseNorm, MaxPool, Node, Pad, Select, pair, sides
+from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pad, Select, pair, sides
 from frameworks.spec.lowering import symmetric
 
 HELPERS = {
@@ -38,6 +38,54 @@ class Affine(gluon.HybridBlock):
         y = F.broadcast_mul(x, gamma)
         return y if beta is None else F.broadcast_add(y, beta)
 ''',
+    "GroupNorm": '''
+class GroupNorm(gluon.HybridBlock):
+    """With a factor and a summand for each channel; MXNet's has them for each group."""
+
+    def __init__(self, groups, channels, epsilon=1e-5, center=True, scale=True):
+        super().__init__()
+        self.groups, self.epsilon = groups, epsilon
+        if scale:
+            self.gamma = self.params.get("gamma", shape=(1, channels, 1, 1), init="ones")
+        if center:
+            self.beta = self.params.get("beta", shape=(1, channels, 1, 1), init="zeros")
+
+    def hybrid_forward(self, F, x, gamma=None, beta=None):
+        y = F.reshape(x, (0, self.groups, -1))
+        y = F.broadcast_sub(y, F.mean(y, axis=2, keepdims=True))
+        y = F.broadcast_div(y, F.sqrt(F.mean(y**2, axis=2, keepdims=True) + self.epsilon))
+        y = F.reshape_like(y, x)
+        y = y if gamma is None else F.broadcast_mul(y, gamma)
+        return y if beta is None else F.broadcast_add(y, beta)
+''',
+    "elu": '''
+def elu(F, x, alpha=1.0):
+    """In full precision; MXNet's operator rounds to float32."""
+    return F.where(x > 0, x, alpha * F.expm1(F.minimum(x, 0)))
+''',
+    "selu": '''
+def selu(F, x):
+    """In full precision; MXNet's operator rounds to float32."""
+    return 1.0507009873554805 * F.where(x > 0, x, 1.6732632423543772 * F.expm1(F.minimum(x, 0)))
+''',
+    "gelu": '''
+def gelu(F, x):
+    """In full precision; MXNet's operator rounds to float32."""
+    return 0.5 * x * (1 + F.erf(x / 2**0.5))
+''',
+    "gelu_tanh": """
+def gelu_tanh(F, x):
+    return 0.5 * x * (1 + F.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+""",
+    "softplus": '''
+def softplus(F, x):
+    """Also above 20, where MXNet's operator is x."""
+    return F.relu(x) + F.log1p(F.exp(-F.abs(x)))
+''',
+    "mish": """
+def mish(F, x):
+    return x * F.tanh(F.relu(x) + F.log1p(F.exp(-F.abs(x))))
+""",
     "silu": """
 def silu(F, x):
     return x * F.sigmoid(x)
@@ -76,7 +124,7 @@ def insert_zeros(F, x, begin, count):
 ''',
     "local_response_norm": '''
 def local_response_norm(F, x, size, alpha=1e-4, beta=0.75, k=2.0):
-    """With a window of any size, which is odd in MXNet's; alpha multiplies the mean of the squares."""
+    """alpha multiplies the mean of the squares. MXNet's operator has float32 and windows of odd sizes only."""
     squares = F.expand_dims(F.reshape(x**2, (0, 0, -1)), axis=1)
     padded = F.pad(squares, mode="constant", pad_width=(0, 0, 0, 0, size // 2, (size - 1) // 2, 0, 0))
     mean = F.reshape_like(F.Pooling(padded, kernel=(size, 1), pool_type="avg"), x)
@@ -97,7 +145,7 @@ def load_weights(net, file):
 '''
 
 ACTIVATIONS = {"ReLU": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
-MODULES = {"SiLU": "nn.Swish", "SELU": "nn.SELU", "GELU": "nn.GELU"}
+WRITTEN = {"SELU": "selu", "SiLU": "silu", "HardSwish": "hard_swish", "Softplus": "softplus", "Mish": "mish"}
 
 
 class GluonWriter(ModuleWriter):
@@ -138,15 +186,11 @@ class GluonWriter(ModuleWriter):
             values.pop("channels")
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
-        if isinstance(layer, LocalResponseNorm):
-            form = (layer.size % 2 == 1,)
         if isinstance(layer, Select) and form[0] in ("zeros", "gap"):
             if values["count"] > node.input[0]:
                 raise lacking(self, node, layer, "it has more channels of zeros than of images")
             if values["count"] == node.input[0] and form[0] == "zeros":
                 return ("double", form[1]), {}
-            values = {"begin": node.input[0], **values}
-            form = ("gap", form[1])
         return form, values
 
     def in_training(self, value: str, otherwise: str) -> str:
@@ -190,6 +234,11 @@ class GluonWriter(ModuleWriter):
                 options = {"axis": None if form[0] else 1, "epsilon": v.unless("eps", 1e-5)}
                 options |= {"center": None if form[2] else False, "scale": None if form[1] else False}
                 return call("nn.LayerNorm", **options)
+            case "GroupNorm" | "InstanceNorm":
+                options = {"epsilon": v.unless("eps", 1e-5), "center": None if form[2] else False}
+                options |= {"scale": None if form[1] else False}
+                groups = v["groups" if kind == "GroupNorm" else "channels"]
+                return call(self.uses("GroupNorm"), groups, v["channels"], **options)
             case "Affine" if not form[0]:
                 return call(self.uses("Affine"), v["channels"], shift=None if form[1] else False)
             case "PReLU":
@@ -198,12 +247,10 @@ class GluonWriter(ModuleWriter):
                 return call("nn.Dropout", v["rate"])
             case "StochasticDepth":
                 return self.stochastic_depth(literal(v["rate"]))
-            case "ELU":
-                return call("nn.ELU", v["alpha"])
             case "Flatten":
                 return call("nn.Flatten")
-            case _ if kind in MODULES and form != [True]:
-                return call(MODULES[kind])
+            case "SiLU":
+                return call("nn.Swish")
             case _ if kind in ACTIVATIONS and op.values in ({}, {"amplitude": 1.0, "slope": 1.0}):
                 return call("nn.Activation", f'"{ACTIVATIONS[kind]}"')
         text = self.function(op, v, "x")
@@ -218,8 +265,6 @@ class GluonWriter(ModuleWriter):
                 return f"F.contrib.AdaptiveAvgPooling2D({x}, output_size={literal(tuple(pair(v['size'])))})"
             case "LocalResponseNorm":
                 options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75)}
-                if form[0]:
-                    return str(call("F.LRN", x, nsize=v["size"], **options, knorm=v.unless("k", 2)))
                 name = self.uses("local_response_norm")
                 return str(call(name, Symbol("F"), Symbol(x), v["size"], **options, k=v.unless("k", 2)))
             case "Dropout":
@@ -229,13 +274,12 @@ class GluonWriter(ModuleWriter):
             case "LeakyReLU":
                 return f"{self.uses('leaky_relu')}(F, {x}, {literal(v['slope'])})"
             case "ELU":
-                return f'F.LeakyReLU({x}, act_type="elu", slope={literal(v["alpha"])})'
-            case "SELU" | "GELU" if form != [True]:
-                return f'F.LeakyReLU({x}, act_type="{kind.lower()}")'
-            case "SiLU":
-                return f"{self.uses('silu')}(F, {x})"
-            case "HardSwish":
-                return f"{self.uses('hard_swish')}(F, {x})"
+                alpha = "" if v["alpha"] == 1 else f", {literal(v['alpha'])}"
+                return f"{self.uses('elu')}(F, {x}{alpha})"
+            case "GELU":
+                return f"{self.uses('gelu_tanh' if form[0] else 'gelu')}(F, {x})"
+            case _ if kind in WRITTEN:
+                return f"{self.uses(WRITTEN[kind])}(F, {x})"
             case "HardSigmoid":
                 scaled = f"{atom(x)} / 6" if v["slope"] == 1 / 6 else f"{literal(v['slope'])} * {atom(x)}"
                 return f"F.clip({scaled} + 0.5, 0, 1)"
@@ -275,6 +319,9 @@ class GluonWriter(ModuleWriter):
                 return f"{self.uses('channel_shuffle')}(F, {x}, {v['groups']})"
             case "double":
                 return f"F.concat({x}, F.zeros_like({x}), dim=1)"
+            case "zeros":
+                zeros = f"F.zeros_like(F.slice_axis({x}, axis=1, begin=0, end={v['count']}))"
+                return f"F.concat({x}, {zeros}, dim=1)"
             case "gap":
                 return f"{self.uses('insert_zeros')}(F, {x}, {v['begin']}, {v['count']})"
             case "list" if isinstance(op.layer, Select):
@@ -301,7 +348,7 @@ class GluonWriter(ModuleWriter):
     # --- arrays -------------------------------------------------------------------------------------------------------
 
     def own_arrays(self, op: Op) -> list[tuple[str, str, Callable[[Any], Any]]]:
-        if op.layer.kind in ("Affine", "PReLU"):
+        if op.layer.kind in ("Affine", "PReLU", "GroupNorm", "InstanceNorm"):
             shape = (1, -1, *[1] * (len(op.node.input) - 1))
             return [(p.role, p.role, lambda array: array.reshape(shape)) for p in op.node.parameters]
         return [(p.role, p.role, same) for p in op.node.parameters]
@@ -316,6 +363,9 @@ class GluonWriter(ModuleWriter):
                 if role not in roles:
                     found.append((f"{prefix}{role}", np.full(op.node.input[0], value)))
         return found
+
+    def has_arrays(self, op: Op) -> bool:
+        return bool(op.node.parameters) or op.layer.kind == "LayerNorm"
 
     def loader(self) -> str:
         return LOADER

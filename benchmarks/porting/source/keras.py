@@ -69,9 +69,29 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     """alpha multiplies the mean of the squares in the window, as in PyTorch; in TensorFlow it multiplies the sum."""
     channels = np.arange(x.shape[-1])
     distance = channels[:, None] - channels
-    window = ((distance >= -(size // 2)) & (distance <= (size - 1) // 2)).astype(x.dtype)
-    return x / (k + alpha / size * ops.matmul(ops.square(x), window)) ** beta
+    window = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
+    return x / (k + alpha / size * ops.matmul(ops.square(x), ops.cast(window, x.dtype))) ** beta
 ''',
+    "gelu": '''
+def gelu(x):
+    """In full precision; TensorFlow's has constants in float32."""
+    return 0.5 * x * (1 + ops.erf(x / ops.sqrt(ops.convert_to_tensor(2.0, x.dtype))))
+''',
+    "gelu_tanh": '''
+def gelu_tanh(x):
+    """In full precision; TensorFlow's has constants in float32."""
+    a, b = (ops.convert_to_tensor(value, x.dtype) for value in ((2 / np.pi) ** 0.5, 0.044715))
+    return 0.5 * x * (1 + ops.tanh(a * (x + b * x**3)))
+''',
+    "leaky_relu": '''
+def leaky_relu(x, slope):
+    """In full precision; TensorFlow's has its slope in float32."""
+    return ops.where(x > 0, x, ops.convert_to_tensor(slope, x.dtype) * x)
+''',
+    "hard_sigmoid": """
+def hard_sigmoid(x, slope):
+    return ops.clip(ops.convert_to_tensor(slope, x.dtype) * x + 0.5, 0, 1)
+""",
     "insert_zeros": '''
 def insert_zeros(x, begin, count):
     """Channels of zeros before the channel `begin`."""
@@ -98,7 +118,7 @@ def load_weights(model, file):
 ACTIVATIONS = {
     **{"ReLU": "relu", "ReLU6": "relu6", "SELU": "selu", "Sigmoid": "sigmoid", "SiLU": "silu", "Tanh": "tanh"},
     **{"HardSwish": "hard_silu", "HardSigmoid": "hard_sigmoid", "Softplus": "softplus", "Mish": "mish"},
-    **{"GELU": "gelu", "ELU": "elu"},
+    "ELU": "elu",
 }
 ROLES = {
     **{"weight": "kernel", "bias": "bias", "gamma": "gamma", "beta": "beta"},
@@ -193,8 +213,9 @@ class KerasWriter(SourceTarget):
         inputs = call("keras.Input", (*size, channels))
         self.entry = identifier(network.name, "Network")
         head = [f"def {self.entry}():"]
-        if not self.blocks.blocks and not any(isinstance(item, Fork) for item in self.root.items):
-            rows = [("", inputs), *(("", made) for made in self.sequential())]
+        joins = any(isinstance(item, Fork) for item in self.root.items)
+        if not self.blocks.blocks and not joins and (made := self.sequential()):
+            rows = [("", inputs), *(("", each) for each in made)]
             model = [*head, *statement("return ", call_of_list("keras.Sequential", rows, f'name="{network.name}"'), 4)]
             parts: list[list[str]] = []
         else:
@@ -220,12 +241,17 @@ class KerasWriter(SourceTarget):
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
         return f"{docstring}\n\n{chr(10).join(imports)}\n\n\n{body_text}\n"
 
-    def sequential(self) -> Iterator[Expression]:
-        """The layers of a network without joins."""
+    def sequential(self) -> list[Expression]:
+        """The layers of a network without joins; none where an operation is no layer, for which the model must be
+        functional."""
         body = Body({}, None)
-        for op, place, activation in self.rows(list(self.flat(self.root, ()))):
-            for made in self.made(op, place, activation, body):
-                yield call("layers.Lambda", f"lambda x: {made('x')}") if callable(made) else made
+        placed = self.rows(list(self.flat(self.root, ())))
+        found = [made for op, place, activation in placed for made in self.made(op, place, activation, body)]
+        layers = [made for made in found if not callable(made)]
+        if len(layers) == len(found):
+            return layers
+        self.noted, self.used = set(), set()
+        return []
 
     def flat(self, group: Group, at: Place) -> Iterator[tuple[Op, Place]]:
         for index, item in enumerate(group.items):
@@ -438,7 +464,12 @@ class KerasWriter(SourceTarget):
             case "StochasticDepth":
                 yield call("layers.Dropout", v["rate"], noise_shape=(None, 1, 1, 1))
             case "LeakyReLU":
-                yield call("layers.LeakyReLU", negative_slope=v["slope"], comment=self.note("Keras' default is 0.3"))
+                if isinstance(v["slope"], Symbol) or float(np.float32(v["slope"])) != v["slope"]:
+                    yield lambda x: call(self.uses("leaky_relu"), x, v["slope"])
+                else:
+                    yield call(
+                        "layers.LeakyReLU", negative_slope=v["slope"], comment=self.note("Keras' default is 0.3")
+                    )
             case "Flatten":
                 if not form[0]:
                     yield call("layers.Flatten")
@@ -462,6 +493,10 @@ class KerasWriter(SourceTarget):
                     yield lambda x: self.selected(op, v, x)
             case "ReLU":
                 yield call("layers.ReLU")
+            case "HardSigmoid" if v["slope"] != 1 / 6:
+                yield lambda x: call(self.uses("hard_sigmoid"), x, v["slope"])
+            case "GELU":
+                yield lambda x: call(self.uses("gelu_tanh" if form[0] else "gelu"), x)
             case "ELU" if v["alpha"] != 1:
                 yield call("layers.ELU", v["alpha"])
             case _:
@@ -554,7 +589,7 @@ def activation_word(op: Op) -> str:
     )
     if any(usual[name] != value for name, value in op.values.items() if name in usual):
         return ""
-    return "" if op.form == ("GELU", True) else ACTIVATIONS.get(op.layer.kind, "")
+    return ACTIVATIONS.get(op.layer.kind, "")
 
 
 def depthwise(node: Node) -> Callable[[Any], Any]:

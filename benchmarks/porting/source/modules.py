@@ -574,8 +574,12 @@ class ModuleWriter(SourceTarget):
     def _owned(self, item: Op | Group, prefix: str) -> Iterator[tuple[Op, str]]:
         if isinstance(item, Group):
             yield from self.owned(item, prefix)
-        elif item.node.parameters and item.layer is not None:
+        elif self.has_arrays(item):
             yield item, prefix
+
+    def has_arrays(self, op: Op) -> bool:
+        """Whether the framework's layer has arrays, also if the spec's has none."""
+        return bool(op.node.parameters)
 
 
 def scoped(group: Group) -> Iterator[tuple[Op | Group, Place]]:

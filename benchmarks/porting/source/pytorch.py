@@ -160,10 +160,12 @@ class PyTorchWriter(ModuleWriter):
                 note = self.note("PyTorch's running variance is that of the batch times n / (n - 1)")
                 return call(name, v["channels"], **options, affine=affine, comment=note)
             case "LayerNorm":
-                if form[1:] != [True, True]:
-                    raise lacking(self, op.node, layer, "it lacks gamma or beta")
+                if form[2] and not form[1]:
+                    raise lacking(self, op.node, layer, "it has beta and no gamma")
                 name = "nn.LayerNorm" if form[0] else self.uses("LayerNorm2d")
-                return call(name, v["channels"], eps=v.unless("eps", 1e-5))
+                options = {"elementwise_affine": None if form[1] else False}
+                options |= {"bias": False if form[1] and not form[2] else None}
+                return call(name, v["channels"], eps=v.unless("eps", 1e-5), **options)
             case "GroupNorm" | "InstanceNorm":
                 if form[1] != form[2]:
                     raise lacking(self, op.node, layer, "it has gamma or beta alone")
