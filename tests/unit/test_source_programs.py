@@ -257,7 +257,9 @@ def test_the_learning_rates_are_those_of_the_schedule(schedule: lr_schedules.Sch
 @pytest.mark.parametrize("target", WRITERS)
 def test_training_is_short_and_formatted(target: str, recipe: Recipe, tmp_path: Path) -> None:
     assert training_text(target, recipe).count("\n") <= training.LONGEST
-    (tmp_path / "net.py").write_text(ported(NETWORKS["resnet18"](), target, recipe=recipe).source, encoding="utf-8")
+    for name in ("resnet18", "googlenet_bn_aux"):
+        source = ported(NETWORKS[name](), target, recipe=recipe).source
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
     check_style(tmp_path)
 
 

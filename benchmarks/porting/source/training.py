@@ -169,6 +169,12 @@ def _heads(network: Network) -> list[float]:
     return [node.layer.weight for _, node in network.walk() if isinstance(node.layer, Auxiliary)]
 
 
+def _weighted(heads: list[float]) -> str:
+    """The loss, where `parts` has that of the logits and those of auxiliary classifiers."""
+    terms = [f"{literal(weight)} * parts[{number}]" for number, weight in enumerate(heads, start=1)]
+    return " + ".join(["parts[0]", *terms])
+
+
 def _shape(network: Network, last: bool) -> str:
     channels, *size = network.input
     return " x ".join(map(str, ("N", *size, channels) if last else ("N", channels, *size)))
@@ -205,9 +211,8 @@ def pytorch(entry: str, network: Network, recipe: Recipe) -> str:
     smoothing = _options(label_smoothing=training.label_smoothing or None)
     heads = _heads(network)
     if heads:
-        losses = [f"F.cross_entropy(logits, y{smoothing})"]
-        losses += [f"{literal(weight)} * F.cross_entropy(heads[{i}], y{smoothing})" for i, weight in enumerate(heads)]
-        step = ["y = labels[batch]", "logits, *heads = model(images[batch])", f"loss = {' + '.join(losses)}"]
+        one = f"F.cross_entropy(logits, labels[batch]{smoothing})"
+        step = [f"parts = [{one} for logits in model(images[batch])]", f"loss = {_weighted(heads)}"]
     else:
         step = [f"loss = F.cross_entropy(model(images[batch]), labels[batch]{smoothing})"]
     if recipe.lr_schedule != CONSTANT:
@@ -287,8 +292,7 @@ class {name}(mx.optimizer.Optimizer):
         start.append("loss_of = gluon.loss.SoftmaxCrossEntropyLoss()")
     heads = _heads(network)
     if heads:
-        losses = ["loss_of(logits, y)", *(f"{literal(w)} * loss_of(heads[{i}], y)" for i, w in enumerate(heads))]
-        inner = ["    logits, *heads = net(x)", f"    loss = {' + '.join(losses)}"]
+        inner = ["    parts = [loss_of(logits, y) for logits in net(x)]", f"    loss = {_weighted(heads)}"]
     else:
         inner = ["    loss = loss_of(net(x), y)"]
     step += ["with autograd.record():", *inner, "loss.backward()"]
@@ -437,9 +441,7 @@ def weights(parameters):
     if smoothing:
         inner.append(f"target = optax.smooth_labels(jax.nn.one_hot(y, {network.classes}), {literal(smoothing)})")
     if heads:
-        inner.append("logits, *heads = model(x)")
-        losses = [loss_of("logits"), *(f"{literal(w)} * {loss_of(f'heads[{i}]')}" for i, w in enumerate(heads))]
-        inner.append(f"return {' + '.join(losses)}")
+        inner += [f"parts = [{loss_of('logits')} for logits in model(x)]", f"return {_weighted(heads)}"]
     else:
         inner.append(f"return {loss_of('model(x)')}")
     indent = "\n        "
