@@ -104,7 +104,7 @@ COMPARED = "Comparison with OTHER"
     "--training-a",
     metavar="TEXT",
     heading=COMPARED,
-    help="Optimizer and loss of NET, such as 'SGD(momentum=0.9), label_smoothing=0.1'.",
+    help="Optimizer and loss of NET, such as 'SGD(momentum=0.9), label_smoothing=0.1', or FILE.py:FUNCTION.",
 )
 @options.option("--training-b", metavar="TEXT", heading=COMPARED, help="Optimizer and loss of OTHER.")
 @options.pythons
@@ -240,17 +240,25 @@ def _compare(
 ) -> ExitCode:
     """Compare two networks and print the report."""
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting.between import report, sides
+    from benchmarks.porting.between import own_steps, report, sides
     from benchmarks.porting.between.trainings import parsed
 
     if (trainings[0] is None) != (trainings[1] is None):
         missing = "--training-a" if trainings[0] is None else "--training-b"
         raise BadInput(f"{missing} is missing: give the trainings of both networks, or of none")
-    one, other = (parsed(f"--training-{side}", text) if text else None for side, text in zip("ab", trainings))
+    own = [text for text in trainings if text and own_steps.is_own(text)]
+    if len(own) == 1:
+        raise BadInput(f"--training-a, --training-b: {own[0]} is a file and the other is none; give two files or none")
+    rules = [parsed(f"--training-{side}", text) for side, text in zip("ab", trainings) if text is not None and not own]
     sources = [sides.Source(text, file, shape, classes, pixels) for text, file in zip(texts, files)]
     progress = ProgressDisplay(quiet).message
     a, b = (sides.read(source, pythons, progress) for source in sources)
-    result = report.compared(a, b, (one, other) if one and other else None)
+
+    def step(text: str) -> report.OwnStep:
+        return lambda side, w, x, labels: own_steps.after(side, w, x, labels, text, pythons, progress)
+
+    code = (step(own[0]), step(own[1])) if own else None
+    result = report.compared(a, b, (rules[0], rules[1]) if rules else None, code)
     click.echo(json.dumps(result.to_json()) if as_json else result.text)
     return ExitCode.OK if result.same else ExitCode.DIFFERENT
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.port import command
+from benchmarks.porting.between import own_steps, report, sides
 from benchmarks.porting.between.trainings import parsed
 from benchmarks.runtime.errors import BadInput
 from benchmarks.verification.cases import revealing_weights
@@ -123,6 +124,56 @@ def test_modules(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "1 difference:" in printed and cause in printed.splitlines()[-1]
 
 
+STEPS = """
+import torch
+from torch.nn import functional as F
+
+
+def mean(model, images, labels):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    F.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+
+
+def smooth(model, images, labels):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    F.cross_entropy(model(images), labels, label_smoothing=0.1).backward()
+    optimizer.step()
+
+
+def wrong(model, images, labels):
+    F.cross_entropy(model(images), labels, no_such=1)
+"""
+
+
+def test_own_training_code(bench: Bench, tmp_path: Path) -> None:
+    """Of two modules that are equal; pixels are scaled by a layer in front, which the module itself does not have."""
+    net, steps = tmp_path / "net.py", tmp_path / "steps.py"
+    net.write_text(MODULE, encoding="utf-8")
+    steps.write_text(STEPS.lstrip(), encoding="utf-8")
+    pythons = {"torch": str(bench.python("torch"))}
+    side = sides.read(sides.Source(f"{net}:Net", input=(3, 16, 16), pixels="unit"), pythons, print)
+
+    def step(name: str) -> report.OwnStep:
+        return lambda side, w, x, labels: own_steps.after(side, w, x, labels, f"{steps}:{name}", pythons, print)
+
+    assert report.compared(side, side, own_code=(step("mean"), step("mean"))).same
+    result = report.compared(side, side, own_code=(step("mean"), step("smooth")))
+    assert not result.same and result.stages[-1].parted
+    assert result.cause == "the training: label smoothing is 0 in A, 0.1 in B"
+    with pytest.raises(BadInput, match=r"steps\.py:wrong: steps\.py:18: TypeError: "):
+        report.compared(side, side, own_code=(step("mean"), step("wrong")))
+    with pytest.raises(BadInput, match=r"write FILE\.py:FUNCTION"):
+        own_steps.after(side, {}, np.zeros(1), np.zeros(1), f"{steps}", pythons, print)
+
+
+def test_own_training_code_of_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "steps.py").write_text(STEPS, encoding="utf-8")
+    step = f"{tmp_path / 'steps.py'}:mean"
+    assert port("lenet", "lenet", "--training-a", step, "--training-b", step) == 2
+    assert "own training code is for a module of PyTorch, and lenet is none" in capsys.readouterr().err
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 WRONG = {
@@ -134,6 +185,8 @@ WRONG = {
     "one training": (["lenet", "lenet", "--training-a", "SGD()"], "--training-b is missing"),
     "no training": (["lenet", "lenet", "--training-a", "SGD()", "--training-b", "Lion()"],
                     "--training-b 'Lion()': no optimizer Lion; there are SGD, Adam, RMSprop, Adadelta"),
+    "one file": (["lenet", "lenet", "--training-a", "a.py:step", "--training-b", "SGD()"],
+                 "a.py:step is a file and the other is none; give two files or none"),
     "no network": (["lenet", "lenett"], "--net lenett: no such network. Did you mean lenet?"),
     "no file": (["lenet", "none.py:Net"], "none.py:Net: no file none.py"),
     "no weights": (["lenet", "lenet", "--weights-a", "none.npz"], "none.npz: no such file"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from benchmarks.porting.between import arrays, differences, values
+from benchmarks.porting.between import arrays, differences, own_steps, values
 from benchmarks.porting.between.alignment import Alignment, aligned
 from benchmarks.porting.between.differences import INPUT, TRAINING, Difference
 from benchmarks.porting.between.rows import rows
@@ -14,6 +14,7 @@ from benchmarks.porting.between.sides import Side
 from benchmarks.porting.between.values import Parted, Stage
 from benchmarks.reporting.number_formats import counted
 from benchmarks.verification.cases import revealing_weights
+from frameworks.arrays import Array, Weights
 from frameworks.spec import times
 from frameworks.training import Training
 
@@ -85,10 +86,20 @@ class Report:
         }  # fmt: skip
 
 
-def compared(a: Side, b: Side, trainings: tuple[Training, Training] | None = None) -> Report:
+# A step of a side's own training code: of the side, its weights, images and labels to the arrays after the step.
+OwnStep: TypeAlias = Callable[[Side, Weights, Array, Array], Weights]
+
+
+def compared(
+    a: Side,
+    b: Side,
+    trainings: tuple[Training, Training] | None = None,
+    own_code: tuple[OwnStep, OwnStep] | None = None,
+) -> Report:
     """Compare two networks: their layers, their arrays if both have a file, and what they compute.
 
-    trainings: those of A and B; then three steps of their optimizers are compared, too.
+    trainings: those of A and B; then three steps of their optimizers are compared, too. own_code: a step of each side's
+    own training code, which is compared likewise.
     """
     alignment = aligned(rows(a.network), rows(b.network))
     found = [*differences.of_layers(alignment), *differences.of_output(a.probabilities, b.probabilities)]
@@ -109,6 +120,12 @@ def compared(a: Side, b: Side, trainings: tuple[Training, Training] | None = Non
     stages = values.compared(*networks, alignment, in_a, in_b, rules, ends)
     if trainings:
         stages += values.steps(*networks, alignment, in_a, in_b, rules)
+    if own_code:
+        x, labels = values.batch(*networks)
+        after = [step(side, w, x, labels) for step, side, w in zip(own_code, (a, b), (in_a, in_b))]
+        one, other = (own_steps.described(n, w, now, x, labels) for n, w, now in zip(networks, (in_a, in_b), after))
+        found += own_steps.differences(one, other, len(x))
+        stages.append(values.after_steps("one step of the own code", alignment, after[0], after[1]))
     cause = _cause(stages, found, alignment)
     return Report(a, b, tuple(found), tuple(stages), _weights_text(a, b), cause)
 

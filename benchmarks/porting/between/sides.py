@@ -36,7 +36,7 @@ class Source:
 class Side:
     """A network to compare. weights: those of a file. notes: how it was read. probabilities: it ends in softmax.
 
-    original: how far the network in its own program and its spec are apart; None for a spec.
+    imported: a network of another program. original: how far that and its spec are apart. Both are None for a spec.
     """
 
     text: str
@@ -44,6 +44,7 @@ class Side:
     weights: Weights | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     original: network_import.Comparison | None = None
+    imported: network_import.Imported | None = field(default=None, repr=False)
 
     @property
     def probabilities(self) -> bool:
@@ -80,7 +81,7 @@ def read(source: Source, pythons: Mapping[str, str], progress: Callable[[str], N
     weights = None
     if source.weights is not None:
         weights = import_weights(source.weights, found.network, pythons, progress)
-    return Side(source.text, found.network, weights, found.notes, network_import.compared(found))
+    return Side(source.text, found.network, weights, found.notes, network_import.compared(found), found)
 
 
 def is_spec(text: str) -> bool:

@@ -97,6 +97,12 @@ def _scales(network: Network) -> bool:
     return any(isinstance(layer, (Scale, Normalize)) for layer in network.layers[:3])
 
 
+def batch(a: Network, b: Network) -> tuple[Array, Array]:
+    """Images and labels for both networks."""
+    x = images((a, b))
+    return x, np.random.default_rng(1).integers(0, min(a.classes, b.classes), len(x))
+
+
 def compared(
     a: Network,
     b: Network,
@@ -110,8 +116,7 @@ def compared(
 
     probabilities: whether the softmax of the logits is the output, of A and of B.
     """
-    x = images((a, b))
-    labels = np.random.default_rng(1).integers(0, min(a.classes, b.classes), len(x))
+    x, labels = batch(a, b)
     one, other = (Pass(network, w, x, None, False) for network, w in ((a, in_a), (b, in_b)))
     stages = [Stage(EVALUATION, _first(_outputs(alignment, one, other, x, probabilities)))]
     one, other = (Pass(network, w, x, np.random.default_rng(2), False) for network, w in ((a, in_a), (b, in_b)))
@@ -130,8 +135,7 @@ def steps(
     a: Network, b: Network, alignment: Alignment, in_a: Weights, in_b: Weights, trainings: tuple[Training, Training]
 ) -> list[Stage]:
     """Steps of two optimizers, each with the first array that differs after it, up to the first step that differs."""
-    x = images((a, b))
-    labels = np.random.default_rng(1).integers(0, min(a.classes, b.classes), len(x))
+    x, labels = batch(a, b)
     runs = [Reference(network, rule, Setting(precision="float64")) for network, rule in zip((a, b), trainings)]
     for run, weights in zip(runs, (in_a, in_b)):
         run.set_weights(weights)
@@ -141,10 +145,15 @@ def steps(
         for run in runs:
             run.train(np.arange(len(x)), len(x), np.array([rate]), seed=count)
         after = [run.get_weights() for run in runs]
-        stages.append(Stage(f"step {count} at {rate:g}", _first(_arrays(alignment.partners, after[0], after[1]))))
+        stages.append(after_steps(f"step {count} at {rate:g}", alignment, after[0], after[1]))
         if stages[-1].parted:
             break
     return stages
+
+
+def after_steps(name: str, alignment: Alignment, a: Weights, b: Weights) -> Stage:
+    """The arrays of both networks after one or several steps."""
+    return Stage(name, _first(_arrays(alignment.partners, a, b)))
 
 
 def _outputs(alignment: Alignment, a: Pass, b: Pass, x: Array, probabilities: tuple[bool, bool]) -> Iterator[Tensor]:
