@@ -249,6 +249,10 @@ def _compare(
     own = [text for text in trainings if text and own_steps.is_own(text)]
     if len(own) == 1:
         raise BadInput(f"--training-a, --training-b: {own[0]} is a file and the other is none; give two files or none")
+    for text in own:
+        own_steps.check(text)
+    if files[0] is None and files[1] is not None:
+        raise BadInput("--weights-b: give --weights-a, too; with it alone, both networks get its weights")
     rules = [parsed(f"--training-{side}", text) for side, text in zip("ab", trainings) if text is not None and not own]
     sources = [sides.Source(text, file, shape, classes, pixels) for text, file in zip(texts, files)]
     progress = ProgressDisplay(quiet).message

@@ -163,8 +163,6 @@ def test_own_training_code(bench: Bench, tmp_path: Path) -> None:
     assert result.cause == "the training: label smoothing is 0 in A, 0.1 in B"
     with pytest.raises(BadInput, match=r"steps\.py:wrong: steps\.py:18: TypeError: "):
         report.compared(side, side, own_code=(step("mean"), step("wrong")))
-    with pytest.raises(BadInput, match=r"write FILE\.py:FUNCTION"):
-        own_steps.after(side, {}, np.zeros(1), np.zeros(1), f"{steps}", pythons, print)
 
 
 def test_own_training_code_of_a_spec(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +185,9 @@ WRONG = {
                     "--training-b 'Lion()': no optimizer Lion; there are SGD, Adam, RMSprop, Adadelta"),
     "one file": (["lenet", "lenet", "--training-a", "a.py:step", "--training-b", "SGD()"],
                  "a.py:step is a file and the other is none; give two files or none"),
+    "no step": (["lenet", "lenet", "--training-a", "a.py:step", "--training-b", "a.py:step"],
+                "a.py:step: write FILE.py:FUNCTION, a file that exists"),
+    "second weights": (["lenet", "lenet", "--weights-b", "a.npz"], "--weights-b: give --weights-a, too"),
     "no network": (["lenet", "lenett"], "--net lenett: no such network. Did you mean lenet?"),
     "no file": (["lenet", "none.py:Net"], "none.py:Net: no file none.py"),
     "no weights": (["lenet", "lenet", "--weights-a", "none.npz"], "none.npz: no such file"),

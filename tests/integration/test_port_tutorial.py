@@ -59,13 +59,13 @@ def output_of(python: Path, script: Path) -> str:
 
 
 def test_the_page_has_what_this_test_runs() -> None:
-    assert set(FILES) == {"model.py", "use_keras.py", "use_flax.py", "theirs.py", "convert.py"}
-    assert len(COMMANDS) == PAGE.count("\nonespec port ") == 5 and len(LOGITS) == 1
+    assert set(FILES) == {"model.py", "use_keras.py", "use_flax.py", "theirs.py", "convert.py", "train.py"}
+    assert len(COMMANDS) == PAGE.count("\nonespec port ") == 6 and len(LOGITS) == 1
 
 
 def test_the_tutorial(bench: Bench, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the order of the page, because commands use the files of others."""
-    written, hunt, repaired, weights, training = COMMANDS
+    written, hunt, repaired, weights, training, own_code = COMMANDS
     code, printed = port(written[0], capsys)
     assert code == 0 and agree(printed, written[1]), printed
     for framework, script in (("keras", "use_keras.py"), ("jax", "use_flax.py")):
@@ -84,3 +84,5 @@ def test_the_tutorial(bench: Bench, folder: Path, capsys: pytest.CaptureFixture[
     assert code == 4 and agree(printed, weights[1]), printed
     code, printed = port(training[0], capsys)
     assert code == 4 and agree(printed, training[1]), printed
+    code, printed = port(own_code[0], capsys)
+    assert code == 4 and agree(printed, own_code[1]), printed

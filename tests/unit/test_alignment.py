@@ -17,6 +17,7 @@ from frameworks.networks import NETWORKS
 from frameworks.spec import (
     AdaptiveAvgPool,
     Add,
+    Auxiliary,
     AvgPool,
     BatchNorm,
     Conv,
@@ -170,6 +171,16 @@ def test_a_bound_that_no_value_reaches_is_a_difference(added: list[Layer]) -> No
     small: list[Layer] = [ReLU(), Scale(factor=1e-6)]
     result = report.compared(Side("a", network([*small, *added])), Side("b", network(small)))
     assert result.same == (not added)
+    assert not result.parted and ("none of these values shows it" in result.verdict) == bool(added)
+
+
+def test_dropout_elsewhere_changes_no_other_mask() -> None:
+    """A layer in front has random values of its own; that of an auxiliary classifier changes nothing behind it."""
+    head = Auxiliary("aux", [GlobalAvgPool(), Dropout(), Flatten(), Dense("head", 3)])
+    layers: list[Layer] = [Conv("c", 4, 1), Dropout()]
+    result = report.compared(Side("a", network([head, *layers])), Side("b", network(layers)))
+    assert [stage.name for stage in result.stages if stage.parted] == ["loss", "gradients"]
+    assert result.cause == "aux | -: B has no Auxiliary after first_relu"
 
 
 def test_networks_of_different_inputs() -> None:

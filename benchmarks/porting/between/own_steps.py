@@ -70,6 +70,13 @@ def is_own(text: str) -> bool:
     return user_files.is_file(text)
 
 
+def check(step: str) -> None:
+    """Raise BadInput unless the file of a step exists and a function is named, before anything is computed."""
+    file, name = user_files.split(step)
+    if not Path(file).is_file() or not name:
+        raise BadInput(f"{step}: write FILE.py:FUNCTION, a file that exists and a function of module, images, labels")
+
+
 def after(
     side: Side,
     weights: Weights,
@@ -83,8 +90,6 @@ def after(
     module, (file, name) = _MODULE.fullmatch(side.text), user_files.split(step)
     if module is None or side.imported is None:
         raise BadInput(f"{step}: own training code is for a module of PyTorch, and {side.text} is none")
-    if not Path(file).is_file() or not name:
-        raise BadInput(f"{step}: write FILE.py:FUNCTION, which exists and takes the module, images and labels")
     network, own = side.network, network_import.own_names(side.network)
     if side.imported.pixels:
         front = network.nodes[side.imported.pixels - 1].path

@@ -29,6 +29,7 @@ class Report:
     b: Side
     differences: tuple[Difference, ...]
     stages: tuple[Stage, ...]
+    images: int
     weights: str
     cause: str
 
@@ -52,7 +53,7 @@ class Report:
         lines += ["", f"{counted(len(self.differences), 'difference')}" + ":" * bool(self.differences)]
         lines += [f"  {line}" for line in _listed(self.differences)]
         if self.stages:
-            lines += ["", f"Values: {values.IMAGES} images, float64, {self.weights}"]
+            lines += ["", f"Values: {self.images} images, float64, {self.weights}"]
             width = max(len(stage.name) for stage in self.stages)
             for stage in self.stages:
                 found = stage.parted
@@ -64,7 +65,11 @@ class Report:
     def verdict(self) -> str:
         if self.same:
             return "The same function."
-        return f"Another function. Likely cause: {self.cause}" if self.cause else "Another function."
+        for name, side in zip("AB", (self.a, self.b)):
+            if side.original and not side.original.agrees:
+                return f"Not decided: {name} and its spec differ beyond rounding, and what is compared are the specs."
+        unseen = "" if self.parted or not self.stages else ", although none of these values shows it"
+        return f"Another function{unseen}. Likely cause: {self.cause}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything that the text says."""
@@ -113,21 +118,21 @@ def compared(
         sizes = times(a.network.input), times(b.network.input)
         cause = f"the input is {sizes[0]} in A, {sizes[1]} in B; values cannot be compared"
         found.insert(0, Difference(INPUT, INPUT, "shape", *sizes, cause))
-        return Report(a, b, tuple(found), (), "", cause)
+        return Report(a, b, tuple(found), (), 0, "", cause)
     networks = a.network, b.network
     rules = trainings or (Training(), Training())
     ends = a.probabilities, b.probabilities
     stages = values.compared(*networks, alignment, in_a, in_b, rules, ends)
     if trainings:
         stages += values.steps(*networks, alignment, in_a, in_b, rules)
+    x, labels = values.batch(*networks)
     if own_code:
-        x, labels = values.batch(*networks)
         after = [step(side, w, x, labels) for step, side, w in zip(own_code, (a, b), (in_a, in_b))]
         one, other = (own_steps.described(n, w, now, x, labels) for n, w, now in zip(networks, (in_a, in_b), after))
         found += own_steps.differences(one, other, len(x))
         stages.append(values.after_steps("one step of the own code", alignment, after[0], after[1]))
     cause = _cause(stages, found, alignment)
-    return Report(a, b, tuple(found), tuple(stages), _weights_text(a, b), cause)
+    return Report(a, b, tuple(found), tuple(stages), len(x), _weights_text(a, b), cause)
 
 
 def _listed(found: Sequence[Difference]) -> list[str]:
@@ -151,8 +156,6 @@ def _stage_text(parted: Parted) -> str:
 def _weights_text(a: Side, b: Side) -> str:
     if a.weights is not None and b.weights is not None:
         return "each with the weights of its file"
-    if b.weights is not None:
-        return "drawn weights in A, those of the file in B"
     return f"{'the weights of the file of A' if a.weights is not None else 'drawn weights'} in both"
 
 

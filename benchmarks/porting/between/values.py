@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from frameworks.spec import Network, Normalize, Scale, times
 from frameworks.training import Training
 
 IMAGES = 4
+LARGE = 1_000_000_000  # multiply-adds of a network of which two images are computed, the fewest with batch statistics
 ROUNDING = 1e-10  # the largest difference that is rounding, as a fraction of the largest value
 # A tensor whose values are this fraction of the largest of its stage may consist of rounding alone: the gradient of a
 # bias before batch normalization is 0.
@@ -37,6 +39,17 @@ EVALUATION, IN_TRAINING, STATISTICS, LOSS, GRADIENTS = (
     "gradients",
 )
 STAGES = (EVALUATION, IN_TRAINING, STATISTICS, LOSS, GRADIENTS)
+
+
+class Masks(np.random.Generator):
+    """Random values for dropout that depend on their number alone, not on the dropout of other layers before."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(2))
+
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        count = prod(size)
+        return np.random.default_rng([2, count]).random(count).reshape(size)
 
 
 @dataclass(frozen=True)
@@ -74,20 +87,22 @@ class Tensor:
 
 def carried(alignment: Alignment, weights: Weights, network: Network, seed: int = 1) -> Weights:
     """The weights of A for network B, by aligned layers; drawn where A has none of the same size."""
-    own = revealing_weights(network, seed)
+    given: Weights = {}
     for a, b in alignment.partners:
         of_a = {parameter.role: parameter.name for parameter in a.node.parameters}
         for parameter in b.node.parameters:
-            given = weights.get(of_a.get(parameter.role, ""))
-            if given is not None and given.size == prod(parameter.shape):
-                own[parameter.name] = np.asarray(given, np.float64).reshape(parameter.shape)
-    return own
+            array = weights.get(of_a.get(parameter.role, ""))
+            if array is not None and array.size == parameter.size:
+                given[parameter.name] = np.asarray(array, np.float64).reshape(parameter.shape)
+    complete = all(parameter.name in given for parameter in network.parameters)
+    return given if complete else revealing_weights(network, seed) | given
 
 
 def images(networks: Sequence[Network], seed: int = 0) -> Array:
     """Images from 0 to 255 where a network has layers that scale pixels, else what such layers give."""
     stream = np.random.default_rng(seed)
-    shape = (IMAGES, *networks[0].input)
+    large = any(network.macs > LARGE for network in networks)
+    shape = (2 if large else IMAGES, *networks[0].input)
     if any(_scales(network) for network in networks):
         return np.floor(stream.uniform(0, 256, shape))
     return stream.normal(0, 1, shape)
@@ -117,9 +132,9 @@ def compared(
     probabilities: whether the softmax of the logits is the output, of A and of B.
     """
     x, labels = batch(a, b)
-    one, other = (Pass(network, w, x, None, False) for network, w in ((a, in_a), (b, in_b)))
-    stages = [Stage(EVALUATION, _first(_outputs(alignment, one, other, x, probabilities)))]
-    one, other = (Pass(network, w, x, np.random.default_rng(2), False) for network, w in ((a, in_a), (b, in_b)))
+    sides = (a, in_a), (b, in_b)
+    stages = [Stage(EVALUATION, _in_evaluation(sides, alignment, x, probabilities))]
+    one, other = (Pass(network, weights, x, Masks(), False) for network, weights in sides)
     stages.append(Stage(IN_TRAINING, _first(_outputs(alignment, one, other, x, probabilities))))
     if statistics := [*_arrays(alignment.partners, one.running, other.running)]:
         stages.append(Stage(STATISTICS, _first(statistics)))
@@ -156,6 +171,14 @@ def after_steps(name: str, alignment: Alignment, a: Weights, b: Weights) -> Stag
     return Stage(name, _first(_arrays(alignment.partners, a, b)))
 
 
+def _in_evaluation(
+    sides: Iterable[tuple[Network, Weights]], alignment: Alignment, x: Array, probabilities: tuple[bool, bool]
+) -> Parted | None:
+    """In a function of its own, so that the memory of both passes is free for those of training."""
+    one, other = (Pass(network, weights, x, None, False) for network, weights in sides)
+    return _first(_outputs(alignment, one, other, x, probabilities))
+
+
 def _outputs(alignment: Alignment, a: Pass, b: Pass, x: Array, probabilities: tuple[bool, bool]) -> Iterator[Tensor]:
     """The outputs of aligned rows as they are computed; a row without a partner has that of the row before it."""
     partners: tuple[dict[str, str], dict[str, str]] = ({}, {})
@@ -164,6 +187,8 @@ def _outputs(alignment: Alignment, a: Pass, b: Pass, x: Array, probabilities: tu
         if one and other:
             partners[0][one.path], partners[1][other.path] = other.path, one.path
     for one, other in pairs:
+        if (one and one.path not in a.outputs) or (other and other.path not in b.outputs):
+            continue  # of an auxiliary classifier, which evaluation lacks
         rejoins = bool(one and other and one.depth == other.depth == 0)
         here = a.outputs[one.path] if one else _equivalent(other, partners[1], a, x)
         there = b.outputs[other.path] if other else _equivalent(one, partners[0], b, x)
