@@ -28,6 +28,8 @@ COMPARED = "Comparison with OTHER"
         "model.py:Net --input 3,32,32 --to spec,flax -o ported",
         "model.py:Net resnet18 --input 3,224,224",
         "model.onnx --to spec,torch -o ported",
+        "model.keras --to spec,flax -o ported",
+        "model.py:make --from keras --to spec,torch -o ported",
     ),
 )
 @click.argument("net", metavar="NET")
@@ -48,7 +50,16 @@ COMPARED = "Comparison with OTHER"
     type=options.InputShape(),
     metavar="C,H,W",
     heading=options.WHAT,
-    help="NET is a torch.nn.Module, or an ONNX model of any size, and its images have so many channels, rows, columns.",
+    help="NET is a torch.nn.Module, or a model of any size, and its images have so many channels, rows and columns.",
+)
+@options.option(
+    "--from",
+    "source",
+    type=click.Choice(("torch", "keras")),
+    metavar="NAME",
+    show_default="torch with --input",
+    heading=options.WHAT,
+    help="What the function or class of a Python file gives: torch, a torch.nn.Module; keras, a keras.Model.",
 )
 @options.option(
     "--pixels",
@@ -125,6 +136,7 @@ def command(
     targets: tuple[str, ...] | None,
     weights: Path | None,
     shape: tuple[int, int, int] | None,
+    source: str | None,
     pixels: str | None,
     with_training: bool,
     beside: bool,
@@ -141,11 +153,11 @@ def command(
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
     NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input, NET is FILE.py:CLASS, a module of
-    PyTorch, and the command executes the file. FILE.onnx is read and never executed. The command makes a spec of it,
-    runs both on the same images in float64, and prints the largest difference of their logits. Only the spec needs
-    onespec, the other files do not. With --weights, and for a NET from outside, an .npz file lies beside each source,
-    and the source has `load_weights`. With --with-training, it has `train`, too. --side-by-side writes a page for
-    teaching, which loads nothing and needs no script.
+    PyTorch, and with --from keras a model of Keras; the command executes the file. FILE.onnx and FILE.keras are read
+    and never executed. The command makes a spec of it, runs both on the same images in float64, and prints the largest
+    difference of their logits. Only the spec needs onespec, the other files do not. With --weights, and for a NET from
+    outside, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it has
+    `train`, too. --side-by-side writes a page for teaching, which loads nothing and needs no script.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.
@@ -176,11 +188,11 @@ def command(
     result: dict[str, Any] = {}
     code = ExitCode.OK
     origin = "" if weights is None else weights.name
-    if shape is not None or network_import.is_network_file(net):
+    if shape is not None or source is not None or network_import.is_network_file(net):
         for option, value in (("--weights", weights), ("--classes", classes)):
             if value is not None:
                 raise BadInput(f"{option}: the weights and classes are those of {net}")
-        found = network_import.imported(net, shape, pythons, progress, pixels=pixels or "raw")
+        found = network_import.imported(net, shape, pythons, progress, pixels=pixels or "raw", source=source or "torch")
         compared = network_import.compared(found)
         spec, arrays, origin = found.network, found.weights, net
         notes = list(found.notes)
@@ -194,7 +206,7 @@ def command(
         code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
     else:
         if pixels is not None:
-            raise BadInput("--pixels: it is for an ONNX model, or a module of PyTorch; for that, give --input, too")
+            raise BadInput("--pixels: it is for a network from outside; for a module of PyTorch, give --input, too")
         spec, arrays, lines = network(net, classes=classes), None, []
         if weights is not None:
             spec, arrays, said, comparison = weights_of(weights, spec, pythons, progress)

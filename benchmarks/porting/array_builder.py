@@ -20,6 +20,7 @@ from frameworks.spec import (
     GELU,
     Add,
     Affine,
+    Concat,
     Conv,
     Dense,
     GroupNorm,
@@ -74,7 +75,11 @@ class ArrayBuilder(Builder):
     def join(self, kind: type[Join], values: Sequence[Value], where: str, node: str = "") -> Value:
         pairs = [_natural(value) for value in values]
         first = pairs[0][1]
-        if first is None or not all(order is not None and np.array_equal(order, first) for _, order in pairs):
+        if (
+            first is None
+            or kind is Concat
+            or not all(order is not None and np.array_equal(order, first) for _, order in pairs)
+        ):
             return super().join(kind, values, where, node)
         return super().join(kind, [natural for natural, _ in pairs], where).moved(lambda _: first)
 

@@ -1,4 +1,4 @@
-"""Imports a person's own network: a PyTorch module or an ONNX model becomes a network of the spec, with its arrays.
+"""Imports a person's own network: a PyTorch module, an ONNX or a Keras model becomes a network of the spec.
 
 The framework's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; a file of ONNX
 is read here. The graph becomes layers (`torch_graph`, `onnx_graph`, `structure`). After that both compute the same
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import frameworks
-from benchmarks.porting import onnx_file, onnx_graph, torch_graph
+from benchmarks.porting import keras_graph, onnx_file, onnx_graph, torch_graph
 from benchmarks.porting.graphs import Graph
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
@@ -35,7 +35,11 @@ from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
 FRAMEWORK = "torch"
-ONNX = ".onnx"
+KERAS = "keras"
+SOURCES = ("torch", KERAS)  # what a function of a Python file may give a network of
+# What a file holds, by its ending, and the script of `frameworks/network_files` that reads it.
+ENDINGS = {".onnx": "onnx", ".keras": KERAS}
+KERAS_SCRIPT = SCRIPT.with_name("keras_model.py")
 IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
@@ -95,24 +99,37 @@ class Comparison:
 
 def is_network_file(text: str) -> bool:
     """Whether a file's ending says that it holds a network: it is imported without a question."""
-    return Path(text).suffix == ONNX
+    return Path(text).suffix in ENDINGS
 
 
 def imported(
-    text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress, *, pixels: str = "raw"
+    text: str,
+    input: Shape | None,
+    pythons: Mapping[str, str],
+    progress: Progress,
+    *,
+    pixels: str = "raw",
+    source: str = "torch",
 ) -> Imported:
-    """The network of `model.py:Net` or `model.onnx`, for images of this shape: channels, height, width.
+    """The network of `model.py:Net`, `model.onnx` or `model.keras`, for images of this shape: channels, height, width.
 
-    The name in a Python file is a class without required arguments or a function that returns a module; literal
-    arguments may be given: `model.py:Net(num_classes=10)`. input: None where the file says it. pixels: a key of
-    `PIXELS`, layers that bring pixels from 0 to 255 to the values that the network expects. Data loaders do this for
-    most networks, so they have no such layers, and none are added unless they are asked for. Raises BadInput, with the
-    file and line or the operator of what cannot be expressed, and Unavailable without the program that reads it.
+    The name in a Python file is a class without required arguments or a function that returns a module, or with the
+    source `keras` a keras.Model; literal arguments may be given: `model.py:Net(num_classes=10)`. input: None where the
+    file says it. pixels: a key of `PIXELS`, layers that bring pixels from 0 to 255 to the values that the network
+    expects. Data loaders do this for most networks, so they have no such layers, and none are added unless they are
+    asked for. Raises BadInput, with the file and line or the operator of what cannot be expressed, and Unavailable
+    without the program that reads it.
     """
     if input is not None and len(input) != 3:
         raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
     try:
-        result = _of_onnx(text, input) if is_network_file(text) else _of_module(text, input, pythons, progress)
+        match ENDINGS.get(Path(text).suffix, source):
+            case "onnx":
+                result = _of_onnx(text, input)
+            case "keras":
+                result = _of_keras(text, input, pythons, progress)
+            case _:
+                result = _of_module(text, input, pythons, progress)
         before = PIXELS[pixels]
         if not before:
             return result
@@ -133,13 +150,41 @@ def _of_onnx(text: str, input: Shape | None) -> Imported:
     file = _existing(text, text)
     model = onnx_file.read(file, text, input)
     graph, output, arrays = _prefixed(text, lambda: onnx_graph.converted(model))
-    return _assembled(text, file, graph, arrays, output, lambda images, names: onnx_file.values(model, images, names))
+    return _assembled(
+        text, file.stem, graph, arrays, output, lambda images, names: onnx_file.values(model, images, names)
+    )
 
 
-def _assembled(text: str, file: Path, graph: Graph, arrays: Weights, output: str, values: Values) -> Imported:
+def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
+    parts = _TEXT.fullmatch(text)
+    file = _existing(text, parts["file"] if parts else text)
+    if not parts and file.suffix == ".py":
+        raise BadInput(f"{text}: write FILE.py:NAME, the function that gives a keras.Model")
+    task: dict[str, Any] = {"file": str(file.resolve())}
+    if parts:
+        task |= {"name": parts["name"], "call": parts["call"] or ""}
+    python = environment(FrameworkRequest(KERAS), pythons, device="cpu", progress=progress).python
+    with TemporaryFolder("import") as folder:
+        _run(python, "graph", folder, task, text, KERAS_SCRIPT)
+        description = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+        arrays = read_npz(folder / "arrays.npz", "file")
+    shape = _prefixed(text, lambda: keras_graph.input_of(description, input))
+    graph, output, named = _prefixed(text, lambda: keras_graph.converted(description, arrays, shape))
+    last = not keras_graph.is_first(description)
+
+    def values(images: Array, names: Sequence[str] | None) -> Weights:
+        images = np.moveaxis(images, 1, -1) if last else images
+        found = _values(python, task, arrays, images, names, KERAS_SCRIPT)
+        return {name: np.moveaxis(each, -1, 1) if last and each.ndim == 4 else each for name, each in found.items()}
+
+    stem = parts["name"] if parts else file.stem
+    return _assembled(text, stem, graph, named, output, values)
+
+
+def _assembled(text: str, stem: str, graph: Graph, arrays: Weights, output: str, values: Values) -> Imported:
     """A network of a graph whose arrays have canonical names."""
     structure = _prefixed(text, lambda: Structure(graph))
-    network = _classifier(text, Network(_identifier(file.stem), graph.input, structure.layers))
+    network = _classifier(text, Network(_identifier(stem), graph.input, structure.layers))
     weights = {each.name: _single(arrays[each.name].reshape(each.shape)) for each in network.parameters}
     original = Original(values, arrays, output, network, _nodes(network, structure))
     return Imported(network, weights, graph.notes, original)
@@ -272,9 +317,9 @@ def _identifier(name: str) -> str:
     return f"net_{name}" if name[0].isdigit() else name
 
 
-def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str) -> None:
+def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str, script: Path = SCRIPT) -> None:
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-    command = [str(python), "-I", str(SCRIPT), work, str(folder)]
+    command = [str(python), "-I", str(script), work, str(folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -332,11 +377,17 @@ def _apart(given: Array, expected: Array) -> tuple[float, float]:
 
 
 def _values(
-    python: Path, task: Mapping[str, Any], arrays: Weights, images: Array, names: Sequence[str] | None
+    python: Path,
+    task: Mapping[str, Any],
+    arrays: Weights,
+    images: Array,
+    names: Sequence[str] | None,
+    script: Path = SCRIPT,
 ) -> Weights:
     """Values of a module's nodes, in float64; of all nodes for None."""
     with TemporaryFolder("import") as folder:
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         np.save(folder / "images.npy", images)
-        _run(python, "values", folder, {**task, "values": names}, f"{task['file']}:{task['name']}")
+        text = ":".join(filter(None, (task["file"], task.get("name"))))
+        _run(python, "values", folder, {**task, "values": names}, text, script)
         return read_npz(folder / "values.npz", "file")

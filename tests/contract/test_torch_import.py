@@ -331,7 +331,10 @@ def test_port_names_the_layer_from_which_a_spec_differs(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenet", "--pixels", "unit"], "--pixels: it is for an ONNX model, or a module of PyTorch; for that, give --input, too"),
+        (
+            ["lenet", "--pixels", "unit"],
+            "--pixels: it is for a network from outside; for a module of PyTorch, give --input, too",
+        ),
         (
             ["net.py:Net", "--input", "1,8,8", "--classes", "5"],
             "--classes: the weights and classes are those of net.py",

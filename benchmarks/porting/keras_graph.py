@@ -1,0 +1,491 @@
+"""The layers of a Keras model as layers of the spec: the graph that `frameworks/network_files/keras_model.py` writes.
+
+Keras has the channels last, and so have the values here, until a flatten: `ArrayBuilder` reorders the arrays behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
+from benchmarks.porting.graphs import Graph, Value, refused
+from benchmarks.runtime.errors import BadInput
+from frameworks.arrays import Array, Weights
+from frameworks.spec import (
+    ELU,
+    GELU,
+    SELU,
+    Add,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    GlobalAvgPool,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
+    InstanceNorm,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool,
+    Mish,
+    Multiply,
+    Pad,
+    Padding,
+    Pair,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Resize,
+    Scale,
+    Shape,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    StochasticDepth,
+    Tanh,
+    pair,
+    same,
+    sides,
+    times,
+)
+
+Description: TypeAlias = Mapping[str, Any]  # of the graph or a node, as the script writes it
+LINEAR = ":linear"
+FIRST = "channels_first"
+_ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "relu": ReLU,
+    "relu6": ReLU6,
+    "leaky_relu": lambda: LeakyReLU(slope=0.2),
+    "elu": ELU,
+    "selu": SELU,
+    "gelu": GELU,
+    "sigmoid": Sigmoid,
+    "hard_sigmoid": HardSigmoid,
+    "silu": SiLU,
+    "swish": SiLU,
+    "hard_silu": HardSwish,
+    "hard_swish": HardSwish,
+    "tanh": Tanh,
+    "softplus": Softplus,
+    "mish": Mish,
+}
+_SOFTMAX = ("softmax", "log_softmax")
+_IDENTITY = ("Identity", "ActivityRegularization")
+_NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """The softmax of a value, which only the output may be."""
+
+    logits: Value
+    operator: str
+    node: str
+
+
+Result: TypeAlias = "Value | Probabilities"
+
+
+class LayerCall:
+    """A layer or operation with its config and its inputs."""
+
+    def __init__(self, node: Description, values: Mapping[str, Result]) -> None:
+        self.node, self.config, self.name = node, node["config"], str(node["name"])
+        self.kind: str = node["class"]
+        self.where = f"layer {self.name}" if node["layer"] else f"operation {self.name}"
+        self.output: str = node["outputs"][0]
+        self.others: list[Any] = []  # arguments that are no tensors
+        self.inputs: list[Value] = []
+        for argument in [*node["args"], *node["kwargs"].values()]:
+            for each in argument if isinstance(argument, list) else [argument]:
+                if not (isinstance(each, dict) and "tensor" in each):
+                    self.others.append(each)
+                    continue
+                value = values[each["tensor"]]
+                if isinstance(value, Probabilities):
+                    raise refused(value.operator, value.node, "a softmax is only cut off at the end")
+                self.inputs.append(value)
+
+    def __call__(self, name: str, default: Any = None) -> Any:
+        value = self.config.get(name)
+        return default if value is None else value
+
+    @property
+    def input(self) -> Value:
+        return self.inputs[0]
+
+    def refused(self, why: str = "") -> BadInput:
+        return refused(self.kind, self.where, why)
+
+
+def input_of(graph: Description, given: Shape | None) -> Shape:
+    """The shape of one image, channels first. Raises BadInput where the model leaves it free and none is given."""
+    size = graph["input"]
+    if len(size) != 3:
+        raise BadInput(f"its input has {len(size)} dimensions beside the batch; an image has 3")
+    own = tuple(size) if is_first(graph) else (size[2], size[0], size[1])
+    if given is not None:
+        if any(one not in (None, other) for one, other in zip(own, given)):
+            raise BadInput(f"--input {times(given)}: the model takes {'x'.join(str(each or 'any') for each in own)}")
+        return given
+    if None in own:
+        raise BadInput(f"the model takes images of {'x'.join(str(each or 'any') for each in own)}; give --input C,H,W")
+    return own
+
+
+def is_first(graph: Description) -> bool:
+    """Whether the model has its channels first."""
+    return any(node["config"].get("data_format") == FIRST for node in graph["nodes"])
+
+
+def converted(graph: Description, arrays: Weights, input: Shape) -> tuple[Graph, str, Weights]:
+    """The graph of a model, the tensor that gives the logits, and the arrays by canonical name."""
+    return _Converter(graph, arrays, input).run()
+
+
+class _Converter:
+    def __init__(self, graph: Description, arrays: Weights, input: Shape) -> None:
+        self.graph, self.arrays, self.builder = graph, arrays, ArrayBuilder(input)
+        self.last = not is_first(graph)
+        self.values: dict[str, Result] = {"input": self.builder.whole("input", last=self.last)}
+
+    def run(self) -> tuple[Graph, str, Weights]:
+        for node in self.graph["nodes"]:
+            call = LayerCall(node, self.values)
+            if not node["own"]:
+                raise call.refused("only Keras' own layers are imported")
+            if len(node["outputs"]) != 1 or not call.inputs:
+                raise call.refused(f"{len(call.inputs)} inputs and {len(node['outputs'])} outputs")
+            self.values[call.output] = self._result(call)
+        name, *others = self.graph["outputs"]
+        value = self.values[name]
+        if others:
+            self.builder.notes.append(f"the output {name} is the network's; left out: {', '.join(others)}")
+        if isinstance(value, Probabilities):
+            self.builder.notes.append(f"the final {value.operator} is cut off: the network gives logits")
+            name, value = value.node, value.logits
+        return self.builder.graph(value), name, self.builder.arrays
+
+    def _result(self, call: LayerCall) -> Result:
+        if call.kind in _IDENTITY:
+            return call.input
+        if call.kind.startswith("Random"):
+            self.builder.notes.append(f"{call.name} ({call.kind}) augments images in training: left out")
+            return call.input
+        if (name := _snake(call.kind)) in (*_ACTIVATIONS, *_SOFTMAX) and not call.node["layer"]:
+            return self._activated(call, call.input, name)
+        method = getattr(self, f"on_{call.kind}", None)
+        if method is None:
+            raise call.refused()
+        result: Result = method(call)
+        return result
+
+    # --- values -------------------------------------------------------------------------------------------------------
+
+    def _image(self, call: LayerCall) -> Value:
+        """The input as an image, with the channels where the layer has them."""
+        if len(call.input.shape) != 3:
+            raise call.refused(f"its input is {times(call.input.shape)}")
+        if (call("data_format") == FIRST) == self.last:
+            raise call.refused(f"{call('data_format')} in a model with other layers")
+        return self.builder.channels_last(call.input, call.where) if self.last else call.input
+
+    def _size(self, value: Value) -> tuple[int, int]:
+        height, width = value.shape[:2] if self.last else value.shape[1:]
+        return height, width
+
+    def _axis(self, call: LayerCall, number: int) -> int:
+        """An axis of a batch as one of an image."""
+        axis = number % (len(call.input.shape) + 1) - 1
+        if axis < 0:
+            raise call.refused("it mixes the images of a batch")
+        return axis
+
+    def _is_channel(self, call: LayerCall, number: int) -> bool:
+        return self._axis(call, number) == (len(call.input.shape) - 1 if self.last else 0)
+
+    def _add(self, call: LayerCall, *layers: Layer, input: Value | None = None) -> Value:
+        return self.builder.layer(input or call.input, *layers, where=call.where, node=call.output)
+
+    def _weighted(self, call: LayerCall, value: Value, layer: Layer, arrays: Mapping[str, Array], node: str) -> Value:
+        return self.builder.weighted(value, layer, arrays, call.where, node)
+
+    def _array(self, call: LayerCall, *names: str) -> Array | None:
+        for name in names:
+            if name in call.node["arrays"]:
+                return self.arrays[call.node["arrays"][name]]
+        return None
+
+    def _arrays(self, call: LayerCall, **roles: str) -> dict[str, Array]:
+        """The arrays that a layer has, by the spec's role."""
+        found = {role: self._array(call, name) for role, name in roles.items()}
+        return {role: array.ravel() for role, array in found.items() if array is not None}
+
+    def _activated(
+        self, call: LayerCall, value: Value, activation: Any, options: Mapping[str, Any] | None = None
+    ) -> Result:
+        """A value after an activation, which Keras names by its function."""
+        if activation in (None, "linear"):
+            return value
+        if isinstance(activation, Mapping):  # an object: its class is that of a layer
+            raise call.refused(f"activation {activation.get('class_name', activation)}")
+        if activation in _SOFTMAX:
+            if len(value.shape) != 1:
+                raise call.refused(f"{activation} of {times(value.shape)}")
+            before = call.inputs and call.kind not in ("Activation", "Softmax", "LogSoftmax")
+            node = call.output + LINEAR if before and call.node["layer"] else call.node["args"][0]["tensor"]
+            return Probabilities(value, str(activation), node)
+        if activation not in _ACTIVATIONS:
+            raise call.refused(f"activation {activation}")
+        return self._add(call, _ACTIVATIONS[activation](), input=value)
+
+    def _with_activation(self, call: LayerCall, value: Value) -> Result:
+        return self._activated(call, value, call("activation"))
+
+    # --- layers with arrays -------------------------------------------------------------------------------------------
+
+    def _window(self, call: LayerCall, kernel: Any, dilation: Any = 1) -> tuple[Pair, Pair, Padding]:
+        """Kernel, stride and padding; "same" is resolved for the size of the input."""
+        window, stride = short_pair(pair(_tuple(kernel))), short_pair(pair(_tuple(call("strides") or kernel)))
+        rule = call("padding", "valid")
+        if rule not in ("valid", "same"):
+            raise call.refused(f"padding {rule}")
+        if rule == "valid":
+            return window, stride, 0
+        return window, stride, short_padding(same(window, stride, self._size(call.input), dilation=dilation))
+
+    def on_Conv2D(self, call: LayerCall) -> Result:
+        value, name, dilation = self._image(call), _clean(call.name), short_pair(call("dilation_rate", (1, 1)))
+        kernel, arrays = self._array(call, "kernel"), self._arrays(call, bias="bias")
+        assert kernel is not None
+        window = self._window(call, call("kernel_size"), dilation)
+        options: Any = {"groups": call("groups", 1), "bias": "bias" in arrays, "dilation": dilation}
+        arrays["weight"] = kernel.transpose(3, 2, 0, 1)
+        layer = Conv(name, kernel.shape[3], *window, **options)
+        return self._with_activation(call, self._weighted(call, value, layer, arrays, self._linear(call)))
+
+    def _linear(self, call: LayerCall) -> str:
+        """The node of a layer's output before its activation."""
+        return call.output + LINEAR if "activation" in call.config else call.output
+
+    def on_DepthwiseConv2D(self, call: LayerCall) -> Result:
+        arrays = self._arrays(call, bias="bias")
+        value = self._depthwise(call, _clean(call.name), ("kernel", "depthwise_kernel"), arrays, self._linear(call))
+        return self._with_activation(call, value)
+
+    def _depthwise(
+        self, call: LayerCall, name: str, roles: tuple[str, ...], arrays: dict[str, Array], node: str
+    ) -> Value:
+        kernel, dilation = self._array(call, *roles), short_pair(call("dilation_rate", (1, 1)))
+        assert kernel is not None
+        height, width, maps, multiplier = kernel.shape
+        window = self._window(call, call("kernel_size"), dilation)
+        options: Any = {"groups": maps, "bias": "bias" in arrays, "dilation": dilation}
+        arrays["weight"] = kernel.transpose(2, 3, 0, 1).reshape(maps * multiplier, 1, height, width)
+        layer = Conv(name, maps * multiplier, *window, **options)
+        return self._weighted(call, self._image(call), layer, arrays, node)
+
+    def on_SeparableConv2D(self, call: LayerCall) -> Result:
+        name, pointwise = _clean(call.name), self._array(call, "pointwise_kernel")
+        assert pointwise is not None
+        value = self._depthwise(call, f"{name}.depthwise", ("depthwise_kernel",), {}, "")
+        arrays = self._arrays(call, bias="bias") | {"weight": pointwise.transpose(3, 2, 0, 1)}
+        layer = Conv(f"{name}.pointwise", pointwise.shape[3], 1, bias="bias" in arrays)
+        return self._with_activation(call, self._weighted(call, value, layer, arrays, self._linear(call)))
+
+    def on_Dense(self, call: LayerCall) -> Result:
+        kernel, arrays = self._array(call, "kernel"), self._arrays(call, bias="bias")
+        assert kernel is not None
+        arrays["weight"] = kernel.T
+        value = self.builder.dense(call.input, _clean(call.name), arrays, call.where, self._linear(call))
+        return self._with_activation(call, value)
+
+    def on_BatchNormalization(self, call: LayerCall) -> Value:
+        axis = call("axis", -1)
+        if not self._is_channel(call, int(axis[0] if isinstance(axis, list) else axis)):
+            raise call.refused(f"axis={axis} of {times(call.input.shape)}")
+        arrays = self._arrays(
+            call, gamma="gamma", beta="beta", running_mean="moving_mean", running_var="moving_variance"
+        )
+        eps, momentum = call("epsilon", 1e-3), round(1 - call("momentum", 0.99), 12)
+        layer = BatchNorm(_clean(call.name), eps, momentum, gamma="gamma" in arrays, beta="beta" in arrays)
+        return self._weighted(call, call.input, layer, arrays, call.output)
+
+    def on_LayerNormalization(self, call: LayerCall) -> Value:
+        axis = call("axis", -1)
+        axes = [int(each) for each in (axis if isinstance(axis, list) else [axis])]
+        if call("rms_scaling") or len(axes) != 1 or not self._is_channel(call, axes[0]):
+            raise call.refused(f"axis={axis} of {times(call.input.shape)}")
+        arrays = self._arrays(call, gamma="gamma", beta="beta")
+        options: Any = {"gamma": "gamma" in arrays, "beta": "beta" in arrays}
+        layer = LayerNorm(_clean(call.name), call("epsilon", 1e-3), **options)
+        return self._weighted(call, call.input, layer, arrays, call.output)
+
+    def on_GroupNormalization(self, call: LayerCall) -> Value:
+        arrays, groups = self._arrays(call, gamma="gamma", beta="beta"), call("groups", 32)
+        if len(call.input.shape) != 3 or not self._is_channel(call, int(call("axis", -1))):
+            raise call.refused(f"axis={call('axis')} of {times(call.input.shape)}")
+        name, eps = _clean(call.name), call("epsilon", 1e-3)
+        options: Any = {"gamma": "gamma" in arrays, "beta": "beta" in arrays}
+        layer = InstanceNorm(name, eps, **options) if groups == -1 else GroupNorm(name, groups, eps, **options)
+        return self._weighted(call, call.input, layer, arrays, call.output)
+
+    def on_PReLU(self, call: LayerCall) -> Value:
+        slope = self._array(call, "alpha")
+        assert slope is not None
+        if len(call.input.shape) == 3 and slope.size != call.input.shape[-1 if self.last else 0]:
+            raise call.refused("a slope for each pixel; shared_axes=[1, 2] has one for each channel")
+        return self._weighted(call, call.input, PReLU(_clean(call.name)), {"slope": slope.ravel()}, call.output)
+
+    def on_Normalization(self, call: LayerCall) -> Value:
+        mean, variance = self._array(call, "mean"), self._array(call, "variance")
+        if call("invert"):
+            raise call.refused("invert")
+        if mean is None or variance is None:
+            mean, variance = np.array(call("mean", [0.0])), np.array(call("variance", [1.0]))
+        std = np.maximum(np.sqrt(np.ravel(variance).astype(np.float64)), _NORMALIZER)
+        center = np.ravel(mean).astype(np.float64)
+        return self.builder.normalized(call.input, call.where, call.output, mean=center, std=std)
+
+    # --- windows ------------------------------------------------------------------------------------------------------
+
+    def _name(self, call: LayerCall) -> str:
+        """The name of a layer without arrays, if a person gave it."""
+        return "" if re.fullmatch(rf"{_snake(call.kind)}(_\d+)?", call.name.rpartition(".")[2]) else _clean(call.name)
+
+    def on_MaxPooling2D(self, call: LayerCall) -> Value:
+        value = self._image(call)
+        return self._add(call, MaxPool(self._name(call), *self._window(call, call("pool_size"))), input=value)
+
+    def on_AveragePooling2D(self, call: LayerCall) -> Value:
+        value = self._image(call)
+        kernel, stride, padding = self._window(call, call("pool_size"))
+        if pair(kernel) == self._size(value) and padding == 0:
+            return self._add(call, GlobalAvgPool(self._name(call)), input=value)
+        counts = padding == 0
+        return self._add(call, AvgPool(self._name(call), kernel, stride, padding, count_padding=counts), input=value)
+
+    def _over_pixels(self, call: LayerCall, layer: Layer) -> Value:
+        value = self._image(call)
+        axes = (0, 1) if self.last else (1, 2)
+        return self.builder.over_pixels(value, axes, bool(call("keepdims")), layer, call.where, call.output)
+
+    def on_GlobalAveragePooling2D(self, call: LayerCall) -> Value:
+        return self._over_pixels(call, GlobalAvgPool(self._name(call)))
+
+    def on_GlobalMaxPooling2D(self, call: LayerCall) -> Value:
+        return self._over_pixels(call, MaxPool(self._name(call), short_pair(self._size(self._image(call))), 1))
+
+    def on_ZeroPadding2D(self, call: LayerCall) -> Value:
+        around = sides(_tuple(call("padding", 1)))
+        return self._add(call, Pad(self._name(call), short_padding(around)), input=self._image(call))
+
+    def on_Resizing(self, call: LayerCall) -> Value:
+        if call("crop_to_aspect_ratio") or call("pad_to_aspect_ratio") or call("antialias"):
+            raise call.refused("only a plain resize is a layer")
+        return self._resized(call, call("height"), call("width"))
+
+    def on_UpSampling2D(self, call: LayerCall) -> Value:
+        height, width = self._size(self._image(call))
+        vertical, horizontal = pair(_tuple(call("size", 2)))
+        return self._resized(call, height * vertical, width * horizontal)
+
+    def _resized(self, call: LayerCall, height: int, width: int) -> Value:
+        method = {"bilinear": "linear", "nearest": "nearest"}.get(call("interpolation", "bilinear"))
+        if method is None:
+            raise call.refused(f"interpolation {call('interpolation')}")
+        return self._add(call, Resize(self._name(call), height, width, method), input=self._image(call))
+
+    # --- values without arrays ----------------------------------------------------------------------------------------
+
+    def on_Activation(self, call: LayerCall) -> Result:
+        return self._with_activation(call, call.input)
+
+    def on_Softmax(self, call: LayerCall) -> Result:
+        if call("axis", -1) not in (-1, len(call.input.shape)):
+            raise call.refused(f"axis={call('axis')}")
+        return self._activated(call, call.input, "softmax")
+
+    def on_ReLU(self, call: LayerCall) -> Value:
+        limits = call("max_value"), call("negative_slope", 0.0), call("threshold", 0.0)
+        if limits[2] or limits[0] not in (None, 6) or (limits[0] and limits[1]):
+            raise call.refused(f"max_value={limits[0]}, negative_slope={limits[1]}, threshold={limits[2]}")
+        return self._add(call, ReLU6() if limits[0] else LeakyReLU(slope=limits[1]) if limits[1] else ReLU())
+
+    def on_LeakyReLU(self, call: LayerCall) -> Value:
+        return self._add(call, LeakyReLU(slope=call("negative_slope", 0.3)))
+
+    def on_ELU(self, call: LayerCall) -> Value:
+        return self._add(call, ELU(alpha=call("alpha", 1.0)))
+
+    def on_Dropout(self, call: LayerCall) -> Value:
+        rate, shape = call("rate", 0.5), call("noise_shape")
+        if not rate:
+            return call.input
+        if shape is None:
+            return self._add(call, Dropout(rate=rate))
+        if any(each != 1 for each in shape[1:]):
+            raise call.refused(f"noise_shape={tuple(shape)}")
+        return self._add(call, StochasticDepth(rate=rate))
+
+    def on_Rescaling(self, call: LayerCall) -> Value:
+        scale, offset = call("scale", 1.0), call("offset", 0.0)
+        if not all(isinstance(each, (int, float)) for each in (scale, offset)):
+            raise call.refused("a scale or offset for each channel")
+        value = self._add(call, Scale(factor=float(scale)))
+        if not offset:
+            return value
+        return self.builder.normalized(value, call.where, call.output, mean=np.array([-float(offset)]))
+
+    def on_Add(self, call: LayerCall) -> Value:
+        if len(call.inputs) == 1 and call.others and isinstance(call.others[0], (int, float)):
+            number = np.array([-float(call.others[0])])
+            return self.builder.normalized(call.input, call.where, call.output, mean=number)
+        return self.builder.join(Add, call.inputs, call.where, call.output)
+
+    def on_Multiply(self, call: LayerCall) -> Value:
+        if len(call.inputs) == 1 and call.others and isinstance(call.others[0], (int, float)):
+            return self._add(call, Scale(factor=float(call.others[0])))
+        return self.builder.join(Multiply, call.inputs, call.where, call.output)
+
+    def on_Average(self, call: LayerCall) -> Value:
+        total = self.builder.join(Add, call.inputs, call.where)
+        return self._add(call, Scale(factor=1 / len(call.inputs)), input=total)
+
+    def on_Concatenate(self, call: LayerCall) -> Value:
+        if not self._is_channel(call, int(call("axis", -1))):
+            raise call.refused(f"axis={call('axis')} of {times(call.input.shape)}")
+        return self.builder.join(Concat, call.inputs, call.where, call.output)
+
+    def on_Flatten(self, call: LayerCall) -> Value:
+        return call.input.moved(np.ravel)
+
+    def on_Reshape(self, call: LayerCall) -> Value:
+        target = tuple(call("target_shape", ()))
+        return call.input.moved(lambda index: index.reshape(target))
+
+    def on_Permute(self, call: LayerCall) -> Value:
+        dims = [int(each) - 1 for each in call("dims")]
+        return call.input.moved(lambda index: index.transpose(dims))
+
+
+def _tuple(value: Any) -> Any:
+    """Lists of JSON as tuples."""
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
+
+
+def _snake(name: str) -> str:
+    """What Keras calls a layer of a class: conv2d, max_pooling2d, re_lu."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^\w.]+", "_", name).strip("._")

@@ -1,0 +1,295 @@
+"""A Keras model of a file, or of a function of a user's file, as a graph, and what it computes.
+
+    python keras_model.py graph FOLDER     FOLDER/task.json gives graph.json and arrays.npz
+    python keras_model.py values FOLDER    task.json and images.npy give values.npz, in float64
+
+task.json has `file` (.keras, or .py with `name` and `call`, literal arguments as text) and `values` (names of the
+tensors that are wanted; null for all). A .keras file is data: classes outside of Keras and lambdas are refused before
+it is loaded, and it is loaded in Keras' safe mode. A .py file is code. A failure ends the script with its reason in one
+line.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from math import pi, sqrt
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+LINEAR = ":linear"  # after the name of a layer: its output before its activation
+
+
+def one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def check_config(config: Any, name: str = "") -> None:
+    """End the script for a class that Keras does not have, or for code in a config."""
+    if isinstance(config, list):
+        for each in config:
+            check_config(each, name)
+    if not isinstance(config, dict):
+        return
+    kind, inner = config.get("class_name"), config.get("config")
+    if isinstance(inner, dict):
+        name = str(inner.get("name", name))
+    if kind in ("Lambda", "__lambda__", "function"):
+        sys.exit(f"no layer for {'Lambda' if kind != 'function' else 'a function'} ({name}): it holds code")
+    if isinstance(kind, str) and "module" in config:
+        module = str(config["module"] or "")
+        if module.partition(".")[0] not in ("keras", "builtins"):
+            own = f"{module}.{kind}" if module else config.get("registered_name") or kind
+            sys.exit(f"no layer for {own} ({name}): only Keras' own classes are imported")
+    for each in config.values():
+        check_config(each, name)
+
+
+def loaded(file: Path) -> Any:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        sys.exit(f"no file of Keras 3: {one_line(error)}")
+    config.pop("compile_config", None)
+    check_config(config)
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for a damaged file
+        sys.exit(f"Keras cannot read it: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+
+
+def made(task: dict[str, Any], file: Path) -> Any:
+    """What the user's function gives."""
+    sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec and spec.loader, "a file whose name ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, task["name"], None)
+        if not callable(function):
+            sys.exit(f"it has no function {task['name']!r}")
+        call = ast.parse(f"f({task['call']})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        keywords = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        keras.utils.set_random_seed(0)
+        return function(*map(ast.literal_eval, call.args), **keywords)
+    except Exception as error:  # whatever the user's code raises
+        line = next((f"{file.name}:{number}: " for number in reversed(lines_of(error, file))), "")
+        sys.exit(f"{line}{one_line(error)}")
+
+
+def lines_of(error: BaseException, file: Path) -> list[int]:
+    found, trace = [], error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename == str(file):
+            found.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def model_of(task: dict[str, Any]) -> Any:
+    file = Path(task["file"])
+    model = made(task, file) if file.suffix == ".py" else loaded(file)
+    if not isinstance(model, keras.Model):
+        sys.exit(f"{task['name']}() gives {type(model).__name__} and no keras.Model")
+    functional(model, "")
+    return model
+
+
+def functional(model: Any, path: str) -> Any:
+    """The model as a graph of layers."""
+    if isinstance(model, keras.Sequential):
+        if not model.built or model._functional is None:
+            sys.exit(f"the model {path or model.name} has no input; start it with keras.Input(shape)")
+        return model._functional
+    if not isinstance(model, keras.src.models.Functional):
+        sys.exit(
+            f"the model {path or model.name} is a subclass of keras.Model; only functional and sequential ones are"
+        )
+    return model
+
+
+# --- walking ----------------------------------------------------------------------------------------------------------
+
+Visit = Callable[[Any, str, tuple[Any, ...], dict[str, Any], int], list[Any]]
+
+
+def walked(model: Any, inputs: list[Any], visit: Visit, path: str = "") -> list[Any]:
+    """Visit the operations in order, those of nested models inside; returns the outputs."""
+    graph = functional(model, path)
+    values = {id(tensor): value for tensor, value in zip(keras.tree.flatten(graph.inputs), inputs)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.is_input or any(id(each) not in values for each in node.input_tensors):
+                continue
+            args, kwargs = node.arguments.fill_in(values)
+            operation = node.operation
+            if isinstance(operation, keras.Model):
+                given = keras.tree.flatten(args)
+                results = walked(operation, given, visit, f"{path}{operation.name}.")
+            else:
+                results = visit(operation, path + operation.name, args, kwargs, len(node.outputs))
+            values |= {id(tensor): value for tensor, value in zip(node.outputs, results)}
+    return [values[id(tensor)] for tensor in keras.tree.flatten(graph.outputs)]
+
+
+class Name(str):
+    """A tensor in a graph that is written."""
+
+
+def encoded(value: Any) -> Any:
+    if isinstance(value, Name):
+        return {"tensor": str(value)}
+    if isinstance(value, (list, tuple)):
+        return [encoded(each) for each in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return {"other": type(value).__name__}
+
+
+def name_of(path: str, times: int, number: int) -> str:
+    """The name of an output: of the layer, with the number of its call and of the output where there are several."""
+    return path + (f"#{times}" if times else "") + (f"/{number}" if number else "")
+
+
+def graph(model: Any, folder: Path) -> None:
+    nodes: list[dict[str, Any]] = []
+    arrays: dict[str, Any] = {}
+    calls: dict[str, int] = {}
+
+    def visit(operation: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[Any]:
+        outputs = [Name(name_of(path, calls.get(path, 0), number)) for number in range(count)]
+        calls[path] = calls.get(path, 0) + 1
+        is_layer = isinstance(operation, keras.Layer)
+        own = type(operation).__module__.partition(".")[0] == "keras"
+        node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
+        variables = {each.name: each for each in operation.weights} if is_layer else {}
+        for role, variable in variables.items():
+            arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
+        config = operation.get_config() if is_layer and own else {}
+        node |= {"config": plain(config), "arrays": {role: f"{path}/{role}" for role in variables}}
+        node |= {"args": encoded(args), "kwargs": {key: encoded(each) for key, each in kwargs.items()}}
+        nodes.append(node | {"outputs": outputs})
+        return list(outputs)
+
+    shapes = [each.shape for each in keras.tree.flatten(functional(model, "").inputs)]
+    if len(shapes) != 1:
+        sys.exit(f"the model has {len(shapes)} inputs; a network has one")
+    outputs = walked(model, [Name("input")], visit)
+    answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
+    (folder / "graph.json").write_text(json.dumps(answer))
+    np.savez(folder / "arrays.npz", **arrays)
+
+
+def plain(config: Any) -> Any:
+    """A config as JSON; other objects by the names of their classes."""
+    return json.loads(json.dumps(config, default=lambda each: type(each).__name__))
+
+
+# --- values in float64 ------------------------------------------------------------------------------------------------
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    if approximate:
+        return x * (1 + keras.ops.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
+    return x * (1 + keras.ops.erf(x / sqrt(2))) / 2
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    return keras.ops.where(x > 0, x, negative_slope * x)
+
+
+# Functions whose constants TensorFlow rounds to float32.
+EXACT = {"gelu": gelu, "leaky_relu": leaky_relu}
+
+
+def computed(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The output of an operation, of a layer without its activation, with constants in float64."""
+    match type(operation).__name__:
+        case "Activation":
+            return exact(operation.activation)(*args)
+        case "LeakyReLU":
+            return leaky_relu(args[0], operation.negative_slope)
+        case "Gelu":
+            return gelu(args[0], operation.approximate)
+        case "Rescaling":
+            operation.scale, operation.offset = np.float64(operation.scale), np.float64(operation.offset)
+    return operation(*args, **kwargs)
+
+
+def exact(activation: Any) -> Any:
+    return EXACT.get(getattr(activation, "__name__", ""), activation)
+
+
+def in_float64(config: Any) -> Any:
+    if isinstance(config, (list, tuple)):
+        return type(config)(in_float64(each) for each in config)
+    if not isinstance(config, dict):
+        return config
+    return {key: "float64" if key == "dtype" else in_float64(each) for key, each in config.items()}
+
+
+def values(model: Any, folder: Path, wanted: list[str] | None) -> None:
+    keras.backend.set_floatx("float64")
+    double = type(model).from_config(in_float64(model.get_config()))
+    with np.load(folder / "arrays.npz") as arrays:
+        given = {name: arrays[name] for name in arrays.files}
+    kept: dict[str, Any] = {}
+    calls: dict[str, int] = {}
+
+    def keep(name: str, value: Any) -> None:
+        array = keras.ops.convert_to_numpy(value)
+        if (wanted is None or name in wanted) and array.ndim:
+            kept[name] = array
+
+    def visit(operation: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[Any]:
+        times = calls.get(path, 0)
+        calls[path] = times + 1
+        if isinstance(operation, keras.Layer):
+            for variable in operation.weights:
+                variable.assign(given[f"{path}/{variable.name}"])
+        activation = getattr(operation, "activation", None)
+        if activation is None or type(operation).__name__ == "Activation":
+            outputs = keras.tree.flatten(computed(operation, args, kwargs))
+        else:
+            operation.activation = keras.activations.linear
+            outputs = keras.tree.flatten(operation(*args, **kwargs))
+            operation.activation = activation
+            keep(name_of(path, times, 0) + LINEAR, outputs[0])
+            outputs[0] = exact(activation)(outputs[0])
+        for number, output in enumerate(outputs):
+            keep(name_of(path, times, number), output)
+        return outputs
+
+    images = keras.ops.convert_to_tensor(np.load(folder / "images.npy"), "float64")
+    walked(double, [images], visit)
+    np.savez(folder / "values.npz", **kept)
+
+
+def main(work: str, folder: Path) -> None:
+    task = json.loads((folder / "task.json").read_text())
+    model = model_of(task)
+    if work == "graph":
+        graph(model, folder)
+    else:
+        values(model, folder, task["values"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

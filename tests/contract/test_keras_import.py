@@ -1,0 +1,176 @@
+"""Keras models, of files and of functions, become networks of the spec that compute the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.port import command
+from benchmarks.porting import network_import, spec_source
+from benchmarks.porting.network_import import Imported
+from benchmarks.runtime import networks
+from benchmarks.runtime.errors import BadInput
+from frameworks.spec import BatchNorm, Conv, Dense, Dropout, LeakyReLU, Network, Pad, Residual, StochasticDepth
+from tests.command_line import exit_code_of
+from tests.conftest import Bench
+
+MODELS = Path(__file__).parents[1] / "third_parties" / "keras_models.py"
+SAVED = ("sequential", "branched", "nested", "bottleneck", "small_mobilenet")
+REFUSED = {
+    "with_lambda": r"no layer for Lambda \(lambda\)",
+    "called_twice": "the layer again is called twice",
+    "transposed": r"no layer for Conv2DTranspose \(layer up\)",
+    "custom": r"no layer for .*Doubled \(own\): only Keras' own classes",
+    "of_any_size": "the model takes images of 3xanyxany; give --input C,H,W",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models as files, saved by Keras."""
+    path = tmp_path_factory.mktemp("keras")
+    subprocess.run([bench.python("keras"), MODELS, path, *SAVED, *REFUSED], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(bench: Bench, folder: Path) -> Callable[[str], Imported]:
+    pythons, known = {"keras": str(bench.python("keras"))}, {}
+
+    def load(name: str) -> Imported:
+        if name not in known:
+            known[name] = network_import.imported(str(folder / f"{name}.keras"), None, pythons, print)
+        return known[name]
+
+    return load
+
+
+def layers(network: Network, kind: Any) -> list[Any]:
+    return [node.layer for _, node in network.walk() if isinstance(node.layer, kind)]
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_logits_and_counts(found: Callable[[str], Imported], name: str) -> None:
+    result = found(name)
+    comparison = network_import.compared(result)
+    assert comparison.agrees, comparison.text
+    assert comparison.scale > 1e-6
+    theirs = sum(array.size for key, array in result.original.arrays.items() if "#" not in key)
+    assert theirs == sum(array.size for array in result.weights.values())
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_the_printed_file_is_the_network(found: Callable[[str], Imported], tmp_path: Path, name: str) -> None:
+    network, file = found(name).network, tmp_path / "spec.py"
+    file.write_text(spec_source.text(network, origin=name), encoding="utf-8")
+    assert networks.network(f"{file}:{network.name}").sha256 == network.sha256
+
+
+def test_arguments_are_those_of_the_file(found: Callable[[str], Imported]) -> None:
+    """Keras' own defaults: epsilon 1e-3, momentum 0.99, slope 0.3; zeros of "same" at the bottom and the right."""
+    network = found("sequential").network
+    assert [(each.eps, each.momentum) for each in layers(network, BatchNorm)] == [(1e-3, 0.01)]
+    assert [each.padding for each in layers(network, Conv)] == [((0, 1), (1, 1))]
+    assert layers(network, Dropout) == [Dropout(rate=0.3)]
+    network = found("branched").network
+    assert [(each.eps, each.momentum) for each in layers(network, BatchNorm)] == [(1e-5, 0.1)]
+    assert [each.padding for each in layers(network, Pad)] == [((0, 1), (1, 0))]
+    assert [each.slope for each in layers(network, LeakyReLU)] == [0.3]
+    assert len(layers(network, Residual)) == 1
+    assert layers(found("bottleneck").network, StochasticDepth) == [StochasticDepth(rate=0.1)]
+
+
+def test_names(found: Callable[[str], Imported]) -> None:
+    paths = [node.path for _, node in found("nested").network.walk() if node.parameters]
+    assert paths[:3] == ["backbone.conv", "backbone.block.conv2d", "backbone.block.group_normalization"]
+    assert [each.name for each in layers(found("branched").network, Dense)] == ["logits"]
+
+
+def test_what_is_cut_off_is_said(found: Callable[[str], Imported]) -> None:
+    assert found("sequential").notes == ("the final softmax is cut off: the network gives logits",)
+    assert found("branched").notes == ()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_layer_is_refused(bench: Bench, folder: Path, name: str) -> None:
+    path = folder / f"{name}.keras"
+    with pytest.raises(BadInput, match=REFUSED[name]) as error:
+        network_import.imported(str(path), None, {"keras": str(bench.python("keras"))}, print)
+    assert "\n" not in str(error.value) and "safe_mode" not in str(error.value)
+
+
+def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    result = network_import.imported(str(folder / "of_any_size.keras"), (3, 9, 7), pythons, print)
+    assert result.network.input == (3, 9, 7) and network_import.compared(result).agrees
+    with pytest.raises(BadInput, match="--input 1x9x7: the model takes 3xanyxany"):
+        network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
+
+
+def test_a_file_is_never_executed(bench: Bench, folder: Path, tmp_path: Path) -> None:
+    """A config that names a class of another module, which Keras would import."""
+    mark = tmp_path / "executed"
+    (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Layer: pass\n", encoding="utf-8")
+    path = tmp_path / "evil.keras"
+    with zipfile.ZipFile(folder / "sequential.keras") as archive, zipfile.ZipFile(path, "w") as changed:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1] |= {"module": "evil", "class_name": "Layer"}
+                content = json.dumps(config).encode()
+            changed.writestr(name, content)
+    with pytest.raises(BadInput, match=r"no layer for evil\.Layer"):
+        network_import.imported(str(path), None, {"keras": str(bench.python("keras"))}, print)
+    assert not mark.exists()
+
+
+def test_a_damaged_file(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "damaged.keras").write_bytes(b"no zip")
+    with pytest.raises(BadInput, match=r"damaged\.keras: no file of Keras 3"):
+        network_import.imported(str(tmp_path / "damaged.keras"), None, {"keras": str(bench.python("keras"))}, print)
+
+
+# --- functions of a user's file ---------------------------------------------------------------------------------------
+
+
+def test_a_function_that_gives_a_model(bench: Bench) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    result = network_import.imported(f"{MODELS}:nested", None, pythons, print, source="keras")
+    assert result.network.name == "nested"
+    assert network_import.compared(result).agrees
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fails", r"keras_models\.py:\d+: ZeroDivisionError"),
+        ("absent", "it has no function 'absent'"),
+        ("Subclassed", "is a subclass of keras.Model; only functional and sequential"),
+        ("Path", "gives PosixPath and no keras.Model"),
+    ],
+)
+def test_functions_that_give_no_model(bench: Bench, name: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        network_import.imported(f"{MODELS}:{name}", None, {"keras": str(bench.python("keras"))}, print, source="keras")
+
+
+def test_port(bench: Bench, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    python = f"--python=keras={bench.python('keras')}"
+    given = [str(folder / "sequential.keras"), "--to", "spec,torch", "-o", str(tmp_path), python]
+    assert exit_code_of(command)(given) == 0
+    assert "the logits differ by at most" in capsys.readouterr().out
+    assert (
+        exit_code_of(command)([f"{MODELS}:nested", "--from", "keras", "--to", "spec", "-o", str(tmp_path), python]) == 0
+    )
+    network = networks.network(f"{tmp_path}/nested_spec.py:nested")
+    assert network.input == (1, 8, 8)
+    with np.load(tmp_path / "nested_spec.npz") as arrays:
+        assert {each.name for each in network.parameters} <= set(arrays.files)

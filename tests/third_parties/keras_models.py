@@ -1,0 +1,125 @@
+"""Keras models as people write them. Run as a script it saves each: python keras_models.py FOLDER NAME..."""
+
+import sys
+from pathlib import Path
+
+import keras
+from keras import layers
+
+
+def sequential():
+    """The order of flat values, with a normalization and a slope before the dense layer."""
+    return keras.Sequential(
+        [
+            keras.Input((8, 7, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(6, 3, strides=2, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.BatchNormalization(),
+            layers.PReLU(),
+            layers.Dropout(0.3),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+
+
+def branched():
+    """A residual block, squeeze and excitation, branches side by side."""
+    image = keras.Input((9, 8, 3))
+    x = layers.ZeroPadding2D(((0, 1), (1, 0)))(image)
+    x = layers.Conv2D(8, 3, use_bias=False, name="stem")(x)
+    x = layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name="stem_bn")(x)
+    x = first = layers.ReLU(6.0)(x)
+    x = layers.SeparableConv2D(8, 3, padding="same", activation="silu")(x)
+    x = layers.Add()([x, first])
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(8, 1, activation="hard_sigmoid")(gate)
+    x = layers.Multiply()([x, gate])
+    a = layers.AveragePooling2D(3, strides=1, padding="same")(x)
+    b = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2)(layers.LeakyReLU()(x))
+    x = layers.Concatenate()([a, b])
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, layers.Dense(4, name="logits")(x))
+
+
+def nested():
+    """Models inside a model, as in transfer learning; sums and products by operators."""
+    block = keras.Sequential(
+        [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same"), layers.GroupNormalization(2)], name="block"
+    )
+    inner = keras.Input((8, 8, 1))
+    features = layers.Conv2D(4, 3, name="conv")(inner)
+    backbone = keras.Model(inner, layers.Activation("gelu")(block(features)), name="backbone")
+    image = keras.Input((8, 8, 1))
+    x = backbone(image)
+    x = x * 0.5 + keras.ops.relu(x)
+    x = layers.UpSampling2D(2)(layers.LayerNormalization()(x))
+    x = layers.Conv2D(3, 3, dilation_rate=2, groups=1)(x)
+    x = layers.Dense(6, activation="tanh")(x)
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def bottleneck():
+    """A dense gate that is reshaped to an image, stochastic depth, normalized pixels."""
+    image = keras.Input((8, 8, 3))
+    x = layers.Normalization(mean=[120.0, 110.0, 100.0], variance=[3000.0, 3100.0, 3200.0])(image)
+    x = shortcut = layers.Conv2D(8, 3, activation="mish")(x)
+    gate = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+    x = layers.Multiply()([x, layers.Reshape((1, 1, 8))(gate)])
+    x = layers.Dropout(0.1, noise_shape=(None, 1, 1, 1))(layers.Conv2D(8, 1)(x))
+    x = layers.Add()([shortcut, x])
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalMaxPooling2D()(x)))
+
+
+def small_mobilenet():
+    return keras.applications.MobileNetV2((64, 64, 3), alpha=0.35, weights=None, classes=10)
+
+
+def with_lambda():
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Lambda(lambda x: x * 2), layers.Flatten(), layers.Dense(2)])
+
+
+def of_any_size():
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))))
+
+
+def called_twice():
+    image, conv = keras.Input((8, 8, 3)), layers.Conv2D(3, 1, name="again")
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(conv(conv(image)))))
+
+
+def transposed():
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2DTranspose(2, 3, name="up"), layers.Flatten()])
+
+
+class Doubled(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def custom():
+    return keras.Sequential([keras.Input((8, 8, 1)), Doubled(name="own"), layers.Flatten(), layers.Dense(2)])
+
+
+class Subclassed(keras.Model):
+    def call(self, x):
+        return x
+
+
+def fails():
+    return 1 // 0
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(1)
+        model = globals()[name]()
+        for variable in model.variables:
+            if "moving_variance" in variable.path or variable.name == "alpha":
+                variable.assign(keras.random.uniform(variable.shape, 0.5, 2.0))
+            elif variable.dtype == "float32" and "seed" not in variable.path and len(variable.shape) == 1:
+                variable.assign(keras.random.uniform(variable.shape, -1.0, 1.0))
+        model.save(Path(sys.argv[1]) / f"{name}.keras")
