@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from benchmarks.cli import options
 from benchmarks.cli.command import announce
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.porting.sources import Source
 
 COMPARED = "Comparison with OTHER"
 
@@ -54,10 +57,10 @@ COMPARED = "Comparison with OTHER"
 )
 @options.option(
     "--from",
-    "source",
+    "program",
     type=click.Choice(("torch", "keras")),
     metavar="NAME",
-    show_default="torch with --input",
+    show_default="what the file imports",
     heading=options.WHAT,
     help="What the function or class of a Python file gives: torch, a torch.nn.Module; keras, a keras.Model.",
 )
@@ -136,7 +139,7 @@ def command(
     targets: tuple[str, ...] | None,
     weights: Path | None,
     shape: tuple[int, int, int] | None,
-    source: str | None,
+    program: str | None,
     pixels: str | None,
     with_training: bool,
     beside: bool,
@@ -152,108 +155,107 @@ def command(
 ) -> ExitCode:
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
-    NET is a network's name or FILE.py:FUNCTION, which gives a spec. With --input, NET is FILE.py:CLASS, a module of
-    PyTorch, and with --from keras a model of Keras; the command executes the file. FILE.onnx and FILE.keras are read
-    and never executed. The command makes a spec of it, runs both on the same images in float64, and prints the largest
-    difference of their logits. Only the spec needs onespec, the other files do not. With --weights, and for a NET from
-    outside, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it has
+    NET is a network's name or FILE.py:FUNCTION, which gives a spec, a module of PyTorch (then --input is its size) or a
+    model of Keras; the command executes the file. FILE.onnx and FILE.keras are read and never executed. Of a network of
+    another program the command makes a spec, runs both on the same images in float64, and prints the largest difference
+    of their logits. Only the spec needs onespec, the other files do not. With --weights, and for a network of another
+    program, an .npz file lies beside each source, and the source has `load_weights`. With --with-training, it has
     `train`, too. --side-by-side writes a page for teaching, which loads nothing and needs no script.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.
     """
-    if other is not None:
-        written = {"--to": targets, "--weights": weights, "--out": out}
-        written |= {"--with-training": with_training or None, "--side-by-side": beside or None}
-        _refuse(written, "with two networks nothing is written")
-        announce(f"Comparing {net} with {other}.", quiet)
-        given, trainings = (weights_a, weights_b), (training_a, training_b)
-        return _compare((net, other), given, trainings, shape, classes, pixels, pythons, as_json, quiet)
-    compared_options = {
-        **{"--weights-a": weights_a, "--weights-b": weights_b},
-        **{"--training-a": training_a, "--training-b": training_b},
-    }
-    _refuse(compared_options, f"it is for two networks; name the other one after {net}")
-    if (not targets and not beside) or out is None:
-        missing = "--to NAME,... or --side-by-side" if out is not None else "--out FOLDER"
-        raise BadInput(f"{missing} is missing; to compare {net} with another network, name that after it")
-    targets = targets or ()
-    announce(f"Writing {net} for {', '.join(targets) or 'all frameworks, side by side'}.", quiet)
-    from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting import network_import, port_files
-    from benchmarks.porting.port_files import parse_targets, weights_of, write_all
-    from benchmarks.runtime.networks import network
+    from benchmarks.porting.sources import Source
 
-    chosen, progress = parse_targets(targets), ProgressDisplay(quiet).message
-    result: dict[str, Any] = {}
-    code = ExitCode.OK
-    origin = "" if weights is None else weights.name
-    if shape is not None or source is not None or network_import.is_network_file(net):
-        for option, value in (("--weights", weights), ("--classes", classes)):
-            if value is not None:
-                raise BadInput(f"{option}: the weights and classes are those of {net}")
-        found = network_import.imported(net, shape, pythons, progress, pixels=pixels or "raw", source=source or "torch")
-        compared = network_import.compared(found)
-        spec, arrays, origin = found.network, found.weights, net
-        notes = list(found.notes)
-        if pixels is None:
-            notes.append(
-                "the network takes what the original takes; --pixels puts its preprocessing of pixels in front"
-            )
-        result = {"notes": notes, "difference": compared.difference, "largest_logit": compared.scale}
-        result["parted"] = compared.parted
-        lines = [*notes, f"{net} and the spec, the same images, float64, evaluation: {compared.text}"]
-        code = ExitCode.OK if compared.agrees else ExitCode.DIFFERENT
-    else:
-        if pixels is not None:
-            raise BadInput("--pixels: it is for a network from outside; for a module of PyTorch, give --input, too")
-        spec, arrays, lines = network(net, classes=classes), None, []
-        if weights is not None:
-            spec, arrays, said, comparison = weights_of(weights, spec, pythons, progress)
-            result, lines = {"notes": said}, list(said)
-            if comparison:
-                result |= {"difference": comparison.difference, "largest_logit": comparison.scale}
-                result["parted"] = comparison.parted
-                code = ExitCode.OK if comparison.agrees else ExitCode.DIFFERENT
+    if other is not None:
+        written: dict[str, object] = {"--to": targets, "--weights": weights, "--out": out}
+        _refuse(
+            written | {"--with-training": with_training, "--side-by-side": beside}, "two networks are only compared"
+        )
+        announce(f"Comparing {net} with {other}.", quiet)
+        files, trainings = (weights_a, weights_b), (training_a, training_b)
+        sources = [Source(text, file, shape, classes, pixels, program) for text, file in zip((net, other), files)]
+        return _compare(sources, trainings, pythons, as_json, quiet)
+    of_two = {
+        "--weights-a": weights_a,
+        "--weights-b": weights_b,
+        "--training-a": training_a,
+        "--training-b": training_b,
+    }
+    _refuse(of_two, f"it is for two networks; name the other one after {net}")
+    if out is None or not (targets or beside):
+        missing = "--out FOLDER" if targets or beside else "--to NAME,... or --side-by-side"
+        raise BadInput(f"{missing} is missing; to compare {net} with another network, name that after it")
+    announce(f"Writing {net} for {', '.join(targets) if targets else 'all frameworks, side by side'}.", quiet)
+    source = Source(net, weights, shape, classes, pixels, program)
+    return _write(source, targets or (), out, with_training, beside, pythons, as_json, quiet)
+
+
+def _write(
+    source: Source,
+    targets: tuple[str, ...],
+    out: Path,
+    with_training: bool,
+    beside: bool,
+    pythons: dict[str, str],
+    as_json: bool,
+    quiet: bool,
+) -> ExitCode:
+    """Write a network for each target, and print what was read and which files were written."""
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.porting import port_files
+    from benchmarks.porting.sources import SPEC, UNSCALED, program_of, read
+
+    chosen = port_files.parse_targets(targets)
+    program = source.program or program_of(source.text)
+    if program == SPEC and source.pixels is not None:
+        raise BadInput(f"--pixels {source.pixels}: it is for a network of another program, and {source.text} is a spec")
+    if program != SPEC and source.classes is not None:
+        raise BadInput(f"--classes {source.classes}: the classes are those of {source.text}")
+    side = read(source, pythons, ProgressDisplay(quiet).message)
+    spec, weights = side.network, side.arrays
+    notes, lines = list(side.notes), []
+    if program != SPEC and source.pixels is None:
+        notes.append(UNSCALED)
+    if side.original:
+        lines.append(f"{source.text} and the spec, the same images, float64, evaluation: {side.original.text}")
+    origin = source.weights.name if source.weights else "" if program == SPEC else source.text
     recipe = None
     if with_training:
-        spec, arrays, origin, recipe = port_files.with_training(spec, chosen, arrays, origin)
+        spec, weights, origin, recipe = port_files.with_training(spec, chosen, weights, origin)
     try:
-        paths = write_all(spec, chosen, out, arrays, origin, recipe)
+        paths = port_files.write_all(spec, chosen, out, weights, origin, recipe)
         if beside:
             paths.append(port_files.write_side_by_side(spec, chosen, out))
     except OSError as error:
         raise BadInput(f"--out {out}: {error.strerror}") from None
     if as_json:
-        files = [str(path) for path in paths]
-        click.echo(json.dumps({"net": spec.name, "sha256": spec.sha256, "files": files, **result}))
+        result: dict[str, Any] = {
+            "net": spec.name,
+            "sha256": spec.sha256,
+            "files": list(map(str, paths)),
+            "notes": notes,
+        }
+        for each in side.comparisons[:1]:
+            result |= {"difference": each.difference, "largest_logit": each.scale, "parted": each.parted}
+        click.echo(json.dumps(result))
     else:
-        click.echo("\n".join([*lines, *map(str, paths)]))
-    return code
-
-
-def _refuse(given: Mapping[str, object], why: str) -> None:
-    """Raise BadInput for the first option that is given."""
-    for option, value in given.items():
-        if value is not None:
-            raise BadInput(f"{option}: {why}")
+        click.echo("\n".join([*notes, *lines, *map(str, paths)]))
+    return ExitCode.OK if all(each.agrees for each in side.comparisons) else ExitCode.DIFFERENT
 
 
 def _compare(
-    texts: tuple[str, str],
-    files: tuple[Path | None, Path | None],
+    sources: Sequence[Source],
     trainings: tuple[str | None, str | None],
-    shape: tuple[int, int, int] | None,
-    classes: int | None,
-    pixels: str | None,
     pythons: dict[str, str],
     as_json: bool,
     quiet: bool,
 ) -> ExitCode:
     """Compare two networks and print the report."""
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.porting.between import own_steps, report, sides
+    from benchmarks.porting.between import own_steps, report
     from benchmarks.porting.between.trainings import parsed
+    from benchmarks.porting.sources import read
 
     if (trainings[0] is None) != (trainings[1] is None):
         missing = "--training-a" if trainings[0] is None else "--training-b"
@@ -263,12 +265,11 @@ def _compare(
         raise BadInput(f"--training-a, --training-b: {own[0]} is a file and the other is none; give two files or none")
     for text in own:
         own_steps.check(text)
-    if files[0] is None and files[1] is not None:
+    if sources[0].weights is None and sources[1].weights is not None:
         raise BadInput("--weights-b: give --weights-a, too; with it alone, both networks get its weights")
     rules = [parsed(f"--training-{side}", text) for side, text in zip("ab", trainings) if text is not None and not own]
-    sources = [sides.Source(text, file, shape, classes, pixels) for text, file in zip(texts, files)]
     progress = ProgressDisplay(quiet).message
-    a, b = (sides.read(source, pythons, progress) for source in sources)
+    a, b = (read(source, pythons, progress) for source in sources)
 
     def step(text: str) -> report.OwnStep:
         return lambda side, w, x, labels: own_steps.after(side, w, x, labels, text, pythons, progress)
@@ -277,6 +278,13 @@ def _compare(
     result = report.compared(a, b, (rules[0], rules[1]) if rules else None, code)
     click.echo(json.dumps(result.to_json()) if as_json else result.text)
     return ExitCode.OK if result.same else ExitCode.DIFFERENT
+
+
+def _refuse(given: Mapping[str, object], why: str) -> None:
+    """Raise BadInput for the first option that is given."""
+    for option, value in given.items():
+        if value is not None:
+            raise BadInput(f"{option}: {why}")
 
 
 if __name__ == "__main__":

@@ -34,9 +34,8 @@ from frameworks.training import Training
 from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
-FRAMEWORK = "torch"
-KERAS = "keras"
-SOURCES = ("torch", KERAS)  # what a function of a Python file may give a network of
+TORCH, KERAS = "torch", "keras"
+SOURCES = (TORCH, KERAS)  # what a function of a Python file may give a network of
 # What a file holds, by its ending, and the script of `frameworks/network_files` that reads it.
 ENDINGS = {".onnx": "onnx", ".keras": KERAS}
 KERAS_SCRIPT = SCRIPT.with_name("keras_model.py")
@@ -109,7 +108,7 @@ def imported(
     progress: Progress,
     *,
     pixels: str = "raw",
-    source: str = "torch",
+    source: str = TORCH,
 ) -> Imported:
     """The network of `model.py:Net`, `model.onnx` or `model.keras`, for images of this shape: channels, height, width.
 
@@ -205,7 +204,7 @@ def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progr
     if input is None:
         raise BadInput(f"{text}: the shape of the images is missing; give --input C,H,W")
     task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
-    python = environment(FrameworkRequest(FRAMEWORK), pythons, device="cpu", progress=progress).python
+    python = environment(FrameworkRequest(TORCH), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text)
         description = json.loads((folder / "graph.json").read_text(encoding="utf-8"))

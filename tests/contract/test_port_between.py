@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.port import command
-from benchmarks.porting.between import own_steps, report, sides
+from benchmarks.porting import sources
+from benchmarks.porting.between import own_steps, report
 from benchmarks.porting.between.trainings import parsed
 from benchmarks.runtime.errors import BadInput
 from benchmarks.verification.cases import revealing_weights
@@ -152,7 +153,7 @@ def test_own_training_code(bench: Bench, tmp_path: Path) -> None:
     net.write_text(MODULE, encoding="utf-8")
     steps.write_text(STEPS.lstrip(), encoding="utf-8")
     pythons = {"torch": str(bench.python("torch"))}
-    side = sides.read(sides.Source(f"{net}:Net", input=(3, 16, 16), pixels="unit"), pythons, print)
+    side = sources.read(sources.Source(f"{net}:Net", input=(3, 16, 16), pixels="unit"), pythons, print)
 
     def step(name: str) -> report.OwnStep:
         return lambda side, w, x, labels: own_steps.after(side, w, x, labels, f"{steps}:{name}", pythons, print)

@@ -333,11 +333,11 @@ def test_port_names_the_layer_from_which_a_spec_differs(
     [
         (
             ["lenet", "--pixels", "unit"],
-            "--pixels: it is for a network from outside; for a module of PyTorch, give --input, too",
+            "--pixels unit: it is for a network of another program, and lenet is a spec",
         ),
         (
             ["net.py:Net", "--input", "1,8,8", "--classes", "5"],
-            "--classes: the weights and classes are those of net.py",
+            "--classes 5: the classes are those of net.py:Net",
         ),
     ],
 )

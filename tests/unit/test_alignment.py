@@ -12,7 +12,7 @@ from benchmarks.porting.between import differences, report
 from benchmarks.porting.between.alignment import aligned
 from benchmarks.porting.between.differences import Difference
 from benchmarks.porting.between.rows import rows
-from benchmarks.porting.between.sides import Side
+from benchmarks.porting.sources import Side
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
     AdaptiveAvgPool,

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.porting.between import report
 from benchmarks.porting.between.differences import OUTPUT, TRAINING
 from benchmarks.porting.between.report import Report
-from benchmarks.porting.between.sides import SOFTMAX, Side
+from benchmarks.porting.sources import SOFTMAX, Side
 from benchmarks.verification.cases import revealing_weights
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (

@@ -21,7 +21,7 @@ import numpy as np
 import frameworks
 from benchmarks.porting import network_import
 from benchmarks.porting.between.differences import TRAINING, Difference
-from benchmarks.porting.between.sides import Side
+from benchmarks.porting.sources import Side
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
@@ -99,7 +99,7 @@ def after(
         **{"file": str(Path(module["file"]).resolve()), "name": module["name"], "call": module["call"] or ""},
         **{"step_file": str(Path(file).resolve()), "step": name},
     }
-    python = environment(FrameworkRequest(network_import.FRAMEWORK), pythons, device="cpu", progress=progress).python
+    python = environment(FrameworkRequest(network_import.TORCH), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("step") as folder:
         arrays = {own[key]: array.reshape(given[own[key]].shape) for key, array in weights.items()}
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ from benchmarks.porting.between import arrays, differences, own_steps, values
 from benchmarks.porting.between.alignment import Alignment, aligned
 from benchmarks.porting.between.differences import INPUT, TRAINING, Difference
 from benchmarks.porting.between.rows import rows
-from benchmarks.porting.between.sides import Side
 from benchmarks.porting.between.values import Parted, Stage
+from benchmarks.porting.sources import Side
 from benchmarks.reporting.number_formats import counted
 from benchmarks.verification.cases import revealing_weights
 from frameworks.arrays import Array, Weights
@@ -41,8 +41,8 @@ class Report:
     @property
     def same(self) -> bool:
         """Whether both are the same function: no value differs, and no difference that values may fail to show."""
-        originals = [side.original for side in (self.a, self.b) if side.original]
-        agree = bool(self.stages) and self.parted is None and all(each.agrees for each in originals)
+        comparisons = [*self.a.comparisons, *self.b.comparisons]
+        agree = bool(self.stages) and self.parted is None and all(each.agrees for each in comparisons)
         return agree and all(each.shows for each in self.differences)
 
     @property
