@@ -15,7 +15,6 @@ from benchmarks.porting.source.keras import Body, KerasWriter
 from benchmarks.porting.source.modules import ModuleWriter, Values
 from benchmarks.porting.source.program import Lacking, Op, identifier, lacking, layer_ops
 from benchmarks.reporting.layer_text import layer_text, shape_text
-from benchmarks.reporting.pages import listed
 from benchmarks.reporting.templates import render, stylesheet
 from frameworks.spec import Add, Auxiliary, Concat, Flatten, Layer, Multiply, Network, Node, Residual
 
@@ -195,10 +194,16 @@ def page(network: Network, targets: Sequence[str], sources: Mapping[str, str]) -
         stylesheet=stylesheet(),
         network=network,
         titles=[TITLES[target] for target in targets],
-        frameworks=listed([TITLES[target] for target in targets]),
+        frameworks=_enumerated(targets),
         params=f"{network.params:,}",
         shape=shape_text(network.input),
         rows=rows(network, [WRITERS[target]() for target in targets]),
-        last=listed([TITLES[target] for target in last]) if last else "",
+        last=_enumerated(last),
         sources={TITLES[target]: text for target, text in sources.items()},
     )
+
+
+def _enumerated(targets: Sequence[str]) -> str:
+    """The titles of frameworks: a, b and c."""
+    *others, last = (TITLES[target] for target in targets) if targets else [""]
+    return " and ".join(filter(None, (", ".join(others), last)))
