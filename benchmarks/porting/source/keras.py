@@ -81,16 +81,16 @@ def gelu(x):
 def gelu_tanh(x):
     """In full precision; TensorFlow's has constants in float32."""
     a, b = (ops.convert_to_tensor(value, x.dtype) for value in ((2 / np.pi) ** 0.5, 0.044715))
-    return 0.5 * x * (1 + ops.tanh(a * (x + b * x**3)))
+    return 0.5 * x * (1 + ops.tanh((x + x**3 * b) * a))
 ''',
     "leaky_relu": '''
 def leaky_relu(x, slope):
     """In full precision; TensorFlow's has its slope in float32."""
-    return ops.where(x > 0, x, ops.convert_to_tensor(slope, x.dtype) * x)
+    return ops.where(x > 0, x, x * ops.convert_to_tensor(slope, x.dtype))
 ''',
     "hard_sigmoid": """
 def hard_sigmoid(x, slope):
-    return ops.clip(ops.convert_to_tensor(slope, x.dtype) * x + 0.5, 0, 1)
+    return ops.clip(x * ops.convert_to_tensor(slope, x.dtype) + 0.5, 0, 1)
 """,
     "insert_zeros": '''
 def insert_zeros(x, begin, count):
