@@ -24,7 +24,7 @@ STEPS = {
     "plain": (Training(SGD()), 0.1, Step("SGD", 0.1)),
     "momentum": (Training(SGD(momentum=0.9)), 0.1, Step("SGD", 0.1)),  # the first step has no momentum
     "smoothing": (Training(SGD(), label_smoothing=0.1), 0.05, Step("SGD", 0.05, 0.1)),
-    "decay": (Training(SGD(weight_decay=5e-4), decay_all=True), 0.1, Step("SGD", 0.1, 0, 5e-4, 5e-4)),
+    "decay": (Training(SGD(weight_decay=5e-4), decay_all=True), 0.1, Step("SGD", 0.1, 0, 5e-4, 5e-4, 5e-4)),
     "decay of weights": (Training(SGD(weight_decay=0.01), 0.2), 0.1, Step("SGD", 0.1, 0.2, 0.01)),
     "Adam": (Training(Adam()), 1e-3, Step("Adam", 1e-3)),
     "AdamW": (Training(Adam(weight_decay=0.01, decoupled=True)), 1e-3, Step("Adam", 1e-3, 0, 0.01)),

@@ -41,8 +41,11 @@ _NAMES = {
     "lr": "the learning rate",
     "label_smoothing": "label smoothing",
     "weight_decay": "weight decay of the weights",
-    "other_decay": "weight decay of biases, gamma and beta",
+    "gamma_decay": "weight decay of gamma",
+    "bias_decay": "weight decay of biases and beta",
 }
+
+_DECAYED = (("weight",), ("gamma", "slope"), ("bias", "beta"))  # roles of arrays that have one decay
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,15 @@ class Step:
     lr: float = 0.0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
-    other_decay: float = 0.0
+    gamma_decay: float = 0.0
+    bias_decay: float = 0.0
 
     @property
     def text(self) -> str:
         if not self.rule:
             return "a step that is neither SGD's nor Adam's of this gradient, decoupled decay and smoothing included"
-        values = {"label smoothing": self.label_smoothing, "decay": self.weight_decay, "other decay": self.other_decay}
-        return ", ".join(
-            [f"{self.rule} at {self.lr:.6g}", *(f"{name} {each:.6g}" for name, each in values.items() if each)]
-        )
+        given = [f"{words} {getattr(self, name):.6g}" for name, words in _NAMES.items() if name not in ("rule", "lr")]
+        return ", ".join([f"{self.rule} at {self.lr:.6g}", *(each for each in given if not each.endswith(" 0"))])
 
 
 def is_own(text: str) -> bool:
@@ -122,18 +124,16 @@ def described(network: Network, before: Weights, changed: Weights, images: Array
     plain, uniform = (_gradients(network, before, images, labels, smoothing) for smoothing in (0.0, 1.0))
     names = [parameter.name for parameter in network.parameters if parameter.trainable]
     changes = _joined({name: changed[name] - before[name] for name in names})
-    weights, others = (
-        _joined({name: before[name] * (name.endswith(".weight") == wanted) for name in names})
-        for wanted in (True, False)
-    )
+    decayed = [
+        _joined({name: before[name] * (name.rpartition(".")[2] in roles) for name in names}) for roles in _DECAYED
+    ]
     g, u = (_joined({name: each[name] for name in names}) for each in (plain, uniform))
-    found = _fitted(changes, np.stack([g, u, weights, others], 1))
+    found = _fitted(changes, np.stack([g, u, *decayed], 1))
     if found is not None and (total := found[0] + found[1]):
-        smoothing, decay, other = (_rounded(each / total) for each in found[1:])
-        return Step("SGD", _rounded(-total), smoothing, decay, other)
-    found = _fitted(changes, np.stack([g / (np.abs(g) + 1e-8), weights, others], 1))
+        return Step("SGD", _rounded(-total), *(_rounded(each / total) for each in found[1:]))
+    found = _fitted(changes, np.stack([g / (np.abs(g) + 1e-8), *decayed], 1))
     if found is not None and found[0]:
-        return Step("Adam", _rounded(-found[0]), 0.0, _rounded(found[1] / found[0]), _rounded(found[2] / found[0]))
+        return Step("Adam", _rounded(-found[0]), 0.0, *(_rounded(each / found[0]) for each in found[1:]))
     return Step("")
 
 

@@ -69,7 +69,8 @@ class Report:
             if side.original and not side.original.agrees:
                 return f"Not decided: {name} and its spec differ beyond rounding, and what is compared are the specs."
         unseen = "" if self.parted or not self.stages else ", although none of these values shows it"
-        return f"Another function{unseen}. Likely cause: {self.cause}"
+        what = "training" if all(each.a == TRAINING for each in self.differences) else "function"
+        return f"Another {what}{unseen}. Likely cause: {self.cause}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything that the text says."""
