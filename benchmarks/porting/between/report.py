@@ -70,7 +70,7 @@ class Report:
                 return f"Not decided: {name} and its spec differ beyond rounding, and what is compared are the specs."
         unseen = "" if self.parted or not self.stages else ", although none of these values shows it"
         what = "training" if all(each.a == TRAINING for each in self.differences) else "function"
-        return f"Another {what}{unseen}. Likely cause: {self.cause}"
+        return f"Another {what}{unseen}." + (f" Likely cause: {self.cause}" if self.cause else "")
 
     def to_json(self) -> dict[str, Any]:
         """Everything that the text says."""
