@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -15,8 +15,11 @@ from benchmarks.porting.between.rows import rows
 from benchmarks.porting.sources import Side
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
+    ELU,
+    GELU,
     AdaptiveAvgPool,
     Add,
+    Affine,
     Auxiliary,
     AvgPool,
     BatchNorm,
@@ -26,9 +29,12 @@ from frameworks.spec import (
     Flatten,
     GlobalAvgPool,
     GroupNorm,
+    HardSigmoid,
     InstanceNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     MaxPool,
     Multiply,
     Network,
@@ -37,13 +43,16 @@ from frameworks.spec import (
     ReLU,
     ReLU6,
     Residual,
+    Resize,
     Scale,
     Select,
     Shape,
     Sigmoid,
     SiLU,
+    StochasticDepth,
     Tanh,
 )
+from frameworks.spec.layers import KINDS
 
 ACTIVATIONS = (ReLU, ReLU6, Sigmoid, SiLU)
 Change = Callable[[Layer], "list[Layer] | None"]
@@ -109,6 +118,63 @@ def test_a_change_of_one_layer_is_one_difference(name: str, change: str) -> None
     assert networks
     for other in networks:
         assert [each.what for each in differences_of(network, other)] == [what]
+
+
+# Layers that take 4 x 8 x 8, or with "flat" 8 values, and another value for every argument that has one.
+ARGUMENTS: list[tuple[Layer, dict[str, Any]]] = [
+    (
+        Conv("x", 4, 3, padding=1),
+        {"stride": 2, "padding": 0, "bias": False, "dilation": 2, "groups": 2, "channels": 8, "kernel": 1},
+    ),
+    (MaxPool("x", 3, 2), {"kernel": 2, "stride": 1, "padding": 1, "dilation": 2, "ceil": True}),
+    (
+        AvgPool("x", 3, 2, padding=1),
+        {"kernel": 2, "stride": 1, "padding": 0, "count_padding": False, "ceil": True},
+    ),
+    (AdaptiveAvgPool("x", 3, 3), {"height": 5, "width": 5}),
+    (Pad("x", 1), {"padding": 2, "value": 1.0}),
+    (BatchNorm("x"), {"eps": 1e-3, "momentum": 0.9, "gamma": False, "beta": False}),
+    (LayerNorm("x"), {"eps": 1e-6, "gamma": False, "beta": False}),
+    (GroupNorm("x", 2), {"groups": 4, "eps": 1e-3, "gamma": False, "beta": False}),
+    (InstanceNorm("x"), {"eps": 1e-3, "gamma": False, "beta": False}),
+    (LocalResponseNorm("x", 5), {"size": 3, "alpha": 5e-4, "beta": 0.5, "k": 2.0}),
+    (Affine("x"), {"beta": False}),
+    (Dropout("x", rate=0.2), {"rate": 0.8}),
+    (StochasticDepth("x", rate=0.2), {"rate": 0.3}),
+    (LeakyReLU("x"), {"slope": 0.3}),
+    (ELU("x"), {"alpha": 0.5}),
+    (HardSigmoid("x"), {"slope": 0.2}),
+    (Tanh("x"), {"amplitude": 1.7159, "slope": 2 / 3}),
+    (GELU("x"), {"approximate": True}),
+    (Scale("x", factor=0.5), {"factor": 0.25}),
+    (Normalize("x", mean=(0.5,)), {"mean": (0.25,), "std": (2.0,)}),
+    (Resize("x", 6, 6), {"height": 5, "width": 5, "method": "nearest", "positions": "asymmetric"}),
+    (Select("x", (2, 1, 0)), {"maps": (0, 1, 2, 3, 3)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(layer, name) for layer, given in ARGUMENTS for name in given],
+    ids=lambda value: value if isinstance(value, str) else value.kind,
+)
+def test_every_argument_is_reported_by_its_name(layer: Layer, name: str) -> None:
+    """With a cause that holds both values or says what they mean, in one line; in both directions."""
+    value = next(given for one, given in ARGUMENTS if one is layer)[name]
+    changed = replace(layer, **{name: value})
+    for a, b in ((layer, changed), (changed, layer)):
+        (found,) = differences_of(network([a]), network([b]))
+        assert (found.a, found.b, found.what) == ("x", "x", name)
+        assert found.in_a != found.in_b
+        assert " in A" in found.cause or " in B" in found.cause or "other order" in found.cause
+        assert "\n" not in found.cause
+
+
+def test_every_kind_of_layer_with_arguments_is_tested() -> None:
+    tested = {type(layer): given.keys() for layer, given in ARGUMENTS}
+    for kind in KINDS.values():
+        arguments = {item.name for item in fields(kind)} - {"name", "out", "chains", "body", "shortcut", "head"}
+        assert kind in (Dense, Auxiliary) or arguments == set(tested.get(kind, ())), kind.__name__
 
 
 X: Shape = (4, 8, 8)
