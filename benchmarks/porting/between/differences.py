@@ -126,8 +126,8 @@ def of_output(a: bool, b: bool) -> Iterator[Difference]:
     if a != b:
         yes, no = SIDES[b], SIDES[a]
         cause = (
-            f"{yes} ends in softmax, {no} gives logits: a loss that takes logits, such as CrossEntropyLoss, applies "
-            f"softmax twice in {yes}"
+            f"{yes} ends in softmax, {no} gives logits: with a loss that takes logits, such as CrossEntropyLoss, {yes} "
+            "has softmax twice"
         )
         one, other = ("probabilities" if each else "logits" for each in (a, b))
         yield Difference(OUTPUT, OUTPUT, "softmax", one, other, cause)
