@@ -73,7 +73,7 @@ class Report:
         return f"Another {what}{unseen}." + (f" Likely cause: {self.cause}" if self.cause else "")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that the text says."""
+        """The report for programs."""
         parted = self.parted
         return {
             "a": self.a.text,
