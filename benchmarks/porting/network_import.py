@@ -1,4 +1,4 @@
-"""Imports a person's own network: a PyTorch module, an ONNX or a Keras model becomes a network of the spec.
+"""Imports a person's own network: a PyTorch module, an ONNX, Keras or Gluon model becomes a network.
 
 The framework's interpreter runs a script of `frameworks/network_files`, which writes a graph and arrays; a file of ONNX
 is read here. The graph becomes layers (`torch_graph`, `onnx_graph`, `structure`). After that both compute the same
@@ -7,6 +7,7 @@ images: `compared`.
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import frameworks
-from benchmarks.porting import keras_graph, onnx_file, onnx_graph, torch_graph
+from benchmarks.porting import gluon_graph, keras_graph, onnx_file, onnx_graph, torch_graph
 from benchmarks.porting.graphs import Graph
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
@@ -34,14 +35,16 @@ from frameworks.training import Training
 from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
-TORCH, KERAS = "torch", "keras"
+TORCH, KERAS, GLUON = "torch", "keras", "mxnet"
 SOURCES = (TORCH, KERAS)  # what a function of a Python file may give a network of
 # What a file holds, by its ending, and the script of `frameworks/network_files` that reads it.
-ENDINGS = {".onnx": "onnx", ".keras": KERAS}
+ENDINGS = {".onnx": "onnx", ".keras": KERAS, "-symbol.json": "gluon"}
 KERAS_SCRIPT = SCRIPT.with_name("keras_model.py")
+GLUON_SCRIPT = SCRIPT.with_name("gluon_symbol.py")
 IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
+SINGLE = 1e-6  # where a framework holds constants in float32 while it computes in float64
 # Logits of two images that differ by less show no difference between networks: weights as they are drawn may make the
 # values of deep layers smaller than the last bias. Then all layers are compared.
 VISIBLE = 1e-3
@@ -61,6 +64,7 @@ class Original:
     output: str  # the node that gives the logits
     evaluation: Network  # the spec without auxiliary classifiers
     nodes: Mapping[str, str]  # the node of the file that gives the output of a layer, by the layer's path
+    rounding: float = ROUNDING
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Comparison:
 
 def is_network_file(text: str) -> bool:
     """Whether a file's ending says that it holds a network: it is imported without a question."""
-    return Path(text).suffix in ENDINGS
+    return text.endswith(tuple(ENDINGS))
 
 
 def imported(
@@ -122,11 +126,13 @@ def imported(
     if input is not None and len(input) != 3:
         raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")
     try:
-        match ENDINGS.get(Path(text).suffix, source):
+        match next((kind for ending, kind in ENDINGS.items() if text.endswith(ending)), source):
             case "onnx":
                 result = _of_onnx(text, input)
             case "keras":
                 result = _of_keras(text, input, pythons, progress)
+            case "gluon":
+                result = _of_gluon(text, input, pythons, progress)
             case _:
                 result = _of_module(text, input, pythons, progress)
         before = PIXELS[pixels]
@@ -177,15 +183,55 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         return {name: np.moveaxis(each, -1, 1) if last and each.ndim == 4 else each for name, each in found.items()}
 
     stem = parts["name"] if parts else file.stem
-    return _assembled(text, stem, graph, named, output, values)
+    return _assembled(text, stem, graph, named, output, values, arrays)
 
 
-def _assembled(text: str, stem: str, graph: Graph, arrays: Weights, output: str, values: Values) -> Imported:
-    """A network of a graph whose arrays have canonical names."""
+def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
+    file = _existing(text, text)
+    stem = text.removesuffix("-symbol.json")
+    params = sorted(file.parent.glob(f"{glob.escape(Path(stem).name)}-[0-9][0-9][0-9][0-9].params"))
+    if not params:
+        raise BadInput(f"{text}: no {Path(stem).name}-0000.params beside it")
+    if input is None:
+        raise BadInput(f"{text}: the shape of the images is missing; give --input C,H,W")
+    try:
+        symbol = json.loads(file.read_text(encoding="utf-8"))
+        kinds = {node["op"] for node in symbol["nodes"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{text}: no symbol of MXNet: {type(error).__name__}: {error}") from None
+    task: dict[str, Any] = {"file": str(file.resolve()), "params": str(params[-1].resolve())}
+    python = environment(FrameworkRequest(GLUON), pythons, device="cpu", progress=progress).python
+    with TemporaryFolder("import") as folder:
+        _run(python, "graph", folder, task, text, GLUON_SCRIPT)
+        arrays = read_npz(folder / "arrays.npz", "file")
+    task["input"] = _prefixed(text, lambda: gluon_graph.image_of(symbol, arrays))
+    graph, output, named = _prefixed(text, lambda: gluon_graph.converted(symbol, arrays, input))
+    if len(params) > 1:
+        graph = replace(graph, notes=(*graph.notes, f"the arrays are those of {params[-1].name}, the last epoch"))
+    result = _assembled(
+        text,
+        Path(stem).name,
+        graph,
+        named,
+        output,
+        lambda images, names: _values(python, task, arrays, images, names, GLUON_SCRIPT),
+        arrays,
+    )
+    single = sorted(kinds & set(gluon_graph.SINGLE))
+    if not single:
+        return result
+    note = f"MXNet holds the constants of {', '.join(single)} in float32: a difference of {SINGLE:g} is rounding"
+    return replace(result, notes=(*result.notes, note), original=replace(result.original, rounding=SINGLE))
+
+
+def _assembled(
+    text: str, stem: str, graph: Graph, arrays: Weights, output: str, values: Values, own: Weights | None = None
+) -> Imported:
+    """A network of a graph whose arrays have canonical names. own: the arrays under the file's names."""
     structure = _prefixed(text, lambda: Structure(graph))
     network = _classifier(text, Network(_identifier(stem), graph.input, structure.layers))
     weights = {each.name: _single(arrays[each.name].reshape(each.shape)) for each in network.parameters}
-    original = Original(values, arrays, output, network, _nodes(network, structure))
+    original = Original(values, arrays if own is None else own, output, network, _nodes(network, structure))
     return Imported(network, weights, graph.notes, original)
 
 
@@ -337,7 +383,7 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
     expected = original.values(seen, [original.output])[original.output]
     given = outputs[network.nodes[-1].path]
     difference, scale = _apart(given, expected)
-    agree = difference <= ROUNDING * max(scale, 1.0)
+    agree = difference <= original.rounding * max(scale, 1.0)
     if agree and np.ptp(expected, axis=0).max() > VISIBLE * scale:
         return Comparison(difference, scale)
     parted = _parted(result, seen)
@@ -355,7 +401,7 @@ def _parted(result: Imported, images: Array) -> str:
         name = original.nodes.get(node.path)
         if name in theirs and theirs[name].size == ours[node.path].size:
             difference, scale = _apart(ours[node.path], theirs[name])
-            if difference > ROUNDING * max(scale, 1.0):
+            if difference > original.rounding * max(scale, 1.0):
                 return f"{node.path}, by {difference:.2g} of {scale:.2g}"
     return ""
 
