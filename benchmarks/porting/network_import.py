@@ -36,8 +36,7 @@ from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
 TORCH, KERAS, GLUON = "torch", "keras", "mxnet"
-SOURCES = (TORCH, KERAS)  # what a function of a Python file may give a network of
-# What a file holds, by its ending, and the script of `frameworks/network_files` that reads it.
+# What a file holds, by its ending.
 ENDINGS = {".onnx": "onnx", ".keras": KERAS, "-symbol.json": "gluon"}
 KERAS_SCRIPT = SCRIPT.with_name("keras_model.py")
 GLUON_SCRIPT = SCRIPT.with_name("gluon_symbol.py")

@@ -21,10 +21,10 @@ from frameworks.arrays import Weights
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape
 
-SOFTMAX = "the final softmax is cut off"  # the note of an importer
+SOFTMAX = "the final softmax is cut off"  # how the note of an importer begins, in lower case
 UNSCALED = "the network takes what the original takes; --pixels puts its preprocessing of pixels in front"
 SPEC = "spec"
-# What a Python file gives, by the first package that it imports of these.
+# What a Python file gives, by the first of these packages that it imports.
 PROGRAMS = {"frameworks": SPEC, "torch": TORCH, "keras": KERAS, "tensorflow": KERAS}
 
 
@@ -64,7 +64,7 @@ class Side:
     @property
     def probabilities(self) -> bool:
         """Whether the original ends in softmax."""
-        return any(note.startswith(SOFTMAX) for note in self.notes)
+        return any(note.lower().startswith(SOFTMAX) for note in self.notes)
 
     @property
     def arrays(self) -> Weights | None:
@@ -120,19 +120,19 @@ def program_of(text: str) -> str:
         return SPEC
     if not user_files.is_file(name):
         # A name that the catalogue lacks is refused as such.
-        return network_import.ENDINGS.get(Path(text).suffix, SPEC)
+        return next((program for ending, program in network_import.ENDINGS.items() if text.endswith(ending)), SPEC)
     file, _ = user_files.split(name)
     if not Path(file).is_file():
         raise BadInput(f"{text}: no file {file}")
+    imported: set[str] = set()
     for statement in ast.walk(user_files.parse(text, file)):
-        modules = []
         if isinstance(statement, ast.ImportFrom):
-            modules = [statement.module or ""]
+            imported.add((statement.module or "").partition(".")[0])
         elif isinstance(statement, ast.Import):
-            modules = [each.name for each in statement.names]
-        for module in modules:
-            if program := PROGRAMS.get(module.partition(".")[0]):
-                return program
+            imported |= {each.name.partition(".")[0] for each in statement.names}
+    for package, program in PROGRAMS.items():
+        if package in imported:
+            return program
     raise BadInput(
         f"{text}: {file} imports none of {', '.join(PROGRAMS)}; --from NAME says which program's model it gives"
     )

@@ -16,6 +16,7 @@ from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape, SpecError
 
 NAME = re.compile(r"\w[\w.+=-]{0,63}")  # of a network: a part of the names of cells and files
+OUTSIDE = (".onnx", ".keras", "-symbol.json")  # endings of files that `onespec port` reads
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -72,6 +73,10 @@ def check_name(net: Network, source: str) -> None:
 def _by_name(name: str) -> Callable[..., Network]:
     if name in NETWORKS:
         return NETWORKS[name]
+    if name.endswith(OUTSIDE):
+        raise BadInput(
+            f"--net {name}: `onespec port {name} --to spec -o FOLDER` writes it as a network file; give that"
+        )
     near = difflib.get_close_matches(name, NETWORKS, n=1)
     if near:
         raise BadInput(f"--net {name}: no such network. Did you mean {near[0]}? `onespec networks` lists all")

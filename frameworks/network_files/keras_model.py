@@ -177,7 +177,7 @@ def graph(model: Any, folder: Path) -> None:
         outputs = [Name(name_of(path, calls.get(path, 0), number)) for number in range(count)]
         calls[path] = calls.get(path, 0) + 1
         is_layer = isinstance(operation, keras.Layer)
-        own = type(operation).__module__.partition(".")[0] == "keras"
+        own = type(operation).__module__.startswith("keras.")
         node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
         variables = {each.name: each for each in operation.weights} if is_layer else {}
         for role, variable in variables.items():

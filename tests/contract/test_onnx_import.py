@@ -574,6 +574,12 @@ def test_convolutions_are_those_of_onnx_reference(monkeypatch: pytest.MonkeyPatc
         assert all(np.allclose(fast[name], slow[name], rtol=1e-12) for name in fast)
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.keras", "net-symbol.json"])
+def test_other_commands_say_what_to_do(name: str) -> None:
+    with pytest.raises(BadInput, match=rf"`onespec port {name} --to spec -o FOLDER` writes it as a network file"):
+        networks.network(name)
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
