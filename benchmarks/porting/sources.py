@@ -32,8 +32,8 @@ PROGRAMS = {"frameworks": SPEC, "torch": TORCH, "keras": KERAS, "tensorflow": KE
 class Source:
     """Where a network comes from.
 
-    classes: of a spec. pixels: a key of `PIXELS`, for a network of another program. program: in
-    `network_import.SOURCES`; None: what the text says (`program_of`).
+    classes: of a spec. pixels: a key of `PIXELS`, for a network of another program. program: as
+    `program_of` gives it; None: what the text says.
     """
 
     text: str
@@ -111,7 +111,7 @@ def _of_spec(source: Source, pythons: Mapping[str, str], progress: Callable[[str
 
 
 def program_of(text: str) -> str:
-    """The program of a network: `spec`, or one of `network_import.SOURCES`. A Python file is parsed, not executed.
+    """What a text stands for: SPEC, or the program of the network. A Python file is parsed, not executed.
 
     Raises BadInput for a file that is missing, is not Python, or imports none of `PROGRAMS`.
     """
