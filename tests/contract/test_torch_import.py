@@ -342,8 +342,14 @@ def test_port_names_the_layer_from_which_a_spec_differs(
     ],
 )
 def test_options_of_port_that_do_not_fit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text("import torch\n")
     assert port(*arguments, "--to", "spec", "-o", str(tmp_path)) == 2
     assert message in capsys.readouterr().err
 
