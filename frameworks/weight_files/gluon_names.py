@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -124,7 +123,7 @@ def _graph(symbol: Any, named: Mapping[str, Array], changes: Counter[str]) -> li
             places.append((vertex, (*passed, telling)) if telling in TELLING else (vertex, passed))
             if index not in inputs and kind == "Custom":
                 raise WeightFileError(f"{name} is an operator of the user's own")
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise WeightFileError(f"its graph cannot be read: {type(error).__name__} {error}") from None
     used = [vertex.item for vertex in graph if isinstance(vertex.item, FileLayer)]
     return graph if sum(len(layer.arrays) for layer in used) == len(named) else None
@@ -145,7 +144,7 @@ def _layer(node: Mapping[str, Any], given: Weights, changes: Counter[str]) -> Fi
         settings["eps"] = float(attributes.get("eps", _EPSILONS[kind]))
     if kind == "BatchNorm":
         settings["momentum"] = 1 - float(attributes.get("momentum", 0.9))
-        if ast.literal_eval(attributes.get("fix_gamma", "True")) and not np.all(arrays["gamma"] == 1):
+        if attributes.get("fix_gamma", "True") in ("True", "1") and not np.all(arrays["gamma"] == 1):
             arrays["gamma"] = np.ones_like(arrays["gamma"])
             changes["gamma is fixed: it is 1, and what the file holds is left out"] += 1
     return FileLayer(name, _KINDS.get(kind, kind.lower()), arrays, settings)

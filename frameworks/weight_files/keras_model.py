@@ -57,7 +57,8 @@ def checked(value: Any, key: str = "") -> Any:
         kind = value.get("class_name")
         own = f"{value.get('module') or 'keras'}.".startswith("keras.")
         if kind is not None and not (own and kind in LAYERS | DATA):
-            sys.exit(f"the class {str(kind)!r:.60} is no layer of Keras that is run here")
+            name = ".".join(str(each) for each in (value.get("module"), kind) if each)
+            sys.exit(f"{name:.80} is no layer of Keras that is run here")
         return {
             name: checked(each, name)
             for name, each in value.items()

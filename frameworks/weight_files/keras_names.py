@@ -152,11 +152,10 @@ class _Model:
 
 def _model(about: Mapping[str, Any], arrays: Weights) -> _Model | None:
     """The graph of the file's config; None if it is not built of layers."""
-    records = {record["group"]: record for record in about["layers"]}
-    model = _Model(records, arrays)
-    if "layers" not in about["config"].get("config", {}):
-        return None
+    model = _Model({record["group"]: record for record in about["layers"]}, arrays)
     try:
+        if "layers" not in about["config"]["config"]:
+            return None
         model.placed(about["config"], [(-1, ())], "", "")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise WeightFileError(f"its config cannot be read: {type(error).__name__} {error}") from None

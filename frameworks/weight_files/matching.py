@@ -336,8 +336,8 @@ def checked_settings(network: Network, found: Mapping[str, FileLayer], program: 
     if momenta:
         path, given, ours = momenta[0]
         yield (
-            f"momentum counts in training alone: {path} has {ours:g}, the file {given:g}, which {program} writes as "
-            f"{1 - given:g}; {len(momenta)} layers differ"
+            f"momentum counts in training alone, and {len(momenta)} of the file differ: {path} has {ours:g}, the file "
+            f"{given:g}, which {program} writes as {1 - given:g}"
         )
     if unknown:
         path, eps = unknown[0]

@@ -14,6 +14,7 @@ from benchmarks.porting import weight_comparison
 from benchmarks.porting.weight_import import imported
 from benchmarks.runtime.errors import BadInput
 from frameworks.adapter import Setting
+from frameworks.errors import WeightFileError
 from frameworks.networks import NETWORKS as CATALOGUE
 from frameworks.numpy_reference import Reference
 from frameworks.spec import (
@@ -31,6 +32,7 @@ from frameworks.spec import (
     Tanh,
 )
 from frameworks.training import Training
+from frameworks.weight_files import gluon_names
 from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +129,14 @@ def test_a_network_that_computes_something_else_is_named_at_its_layer(files: Pat
     found = imported(path, spec, {}, print)
     line, comparison = weight_comparison.compared(path, spec, found, {}, print)
     assert comparison is not None and comparison.parted.startswith("n, by "), line
+
+
+@pytest.mark.parametrize("symbol", [
+    [1], {"nodes": 3}, {"nodes": [{}]}, {"nodes": [{"name": "x", "op": "Convolution", "inputs": [[9, 0, 0]]}]},
+    {"nodes": [{"name": "c_weight", "op": "null", "inputs": []}, {"name": "x", "op": "BatchNorm", "inputs": [[0]]}]},
+], ids=str)  # fmt: skip
+def test_a_damaged_graph_is_one_line(symbol: object) -> None:
+    about = {"names": ["c_weight"], "symbol": symbol, "graph": "a-symbol.json"}
+    with pytest.raises(WeightFileError, match="its graph cannot be read") as error:
+        gluon_names.converted(NETWORKS["fixed"], {"c_weight": np.ones(3)}, about)
+    assert "\n" not in str(error.value)

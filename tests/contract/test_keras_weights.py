@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,7 +226,42 @@ def test_a_model_that_calls_a_layer_twice_is_refused(files: Path) -> None:
 def test_code_in_a_model_is_not_run(files: Path, ending: str) -> None:
     spec, path = network(Conv("c", 3, 1), Flatten(), Dense("d", 5)), files / f"lambda.{ending}"
     line, comparison = weight_comparison.compared(path, spec, imported(path, spec, {}, print), {}, print)
-    assert comparison is None and "the class 'Lambda' is no layer of Keras that is run here" in line
+    assert comparison is None and "Lambda is no layer of Keras that is run here" in line
+
+
+CONFIGS: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda config: [config],
+    "no config": lambda config: {**config, "config": None},
+    "a name that is a number": lambda config: changed(config, lambda layer: layer["config"].update(name=3)),
+    "no layer": lambda config: changed(config, lambda layer: layer.pop("config")),
+}
+
+
+def changed(config: Any, change: Callable[[Any], Any]) -> Any:
+    change(config["config"]["layers"][1])
+    return config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_damaged_config_is_one_line(files: Path, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(files / "residual.keras") as whole, zipfile.ZipFile(tmp_path / "a.keras", "w") as copy:
+        copy.writestr("config.json", json.dumps(CONFIGS[name](json.loads(whole.read("config.json")))))
+        copy.writestr("model.weights.h5", whole.read("model.weights.h5"))
+    with pytest.raises(BadInput, match="its config cannot be read") as error:
+        imported(tmp_path / "a.keras", bare("residual"), {}, print)
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_from_elsewhere_is_not_run(files: Path, tmp_path: Path) -> None:
+    """A config may name any module."""
+    with zipfile.ZipFile(files / "sequential.keras") as whole, zipfile.ZipFile(tmp_path / "a.keras", "w") as copy:
+        config = json.loads(whole.read("config.json"))
+        changed(config, lambda layer: layer.update(module="os.path"))
+        copy.writestr("config.json", json.dumps(config))
+        copy.writestr("model.weights.h5", whole.read("model.weights.h5"))
+    path, spec = tmp_path / "a.keras", bare("sequential")
+    line, comparison = weight_comparison.compared(path, spec, imported(path, spec, {}, print), {}, print)
+    assert comparison is None and "os.path.Conv2D is no layer of Keras that is run here" in line
 
 
 SPEC = """
@@ -253,4 +290,7 @@ def test_the_command_compares_the_original(
     assert main([*arguments, "--out", str(tmp_path / "out.npz")]) == code
     result = json.loads(capsys.readouterr().out)
     assert check(result), result
-    assert any("momentum counts in training alone: n has 0.1, the file 0.01" in note for note in result["notes"])
+    assert any(
+        "momentum counts in training alone, and 3 of the file differ: n has 0.1, the file 0.01" in note
+        for note in result["notes"]
+    )
