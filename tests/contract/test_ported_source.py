@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -167,15 +167,23 @@ def written(folder: Path, made: Ported) -> None:
 def execute(bench: Bench, what: str, target: str, entries: Mapping[Path, str]) -> None:
     """Run the source files of some folders in a bare interpreter. entries: their classes or functions."""
     arguments = [text for folder, entry in entries.items() for text in (str(folder), entry)]
+    output(bench, FRAMEWORK[target], [str(SCRIPT), what, target, *arguments], next(iter(entries)))
+
+
+def output(bench: Bench, framework: str, arguments: Sequence[str], folder: Path) -> str:
+    """What a framework's interpreter prints, without onespec on its path."""
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    engine = framework.partition("@")[2]
     done = subprocess.run(
-        [str(bench.python(FRAMEWORK[target])), "-I", str(SCRIPT), what, target, *arguments],
-        cwd=next(iter(entries)),
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        [str(bench.python(framework)), "-I", *arguments],
+        cwd=folder,
+        env=known | ({"KERAS_BACKEND": engine} if engine else {}),
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # An attribute of ONNX, such as HardSwish's 1 / 6, is a float32, which is off by up to 6e-8 of itself.
@@ -363,7 +371,12 @@ def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 def expected_losses(name: str, batch_size: int = BATCH) -> Array:
     """Those of the reference: epochs x steps."""
     network, weights = prepared(name)
-    data, recipe = training_data(network), TRAININGS[name][1]
+    return reference_losses(network, weights, training_data(network), TRAININGS[name][1], batch_size)
+
+
+def reference_losses(
+    network: Network, weights: Weights, data: Mapping[str, Array], recipe: Recipe, batch_size: int = BATCH
+) -> Array:
     reference = Reference(network, recipe.training, Setting("cpu", "float64", 1))
     reference.set_weights(weights)
     reference.load("train", data["x"], data["labels"])
@@ -379,20 +392,38 @@ def test_twenty_steps_have_the_reference_s_losses(trained: Callable[[str, str], 
     np.testing.assert_allclose(losses, expected, rtol=TOLERANCE)
 
 
+def printed_losses(bench: Bench, folder: Path, framework: str, network: Network, made: Ported) -> list[float]:
+    """The loss of each epoch that a source file prints when it is run as a program, in float32."""
+    written(folder, made)
+    data = training_data(network)
+    np.save(folder / "x.npy", data["x"])
+    np.save(folder / "labels.npy", data["labels"].astype(np.uint8))  # as data sets have them
+    np.save(folder / "order.npy", data["order"])
+    text = output(bench, framework, ["net.py", "x.npy", "labels.npy", "order.npy"], folder)
+    return [float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("epoch ")]
+
+
 @pytest.mark.parametrize("target", WRITERS)
 def test_a_source_file_is_a_program_that_trains(bench: Bench, tmp_path: Path, target: str) -> None:
     network, weights = prepared("lenet")
     recipe = TRAININGS["lenet"][1]
-    written(tmp_path, ported(network, target, weights, recipe=recipe))
-    data = training_data(network)
-    np.save(tmp_path / "x.npy", data["x"])
-    np.save(tmp_path / "labels.npy", data["labels"].astype(np.uint8))  # as data sets have them
-    np.save(tmp_path / "order.npy", data["order"])
-    command = [str(bench.python(FRAMEWORK[target])), "-I", "net.py", "x.npy", "labels.npy", "order.npy"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    printed = [float(line.rpartition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("epoch ")]
+    made = ported(network, target, weights, recipe=recipe)
+    printed = printed_losses(bench, tmp_path, FRAMEWORK[target], network, made)
     np.testing.assert_allclose(printed, expected_losses("lenet", recipe.batch_size).mean(1), atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_keras_s_source_trains_on_every_engine(bench: Bench, tmp_path: Path, engine: str) -> None:
+    """In float32; on JAX, Keras' layers are not those of float64. Names have no dots, which PyTorch refuses."""
+    activations = [GELU("a"), GELU("b", approximate=True), LeakyReLU("c", slope=0.3), HardSigmoid("d", slope=0.3)]
+    norms = [LocalResponseNorm("norm", 4), BatchNorm("bn")]
+    layers = [*DEFAULT.pixels, Conv("conv", 4, 3), *activations, *norms, Flatten(), Dense("fc", 5)]
+    network = Network("net", (2, 6, 5), layers)
+    weights = arrays.initial(network, 0, DEFAULT.initial)
+    made = ported(network, "keras", weights, recipe=DEFAULT)
+    printed = printed_losses(bench, tmp_path, f"keras@{engine}", network, made)
+    expected = reference_losses(network, weights, training_data(network), DEFAULT, DEFAULT.batch_size)
+    np.testing.assert_allclose(printed, expected.mean(1), atol=1e-3)
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")
