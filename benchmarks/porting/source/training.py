@@ -349,10 +349,8 @@ def keras(entry: str, network: Network, recipe: Recipe) -> str:
     else:
         assert isinstance(rule, Adam)
         why = "Epsilon is outside the bias correction, as in the paper; in Keras' Adam it is inside"
-        made = f"Adam({literal(recipe.lr)}{_options(epsilon=rule.epsilon)})"
-        made = made.replace(", epsilon", f"{_options(beta_1=rule.beta1, beta_2=rule.beta2)}, epsilon")
-        if (rule.beta1, rule.beta2) == (0.9, 0.999):
-            made = f"Adam({literal(recipe.lr)}{_options(epsilon=rule.epsilon)})"
+        betas = {} if (rule.beta1, rule.beta2) == (0.9, 0.999) else {"beta_1": rule.beta1, "beta_2": rule.beta2}
+        made = f"Adam({literal(recipe.lr)}{_options(**betas, epsilon=rule.epsilon)})"
         lines += [
             "index = self._get_variable_index(variable)",
             "m, v, t = self._momentums[index], self._velocities[index], ops.cast(self.iterations + 1, variable.dtype)",
