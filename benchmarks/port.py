@@ -32,7 +32,7 @@ COMPARED = "Comparison with OTHER"
         "model.py:Net resnet18 --input 3,224,224",
         "model.onnx --to spec,torch -o ported",
         "model.keras --to spec,flax -o ported",
-        "model.py:make --from keras --to spec,torch -o ported",
+        "model.py:make --to spec,torch -o ported",
     ),
 )
 @click.argument("net", metavar="NET")
