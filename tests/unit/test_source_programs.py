@@ -456,7 +456,10 @@ def net():
         ),
         ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),
         ("lenet --to torch --weights no.npz -o out", "no.npz: no such file"),
-        ("lenet -o out", "--to or --side-by-side: one of them must say what to write"),
+        (
+            "lenet -o out",
+            "--to NAME,... or --side-by-side is missing; to compare lenet with another network, name that after it",
+        ),
         (
             "lenet --to spec,onnx --with-training -o out",
             "--with-training: --to names none of torch, gluon, keras, flax, which have a training loop",
