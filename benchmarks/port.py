@@ -169,9 +169,8 @@ def command(
 
     if other is not None:
         written: dict[str, object] = {"--to": targets, "--weights": weights, "--out": out}
-        _refuse(
-            written | {"--with-training": with_training, "--side-by-side": beside}, "two networks are only compared"
-        )
+        written |= {"--with-training": with_training or None, "--side-by-side": beside or None}
+        _refuse(written, "with two networks nothing is written")
         announce(f"Comparing {net} with {other}.", quiet)
         files, trainings = (weights_a, weights_b), (training_a, training_b)
         sources = [Source(text, file, shape, classes, pixels, program) for text, file in zip((net, other), files)]
