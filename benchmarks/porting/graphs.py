@@ -108,6 +108,10 @@ def refused(operator: str, where: str, why: str = "") -> BadInput:
     return BadInput(f"no layer for {operator}{f' ({where})' if where else ''}{f': {why}' if why else ''}")
 
 
+def called_twice(name: str, where: str) -> BadInput:
+    return BadInput(f"the layer {name} is called twice ({where}): each layer of a spec has arrays of its own")
+
+
 class Builder:
     """Builds a graph from its input on."""
 
@@ -251,7 +255,7 @@ class Builder:
                 for layer in layers:
                     roles, shape = layer.parameters(shape), layer.output(shape)
                     if roles and layer.name in self.names:
-                        raise self._twice(layer.name, where)
+                        raise called_twice(layer.name, where)
                     if roles:
                         self.names[layer.name] = where
         except SpecError as error:
@@ -260,9 +264,6 @@ class Builder:
         self.operators[name] = Operator(name, inputs, layers, join, where, node)
         self.shapes[name] = shape
         return name
-
-    def _twice(self, name: str, where: str) -> BadInput:
-        return BadInput(f"the layer {name} is called twice ({where}): each layer of a spec has arrays of its own")
 
 
 def _in_order(index: Array, shape: Shape) -> bool:

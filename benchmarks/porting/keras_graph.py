@@ -21,6 +21,7 @@ from frameworks.spec import (
     GELU,
     SELU,
     Add,
+    Affine,
     AvgPool,
     BatchNorm,
     Concat,
@@ -344,6 +345,11 @@ class _Converter:
         if len(call.input.shape) == 3 and slope.size != call.input.shape[-1 if self.last else 0]:
             raise call.refused("a slope for each pixel; shared_axes=[1, 2] has one for each channel")
         return self._weighted(call, call.input, PReLU(_clean(call.name)), {"slope": slope.ravel()}, call.output)
+
+    def on_LayerScale(self, call: LayerCall) -> Value:
+        """A layer of Keras' ConvNeXt."""
+        layer = Affine(_clean(call.name), beta=False)
+        return self._weighted(call, call.input, layer, self._arrays(call, gamma="gamma"), call.output)
 
     def on_Normalization(self, call: LayerCall) -> Value:
         mean, variance = self._array(call, "mean"), self._array(call, "variance")

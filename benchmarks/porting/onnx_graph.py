@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_of_input, short_padding, short_pair
-from benchmarks.porting.graphs import ZERO, Graph, Value, refused
+from benchmarks.porting.graphs import ZERO, Graph, Value, called_twice, refused
 from benchmarks.porting.numbers import shortest
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights, parts_matrix, resize_matrix
@@ -186,7 +186,7 @@ class _Converter:
         self.values: dict[str, Result | list[Value]] = {}
         self.uses = Counter(name for node in self.proto.node for name in node.input)
         self.uses.update(output.name for output in self.proto.output)
-        self.owners: dict[str, str] = {}  # the array that gave a layer its name
+        self.owners: dict[str, str] = {}  # the layer of a weight
         self.sources: dict[str, str] = {}  # the array of the file that a computed one is, in another form
         self.folded: list[str] = []  # layers with names of folded weights
         self.normalized = False
@@ -266,31 +266,30 @@ class _Converter:
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _name(self, call: NodeCall, *places: int) -> str:
-        """The name of a layer with arrays: that of its arrays, else its operator's, else its kind and a number."""
+        """The name of a layer with arrays. Raises BadInput for the second layer of one weight."""
         inputs = [call.node.input[place] for place in places if place < len(call.node.input)]
-        arrays = [self.sources.get(each, each) for each in inputs]
-        for array in filter(None, arrays):
-            found = _ROLE.fullmatch(array)
-            if found and not _MADE_UP.fullmatch(array) and self._free(stem := _clean(found["stem"]), arrays[0]):
-                return stem
-        path = self._path(call)
-        if path and self._free(path, arrays[0]):
-            return path
-        stem = {"Gemm": "dense", "MatMul": "dense", "BatchNormalization": "norm"}.get(
-            call.operator, call.operator.lower()
-        )
-        numbered = (f"{stem}{number}" for number in range(1, 1 << 20))
-        name = next(name for name in numbered if self._free(name, arrays[0]))
-        self.builder.unnamed.add(name)
+        weight = self.sources.get(inputs[0], inputs[0])
+        if weight in self.owners and self._is_large(weight):
+            raise called_twice(self.owners[weight], call.where)
+        name = next(name for name in self._candidates(call, inputs) if name and name not in self.builder.names)
+        self.owners[weight] = name
         return name
 
-    def _free(self, name: str, array: str) -> bool:
-        """Whether a name is given to no layer with other arrays; a layer that is called twice keeps its name."""
-        return (
-            bool(name)
-            and self.owners.setdefault(name, array) == array
-            and (name not in self.builder.names or self._is_large(array))
-        )
+    def _candidates(self, call: NodeCall, inputs: Sequence[str]) -> Iterator[str]:
+        """The names that its arrays state, that of its operator, then its kind and a number.
+
+        An array of several operators comes last: exporters share equal arrays, and its name is that of one of them.
+        """
+        arrays = [self.sources.get(name, name) for name in inputs]
+        alone = [array for name, array in zip(inputs, arrays) if self.uses[name] == 1 >= self.uses[array]]
+        yield from map(_stated, alone)
+        yield self._path(call)
+        yield from map(_stated, arrays)
+        kinds = {"Gemm": "dense", "MatMul": "dense", "BatchNormalization": "norm"}
+        for number in range(1, len(self.proto.node) + 1):
+            name = f"{kinds.get(call.operator, call.operator.lower())}{number}"
+            self.builder.unnamed.add(name)
+            yield name
 
     def _is_large(self, array: str) -> bool:
         """Whether two layers with this array are one layer: exporters share equal vectors of different layers."""
@@ -621,10 +620,7 @@ class _Converter:
         """The name that an array of a sum or product states for its layer; empty if it states none, or a taken one."""
         place = next(place for place in range(len(call.inputs)) if place not in call.tensors)
         array = self.sources.get(call.node.input[place], call.node.input[place])
-        found = _ROLE.fullmatch(array)
-        if not found or _MADE_UP.fullmatch(array):
-            return ""
-        name = _clean(found["stem"])
+        name = _stated(array) if self.uses[call.node.input[place]] == 1 >= self.uses[array] else ""
         return "" if name in self.builder.names else name
 
     def _array_name(self, call: NodeCall) -> str:
@@ -795,6 +791,12 @@ class _Converter:
     def on_Gather(self, call: NodeCall) -> Value:
         axis, chosen = call.axis(call("axis", 0)), call.array(1)
         return self.builder.settled(call.input, call.where).moved(lambda index: index.take(chosen.astype(int), axis))
+
+
+def _stated(array: str) -> str:
+    """The layer that an array's name states; empty if it states none."""
+    found = _ROLE.fullmatch(array)
+    return _clean(found["stem"]) if found and not _MADE_UP.fullmatch(array) else ""
 
 
 def _clean(name: str) -> str:

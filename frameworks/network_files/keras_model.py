@@ -15,6 +15,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -27,6 +28,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+# Modules with classes of layers and of what layers hold. Others of Keras load files or run code.
+_HELD = "layers|models|ops|initializers|regularizers|constraints|dtype_policies|activations|applications|random"
+PLAIN = re.compile(rf"keras(?:\.(?:src\.)?(?:{_HELD})(?:\.\w+)*)?")
 LINEAR = ":linear"  # after the name of a layer: its output before its activation
 
 
@@ -47,11 +51,13 @@ def check_config(config: Any, name: str = "") -> None:
     kind, inner = config.get("class_name"), config.get("config")
     if isinstance(inner, dict):
         name = str(inner.get("name", name))
+    if kind == "function" and isinstance(inner, str) and hasattr(keras.activations, inner):
+        return  # an activation by its name
     if kind in ("Lambda", "__lambda__", "function"):
-        sys.exit(f"no layer for {'Lambda' if kind != 'function' else 'a function'} ({name}): it holds code")
+        sys.exit(f"no layer for {'a function' if kind == 'function' else 'Lambda'} ({name}): it is code")
     if isinstance(kind, str) and "module" in config:
         module = str(config["module"] or "")
-        if module.partition(".")[0] not in ("keras", "builtins"):
+        if not PLAIN.fullmatch(module):
             own = f"{module}.{kind}" if module else config.get("registered_name") or kind
             sys.exit(f"no layer for {own} ({name}): only Keras' own classes are imported")
     for each in config.values():
@@ -228,6 +234,10 @@ def computed(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             return leaky_relu(args[0], operation.negative_slope)
         case "Gelu":
             return gelu(args[0], operation.approximate)
+        case "Normalization" if operation.input_mean is not None:
+            for name, given in (("mean", operation.input_mean), ("variance", operation.input_variance)):
+                shape = getattr(operation, name).shape
+                setattr(operation, name, np.broadcast_to(np.asarray(given, np.float64), shape))
         case "Rescaling":
             operation.scale, operation.offset = np.float64(operation.scale), np.float64(operation.offset)
     return operation(*args, **kwargs)

@@ -114,8 +114,19 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
         network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
 
 
-def test_a_file_is_never_executed(bench: Bench, folder: Path, tmp_path: Path) -> None:
-    """A config that names a class of another module, which Keras would import."""
+@pytest.mark.parametrize(
+    ("module", "kind", "message"),
+    [
+        ("evil", "Layer", r"no layer for evil\.Layer"),
+        ("keras.utils", "get_file", r"no layer for keras\.utils\.get_file"),
+        ("builtins", "exec", r"no layer for builtins\.exec"),
+        ("builtins", "function", "no layer for a function .*: it is code"),
+    ],
+)
+def test_a_file_is_never_executed(
+    bench: Bench, folder: Path, tmp_path: Path, module: str, kind: str, message: str
+) -> None:
+    """A config that names code, which Keras might import."""
     mark = tmp_path / "executed"
     (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Layer: pass\n", encoding="utf-8")
     path = tmp_path / "evil.keras"
@@ -124,10 +135,10 @@ def test_a_file_is_never_executed(bench: Bench, folder: Path, tmp_path: Path) ->
             content = archive.read(name)
             if name == "config.json":
                 config = json.loads(content)
-                config["config"]["layers"][1] |= {"module": "evil", "class_name": "Layer"}
+                config["config"]["layers"][1] |= {"module": module, "class_name": kind}
                 content = json.dumps(config).encode()
             changed.writestr(name, content)
-    with pytest.raises(BadInput, match=r"no layer for evil\.Layer"):
+    with pytest.raises(BadInput, match=message):
         network_import.imported(str(path), None, {"keras": str(bench.python("keras"))}, print)
     assert not mark.exists()
 

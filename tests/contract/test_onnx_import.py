@@ -350,6 +350,17 @@ def test_names_are_those_of_the_file(tmp_path: Path) -> None:
         assert [node.path for _, node in network.walk() if node.parameters] == paths
 
 
+def test_arrays_that_layers_share_name_no_layer(tmp_path: Path) -> None:
+    """PyTorch's exporter stores equal arrays once, under the name of the last one; here a bias of zeros."""
+    make = Maker()
+    zeros = make.constant("b.conv.bias", np.zeros(4))
+    x = make("Conv", "x", make.array("onnx::Conv_7", 4, 3, 1, 1), zeros, name="/a/conv/Conv")
+    x = make("Conv", x, make.array("onnx::Conv_8", 4, 4, 1, 1), zeros, name="/b/b.0/conv/Conv")
+    result = found(make.classified(x, 4), tmp_path)
+    assert [node.path for _, node in result.network.walk() if node.parameters] == ["a.conv", "b.0.conv", "fc"]
+    assert result.notes == ("batch normalization may be folded into a.conv, b.0.conv: PyTorch renamed their weights",)
+
+
 def test_arguments(tmp_path: Path) -> None:
     """Defaults of the opset, padding by rule, numbers as people write them."""
     network = found(same_padding(), tmp_path).network

@@ -63,7 +63,7 @@ def nested():
 def bottleneck():
     """A dense gate that is reshaped to an image, stochastic depth, normalized pixels."""
     image = keras.Input((8, 8, 3))
-    x = layers.Normalization(mean=[120.0, 110.0, 100.0], variance=[3000.0, 3100.0, 3200.0])(image)
+    x = layers.Normalization(mean=[120.3, 110.1, 100.7], variance=[3000.1, 3100.2, 3200.3])(image)
     x = shortcut = layers.Conv2D(8, 3, activation="mish")(x)
     gate = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
     x = layers.Multiply()([x, layers.Reshape((1, 1, 8))(gate)])
