@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import takewhile
 from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
+from benchmarks.porting.array_builder import ArrayBuilder, Probabilities, short_padding, short_pair
 from benchmarks.porting.graphs import Graph, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights
@@ -60,15 +59,6 @@ _SOFTMAX = ("softmax", "log_softmax", "SoftmaxOutput", "Softmax", "SoftmaxActiva
 # Operators whose arguments MXNet holds in float32: their values differ by that from those of the spec.
 SINGLE = ("LeakyReLU", "LRN", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar", "hard_sigmoid")
 _ROLE = re.compile(r"(?P<stem>.+?)[._](?:weight|gamma|alpha)")
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """The softmax of a value, which only the output may be."""
-
-    logits: Value
-    operator: str
-    node: str
 
 
 Result: TypeAlias = "Value | Probabilities | str"  # str: the name of an array

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
+from benchmarks.porting.array_builder import ArrayBuilder, Probabilities, short_padding, short_pair
 from benchmarks.porting.graphs import Graph, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights
@@ -81,15 +80,6 @@ _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 _SOFTMAX = ("softmax", "log_softmax")
 _IDENTITY = ("Identity", "ActivityRegularization")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """The softmax of a value, which only the output may be."""
-
-    logits: Value
-    operator: str
-    node: str
 
 
 Result: TypeAlias = "Value | Probabilities"

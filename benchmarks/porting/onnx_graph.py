@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_of_input, short_padding, short_pair
+from benchmarks.porting.array_builder import ArrayBuilder, Gate, Probabilities, is_of_input, short_padding, short_pair
 from benchmarks.porting.graphs import ZERO, Graph, Value, called_twice, refused
 from benchmarks.porting.numbers import shortest
 from benchmarks.runtime.errors import BadInput
@@ -77,15 +77,6 @@ _ROLE = re.compile(rf"(?P<stem>.+?)[._/](?:{_ROLES})(?:[:_]\d+)?", re.IGNORECASE
 _MADE_UP = re.compile(r"(?:onnx::|val_\d|node_|n\d+$|\d).*|.*(?:ReadVariableOp|const_fold).*")
 _WRAPPERS = ("StatefulPartitionedCall", "PartitionedCall")
 _FOLDED = re.compile(r"onnx::Conv_\d+")  # PyTorch's name of a weight into which it folded batch normalization
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """The softmax of a value, which only the output may be."""
-
-    logits: Value
-    operator: str
-    node: str
 
 
 @dataclass(frozen=True)
