@@ -14,6 +14,7 @@ from benchmarks.porting.between.report import Report
 from benchmarks.porting.sources import SOFTMAX, Side
 from benchmarks.verification.cases import revealing_weights
 from frameworks.arrays import Array, Weights
+from frameworks.networks import NETWORKS
 from frameworks.spec import (
     Add,
     AvgPool,
@@ -200,3 +201,22 @@ def test_equal_networks_with_other_names() -> None:
     assert result.same and result.verdict == "The same function."
     assert result.differences == ()
     assert [stage.name for stage in result.stages] == [FORWARD, IN_TRAINING, STATISTICS, "loss", "gradients"]
+
+
+@pytest.mark.parametrize("owners", ["", "A", "B", "AB"])
+def test_weights_in_float32_of_either_side_give_no_difference(owners: str) -> None:
+    """Both sides compute in float64, whatever their files hold."""
+    network = NETWORKS["lenet_bn"]()
+    stored = {name: array.astype(np.float32) for name, array in revealing_weights(network, 0).items()}
+    a, b = (Side(name, network, stored if name in owners else None) for name in "AB")
+    found = report.compared(a, b)
+    assert found.same and not found.differences and found.verdict == "The same function."
+    expected = {"": "drawn weights in both", "AB": "each with the weights of its file"}
+    assert found.weights == expected.get(owners, f"the weights of the file of {owners} in both")
+
+
+def test_a_difference_without_a_cause_is_one_of_the_function() -> None:
+    network = NETWORKS["lenet"]()
+    a, b = (Side(name, network, revealing_weights(network, seed)) for seed, name in enumerate("AB"))
+    found = report.compared(a, b)
+    assert not found.same and found.verdict.startswith("Another function.")

@@ -44,6 +44,11 @@ class Alignment:
         """The rows of A with their rows of B, also those at another place."""
         return [*((a, b) for a, b in self.pairs if a and b), *self.moved]
 
+    @property
+    def exchanged(self) -> Alignment:
+        """The same with B in the place of A."""
+        return Alignment(*(tuple((b, a) for a, b in each) for each in (self.pairs, self.moved)))  # type: ignore[arg-type]
+
 
 def aligned(a: Sequence[Row], b: Sequence[Row]) -> Alignment:
     """The rows of two networks side by side."""

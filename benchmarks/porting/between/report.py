@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from benchmarks.porting.between import arrays, differences, own_steps, values
 from benchmarks.porting.between.alignment import Alignment, aligned
 from benchmarks.porting.between.differences import INPUT, TRAINING, Difference
@@ -69,7 +71,8 @@ class Report:
             if side.original and not side.original.agrees:
                 return f"Not decided: {name} and its spec differ beyond rounding, and what is compared are the specs."
         unseen = "" if self.parted or not self.stages else ", although none of these values shows it"
-        what = "training" if all(each.a == TRAINING for each in self.differences) else "function"
+        trainings = self.differences and all(each.a == TRAINING for each in self.differences)
+        what = "training" if trainings else "function"
         return f"Another {what}{unseen}." + (f" Likely cause: {self.cause}" if self.cause else "")
 
     def to_json(self) -> dict[str, Any]:
@@ -109,8 +112,7 @@ def compared(
     """
     alignment = aligned(rows(a.network), rows(b.network))
     found = [*differences.of_layers(alignment), *differences.of_output(a.probabilities, b.probabilities)]
-    in_a = a.weights if a.weights is not None else revealing_weights(a.network, 0)
-    in_b = b.weights if b.weights is not None else values.carried(alignment, in_a, b.network)
+    in_a, in_b = _weights(a, b, alignment)
     if a.weights is not None and b.weights is not None:
         found += arrays.differences(alignment, a.network, b.network, in_a, in_b)
     if trainings:
@@ -136,6 +138,16 @@ def compared(
     return Report(a, b, tuple(found), tuple(stages), len(x), _weights_text(a, b), cause)
 
 
+def _weights(a: Side, b: Side, alignment: Alignment) -> tuple[Weights, Weights]:
+    """The weights of both networks in float64: of one that has none, those of the other, or drawn ones in both."""
+    if a.weights is None and b.weights is not None:
+        return _weights(b, a, alignment.exchanged)[::-1]
+    in_a = a.weights if a.weights is not None else revealing_weights(a.network, 0)
+    in_b = b.weights if b.weights is not None else values.carried(alignment, in_a, b.network)
+    in_a, in_b = ({name: array.astype(np.float64) for name, array in each.items()} for each in (in_a, in_b))
+    return in_a, in_b
+
+
 def _listed(found: Sequence[Difference]) -> list[str]:
     """A line for each difference; one for all layers that differ in the same way."""
     groups: dict[tuple[str, str], list[str]] = {}
@@ -157,7 +169,8 @@ def _stage_text(parted: Parted) -> str:
 def _weights_text(a: Side, b: Side) -> str:
     if a.weights is not None and b.weights is not None:
         return "each with the weights of its file"
-    return f"{'the weights of the file of A' if a.weights is not None else 'drawn weights'} in both"
+    owner = next((name for name, side in zip("AB", (a, b)) if side.weights is not None), "")
+    return f"the weights of the file of {owner} in both" if owner else "drawn weights in both"
 
 
 def _cause(stages: Sequence[Stage], found: Sequence[Difference], alignment: Alignment) -> str:
