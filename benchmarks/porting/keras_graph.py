@@ -339,7 +339,7 @@ class _Converter:
     def on_LayerScale(self, call: LayerCall) -> Value:
         """A layer of Keras' ConvNeXt."""
         layer = Affine(_clean(call.name), beta=False)
-        return self._weighted(call, call.input, layer, self._arrays(call, gamma="gamma"), call.output)
+        return self._weighted(call, call.input, layer, self._arrays(call, gamma="0"), call.output)
 
     def on_Normalization(self, call: LayerCall) -> Value:
         mean, variance = self._array(call, "mean"), self._array(call, "variance")

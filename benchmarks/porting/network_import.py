@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -203,8 +204,11 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text, GLUON_SCRIPT)
         arrays = read_npz(folder / "arrays.npz", "file")
-    task["input"] = _prefixed(text, lambda: gluon_graph.image_of(symbol, arrays))
-    graph, output, named = _prefixed(text, lambda: gluon_graph.converted(symbol, arrays, input))
+    try:
+        task["input"] = _prefixed(text, lambda: gluon_graph.image_of(symbol, arrays))
+        graph, output, named = _prefixed(text, lambda: gluon_graph.converted(symbol, arrays, input))
+    except (KeyError, IndexError, TypeError) as error:  # a node without what its operator has
+        raise BadInput(f"{text}: no symbol of MXNet: {type(error).__name__}: {error}") from None
     if len(params) > 1:
         graph = replace(graph, notes=(*graph.notes, f"the arrays are those of {params[-1].name}, the last epoch"))
     result = _assembled(
@@ -229,6 +233,10 @@ def _assembled(
     """A network of a graph whose arrays have canonical names. own: the arrays under the file's names."""
     structure = _prefixed(text, lambda: Structure(graph))
     network = _classifier(text, Network(_identifier(stem), graph.input, structure.layers))
+    for each in network.parameters:
+        if each.name not in arrays or arrays[each.name].size != prod(each.shape):
+            found = times(arrays[each.name].shape) if each.name in arrays else "missing"
+            raise BadInput(f"{text}: the array {each.name} is {found}; its layer has {times(each.shape)}")
     weights = {each.name: _single(arrays[each.name].reshape(each.shape)) for each in network.parameters}
     original = Original(values, arrays if own is None else own, output, network, _nodes(network, structure))
     return Imported(network, weights, graph.notes, original)

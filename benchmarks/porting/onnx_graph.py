@@ -219,7 +219,12 @@ class _Converter:
             return
         if extra := [name for name in node.output[1:] if name and self.uses[name] and call.operator != "Split"]:
             raise call.refused(f"its output {extra[0]} is used")
-        result = self._layers(call)
+        try:
+            result = self._layers(call)
+        except BadInput:
+            raise
+        except (ValueError, IndexError) as error:  # of NumPy, for axes or sizes that do not exist
+            raise call.refused(str(error)) from None
         outputs = result if isinstance(result, list) else [result]
         for name, value in zip(node.output, outputs):
             self.values[name] = value

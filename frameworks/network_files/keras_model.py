@@ -174,6 +174,15 @@ def name_of(path: str, times: int, number: int) -> str:
     return path + (f"#{times}" if times else "") + (f"/{number}" if number else "")
 
 
+def roles_of(layer: Any) -> dict[str, Any]:
+    """The variables of a layer by name; one that Keras has named (variable_12) by its place."""
+    named = (
+        (str(place) if re.fullmatch(r"variable(_\d+)?", each.name) else each.name, each)
+        for place, each in enumerate(layer.weights)
+    )
+    return dict(named)
+
+
 def graph(model: Any, folder: Path) -> None:
     nodes: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}
@@ -185,7 +194,7 @@ def graph(model: Any, folder: Path) -> None:
         is_layer = isinstance(operation, keras.Layer)
         own = type(operation).__module__.startswith("keras.")
         node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
-        variables = {each.name: each for each in operation.weights} if is_layer else {}
+        variables = roles_of(operation) if is_layer else {}
         for role, variable in variables.items():
             arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
         config = operation.get_config() if is_layer and own else {}
@@ -272,8 +281,8 @@ def values(model: Any, folder: Path, wanted: list[str] | None) -> None:
         times = calls.get(path, 0)
         calls[path] = times + 1
         if isinstance(operation, keras.Layer):
-            for variable in operation.weights:
-                variable.assign(given[f"{path}/{variable.name}"])
+            for role, variable in roles_of(operation).items():
+                variable.assign(given[f"{path}/{role}"])
         activation = getattr(operation, "activation", None)
         if activation is None or type(operation).__name__ == "Activation":
             outputs = keras.tree.flatten(computed(operation, args, kwargs))

@@ -510,6 +510,11 @@ def _other_domain() -> ModelProto:
         (_with("AveragePool", kernel_shape=[2, 2], dilations=[2, 2]), "no layer for AveragePool .*dilations"),
         (_with("ConvTranspose", "4x4x2x2"), r"no layer for ConvTranspose"),
         (_with("Transpose", perm=[1, 0, 2, 3]), "it mixes the images of a batch"),
+        (_with("Transpose", perm=[0, 1, 2]), r"no layer for Transpose \(node block/odd\): axes don't match array"),
+        (
+            _with("Conv", "4x9x3x3"),
+            "the array block is 4x9x3x3; its layer has 4x4x3x3|is 4x9x3x3; its layer has 4x4x3x3",
+        ),
         (_with("Softmax", axis=1), "no layer for Softmax"),
         (_shared, "the layer conv is called twice"),
         (_softmax_inside, "a softmax is only cut off at the end"),
