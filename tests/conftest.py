@@ -28,7 +28,11 @@ os.environ[SWITCH] = "0"  # lines by time would make the output of commands depe
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the workers of JAX share what XLA compiles: without that, compilation is most of the time of their tests."""
+    """Let the workers of JAX share what XLA compiles, and compile without LLVM's optimization.
+
+    Compilation is most of the time of their tests, and tests check values, not speed.
+    """
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # also inherited
     if not hasattr(config, "workerinput"):  # pytest-xdist's own processes inherit the environment
         folder = tempfile.TemporaryDirectory(prefix="onespec-xla-")
         config.add_cleanup(folder.cleanup)

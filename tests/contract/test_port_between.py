@@ -179,7 +179,7 @@ WRONG = {
     "written": (["lenet", "lenet", "--to", "torch"], "--to: with two networks nothing is written"),
     "folder": (["lenet", "lenet", "-o", "x"], "--out: with two networks nothing is written"),
     "one network": (["lenet", "--weights-b", "x.npz"], "--weights-b: it is for two networks; name the other one"),
-    "no target": (["lenet"], "--to NAME,... is missing; to compare lenet with another network, name that after it"),
+    "no target": (["lenet"], "--to NAME,... or --side-by-side is missing; to compare lenet with another network"),
     "no folder": (["lenet", "--to", "torch"], "--out FOLDER is missing"),
     "one training": (["lenet", "lenet", "--training-a", "SGD()"], "--training-b is missing"),
     "no training": (["lenet", "lenet", "--training-a", "SGD()", "--training-b", "Lion()"],
@@ -210,7 +210,7 @@ def test_refused(
 def test_a_module_without_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.py").write_text(MODULE, encoding="utf-8")
     assert port("lenet", f"{tmp_path / 'net.py'}:Net") == 2
-    assert "net.py:Net: no spec, for it imports nothing of onespec; give --input C,H,W" in capsys.readouterr().err
+    assert "net.py:Net: a module of PyTorch does not say the size of its images; give --input C,H,W" in capsys.readouterr().err
 
 
 TRAININGS = {
