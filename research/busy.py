@@ -260,7 +260,9 @@ def main(
     text = report(table)
     click.echo(text)
     if out:
-        out.write_text(f"# Busy machines\n\nWritten by `python -m research.busy`.\n\n{text}", encoding="utf-8")
+        head = f"# Verdicts on a busy machine\n\nWritten by `python -m research.busy --fw {framework}`."
+        more = "[How speed is measured](statistics.md#busy-machines) says when a verdict is withheld."
+        out.write_text(f"{head} {more}\n\n{text}", encoding="utf-8")
     return ExitCode.FAILED if wrong(table) else ExitCode.OK
 
 

@@ -210,7 +210,10 @@ def test_refused(
 def test_a_module_without_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.py").write_text(MODULE, encoding="utf-8")
     assert port("lenet", f"{tmp_path / 'net.py'}:Net") == 2
-    assert "net.py:Net: a module of PyTorch does not say the size of its images; give --input C,H,W" in capsys.readouterr().err
+    assert (
+        "net.py:Net: a module of PyTorch does not say the size of its images; give --input C,H,W"
+        in capsys.readouterr().err
+    )
 
 
 TRAININGS = {
