@@ -46,15 +46,6 @@ _WITHOUT: dict[str, tuple[type[Layer], ...]] = {
 
 
 @dataclass(frozen=True)
-class Probabilities:
-    """The softmax of a value, which only the output may be."""
-
-    logits: Value
-    operator: str
-    node: str  # that gives the value
-
-
-@dataclass(frozen=True)
 class Gate:
     """A part of x * (1 + erf(x / sqrt(2))) / 2, which files write as arithmetic: `erf`, `1 + erf` or both times x."""
 

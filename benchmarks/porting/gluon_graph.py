@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Probabilities, short_padding, short_pair
-from benchmarks.porting.graphs import Graph, Value, refused
+from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
+from benchmarks.porting.graphs import Graph, Probabilities, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
@@ -64,7 +64,7 @@ _ROLE = re.compile(r"(?P<stem>.+?)[._](?:weight|gamma|alpha)")
 Result: TypeAlias = "Value | Probabilities | str"  # str: the name of an array
 
 
-class NodeCall:
+class SymbolCall:
     """An operator with its attributes as values and its inputs."""
 
     def __init__(self, node: Mapping[str, Any], inputs: list[Result], sources: list[str]) -> None:
@@ -111,10 +111,10 @@ def image_of(symbol: Mapping[str, Any], arrays: Weights) -> str:
 
 def converted(symbol: Mapping[str, Any], arrays: Weights, input: Shape) -> tuple[Graph, str, Weights]:
     """The graph of a symbol, the node that gives the logits, and the arrays by canonical name."""
-    return _Converter(symbol, arrays, input).run()
+    return _GluonConverter(symbol, arrays, input).run()
 
 
-class _Converter:
+class _GluonConverter:
     def __init__(self, symbol: Mapping[str, Any], arrays: Weights, input: Shape) -> None:
         self.symbol, self.arrays, self.builder = symbol, arrays, ArrayBuilder(input)
         self.image = image_of(symbol, arrays)
@@ -129,7 +129,7 @@ class _Converter:
             sources = [int(each[0]) for each in node["inputs"]]
             if any(each[1] and nodes[each[0]]["op"] != "null" for each in node["inputs"]):
                 raise refused(node["op"], f"node {node['name']}", "it takes a second output")
-            call = NodeCall(node, [results[each] for each in sources], [nodes[each]["name"] for each in sources])
+            call = SymbolCall(node, [results[each] for each in sources], [nodes[each]["name"] for each in sources])
             results.append(self._result(call))
         if len(self.symbol["heads"]) != 1:
             self.builder.notes.append(f"its first output of {len(self.symbol['heads'])} is the network's")
@@ -141,7 +141,7 @@ class _Converter:
         assert isinstance(value, Value), "a head is an operator"
         return self.builder.graph(value), name, self.builder.arrays
 
-    def _result(self, call: NodeCall) -> Result:
+    def _result(self, call: SymbolCall) -> Result:
         if call.kind in _SAME:
             return call.input
         if call.kind in _SOFTMAX:
@@ -159,28 +159,28 @@ class _Converter:
         result: Result = method(call)
         return result
 
-    def _add(self, call: NodeCall, *layers: Layer, input: Value | None = None) -> Value:
+    def _add(self, call: SymbolCall, *layers: Layer, input: Value | None = None) -> Value:
         return self.builder.layer(input or call.input, *layers, where=call.where, node=call.name)
 
-    def _array(self, call: NodeCall, place: int) -> Array:
+    def _array(self, call: SymbolCall, place: int) -> Array:
         name = call.inputs[place]
         if not isinstance(name, str) or name not in self.arrays:
             raise call.refused(f"its input {place + 1} is no array of the file")
         return self.arrays[name]
 
-    def _name(self, call: NodeCall) -> str:
+    def _name(self, call: SymbolCall) -> str:
         """The name of a layer with arrays: that of its first, without what all names of the file start with."""
         found = _ROLE.fullmatch(str(call.inputs[1]))
         name = found["stem"] if found else call.name.removesuffix("_fwd")
         return name.removeprefix(self.prefix) or call.name
 
-    def _check_layout(self, call: NodeCall) -> None:
+    def _check_layout(self, call: SymbolCall) -> None:
         if call("layout", "NCHW") != "NCHW" or len(call.input.shape) != 3:
             raise call.refused(f"layout {call('layout')} of {times(call.input.shape)}")
 
     # --- layers with arrays -------------------------------------------------------------------------------------------
 
-    def on_Convolution(self, call: NodeCall) -> Value:
+    def on_Convolution(self, call: SymbolCall) -> Value:
         self._check_layout(call)
         arrays = {"weight": self._array(call, 1)}
         if not call("no_bias", False):
@@ -192,14 +192,14 @@ class _Converter:
         )
         return self.builder.weighted(call.input, layer, arrays, call.where, call.name)
 
-    def on_FullyConnected(self, call: NodeCall) -> Value:
+    def on_FullyConnected(self, call: SymbolCall) -> Value:
         arrays = {"weight": self._array(call, 1)}
         if not call("no_bias", False):
             arrays["bias"] = self._array(call, 2)
         value = call.input.moved(np.ravel) if call("flatten", True) else call.input
         return self.builder.dense(value, self._name(call), arrays, call.where, call.name)
 
-    def on_BatchNorm(self, call: NodeCall) -> Value:
+    def on_BatchNorm(self, call: SymbolCall) -> Value:
         if call("axis", 1) != 1 or call("use_global_stats", False):
             raise call.refused(f"axis={call('axis', 1)}, use_global_stats={call('use_global_stats', False)}")
         roles = "gamma", "beta", "running_mean", "running_var"
@@ -210,12 +210,12 @@ class _Converter:
         layer = BatchNorm(self._name(call), call("eps", 1e-3), round(1 - call("momentum", 0.9), 12), gamma=gamma)
         return self.builder.weighted(call.input, layer, arrays, call.where, call.name)
 
-    def on_InstanceNorm(self, call: NodeCall) -> Value:
+    def on_InstanceNorm(self, call: SymbolCall) -> Value:
         arrays = {"gamma": self._array(call, 1), "beta": self._array(call, 2)}
         layer = InstanceNorm(self._name(call), call("eps", 1e-3))
         return self.builder.weighted(call.input, layer, arrays, call.where, call.name)
 
-    def on_LayerNorm(self, call: NodeCall) -> Value:
+    def on_LayerNorm(self, call: SymbolCall) -> Value:
         channel = len(call.input.shape) - 1 if call.input.is_last else 0
         if call.axis(call("axis", -1)) != channel:
             raise call.refused(f"axis={call('axis', -1)} of {times(call.input.shape)}")
@@ -223,7 +223,7 @@ class _Converter:
         layer = LayerNorm(self._name(call), call("eps", 1e-5))
         return self.builder.weighted(call.input, layer, arrays, call.where, call.name)
 
-    def on_LeakyReLU(self, call: NodeCall) -> Value:
+    def on_LeakyReLU(self, call: SymbolCall) -> Value:
         match call("act_type", "leaky"):
             case "leaky":
                 return self._add(call, LeakyReLU(slope=call("slope", 0.25)))
@@ -244,7 +244,7 @@ class _Converter:
 
     # --- windows ------------------------------------------------------------------------------------------------------
 
-    def on_Pooling(self, call: NodeCall) -> Value:
+    def on_Pooling(self, call: SymbolCall) -> Value:
         self._check_layout(call)
         kind, whole = call("pool_type", "max"), call("global_pool", False)
         if kind not in ("max", "avg") or call("pooling_convention", "valid") not in ("valid", "full"):
@@ -260,17 +260,17 @@ class _Converter:
         counts = bool(call("count_include_pad", True))
         return self._add(call, AvgPool("", *window, count_padding=counts, ceil=ceil))
 
-    def on_mean(self, call: NodeCall) -> Value:
+    def on_mean(self, call: SymbolCall) -> Value:
         given = call("axis", ())
         axes = [call.axis(axis) for axis in (given if isinstance(given, tuple) else (given,))]
         keep = bool(call("keepdims", False))
         return self.builder.over_pixels(call.input, axes, keep, GlobalAvgPool(), call.where, call.name)
 
-    def on_LRN(self, call: NodeCall) -> Value:
+    def on_LRN(self, call: SymbolCall) -> Value:
         options = call("alpha", 1e-4), call("beta", 0.75), float(call("knorm", 2.0))
         return self._add(call, LocalResponseNorm("", call("nsize"), *options))
 
-    def on_Pad(self, call: NodeCall) -> Value:
+    def on_Pad(self, call: SymbolCall) -> Value:
         around = call("pad_width")
         if call("mode", "constant") != "constant" or any(around[:4]):
             raise call.refused(f"mode={call('mode')}, pad_width={around}")
@@ -281,52 +281,52 @@ class _Converter:
 
     # --- values -------------------------------------------------------------------------------------------------------
 
-    def on_Activation(self, call: NodeCall) -> Value:
+    def on_Activation(self, call: SymbolCall) -> Value:
         kind = call("act_type")
         if kind not in _ACTIVATIONS:
             raise call.refused(f"act_type={kind}")
         return self._add(call, _ACTIVATIONS[kind]())
 
-    def on_hard_sigmoid(self, call: NodeCall) -> Value:
+    def on_hard_sigmoid(self, call: SymbolCall) -> Value:
         if call("beta", 0.5) != 0.5:
             raise call.refused(f"beta={call('beta')}")
         return self._add(call, HardSigmoid(slope=call("alpha", 0.2)))
 
-    def on_clip(self, call: NodeCall) -> Value:
+    def on_clip(self, call: SymbolCall) -> Value:
         if (call("a_min"), call("a_max")) != (0, 6):
             raise call.refused(f"from {call('a_min')} to {call('a_max')}; only from 0 to 6")
         return self._add(call, ReLU6())
 
-    def on_Dropout(self, call: NodeCall) -> Value:
+    def on_Dropout(self, call: SymbolCall) -> Value:
         rate = call("p", 0.5)
         return self._add(call, *([Dropout(rate=rate)] if rate else []))
 
-    def on_mul_scalar(self, call: NodeCall) -> Value:
+    def on_mul_scalar(self, call: SymbolCall) -> Value:
         return self._add(call, Scale(factor=float(call("scalar"))))
 
-    def on_div_scalar(self, call: NodeCall) -> Value:
+    def on_div_scalar(self, call: SymbolCall) -> Value:
         return self._add(call, Scale(factor=1 / float(call("scalar"))))
 
-    def on_plus_scalar(self, call: NodeCall) -> Value:
+    def on_plus_scalar(self, call: SymbolCall) -> Value:
         mean = np.array([-float(call("scalar"))])
         return self.builder.normalized(call.input, call.where, call.name, mean=mean)
 
-    def on_minus_scalar(self, call: NodeCall) -> Value:
+    def on_minus_scalar(self, call: SymbolCall) -> Value:
         return self.builder.normalized(call.input, call.where, call.name, mean=np.array([float(call("scalar"))]))
 
-    def on_Concat(self, call: NodeCall) -> Value:
+    def on_Concat(self, call: SymbolCall) -> Value:
         if call("dim", 1) != 1:
             raise call.refused(f"dim={call('dim')}")
         return self.builder.join(Concat, [call.value(i) for i in range(len(call.inputs))], call.where, call.name)
 
     on_concat = on_Concat
 
-    def on_Flatten(self, call: NodeCall) -> Value:
+    def on_Flatten(self, call: SymbolCall) -> Value:
         return call.input.moved(np.ravel)
 
     on_flatten = on_Flatten
 
-    def on_Reshape(self, call: NodeCall) -> Value:
+    def on_Reshape(self, call: SymbolCall) -> Value:
         shape, before = call("shape", ()), call.input.shape
         if call("reverse", False) or not shape or shape[0] not in (0, -1) or min(shape) < -1:
             raise call.refused(f"shape={shape}")
@@ -337,13 +337,13 @@ class _Converter:
 
     on_reshape = on_Reshape
 
-    def on_transpose(self, call: NodeCall) -> Value:
+    def on_transpose(self, call: SymbolCall) -> Value:
         axes = call("axes", ())
         if not axes or axes[0] != 0:
             raise call.refused(f"axes={axes}")
         return call.input.moved(lambda index: index.transpose([axis - 1 for axis in axes[1:]]))
 
-    def on_slice_axis(self, call: NodeCall) -> Value:
+    def on_slice_axis(self, call: SymbolCall) -> Value:
         axis, part = call.axis(call("axis")), slice(call("begin", 0), call("end"))
         whole = self.builder.settled(call.input, call.where)
         return whole.moved(lambda index: index[(slice(None),) * axis + (part,)])

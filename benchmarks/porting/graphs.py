@@ -103,6 +103,15 @@ class Value:
         return Value(self.source, self.of, change(self.index))
 
 
+@dataclass(frozen=True)
+class Probabilities:
+    """The softmax of a value, which only the output may be. node: that gives it."""
+
+    logits: Value
+    operator: str
+    node: str
+
+
 def refused(operator: str, where: str, why: str = "") -> BadInput:
     """What cannot be expressed, by operator, place and reason."""
     return BadInput(f"no layer for {operator}{f' ({where})' if where else ''}{f': {why}' if why else ''}")

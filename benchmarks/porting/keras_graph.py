@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Probabilities, short_padding, short_pair
-from benchmarks.porting.graphs import Graph, Value, refused
+from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
+from benchmarks.porting.graphs import Graph, Probabilities, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
@@ -139,10 +139,10 @@ def is_first(graph: Description) -> bool:
 
 def converted(graph: Description, arrays: Weights, input: Shape) -> tuple[Graph, str, Weights]:
     """The graph of a model, the tensor that gives the logits, and the arrays by canonical name."""
-    return _Converter(graph, arrays, input).run()
+    return _KerasConverter(graph, arrays, input).run()
 
 
-class _Converter:
+class _KerasConverter:
     def __init__(self, graph: Description, arrays: Weights, input: Shape) -> None:
         self.graph, self.arrays, self.builder = graph, arrays, ArrayBuilder(input)
         self.last = not is_first(graph)

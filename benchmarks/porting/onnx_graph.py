@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Gate, Probabilities, is_of_input, short_padding, short_pair
-from benchmarks.porting.graphs import ZERO, Graph, Value, called_twice, refused
+from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_of_input, short_padding, short_pair
+from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, called_twice, refused
 from benchmarks.porting.numbers import shortest
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights, parts_matrix, resize_matrix
@@ -102,7 +102,7 @@ class Model:
     compute: Callable[[Any, Mapping[str, Array]], Sequence[Array]] = lambda node, inputs: ()  # one operator
 
 
-class NodeCall:
+class OnnxCall:
     """An operator with its attributes and its inputs; an input that is left out is None."""
 
     def __init__(self, node: Any, attributes: Mapping[str, Any], inputs: Sequence[Result], opset: int) -> None:
@@ -166,10 +166,10 @@ def converted(model: Model) -> tuple[Graph, str, Weights]:
 
     Raises BadInput for what has no layer.
     """
-    return _Converter(model).run()
+    return _OnnxConverter(model).run()
 
 
-class _Converter:
+class _OnnxConverter:
     def __init__(self, model: Model) -> None:
         self.model, self.proto = model, model.proto.graph
         self.batch = model.batch or BATCH
@@ -211,7 +211,7 @@ class _Converter:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
         attributes = {key: each.decode() if isinstance(each, bytes) else each for key, each in attributes.items()}
         inputs: list[Any] = [self.values[name] if name else None for name in node.input]
-        call = NodeCall(node, attributes, inputs, self.model.opset)
+        call = OnnxCall(node, attributes, inputs, self.model.opset)
         if any(isinstance(each, (onnx.GraphProto, onnx.SparseTensorProto)) for each in attributes.values()):
             raise call.refused()
         if all(each is None or isinstance(each, np.ndarray) for each in inputs):
@@ -229,7 +229,7 @@ class _Converter:
         for name, value in zip(node.output, outputs):
             self.values[name] = value
 
-    def _fold(self, call: NodeCall) -> None:
+    def _fold(self, call: OnnxCall) -> None:
         """Compute an operator that depends on no image."""
         if call.operator.startswith(("Random", "Multinomial", "Bernoulli")) or call.node.domain not in ("", "ai.onnx"):
             raise call.refused()
@@ -245,7 +245,7 @@ class _Converter:
                 if given.size == np.size(each) > 1:  # transposed, cast: its name is still that of the array
                     self.sources[name] = self.sources.get(source, source)
 
-    def _layers(self, call: NodeCall) -> Result | list[Value]:
+    def _layers(self, call: OnnxCall) -> Result | list[Value]:
         if call.operator in _PLAIN:
             return self._add(call, _PLAIN[call.operator]())
         if call.operator in _SAME:
@@ -256,12 +256,12 @@ class _Converter:
         result: Result | list[Value] = method(call)
         return result
 
-    def _add(self, call: NodeCall, *layers: Layer, input: Value | None = None) -> Value:
+    def _add(self, call: OnnxCall, *layers: Layer, input: Value | None = None) -> Value:
         return self.builder.layer(input or call.input, *layers, where=call.where, node=call.output)
 
     # --- names --------------------------------------------------------------------------------------------------------
 
-    def _name(self, call: NodeCall, *places: int) -> str:
+    def _name(self, call: OnnxCall, *places: int) -> str:
         """The name of a layer with arrays. Raises BadInput for the second layer of one weight."""
         inputs = [call.node.input[place] for place in places if place < len(call.node.input)]
         weight = self.sources.get(inputs[0], inputs[0])
@@ -271,7 +271,7 @@ class _Converter:
         self.owners[weight] = name
         return name
 
-    def _candidates(self, call: NodeCall, inputs: Sequence[str]) -> Iterator[str]:
+    def _candidates(self, call: OnnxCall, inputs: Sequence[str]) -> Iterator[str]:
         """The names that its arrays state, that of its operator, then its kind and a number.
 
         An array of several operators comes last: exporters share equal arrays, and its name is that of one of them.
@@ -292,7 +292,7 @@ class _Converter:
         value = self.values.get(array)
         return isinstance(value, np.ndarray) and value.ndim > 1 and len(np.unique(value)) > 1
 
-    def _path(self, call: NodeCall) -> str:
+    def _path(self, call: OnnxCall) -> str:
         """The module that an operator's name tells: PyTorch writes /layer1/layer1.0/conv1/Conv."""
         parts = [part for part in call.node.name.split("/") if part and part not in _WRAPPERS]
         if len(parts) < 2:
@@ -308,7 +308,7 @@ class _Converter:
 
     # --- layers with arrays -------------------------------------------------------------------------------------------
 
-    def on_Conv(self, call: NodeCall) -> Value:
+    def on_Conv(self, call: OnnxCall) -> Value:
         weight, bias = call.array(1), call.constant(2)
         if weight.ndim != 4:
             raise call.refused(f"a window of {weight.ndim - 2} dimensions")
@@ -323,7 +323,7 @@ class _Converter:
         arrays = {"weight": weight} | ({} if bias is None else {"bias": bias})
         return self.builder.weighted(call.input, layer, arrays, call.where, call.output)
 
-    def on_Gemm(self, call: NodeCall) -> Value:
+    def on_Gemm(self, call: OnnxCall) -> Value:
         if call("transA", 0):
             raise call.refused("transA mixes the images of a batch")
         weight, bias = call.array(1) * shortest(call("alpha", 1.0)), call.constant(2)
@@ -332,7 +332,7 @@ class _Converter:
             arrays["bias"] = self._vector(call, bias * shortest(call("beta", 1.0)), len(arrays["weight"]))
         return self.builder.dense(call.input, self._name(call, 1, 2), arrays, call.where, call.output)
 
-    def on_MatMul(self, call: NodeCall) -> Value | Rows:
+    def on_MatMul(self, call: OnnxCall) -> Value | Rows:
         one = call.inputs[0]
         if isinstance(one, np.ndarray) and one.ndim == 2 and len(call.value(1).shape) == 3:
             return Rows(call.value(1), one)
@@ -343,13 +343,13 @@ class _Converter:
             return self._add(call, self._layer_of(call, one.of.of, one.matrix, matrix.T), input=one.of)
         return self.builder.dense(call.input, self._name(call, 1), {"weight": matrix.T}, call.where, call.output)
 
-    def _vector(self, call: NodeCall, array: Array, size: int) -> Array:
+    def _vector(self, call: OnnxCall, array: Array, size: int) -> Array:
         try:
             return np.broadcast_to(array, (1, size)).ravel().copy()
         except ValueError:
             raise call.refused(f"a bias of {times(array.shape)} for {size} units") from None
 
-    def on_BatchNormalization(self, call: NodeCall) -> Value:
+    def on_BatchNormalization(self, call: OnnxCall) -> Value:
         if call("training_mode", 0) or call("spatial", 1) != 1 or (call.opset < 7 and not call("is_test", 0)):
             raise call.refused("it has no running statistics by channel")
         roles = "gamma", "beta", "running_mean", "running_var"
@@ -359,7 +359,7 @@ class _Converter:
         self.normalized = True
         return self.builder.weighted(call.input, BatchNorm(name, eps, momentum), arrays, call.where, call.output)
 
-    def on_InstanceNormalization(self, call: NodeCall) -> Value:
+    def on_InstanceNormalization(self, call: OnnxCall) -> Value:
         gamma, beta, eps = call.array(1), call.array(2), shortest(call("epsilon", 1e-5))
         value = call.input
         if len(value.shape) == 2 and len(value.of) == 3 and value.moved(lambda index: index.reshape(value.of)).is_whole:
@@ -371,7 +371,7 @@ class _Converter:
         arrays = {"gamma": gamma, "beta": beta}
         return self.builder.weighted(value, InstanceNorm(self._name(call, 1, 2), eps), arrays, call.where, call.output)
 
-    def on_GroupNormalization(self, call: NodeCall) -> Value:
+    def on_GroupNormalization(self, call: OnnxCall) -> Value:
         groups, maps = int(call("num_groups")), call.input.shape[0]
         arrays = {"gamma": call.array(1), "beta": call.array(2)}
         if call.opset < 21:  # a value for each group
@@ -379,7 +379,7 @@ class _Converter:
         layer = GroupNorm(self._name(call, 1, 2), groups, shortest(call("epsilon", 1e-5)))
         return self.builder.weighted(call.input, layer, arrays, call.where, call.output)
 
-    def on_LayerNormalization(self, call: NodeCall) -> Value:
+    def on_LayerNormalization(self, call: OnnxCall) -> Value:
         rank, eps = len(call.input.shape), shortest(call("epsilon", 1e-5))
         gamma, beta = call.array(1), call.constant(2)
         axis = call.axis(call("axis", -1))
@@ -392,7 +392,7 @@ class _Converter:
         layer = LayerNorm(self._name(call, 1, 2), eps, beta=beta is not None)
         return self.builder.weighted(value, layer, arrays, call.where, call.output)
 
-    def on_PRelu(self, call: NodeCall) -> Value:
+    def on_PRelu(self, call: OnnxCall) -> Value:
         slope = self.builder.by_channel(call.input, call.array(1))
         channel = len(call.input.shape) - 1 if call.input.is_last else 0
         if slope is None:
@@ -404,7 +404,7 @@ class _Converter:
 
     # --- windows ------------------------------------------------------------------------------------------------------
 
-    def _window(self, call: NodeCall, default: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
+    def _window(self, call: OnnxCall, default: Sequence[int] | None = None) -> tuple[Any, Any, Any]:
         """Kernel, stride and dilation, each vertical and horizontal."""
         kernel = call("kernel_shape", default)
         if len(kernel) != 2 or len(call.input.shape) != 3:
@@ -413,7 +413,7 @@ class _Converter:
         vertical, horizontal, gaps = (tuple(map(int, way)) for way in ways)
         return vertical, horizontal, gaps
 
-    def _sides(self, call: NodeCall, kernel: Any, stride: Any, dilation: Any) -> Sides:
+    def _sides(self, call: OnnxCall, kernel: Any, stride: Any, dilation: Any) -> Sides:
         """The padding, with `auto_pad` resolved for the size of the input."""
         rule = call("auto_pad", "NOTSET")
         if rule in ("SAME_UPPER", "SAME_LOWER"):
@@ -424,19 +424,19 @@ class _Converter:
             raise call.refused("negative padding")
         return (top, bottom), (left, right)
 
-    def _pool(self, call: NodeCall) -> tuple[Any, Any, Any, bool]:
+    def _pool(self, call: OnnxCall) -> tuple[Any, Any, Any, bool]:
         """Kernel, stride and padding in their short forms, and whether the number of windows is rounded up."""
         kernel, stride, dilation = self._window(call)
         sides = self._sides(call, kernel, stride, dilation)
         ceil = bool(call("ceil_mode", 0)) and call("auto_pad", "NOTSET") == "NOTSET"
         return short_pair(kernel), short_pair(stride), short_padding(sides), ceil
 
-    def on_MaxPool(self, call: NodeCall) -> Value:
+    def on_MaxPool(self, call: OnnxCall) -> Value:
         kernel, stride, padding, ceil = self._pool(call)
         dilation = short_pair(call("dilations", (1, 1)))
         return self._add(call, MaxPool(self._path(call), kernel, stride, padding, ceil=ceil, dilation=dilation))
 
-    def on_AveragePool(self, call: NodeCall) -> Value:
+    def on_AveragePool(self, call: OnnxCall) -> Value:
         kernel, stride, padding, ceil = self._pool(call)
         if short_pair(call("dilations", (1, 1))) != 1:
             raise call.refused("dilations")
@@ -446,26 +446,26 @@ class _Converter:
         layer = AvgPool(self._path(call), kernel, stride, padding, count_padding=counts, ceil=ceil)
         return self._add(call, layer)
 
-    def on_GlobalAveragePool(self, call: NodeCall) -> Value:
+    def on_GlobalAveragePool(self, call: OnnxCall) -> Value:
         return self._add(call, GlobalAvgPool(self._path(call)))
 
-    def on_GlobalMaxPool(self, call: NodeCall) -> Value:
+    def on_GlobalMaxPool(self, call: OnnxCall) -> Value:
         return self._add(call, MaxPool(self._path(call), short_pair(call.input.shape[1:]), 1))
 
-    def _reduced(self, call: NodeCall, layer: Layer) -> Value:
+    def _reduced(self, call: OnnxCall, layer: Layer) -> Value:
         axes = call.constant(1, "axes")
         if axes is None:
             raise call.refused("over all axes")
         dims = [call.axis(axis) for axis in np.ravel(axes).tolist()]
         return self.builder.over_pixels(call.input, dims, bool(call("keepdims", 1)), layer, call.where, call.output)
 
-    def on_ReduceMean(self, call: NodeCall) -> Value:
+    def on_ReduceMean(self, call: OnnxCall) -> Value:
         return self._reduced(call, GlobalAvgPool())
 
-    def on_ReduceMax(self, call: NodeCall) -> Value:
+    def on_ReduceMax(self, call: OnnxCall) -> Value:
         return self._reduced(call, MaxPool("", short_pair(call.input.of[1:]), 1))
 
-    def on_Pad(self, call: NodeCall) -> Value:
+    def on_Pad(self, call: OnnxCall) -> Value:
         if call("mode", "constant") != "constant":
             raise call.refused(f"mode {call('mode')}")
         rank, pads, given = len(call.input.shape) + 1, call.constant(1, "pads"), call.constant(2, "value")
@@ -490,7 +490,7 @@ class _Converter:
             )
         return result
 
-    def on_LRN(self, call: NodeCall) -> Value:
+    def on_LRN(self, call: OnnxCall) -> Value:
         size = int(call("size"))
         if size % 2 == 0:
             raise call.refused("an even number of channels: ONNX has more of them after the channel")
@@ -499,7 +499,7 @@ class _Converter:
 
     # --- interpolation ------------------------------------------------------------------------------------------------
 
-    def on_Resize(self, call: NodeCall) -> Value:
+    def on_Resize(self, call: OnnxCall) -> Value:
         """`Resize` and the `Upsample` of opset 9, by the matrices that they multiply rows and columns with."""
         last = call.inputs[-1]
         if not isinstance(last, np.ndarray) and call("scales") is None:
@@ -529,7 +529,7 @@ class _Converter:
 
     on_Upsample = on_Resize
 
-    def _layer_of(self, call: NodeCall, of: Shape, rows: Array, columns: Array) -> Layer:
+    def _layer_of(self, call: OnnxCall, of: Shape, rows: Array, columns: Array) -> Layer:
         """The layer that multiplies rows and columns with these matrices."""
         found = _interpolation(self._path(call), of, rows, columns)
         if found is None:
@@ -538,7 +538,7 @@ class _Converter:
 
     # --- activations --------------------------------------------------------------------------------------------------
 
-    def on_Clip(self, call: NodeCall) -> Value:
+    def on_Clip(self, call: OnnxCall) -> Value:
         least, most = (call.constant(place, name) for place, name in ((1, "min"), (2, "max")))
         low = -np.inf if least is None else float(least.ravel()[0])
         high = np.inf if most is None else float(most.ravel()[0])
@@ -546,40 +546,40 @@ class _Converter:
             raise call.refused(f"from {low:g} to {high:g}; only from 0, or from 0 to 6")
         return self._add(call, ReLU6() if high == 6 else ReLU())
 
-    def on_HardSigmoid(self, call: NodeCall) -> Value:
+    def on_HardSigmoid(self, call: OnnxCall) -> Value:
         if abs(call("beta", 0.5) - 0.5) > 1e-7:
             raise call.refused(f"beta={call('beta'):g}")
         return self._add(call, HardSigmoid(slope=shortest(call("alpha", 0.2))))
 
-    def on_LeakyRelu(self, call: NodeCall) -> Value:
+    def on_LeakyRelu(self, call: OnnxCall) -> Value:
         return self._add(call, LeakyReLU(slope=shortest(call("alpha", 0.01))))
 
-    def on_Elu(self, call: NodeCall) -> Value:
+    def on_Elu(self, call: OnnxCall) -> Value:
         return self._add(call, ELU(alpha=shortest(call("alpha", 1.0))))
 
-    def on_Celu(self, call: NodeCall) -> Value:
+    def on_Celu(self, call: OnnxCall) -> Value:
         if call("alpha", 1.0) != 1:
             raise call.refused(f"alpha={call('alpha'):g}")
         return self._add(call, ELU())
 
-    def on_Selu(self, call: NodeCall) -> Value:
+    def on_Selu(self, call: OnnxCall) -> Value:
         given = call("alpha", SELU_ALPHA), call("gamma", SELU_SCALE)
         if not np.allclose(given, (SELU_ALPHA, SELU_SCALE), rtol=1e-6):
             raise call.refused(f"alpha and gamma of {given[0]:g} and {given[1]:g}")
         return self._add(call, SELU())
 
-    def on_Gelu(self, call: NodeCall) -> Value:
+    def on_Gelu(self, call: OnnxCall) -> Value:
         return self._add(call, GELU(approximate=call("approximate", "none") == "tanh"))
 
-    def on_Swish(self, call: NodeCall) -> Value:
+    def on_Swish(self, call: OnnxCall) -> Value:
         if call("alpha", 1.0) != 1:
             raise call.refused(f"alpha={call('alpha'):g}")
         return self._add(call, SiLU())
 
-    def on_Erf(self, call: NodeCall) -> Gate:
+    def on_Erf(self, call: OnnxCall) -> Gate:
         return self.builder.erf(call.input, call.where)
 
-    def on_Softmax(self, call: NodeCall) -> Probabilities:
+    def on_Softmax(self, call: OnnxCall) -> Probabilities:
         axis = call("axis", -1 if call.opset >= 13 else 1)
         if len(call.input.shape) != 1 or axis not in (1, -1):
             raise call.refused()
@@ -587,7 +587,7 @@ class _Converter:
 
     on_LogSoftmax = on_Softmax
 
-    def on_Dropout(self, call: NodeCall) -> Value:
+    def on_Dropout(self, call: OnnxCall) -> Value:
         active = call.constant(2)
         if active is not None and active.any():
             raise call.refused("it drops values in evaluation")
@@ -597,32 +597,32 @@ class _Converter:
 
     # --- arithmetic ---------------------------------------------------------------------------------------------------
 
-    def _operands(self, call: NodeCall) -> tuple[Any, Any]:
+    def _operands(self, call: OnnxCall) -> tuple[Any, Any]:
         """Two tensors, or a tensor and an array, in this order."""
         one, other = call.inputs
         return (other, one) if isinstance(one, np.ndarray) else (one, other)
 
-    def _lone(self, call: NodeCall, value: Value) -> bool:
+    def _lone(self, call: OnnxCall, value: Value) -> bool:
         """Whether no other operator takes the tensor that this one takes."""
         return all(self.uses[name] == 1 for name in call.node.input if self.values.get(name) is value)
 
-    def _constants(self, call: NodeCall, value: Value, array: Array) -> Array:
+    def _constants(self, call: OnnxCall, value: Value, array: Array) -> Array:
         found = self.builder.by_channel(value, array)
         if found is None:
             raise call.refused(f"an array of {times(array.shape)} for {times(value.shape)}; only by channel")
         return found
 
-    def _stated(self, call: NodeCall) -> str:
+    def _stated(self, call: OnnxCall) -> str:
         """The name that an array of a sum or product states for its layer; empty if it states none, or a taken one."""
         place = next(place for place in range(len(call.inputs)) if place not in call.tensors)
         array = self.sources.get(call.node.input[place], call.node.input[place])
         name = _stated(array) if self.uses[call.node.input[place]] == 1 >= self.uses[array] else ""
         return "" if name in self.builder.names else name
 
-    def _array_name(self, call: NodeCall) -> str:
+    def _array_name(self, call: OnnxCall) -> str:
         return self._name(call, next(place for place in range(len(call.inputs)) if place not in call.tensors))
 
-    def on_Add(self, call: NodeCall) -> Value | Gate:
+    def on_Add(self, call: OnnxCall) -> Value | Gate:
         one, other = self._operands(call)
         if isinstance(other, np.ndarray):
             if isinstance(one, Gate):
@@ -641,17 +641,17 @@ class _Converter:
             return self.builder.normalized(value, call.where, call.output, mean=-added)
         return self.builder.total([call.value(0), call.value(1)], call.where, call.output)
 
-    def on_Sum(self, call: NodeCall) -> Value:
+    def on_Sum(self, call: OnnxCall) -> Value:
         values = [call.value(place) for place in range(len(call.inputs))]
         return self.builder.total(values, call.where, call.output) if len(values) > 1 else values[0]
 
-    def on_Sub(self, call: NodeCall) -> Value:
+    def on_Sub(self, call: OnnxCall) -> Value:
         if not isinstance(call.inputs[1], np.ndarray):
             raise call.refused("a difference with a tensor")
         mean = self._constants(call, call.input, call.inputs[1])
         return self.builder.normalized(call.input, call.where, call.output, mean=mean)
 
-    def on_Mul(self, call: NodeCall) -> Value | Gate:
+    def on_Mul(self, call: OnnxCall) -> Value | Gate:
         one, other = self._operands(call)
         if not isinstance(other, np.ndarray):
             if not all(isinstance(each, (Value, Gate)) for each in (one, other)):
@@ -673,11 +673,11 @@ class _Converter:
         layer = Affine(name, beta=False)
         return self.builder.weighted(value, layer, {"gamma": factors}, call.where, call.output)
 
-    def _is_affine(self, call: NodeCall, value: Any, array: Array) -> bool:
+    def _is_affine(self, call: OnnxCall, value: Any, array: Array) -> bool:
         """Whether a factor is one of the channels', where there is one channel."""
         return isinstance(value, Value) and array.ndim > 1 and value.shape[0] == 1 and not is_of_input(value)
 
-    def on_Div(self, call: NodeCall) -> Value:
+    def on_Div(self, call: OnnxCall) -> Value:
         if not isinstance(call.inputs[1], np.ndarray):
             raise call.refused("a quotient by a tensor")
         std = self._constants(call, call.input, call.inputs[1])
@@ -687,10 +687,10 @@ class _Converter:
             raise call.refused("constants that are not positive")
         return self.builder.normalized(call.input, call.where, call.output, std=std)
 
-    def on_Neg(self, call: NodeCall) -> Value:
+    def on_Neg(self, call: OnnxCall) -> Value:
         return self.builder.scaled(call.input, -1.0, call.where, call.output)
 
-    def on_Concat(self, call: NodeCall) -> Value:
+    def on_Concat(self, call: OnnxCall) -> Value:
         values = [call.value(place) for place in range(len(call.inputs))]
         axis = call.axis(call("axis", 1), len(values[0].shape) + 1)
         if len(values) == 1:
@@ -703,14 +703,14 @@ class _Converter:
 
     # --- values in another order --------------------------------------------------------------------------------------
 
-    def on_Shape(self, call: NodeCall) -> Array:
+    def on_Shape(self, call: OnnxCall) -> Array:
         shape = np.array((self.batch, *call.input.shape), np.int64)
         return shape[slice(call("start", 0), call("end", None))]
 
-    def on_Size(self, call: NodeCall) -> Array:
+    def on_Size(self, call: OnnxCall) -> Array:
         return np.array(self.batch * prod(call.input.shape), np.int64)
 
-    def on_Reshape(self, call: NodeCall) -> Value:
+    def on_Reshape(self, call: OnnxCall) -> Value:
         wanted, value = call.constant(1, "shape"), call.input
         before = (self.batch, *value.shape)
         keep = not call("allowzero", 0)
@@ -725,7 +725,7 @@ class _Converter:
             raise call.refused(f"{times(before)} to {times(tuple(shape))}: it mixes the images of a batch")
         return value.moved(lambda index: index.reshape(shape[1:]))
 
-    def on_Expand(self, call: NodeCall) -> Value:
+    def on_Expand(self, call: OnnxCall) -> Value:
         """C x 1 x 1 as an image: a product with an image does the same."""
         users = {node.op_type for node in self.proto.node if call.output in node.input}
         shape = np.broadcast_shapes((self.batch, *call.input.shape), tuple(call.array(1).tolist()))
@@ -733,33 +733,33 @@ class _Converter:
             raise call.refused()
         return call.input
 
-    def on_Flatten(self, call: NodeCall) -> Value:
+    def on_Flatten(self, call: OnnxCall) -> Value:
         if call("axis", 1) % (len(call.input.shape) + 1) != 1:
             raise call.refused(f"axis={call('axis')}: it mixes the images of a batch")
         return call.input.moved(np.ravel)
 
-    def on_Transpose(self, call: NodeCall) -> Value:
+    def on_Transpose(self, call: OnnxCall) -> Value:
         rank = len(call.input.shape) + 1
         order = list(call("perm", range(rank)[::-1]))
         if order[0] != 0:
             raise call.refused("it mixes the images of a batch")
         return call.input.moved(lambda index: index.transpose([axis - 1 for axis in order[1:]]))
 
-    def on_Squeeze(self, call: NodeCall) -> Value:
+    def on_Squeeze(self, call: OnnxCall) -> Value:
         axes = call.constant(1, "axes")
         if axes is None:
             return call.input.moved(np.squeeze)
         dims = tuple(call.axis(axis) for axis in axes.tolist())
         return call.input.moved(lambda index: index.squeeze(dims))
 
-    def on_Unsqueeze(self, call: NodeCall) -> Value:
+    def on_Unsqueeze(self, call: OnnxCall) -> Value:
         axes = call.constant(1, "axes")
         if axes is None:
             raise call.refused("no axes")
         dims = tuple(call.axis(axis, len(call.input.shape) + 1 + axes.size) for axis in axes.tolist())
         return call.input.moved(lambda index: np.expand_dims(index, dims))
 
-    def on_Split(self, call: NodeCall) -> list[Value]:
+    def on_Split(self, call: OnnxCall) -> list[Value]:
         axis, sizes = call.axis(call("axis", 0)), call.constant(1, "split")
         count = len(call.node.output)
         if sizes is None:
@@ -770,7 +770,7 @@ class _Converter:
         whole = self.builder.settled(call.input, call.where)
         return [whole.moved(lambda _, part=part: part) for part in np.split(whole.index, ends, axis)]  # type: ignore[misc]
 
-    def on_Slice(self, call: NodeCall) -> Value:
+    def on_Slice(self, call: OnnxCall) -> Value:
         starts, ends = call.constant(1, "starts"), call.constant(2, "ends")
         if starts is None or ends is None:
             raise call.refused("no starts or ends")
@@ -784,7 +784,7 @@ class _Converter:
             keys[call.axis(axis)] = slice(start, stop, step)
         return self.builder.settled(call.input, call.where).moved(lambda index: index[tuple(keys)])
 
-    def on_Gather(self, call: NodeCall) -> Value:
+    def on_Gather(self, call: OnnxCall) -> Value:
         axis, chosen = call.axis(call("axis", 0)), call.array(1)
         return self.builder.settled(call.input, call.where).moved(lambda index: index.take(chosen.astype(int), axis))
 
@@ -801,7 +801,7 @@ def _clean(name: str) -> str:
     return re.sub(r"\.{2,}", ".", dotted).strip("._")
 
 
-def _resize_matrix(call: NodeCall, size: int, to: int, factor: float) -> Array:
+def _resize_matrix(call: OnnxCall, size: int, to: int, factor: float) -> Array:
     """The matrix that ONNX' Resize multiplies the pixels of one axis with, from its own definition."""
     mode, kind = call("mode", "nearest"), call("coordinate_transformation_mode")
     if kind is None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.graphs import ZERO, Builder, Graph, Value, refused
+from benchmarks.porting.graphs import ZERO, Builder, Graph, Probabilities, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array
 from frameworks.spec import (
@@ -72,15 +72,6 @@ class Attribute:
     shape: Shape
     trained: bool
     constant: Array | None
-
-
-@dataclass(frozen=True)
-class Probabilities:
-    """The softmax of a value, which only the output may be."""
-
-    logits: Value
-    operator: str
-    node: str
 
 
 Result: TypeAlias = "Value | Attribute | Probabilities | list[Value]"
@@ -250,10 +241,10 @@ class OperatorCall:
 
 def converted(graph: Description, input: Shape, training: bool) -> tuple[Graph, str]:
     """The graph of PyTorch's nodes, and the node that gives the logits. Raises BadInput for what has no layer."""
-    return _Converter(graph, input, training).run()
+    return _TorchConverter(graph, input, training).run()
 
 
-class _Converter:
+class _TorchConverter:
     def __init__(self, graph: Description, input: Shape, training: bool) -> None:
         self.graph, self.training = graph, training
         self.builder = Builder(input)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.porting.between import differences, report
 from benchmarks.porting.between.alignment import aligned
-from benchmarks.porting.between.differences import Difference
+from benchmarks.porting.between.differences import NetworkDifference
 from benchmarks.porting.between.rows import rows
 from benchmarks.porting.sources import Side
 from frameworks.networks import NETWORKS
@@ -105,7 +105,7 @@ def changed_once(network: Network, change: Change) -> Iterator[Network]:
         yield replace(network, layers=with_layers(network.layers, one), as_printed=False)
 
 
-def differences_of(a: Network, b: Network) -> list[Difference]:
+def differences_of(a: Network, b: Network) -> list[NetworkDifference]:
     return differences.of_layers(aligned(rows(a), rows(b)))
 
 

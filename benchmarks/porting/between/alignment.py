@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-from benchmarks.porting.between.rows import Row
+from benchmarks.porting.between.rows import LayerRow
 
-Pair: TypeAlias = tuple["Row | None", "Row | None"]
+Pair: TypeAlias = tuple["LayerRow | None", "LayerRow | None"]
 
 # Kinds that people confuse: where one is in A and another in B at the same place, the kind is the difference.
 _FAMILIES = (
@@ -37,10 +37,10 @@ class Alignment:
     """
 
     pairs: tuple[Pair, ...]
-    moved: tuple[tuple[Row, Row], ...]
+    moved: tuple[tuple[LayerRow, LayerRow], ...]
 
     @cached_property
-    def partners(self) -> list[tuple[Row, Row]]:
+    def partners(self) -> list[tuple[LayerRow, LayerRow]]:
         """The rows of A with their rows of B, also those at another place."""
         return [*((a, b) for a, b in self.pairs if a and b), *self.moved]
 
@@ -50,7 +50,7 @@ class Alignment:
         return Alignment(*(tuple((b, a) for a, b in each) for each in (self.pairs, self.moved)))  # type: ignore[arg-type]
 
 
-def aligned(a: Sequence[Row], b: Sequence[Row]) -> Alignment:
+def aligned(a: Sequence[LayerRow], b: Sequence[LayerRow]) -> Alignment:
     """The rows of two networks side by side."""
     begin = _equal(zip(a, b))
     end = _equal(zip(reversed(a[begin:]), reversed(b[begin:])))
@@ -59,7 +59,7 @@ def aligned(a: Sequence[Row], b: Sequence[Row]) -> Alignment:
     return Alignment(tuple(pairs), tuple(_moved(pairs)))
 
 
-def _equal(pairs: Iterable[tuple[Row, Row]]) -> int:
+def _equal(pairs: Iterable[tuple[LayerRow, LayerRow]]) -> int:
     """How many pairs from the first on are equal in all but their names."""
     count = 0
     for a, b in pairs:
@@ -69,7 +69,7 @@ def _equal(pairs: Iterable[tuple[Row, Row]]) -> int:
     return count
 
 
-def _heaviest(a: Sequence[Row], b: Sequence[Row]) -> list[Pair]:
+def _heaviest(a: Sequence[LayerRow], b: Sequence[LayerRow]) -> list[Pair]:
     """The pairs of the greatest total weight whose order is that of both networks."""
     best = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]  # of a[i:] and b[j:]
     for i in range(len(a) - 1, -1, -1):
@@ -93,7 +93,7 @@ def _heaviest(a: Sequence[Row], b: Sequence[Row]) -> list[Pair]:
     return [*pairs, *((row, None) for row in a[i:]), *((None, row) for row in b[j:])]
 
 
-def _weight(a: Row, b: Row) -> float:
+def _weight(a: LayerRow, b: LayerRow) -> float:
     """How well two rows fit together; 0 if they cannot."""
     if a.kind != b.kind:
         same = FAMILY.get(a.kind) is not None and FAMILY.get(a.kind) == FAMILY.get(b.kind)
@@ -104,7 +104,7 @@ def _weight(a: Row, b: Row) -> float:
     return 3.0 + 2 * arguments + arrays + _context(a, b)
 
 
-def _context(a: Row, b: Row) -> float:
+def _context(a: LayerRow, b: LayerRow) -> float:
     """What decides between rows that fit equally well."""
     return (
         0.5 * (a.node.output == b.node.output)
@@ -114,11 +114,11 @@ def _context(a: Row, b: Row) -> float:
     )
 
 
-def _moved(pairs: Sequence[Pair]) -> list[tuple[Row, Row]]:
+def _moved(pairs: Sequence[Pair]) -> list[tuple[LayerRow, LayerRow]]:
     """Rows without a partner that have an equal one close by."""
     only_a = {index: a for index, (a, b) in enumerate(pairs) if a and not b}
     only_b = {index: b for index, (a, b) in enumerate(pairs) if b and not a}
-    moved: list[tuple[Row, Row]] = []
+    moved: list[tuple[LayerRow, LayerRow]] = []
     for here, a in only_a.items():
         near = [place for place in only_b if abs(place - here) <= MOVED]
         equal = [place for place in near if a.same(only_b[place]) and a.depth == only_b[place].depth]

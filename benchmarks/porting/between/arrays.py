@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.porting.between.alignment import Alignment
-from benchmarks.porting.between.differences import Difference
-from benchmarks.porting.between.rows import Row
+from benchmarks.porting.between.differences import NetworkDifference
+from benchmarks.porting.between.rows import LayerRow
 from frameworks.arrays import Array, Weights
 from frameworks.spec import Flatten, Network, Node, Parameter, Shape
 
@@ -29,10 +29,10 @@ _FACTORS = {
 }
 
 
-def differences(alignment: Alignment, a: Network, b: Network, in_a: Weights, in_b: Weights) -> list[Difference]:
+def differences(alignment: Alignment, a: Network, b: Network, in_a: Weights, in_b: Weights) -> list[NetworkDifference]:
     """The arrays of aligned layers that differ, in reading order, with the change that makes them equal."""
     flattened = _flattened(a) | _flattened(b)
-    found: list[Difference] = []
+    found: list[NetworkDifference] = []
     for one, other in alignment.partners:
         roles = {parameter.role: parameter for parameter in other.node.parameters}
         for parameter in one.node.parameters:
@@ -42,7 +42,7 @@ def differences(alignment: Alignment, a: Network, b: Network, in_a: Weights, in_
             x, y = (np.asarray(each, np.float64) for each in (in_a[parameter.name], in_b[partner.name]))
             if cause := _cause(x, y, parameter, (one, other), flattened.get(one.path), (in_a, in_b)):
                 texts = _described(x), _described(y)
-                found.append(Difference(one.path, other.path, parameter.role, *texts, cause, True))
+                found.append(NetworkDifference(one.path, other.path, parameter.role, *texts, cause, True))
     return found
 
 
@@ -66,7 +66,12 @@ def _flattened(network: Network) -> dict[str, Shape]:
 
 
 def _cause(
-    x: Array, y: Array, parameter: Parameter, rows: tuple[Row, Row], flat: Shape | None, all_: tuple[Weights, Weights]
+    x: Array,
+    y: Array,
+    parameter: Parameter,
+    rows: tuple[LayerRow, LayerRow],
+    flat: Shape | None,
+    all_: tuple[Weights, Weights],
 ) -> str:
     """How two arrays differ; empty if they are equal."""
     if x.size != y.size:
@@ -133,7 +138,7 @@ def _scaled(factor: float) -> str:
     return f"B is A times {factor:.6g}" + (f": {known}" if known else "")
 
 
-def _exchanged(x: Array, y: Array, rows: tuple[Row, Row], all_: tuple[Weights, Weights]) -> str:
+def _exchanged(x: Array, y: Array, rows: tuple[LayerRow, LayerRow], all_: tuple[Weights, Weights]) -> str:
     """Another array of A that B has in this place."""
     constant = y.size == 0 or (y == y.flat[0]).all()
     own = {parameter.name for parameter in rows[0].node.parameters}

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from math import isclose
 from typing import Any, TypeAlias
 
-from benchmarks.porting.between.rows import Row
+from benchmarks.porting.between.rows import LayerRow
 from benchmarks.reporting.layer_text import padding_text
 from frameworks import spec
 from frameworks.spec import same, sides, times
 from frameworks.spec.windowed import gaps
 
-Cause: TypeAlias = Callable[[Row, Row, Any, Any], str]
+Cause: TypeAlias = Callable[[LayerRow, LayerRow, Any, Any], str]
 
 SIDES = ("A", "B")
 _PADDED = "padding"
@@ -34,13 +34,13 @@ _POSITIONS = {
 _REVERSED = (2, 1, 0)
 
 
-def of_argument(name: str, a: Row, b: Row, one: Any, other: Any) -> str:
+def of_argument(name: str, a: LayerRow, b: LayerRow, one: Any, other: Any) -> str:
     """Why an argument of two layers differs; the two values if nothing more is known."""
     known = _CAUSES.get(name)
     return (known(a, b, one, other) if known else "") or _plainly(name, one, other)
 
 
-def of_kind(a: Row, b: Row) -> str:
+def of_kind(a: LayerRow, b: LayerRow) -> str:
     return f"{a.node.layer.kind} in A, {b.node.layer.kind} in B"
 
 
@@ -49,7 +49,7 @@ def of_order(in_a: str, in_b: str) -> str:
     return f"the order of the layers: {in_a} in A, {in_b} in B"
 
 
-def of_missing(row: Row, side: str) -> str:
+def of_missing(row: LayerRow, side: str) -> str:
     """Why a layer is on one side only."""
     other = SIDES[1 - SIDES.index(side)]
     layer = row.node.layer
@@ -87,7 +87,7 @@ def _plainly(name: str, a: Any, b: Any) -> str:
     return f"{name.replace('_', ' ')} is {value_text(name, a)} in A, {value_text(name, b)} in B"
 
 
-def _padding(a: Row, b: Row, one: Any, other: Any) -> str:
+def _padding(a: LayerRow, b: LayerRow, one: Any, other: Any) -> str:
     plain = _plainly(_PADDED, one, other)
     if all(sum(x) == sum(y) for x, y in zip(one, other)):
         return f"{plain}: the same number of zeros on the other side, as SAME_UPPER (TensorFlow, Keras) and SAME_LOWER"
@@ -104,13 +104,13 @@ def _even(padding: Any) -> bool:
     return all(before == after for before, after in sides(padding))
 
 
-def _eps(a: Row, b: Row, one: float, other: float) -> str:
+def _eps(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     defaults = _EPSILONS.get(a.kind, {})
     known = [f"{value_text('', each)} is the default of {defaults[each]}" for each in (one, other) if each in defaults]
     return f"epsilon is {one:g} in A, {other:g} in B" + (f": {', '.join(known)}" if known else "")
 
 
-def _momentum(a: Row, b: Row, one: float, other: float) -> str:
+def _momentum(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     plain = f"momentum is {one:g} in A, {other:g} in B"
     if isclose(one + other, 1):
         return (
@@ -120,14 +120,14 @@ def _momentum(a: Row, b: Row, one: float, other: float) -> str:
     return plain + (f": {', '.join(known)}" if known else "")
 
 
-def _rate(a: Row, b: Row, one: float, other: float) -> str:
+def _rate(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     plain = f"the dropout rate is {one:g} in A, {other:g} in B"
     if isclose(one + other, 1):
         return f"{plain}: the fraction that is dropped was taken for the one that is kept (keep_prob of TensorFlow 1)"
     return plain
 
 
-def _alpha(a: Row, b: Row, one: float, other: float) -> str:
+def _alpha(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     if a.kind != "LocalResponseNorm":
         return ""
     ratio = max(one, other) / min(one, other) if min(one, other) > 0 else 0.0
@@ -138,61 +138,61 @@ def _alpha(a: Row, b: Row, one: float, other: float) -> str:
     return plain
 
 
-def _bias(a: Row, b: Row, one: bool, other: bool) -> str:
+def _bias(a: LayerRow, b: LayerRow, one: bool, other: bool) -> str:
     return f"no bias in {SIDES[one]}"
 
 
-def _gamma(a: Row, b: Row, one: bool, other: bool) -> str:
+def _gamma(a: LayerRow, b: LayerRow, one: bool, other: bool) -> str:
     fixed = "fix_gamma or scale=False of Gluon and Keras"
     return f"gamma is fixed at 1 in {SIDES[one]} ({fixed}) and trained in {SIDES[other]}"
 
 
-def _beta(a: Row, b: Row, one: float, other: float) -> str:
+def _beta(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     if a.kind == "LocalResponseNorm":
         return ""
     return f"no beta in {SIDES[int(one)]} (center=False of Gluon and Keras)"
 
 
-def _ceil(a: Row, b: Row, one: bool, other: bool) -> str:
+def _ceil(a: LayerRow, b: LayerRow, one: bool, other: bool) -> str:
     return f"the number of windows is rounded up in {SIDES[other]} (Caffe, ceil_mode=True) and down in {SIDES[one]}"
 
 
-def _count_padding(a: Row, b: Row, one: bool, other: bool) -> str:
+def _count_padding(a: LayerRow, b: LayerRow, one: bool, other: bool) -> str:
     return (
         f"padded zeros count in the mean in {SIDES[other]} (PyTorch, Gluon) and not in {SIDES[one]} (TensorFlow, Keras)"
     )
 
 
-def _positions(a: Row, b: Row, one: str, other: str) -> str:
+def _positions(a: LayerRow, b: LayerRow, one: str, other: str) -> str:
     return f"the resize has {_POSITIONS[one]} in A, {_POSITIONS[other]} in B"
 
 
-def _approximate(a: Row, b: Row, one: bool, other: bool) -> str:
+def _approximate(a: LayerRow, b: LayerRow, one: bool, other: bool) -> str:
     return f"GELU has the tanh form (JAX' default) in {SIDES[other]} and the exact form in {SIDES[one]}"
 
 
-def _slope(a: Row, b: Row, one: float, other: float) -> str:
+def _slope(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     plain = f"the slope is {one:.6g} in A, {other:.6g} in B"
     if a.kind == "HardSigmoid":
         return f"{plain}: 1/6 in PyTorch and Keras 3, 0.2 in Keras 2, Gluon and ONNX"
     return plain
 
 
-def _factor(a: Row, b: Row, one: float, other: float) -> str:
+def _factor(a: LayerRow, b: LayerRow, one: float, other: float) -> str:
     return f"values are multiplied by {one:.6g} in A, by {other:.6g} in B: input scaling"
 
 
-def _maps(a: Row, b: Row, one: Any, other: Any) -> str:
+def _maps(a: LayerRow, b: LayerRow, one: Any, other: Any) -> str:
     if sorted(map(str, one)) == sorted(map(str, other)):
         return "the channels are in another order"
     return ""
 
 
-def _mean(a: Row, b: Row, one: Any, other: Any) -> str:
+def _mean(a: LayerRow, b: LayerRow, one: Any, other: Any) -> str:
     return f"input scaling: {_plainly('mean', one, other)}"
 
 
-def _std(a: Row, b: Row, one: Any, other: Any) -> str:
+def _std(a: LayerRow, b: LayerRow, one: Any, other: Any) -> str:
     return f"input scaling: {_plainly('std', one, other)}"
 
 

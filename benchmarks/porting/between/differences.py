@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.porting.between import causes
 from benchmarks.porting.between.alignment import Alignment
 from benchmarks.porting.between.causes import SIDES, value_text
-from benchmarks.porting.between.rows import Row
+from benchmarks.porting.between.rows import LayerRow
 from frameworks.training import SGD, Optimizer, Training
 
 # Of these, values on some images may not show the difference: their bounds are reached by large values only.
@@ -17,7 +17,7 @@ BOUNDED = ("ReLU6", "HardSigmoid", "HardSwish")
 
 
 @dataclass(frozen=True)
-class Difference:
+class NetworkDifference:
     """One difference. a, b: paths of the layers, empty where there is none. what: an argument, a role of an array, ...
 
     shows: whether values decide if it changes the function, as they do for a layer that is missing or elsewhere.
@@ -42,10 +42,10 @@ def place(a: str, b: str) -> str:
     return a if a == b else " | ".join(path or "-" for path in (a, b))
 
 
-def of_layers(alignment: Alignment) -> list[Difference]:
+def of_layers(alignment: Alignment) -> list[NetworkDifference]:
     """In reading order."""
     moved = {id(row): (a, b) for a, b in alignment.moved for row in (a, b)}
-    found: list[Difference] = []
+    found: list[NetworkDifference] = []
     told: set[int] = set()
     for index, (a, b) in enumerate(alignment.pairs):
         if a and b:
@@ -62,12 +62,12 @@ def of_layers(alignment: Alignment) -> list[Difference]:
     return found
 
 
-def _of_pair(a: Row, b: Row) -> Iterator[Difference]:
+def _of_pair(a: LayerRow, b: LayerRow) -> Iterator[NetworkDifference]:
     if a.same(b):
         return
     kinds = a.node.layer.kind, b.node.layer.kind
     if a.kind != b.kind and kinds[0] != kinds[1]:
-        yield Difference(a.path, b.path, "kind", kinds[0], kinds[1], causes.of_kind(a, b))
+        yield NetworkDifference(a.path, b.path, "kind", kinds[0], kinds[1], causes.of_kind(a, b))
         return
     # Of one kind in two forms, such as a pool that covers the whole image in one network: then as they are written.
     given = (a.arguments, b.arguments) if a.kind == b.kind else (a.written, b.written)
@@ -76,7 +76,7 @@ def _of_pair(a: Row, b: Row) -> Iterator[Difference]:
         differs = name == "ceil" or a.kind != b.kind or a.computed.get(name) != b.computed.get(name)
         if one != other and differs:
             texts = value_text(name, one), value_text(name, other)
-            yield Difference(a.path, b.path, name, *texts, causes.of_argument(name, a, b, one, other))
+            yield NetworkDifference(a.path, b.path, name, *texts, causes.of_argument(name, a, b, one, other))
 
 
 def _is_inside(alignment: Alignment, index: int, side: int) -> bool:
@@ -89,30 +89,30 @@ def _is_inside(alignment: Alignment, index: int, side: int) -> bool:
     return False
 
 
-def _row(alignment: Alignment, index: int, side: int) -> Row:
+def _row(alignment: Alignment, index: int, side: int) -> LayerRow:
     row = alignment.pairs[index][side]
     assert row is not None, "asked for the side that has a row"
     return row
 
 
-def _of_missing(row: Row, side: str) -> Difference:
+def _of_missing(row: LayerRow, side: str) -> NetworkDifference:
     kind, cause, shows = row.node.layer.kind, causes.of_missing(row, side), row.kind not in BOUNDED
     if side == SIDES[0]:
-        return Difference(row.path, "", "layer", kind, "none", cause, shows)
-    return Difference("", row.path, "layer", "none", kind, cause, shows)
+        return NetworkDifference(row.path, "", "layer", kind, "none", cause, shows)
+    return NetworkDifference("", row.path, "layer", "none", kind, cause, shows)
 
 
-def _of_order(a: Row, b: Row, alignment: Alignment) -> Difference:
+def _of_order(a: LayerRow, b: LayerRow, alignment: Alignment) -> NetworkDifference:
     """A layer at another place, with the layers that it changes places with."""
     pairs = alignment.pairs
     here = next(index for index, pair in enumerate(pairs) if pair[0] is a)
     there = next(index for index, pair in enumerate(pairs) if pair[1] is b)
     between = pairs[min(here, there) : max(here, there) + 1]
     one, other = (", ".join(_name(pair[side]) for pair in between if pair[side]) for side in (0, 1))
-    return Difference(a.path, b.path, "order", one, other, causes.of_order(one, other), a.kind not in BOUNDED)
+    return NetworkDifference(a.path, b.path, "order", one, other, causes.of_order(one, other), a.kind not in BOUNDED)
 
 
-def _name(row: Row | None) -> str:
+def _name(row: LayerRow | None) -> str:
     return row.node.layer.kind if row else ""
 
 
@@ -121,7 +121,7 @@ def _name(row: Row | None) -> str:
 INPUT, OUTPUT, TRAINING = "the input", "the output", "the training"  # in the place of a layer
 
 
-def of_output(a: bool, b: bool) -> Iterator[Difference]:
+def of_output(a: bool, b: bool) -> Iterator[NetworkDifference]:
     """Whether one network alone gives probabilities."""
     if a != b:
         yes, no = SIDES[b], SIDES[a]
@@ -130,10 +130,10 @@ def of_output(a: bool, b: bool) -> Iterator[Difference]:
             "has softmax twice"
         )
         one, other = ("probabilities" if each else "logits" for each in (a, b))
-        yield Difference(OUTPUT, OUTPUT, "softmax", one, other, cause)
+        yield NetworkDifference(OUTPUT, OUTPUT, "softmax", one, other, cause)
 
 
-def of_trainings(a: Training, b: Training) -> Iterator[Difference]:
+def of_trainings(a: Training, b: Training) -> Iterator[NetworkDifference]:
     """What two trainings compute differently: loss, optimizer, decay."""
     one, other = a.optimizer, b.optimizer
     if type(one) is not type(other):
@@ -154,9 +154,9 @@ def of_trainings(a: Training, b: Training) -> Iterator[Difference]:
             yield _of_training(item.name, *values, cause)
 
 
-def _of_training(what: str, a: Any, b: Any, cause: str) -> Difference:
+def _of_training(what: str, a: Any, b: Any, cause: str) -> NetworkDifference:
     form = isinstance(a, bool)  # forms of an update may coincide: without momentum, say
-    return Difference(TRAINING, TRAINING, what, value_text("", a), value_text("", b), cause, form)
+    return NetworkDifference(TRAINING, TRAINING, what, value_text("", a), value_text("", b), cause, form)
 
 
 def _of_optimizer(name: str, rule: Optimizer, one: Any, other: Any) -> str:

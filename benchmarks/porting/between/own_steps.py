@@ -20,7 +20,7 @@ import numpy as np
 
 import frameworks
 from benchmarks.porting import network_import
-from benchmarks.porting.between.differences import TRAINING, Difference
+from benchmarks.porting.between.differences import TRAINING, NetworkDifference
 from benchmarks.porting.sources import Side
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -49,7 +49,7 @@ _DECAYED = (("weight",), ("gamma", "slope"), ("bias", "beta"))  # roles of array
 
 
 @dataclass(frozen=True)
-class Step:
+class FittedStep:
     """What one step computes. rule: `SGD`, `Adam` or empty if it is neither; Adam's decay is decoupled."""
 
     rule: str
@@ -117,7 +117,7 @@ def after(
     return {key: changed[own[key]].reshape(array.shape) for key, array in weights.items()}
 
 
-def described(network: Network, before: Weights, changed: Weights, images: Array, labels: Array) -> Step | None:
+def described(network: Network, before: Weights, changed: Weights, images: Array, labels: Array) -> FittedStep | None:
     """What kind of step changed the arrays; None if dropout makes the gradient unknown."""
     if any(isinstance(node.layer, Dropout) for _, node in network.walk()):
         return None
@@ -130,21 +130,21 @@ def described(network: Network, before: Weights, changed: Weights, images: Array
     g, u = (_joined({name: each[name] for name in names}) for each in (plain, uniform))
     found = _fitted(changes, np.stack([g, u, *decayed], 1))
     if found is not None and (total := found[0] + found[1]):
-        return Step("SGD", _rounded(-total), *(_rounded(each / total) for each in found[1:]))
+        return FittedStep("SGD", _rounded(-total), *(_rounded(each / total) for each in found[1:]))
     found = _fitted(changes, np.stack([g / (np.abs(g) + 1e-8), *decayed], 1))
     if found is not None and found[0]:
-        return Step("Adam", _rounded(-found[0]), 0.0, *(_rounded(each / found[0]) for each in found[1:]))
-    return Step("")
+        return FittedStep("Adam", _rounded(-found[0]), 0.0, *(_rounded(each / found[0]) for each in found[1:]))
+    return FittedStep("")
 
 
-def differences(a: Step | None, b: Step | None, batch: int) -> list[Difference]:
+def differences(a: FittedStep | None, b: FittedStep | None, batch: int) -> list[NetworkDifference]:
     """How two steps differ, with the likely cause."""
     if a is None or b is None:
         return []
     if not a.rule or not b.rule:
         cause = f"{a.text} in A, {b.text} in B"
-        return [Difference(TRAINING, TRAINING, "step", a.text, b.text, cause, True)]
-    found: list[Difference] = []
+        return [NetworkDifference(TRAINING, TRAINING, "step", a.text, b.text, cause, True)]
+    found: list[NetworkDifference] = []
     for name, words in _NAMES.items():
         one, other = getattr(a, name), getattr(b, name)
         if one != other:
@@ -152,7 +152,7 @@ def differences(a: Step | None, b: Step | None, batch: int) -> list[Difference]:
             cause = f"{words} is {texts[0]} in A, {texts[1]} in B"
             if name == "lr" and any(isclose(x, batch * y, rel_tol=1e-6) for x, y in ((one, other), (other, one))):
                 cause += f": the loss is summed over the {batch} images in one and averaged in the other"
-            found.append(Difference(TRAINING, TRAINING, name, texts[0], texts[1], cause))
+            found.append(NetworkDifference(TRAINING, TRAINING, name, texts[0], texts[1], cause))
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.porting.between import arrays, differences, own_steps, values
 from benchmarks.porting.between.alignment import Alignment, aligned
-from benchmarks.porting.between.differences import INPUT, TRAINING, Difference
+from benchmarks.porting.between.differences import INPUT, TRAINING, NetworkDifference
 from benchmarks.porting.between.rows import rows
 from benchmarks.porting.between.values import Parted, Stage
 from benchmarks.porting.sources import Side
@@ -29,7 +29,7 @@ class Report:
 
     a: Side
     b: Side
-    differences: tuple[Difference, ...]
+    differences: tuple[NetworkDifference, ...]
     stages: tuple[Stage, ...]
     images: int
     weights: str
@@ -120,7 +120,7 @@ def compared(
     if a.network.input != b.network.input:
         sizes = times(a.network.input), times(b.network.input)
         cause = f"the input is {sizes[0]} in A, {sizes[1]} in B; values cannot be compared"
-        found.insert(0, Difference(INPUT, INPUT, "shape", *sizes, cause))
+        found.insert(0, NetworkDifference(INPUT, INPUT, "shape", *sizes, cause))
         return Report(a, b, tuple(found), (), 0, "", cause)
     networks = a.network, b.network
     rules = trainings or (Training(), Training())
@@ -148,7 +148,7 @@ def _weights(a: Side, b: Side, alignment: Alignment) -> tuple[Weights, Weights]:
     return in_a, in_b
 
 
-def _listed(found: Sequence[Difference]) -> list[str]:
+def _listed(found: Sequence[NetworkDifference]) -> list[str]:
     """A line for each difference; one for all layers that differ in the same way."""
     groups: dict[tuple[str, str], list[str]] = {}
     for each in found:
@@ -173,7 +173,7 @@ def _weights_text(a: Side, b: Side) -> str:
     return f"the weights of the file of {owner} in both" if owner else "drawn weights in both"
 
 
-def _cause(stages: Sequence[Stage], found: Sequence[Difference], alignment: Alignment) -> str:
+def _cause(stages: Sequence[Stage], found: Sequence[NetworkDifference], alignment: Alignment) -> str:
     """Why the first tensor differs: the difference of its layer, else the closest one before it."""
     stage = next((each for each in stages if each.parted), None)
     if stage is None or stage.parted is None:
@@ -192,6 +192,6 @@ def _cause(stages: Sequence[Stage], found: Sequence[Difference], alignment: Alig
     return _said(before[-1:] or [each for each in found if each.a != TRAINING][:1])
 
 
-def _said(found: Sequence[Difference]) -> str:
+def _said(found: Sequence[NetworkDifference]) -> str:
     places = dict.fromkeys(each.place for each in found)
     return f"{', '.join(places)}: {'; '.join(each.cause for each in found)}" if found else ""

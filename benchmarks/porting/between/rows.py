@@ -40,7 +40,7 @@ _HIDDEN = ("name", "out", "chains", "body", "shortcut", "head")  # what a row sh
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class LayerRow:
     """A layer to compare.
 
     arguments: in one form, a pair for a number that is given once for both ways. computed: those that decide what it
@@ -52,7 +52,7 @@ class Row:
     arguments: dict[str, Any]
     computed: dict[str, Any]
     node: Node
-    before: Row | None
+    before: LayerRow | None
     depth: int
     chain: int
 
@@ -66,12 +66,12 @@ class Row:
         """The arguments as they are written, also where the row has another form."""
         return _arguments(self.node.layer, self.node)[0]
 
-    def same(self, other: Row) -> bool:
+    def same(self, other: LayerRow) -> bool:
         """Whether both compute the same from the same arrays."""
         return self.kind == other.kind and self.computed == other.computed
 
 
-def rows(network: Network) -> list[Row]:
+def rows(network: Network) -> list[LayerRow]:
     """The rows of a network in reading order, a join before the layers inside it.
 
     Left out are flattenings, which have one order only, and layers that change nothing. Zeros around an image are a
@@ -81,8 +81,8 @@ def rows(network: Network) -> list[Row]:
 
 
 def _chain(
-    layers: Sequence[Layer], nodes: Sequence[Node], before: Row | None, depth: int, number: int
-) -> Iterator[Row]:
+    layers: Sequence[Layer], nodes: Sequence[Node], before: LayerRow | None, depth: int, number: int
+) -> Iterator[LayerRow]:
     pad: Pad | None = None
     for index, (layer, node) in enumerate(zip(layers, nodes)):
         following = layers[index + 1] if index + 1 < len(layers) else None
@@ -96,7 +96,7 @@ def _chain(
         plain = _plain(written, node.input)
         if plain is None:
             continue
-        row = Row(node.path, plain.kind, *_arguments(plain, node), node, before, depth, number)
+        row = LayerRow(node.path, plain.kind, *_arguments(plain, node), node, before, depth, number)
         yield row
         for place, (inside, branch) in enumerate(_branches(layer, node)):
             yield from _chain(inside, branch, before, depth + 1, place)
@@ -194,10 +194,12 @@ def _value(name: str, value: Any, shape: Shape) -> Any:
     return value
 
 
-def execution(pairs: Iterable[tuple[Row | None, Row | None]]) -> list[tuple[Row | None, Row | None]]:
+def execution(
+    pairs: Iterable[tuple[LayerRow | None, LayerRow | None]],
+) -> list[tuple[LayerRow | None, LayerRow | None]]:
     """Pairs of aligned rows in the order in which they are computed: a join after the layers inside it."""
-    done: list[tuple[Row | None, Row | None]] = []
-    waiting: list[tuple[int, tuple[Row | None, Row | None]]] = []
+    done: list[tuple[LayerRow | None, LayerRow | None]] = []
+    waiting: list[tuple[int, tuple[LayerRow | None, LayerRow | None]]] = []
     for each in pairs:
         depth = max(row.depth for row in each if row)
         while waiting and waiting[-1][0] >= depth:

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.porting.between.alignment import Alignment
 from benchmarks.porting.between.differences import INPUT, OUTPUT, TRAINING, place
-from benchmarks.porting.between.rows import Row, execution
+from benchmarks.porting.between.rows import LayerRow, execution
 from benchmarks.reporting.number_formats import number
 from benchmarks.verification.cases import revealing_weights
 from frameworks.adapter import Setting
@@ -197,7 +197,7 @@ def _outputs(alignment: Alignment, a: Pass, b: Pass, x: Array, probabilities: tu
     yield Tensor("", ends[0], ends[1], (OUTPUT, OUTPUT), True)
 
 
-def _paths(a: Row | None, b: Row | None, alignment: Alignment) -> tuple[str, str]:
+def _paths(a: LayerRow | None, b: LayerRow | None, alignment: Alignment) -> tuple[str, str]:
     """The paths of aligned rows; of a row alone also that of its partner at another place."""
     for one, other in alignment.moved:
         if a is one or b is other:
@@ -210,7 +210,7 @@ def softmax(logits: Array) -> Array:
     return shifted / shifted.sum(1, keepdims=True)
 
 
-def _equivalent(row: Row | None, partners: Mapping[str, str], run: Pass, x: Array) -> Array:
+def _equivalent(row: LayerRow | None, partners: Mapping[str, str], run: Pass, x: Array) -> Array:
     """The other network's tensor at the place where a row that it lacks would give its output."""
     before = row.before if row else None
     while before is not None and before.path not in partners:
@@ -218,7 +218,7 @@ def _equivalent(row: Row | None, partners: Mapping[str, str], run: Pass, x: Arra
     return run.outputs[partners[before.path]] if before else x
 
 
-def _arrays(partners: Sequence[tuple[Row, Row]], a: Weights, b: Weights) -> Iterator[Tensor]:
+def _arrays(partners: Sequence[tuple[LayerRow, LayerRow]], a: Weights, b: Weights) -> Iterator[Tensor]:
     """Arrays of aligned rows, where both have them."""
     for one, other in partners:
         names = {parameter.role: parameter.name for parameter in other.node.parameters}

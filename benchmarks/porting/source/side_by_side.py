@@ -24,18 +24,18 @@ ORDER = "flat values are in the order height, width, channels"
 
 
 @dataclass(frozen=True)
-class Line:
+class SourceLine:
     """A line of source; what is no source, but said of it, has no text."""
 
     text: str
     comment: str = ""
 
 
-Cell = tuple[Line, ...]
+Cell = tuple[SourceLine, ...]
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerSources:
     """A layer, or the beginning of a chain, which has no shape and no cells. depth: of chains around it."""
 
     depth: int
@@ -48,12 +48,12 @@ class Row:
 Pairs = Sequence[tuple[Layer, Node]]
 
 
-def rows(network: Network, writers: Sequence[ModuleWriter | KerasWriter]) -> list[Row]:
+def rows(network: Network, writers: Sequence[ModuleWriter | KerasWriter]) -> list[LayerSources]:
     """The rows of a network; a cell for each writer, which must be new. A layer that a writer lacks is said there."""
     return list(_chain(list(zip(network.layers, network.nodes)), writers, 0))
 
 
-def _chain(pairs: Pairs, writers: Sequence[ModuleWriter | KerasWriter], depth: int) -> Iterator[Row]:
+def _chain(pairs: Pairs, writers: Sequence[ModuleWriter | KerasWriter], depth: int) -> Iterator[LayerSources]:
     by_writer = [
         _keras_cells(pairs, writer) if isinstance(writer, KerasWriter) else _module_cells(pairs, writer)
         for writer in writers
@@ -61,10 +61,10 @@ def _chain(pairs: Pairs, writers: Sequence[ModuleWriter | KerasWriter], depth: i
     for number, (layer, node) in enumerate(pairs):
         path = node.path if layer.name else ""
         for name, layers, branch in zip(_chain_names(layer), layer.branches(), node.branches):
-            yield Row(depth + 1, path, name if branch else f"{name}: the input itself")
+            yield LayerSources(depth + 1, path, name if branch else f"{name}: the input itself")
             yield from _chain(list(zip(layers, branch)), writers, depth + 1)
         shape, cells = shape_text(node.output), tuple(each[number] for each in by_writer)
-        yield Row(depth, path, layer_text(layer, node.input), shape, cells)
+        yield LayerSources(depth, path, layer_text(layer, node.input), shape, cells)
 
 
 def _chain_names(layer: Layer) -> Sequence[str]:
@@ -82,13 +82,13 @@ def _ops(writer: ModuleWriter | KerasWriter, layer: Layer, node: Node) -> list[O
 
 
 def _refused(error: Lacking) -> Cell:
-    return (Line("", str(error)),)
+    return (SourceLine("", str(error)),)
 
 
-def _noted(op: Op, text: str, comment: str, last: bool) -> Line:
+def _noted(op: Op, text: str, comment: str, last: bool) -> SourceLine:
     """A line, with the comment that a flatten needs where channels are last."""
     changes = last and isinstance(op.layer, Flatten) and len(op.node.input) == 3 and op.node.input[1:] != (1, 1)
-    return Line(text, ORDER if changes else comment)
+    return SourceLine(text, ORDER if changes else comment)
 
 
 # --- classes: PyTorch, Gluon and Flax ---------------------------------------------------------------------------------
@@ -108,31 +108,31 @@ def _module_cells(pairs: Pairs, writer: ModuleWriter) -> list[Cell]:
     return found
 
 
-def _module_line(op: Op, writer: ModuleWriter) -> Line:
+def _module_line(op: Op, writer: ModuleWriter) -> SourceLine:
     values = Values(op, (), {})
     if writer.is_attribute(op, values):
         made = writer.noted_constructor(op, values)
-        return Line(f"self.{identifier(op.name, op.layer.kind)} = {made}", _comment(made))
+        return SourceLine(f"self.{identifier(op.name, op.layer.kind)} = {made}", _comment(made))
     text = writer.function(op, values, "x")
     if text is None:
         raise lacking(writer, op.node, op.layer)
     return _noted(op, "" if text == "x" else f"x = {text}", "", writer.channels_last)
 
 
-def _module_join(layer: Layer, node: Node, writer: ModuleWriter) -> Line:
+def _module_join(layer: Layer, node: Node, writer: ModuleWriter) -> SourceLine:
     names = [f"branch{number}" if branch else "x" for number, branch in enumerate(node.branches, start=1)]
     match layer:
         case Residual():
-            return Line(f"x = {writer.added('shortcut' if node.branches[1] else 'x', 'y')}")
+            return SourceLine(f"x = {writer.added('shortcut' if node.branches[1] else 'x', 'y')}")
         case Concat():
-            return Line(f"x = {writer.concatenated(names)}")
+            return SourceLine(f"x = {writer.concatenated(names)}")
         case Add():
-            return Line(f"x = {' + '.join(names)}")
+            return SourceLine(f"x = {' + '.join(names)}")
         case Multiply():
-            return Line(f"x = {writer.multiplied(names)}")
+            return SourceLine(f"x = {writer.multiplied(names)}")
         case Auxiliary():
             name = identifier(layer.name, "Block")
-            return Line(f"{name} = {writer.in_training(f'self.{name}(x)', 'None')}")
+            return SourceLine(f"{name} = {writer.in_training(f'self.{name}(x)', 'None')}")
     raise lacking(writer, node, layer)
 
 
@@ -141,7 +141,7 @@ def _module_join(layer: Layer, node: Node, writer: ModuleWriter) -> Line:
 
 def _keras_cells(pairs: Pairs, writer: KerasWriter) -> list[Cell]:
     """What Keras has for each layer of a chain; an activation may be an argument of the layer before it."""
-    found: list[Cell] = [(Line("", JOINED),)] * len(pairs)
+    found: list[Cell] = [(SourceLine("", JOINED),)] * len(pairs)
     items: list[tuple[Op | Node, Place]] = []
     for number, (layer, node) in enumerate(pairs):
         if layer.branches():
@@ -168,15 +168,15 @@ def _keras_lines(op: Op, place: Place, activation: str, writer: KerasWriter) -> 
     return tuple(_noted(op, text, _comment(each), True) for text, each in zip(texts, made))
 
 
-def _keras_join(layer: Layer, node: Node) -> Line:
+def _keras_join(layer: Layer, node: Node) -> SourceLine:
     names = [f"branch{number}" if branch else "x" for number, branch in enumerate(node.branches, start=1)]
     match layer:
         case Residual():
-            return Line(f"x = layers.Add()([{'shortcut' if node.branches[1] else 'x'}, y])")
+            return SourceLine(f"x = layers.Add()([{'shortcut' if node.branches[1] else 'x'}, y])")
         case Auxiliary():
-            return Line("", "a further output of the model")
+            return SourceLine("", "a further output of the model")
     kind = "Concatenate" if isinstance(layer, Concat) else layer.kind
-    return Line(f"x = layers.{kind}()([{', '.join(names)}])")
+    return SourceLine(f"x = layers.{kind}()([{', '.join(names)}])")
 
 
 def _comment(made: object) -> str:
