@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -115,6 +116,13 @@ class LayerCall:
 
     def refused(self, why: str = "") -> BadInput:
         return refused(self.kind, self.where, why)
+
+
+def _numbers(value: Any) -> Array:
+    """A number or several, as a config has them, in float64."""
+    if isinstance(value, dict):  # an array
+        value = value["config"]["value"] if isinstance(value.get("config"), dict) else value["value"]
+    return np.asarray(value, np.float64).ravel()
 
 
 def input_of(graph: Description, given: Shape | None) -> Shape:
@@ -359,7 +367,13 @@ class _KerasConverter:
 
     def on_MaxPooling2D(self, call: LayerCall) -> Value:
         value = self._image(call)
-        return self._add(call, MaxPool(self._name(call), *self._window(call, call("pool_size"))), input=value)
+        kernel, stride, padding = self._window(call, call("pool_size"))
+        operator = self.builder.operators.get(value.source)
+        match operator.layers if operator else ():
+            case (Pad(value=filled, padding=around),) if filled == -inf and padding == 0 and operator:
+                value = self.builder.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
+                padding = around  # values that no maximum is
+        return self._add(call, MaxPool(self._name(call), kernel, stride, padding), input=value)
 
     def on_AveragePooling2D(self, call: LayerCall) -> Value:
         value = self._image(call)
@@ -383,6 +397,14 @@ class _KerasConverter:
     def on_ZeroPadding2D(self, call: LayerCall) -> Value:
         around = sides(_tuple(call("padding", 1)))
         return self._add(call, Pad(self._name(call), short_padding(around)), input=self._image(call))
+
+    def on_Pad(self, call: LayerCall) -> Value:
+        """`keras.ops.pad`, of an image with its channels last."""
+        value = next((each for each in call.others if isinstance(each, (int, float))), 0.0)
+        widths = [tuple(each) for each in call("pad_width")]
+        if call("mode", "constant") != "constant" or len(widths) != 4 or {widths[0], widths[3]} != {(0, 0)}:
+            raise call.refused(f"pad_width={widths}")
+        return self._add(call, Pad("", short_padding((widths[1], widths[2])), float(value)), input=self._image(call))
 
     def on_Resizing(self, call: LayerCall) -> Value:
         if call("crop_to_aspect_ratio") or call("pad_to_aspect_ratio") or call("antialias"):
@@ -433,13 +455,13 @@ class _KerasConverter:
         return self._add(call, StochasticDepth(rate=rate))
 
     def on_Rescaling(self, call: LayerCall) -> Value:
-        scale, offset = call("scale", 1.0), call("offset", 0.0)
-        if not all(isinstance(each, (int, float)) for each in (scale, offset)):
-            raise call.refused("a scale or offset for each channel")
-        value = self._add(call, Scale(factor=float(scale)))
-        if not offset:
-            return value
-        return self.builder.normalized(value, call.where, call.output, mean=np.array([-float(offset)]))
+        scale, offset = (_numbers(call(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0)))
+        if scale.size > 1 or offset.size > 1:  # of each channel
+            scale, offset = np.broadcast_arrays(scale, offset)
+            mean, std = -offset / scale, 1 / scale
+            return self.builder.normalized(call.input, call.where, call.output, mean=mean, std=std)
+        value = self._add(call, Scale(factor=float(scale[0])))
+        return self.builder.normalized(value, call.where, call.output, mean=-offset) if offset[0] else value
 
     def on_Add(self, call: LayerCall) -> Value:
         if len(call.inputs) == 1 and call.others and isinstance(call.others[0], (int, float)):

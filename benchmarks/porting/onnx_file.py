@@ -255,10 +255,16 @@ def _operators(onnx: Any) -> list[Any]:
                 return (x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2,)
             return (x * (1 + np.vectorize(erf, otypes=[np.float64])(x / sqrt(2))) / 2,)
 
+    class HardSwish(onnx.reference.op_run.OpRun):
+        """With 1/6 in float64; as a function of ONNX, it has an attribute in float32."""
+
+        def _run(self, x):  # type: ignore[no-untyped-def]
+            return (x * np.clip(x / 6 + 0.5, 0, 1),)
+
     class LRN(onnx.reference.op_run.OpRun):
         def _run(self, x, alpha, beta, bias, size):  # type: ignore[no-untyped-def]
             squares = np.pad(x**2, [(0, 0), ((size - 1) // 2, size // 2), *[(0, 0)] * (x.ndim - 2)])
             sums = np.lib.stride_tricks.sliding_window_view(squares, size, 1).sum(-1)
             return (x / (bias + alpha / size * sums) ** beta,)
 
-    return [Conv, BatchNormalization, LRN, Erf, Gelu]
+    return [Conv, BatchNormalization, HardSwish, LRN, Erf, Gelu]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 
 from benchmarks.porting.graphs import INPUT, Graph, Operator
 from benchmarks.runtime.errors import BadInput
@@ -152,14 +153,20 @@ def _with_nested_concats(graph: Graph) -> dict[str, Operator]:
 
 
 def _with_free_names(operators: dict[str, Operator]) -> dict[str, Operator]:
-    """The operators without names that nameless layers take: avgpool, if an average has no name.
+    """The operators without clashes between the names of layers and those that nameless layers take (`avgpool`).
 
-    Only layers without arrays lose their names.
+    Layers without arrays lose such a name. Layers with arrays keep it, and the nameless ones are numbered.
     """
-    nameless = {layer.kind.lower() for each in operators.values() for layer in each.layers if not layer.name}
+    layers = [layer for each in operators.values() for layer in each.layers]
+    nameless = {layer.kind.lower() for layer in layers if not layer.name}
+    kept = {layer.name for layer in layers if layer.name and layer.parameters((1, 1, 1))}
+    numbers = count(1)
 
     def free(layer: Layer) -> Layer:
-        clashes = layer.name.rstrip("0123456789") in nameless and not layer.parameters((1, 1, 1))
+        kind = layer.kind.lower()
+        if not layer.name and any(name.rpartition(".")[2] == kind for name in kept):
+            return replace(layer, name=next(name for n in numbers if (name := f"{kind}_{n}") not in kept))
+        clashes = layer.name.rstrip("0123456789") in nameless and layer.name not in kept
         return replace(layer, name="") if clashes else layer
 
     return {name: replace(each, layers=tuple(map(free, each.layers))) for name, each in operators.items()}

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.porting.array_builder import short_padding
 from benchmarks.porting.graphs import ZERO, Builder, Graph, Probabilities, Value, refused
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array
@@ -448,12 +449,12 @@ class _TorchConverter:
                 raise call.refused(f"channels of {value}")
             result = result.moved(lambda index: np.pad(index, (maps, (0, 0), (0, 0)), constant_values=ZERO))
         if (height, width) != ((0, 0), (0, 0)):
-            result = self._add(call, Pad("", _padding((height, width)), float(value)), input=result)
+            result = self._add(call, Pad("", short_padding((height, width)), float(value)), input=result)
         return result
 
     def on_constant_pad(self, call: OperatorCall) -> Value:
         left, right, top, bottom = call("padding")
-        layer = Pad(self._name(call), _padding(((top, bottom), (left, right))), float(call("value", 0.0)))
+        layer = Pad(self._name(call), short_padding(((top, bottom), (left, right))), float(call("value", 0.0)))
         return self._add(call, layer)
 
     def on_local_response_norm(self, call: OperatorCall) -> Value:

@@ -198,6 +198,8 @@ def graph(model: Any, folder: Path) -> None:
         for role, variable in variables.items():
             arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
         config = operation.get_config() if is_layer and own else {}
+        if own and type(operation).__name__ == "Pad":
+            config = {"pad_width": operation.pad_width, "mode": operation.mode}
         node |= {"config": plain(config), "arrays": {role: f"{path}/{role}" for role in variables}}
         node |= {"args": encoded(args), "kwargs": {key: encoded(each) for key, each in kwargs.items()}}
         nodes.append(node | {"outputs": outputs})

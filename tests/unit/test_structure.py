@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.porting.array_builder import short_padding
 from benchmarks.porting.graphs import Builder, Graph, Value
 from benchmarks.porting.structure import Structure
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     Add,
+    Affine,
     Auxiliary,
     AvgPool,
     BatchNorm,
@@ -33,6 +36,7 @@ from frameworks.spec import (
     Select,
     Sigmoid,
     SiLU,
+    sides,
 )
 
 INPUT = (4, 6, 6)
@@ -230,3 +234,17 @@ def test_a_name_that_a_nameless_layer_takes(draw: Drawing) -> None:
     layers = Structure(draw.graph(out)).layers
     paths = [node.path for _, node in Network("net", INPUT, layers).walk()]
     assert paths == ["concat", "avgpool", "maxpool", "globalavgpool"]
+
+
+def test_a_layer_with_arrays_keeps_a_name_that_a_nameless_layer_takes(draw: Drawing) -> None:
+    """A nameless product with a number is called scale, and so is a trained one of the file."""
+    number = draw.builder.layer(draw.start, Scale(factor=0.5), where="")
+    out = draw.builder.layer(number, Affine("scale"), Scale(factor=2.0), where="")
+    paths = [node.path for _, node in Network("net", INPUT, Structure(draw.graph(out)).layers).walk()]
+    assert paths == ["scale_1", "scale", "scale_2"]
+
+
+@pytest.mark.parametrize("around", list(product(range(3), repeat=4)))
+def test_the_short_form_of_a_padding_is_the_padding(around: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = around
+    assert sides(short_padding(((top, bottom), (left, right)))) == ((top, bottom), (left, right))
