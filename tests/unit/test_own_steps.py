@@ -1,4 +1,4 @@
-"""What kind of step changed the arrays of a network is told from the arrays alone."""
+"""The arrays of a network before and after a step say what kind of step it was."""
 
 from __future__ import annotations
 
