@@ -96,13 +96,13 @@ def reachable(roots: Iterable[Path]) -> set[Path]:
             continue
         known.add(path)
         if path.suffix == ".py":
-            waiting += _imported(path, path.stat().st_mtime_ns)
+            waiting += _imported(path, path.stat().st_mtime_ns, Path.cwd())
     return known
 
 
 @cache
-def _imported(path: Path, modified: int) -> Sequence[Path]:
-    """The files that a module imports and those that it names, for each version of the module."""
+def _imported(path: Path, modified: int, here: Path) -> Sequence[Path]:
+    """The files that a module imports and those that it names, for each version of it and each current folder."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
@@ -111,23 +111,23 @@ def _imported(path: Path, modified: int) -> Sequence[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found += _resolved(alias.name, path)
+                found += _resolved(alias.name, path, here)
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(".".join(filter(None, (node.module, each.name))) for each in node.names)]
             for name in names:
-                found += _relative(name, node.level, path) if node.level else _resolved(name, path)
+                found += _relative(name, node.level, path) if node.level else _resolved(name, path, here)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not _inside(path, FRAMEWORKS):
             found += _named(node.value, path)
     return [*found, *_packages_of(path)]
 
 
-def _resolved(name: str, importer: Path) -> Iterator[Path]:
+def _resolved(name: str, importer: Path, here: Path) -> Iterator[Path]:
     """The files of an absolute import; none if it is installed or built in."""
     top = name.partition(".")[0]
     if top == FRAMEWORKS.name:
         yield from _along(FRAMEWORKS.parent, name.split("."))
     elif not _inside(importer, FRAMEWORKS):
-        for folder in dict.fromkeys((importer.parent, _above_packages(importer), Path.cwd())):
+        for folder in dict.fromkeys((importer.parent, _above_packages(importer), here)):
             if folder.name not in LIBRARIES or top == importer.relative_to(folder).parts[0]:
                 yield from _along(folder, name.split("."))
 

@@ -125,3 +125,18 @@ def test_the_order_of_files_counts(tmp_path: Path) -> None:
     one.write_text("A = 1\n")
     two.write_text("B = 1\n")
     assert files_sha256([one, two]) != files_sha256([two, one])
+
+
+def test_the_identity_follows_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the current folder counts while it is the current one, also if the adapter was seen elsewhere."""
+    (tmp_path / "adapters").mkdir()
+    adapter = tmp_path / "adapters" / "mine.py"
+    adapter.write_text("import helper\n")
+    digests = []
+    for folder, helper in (("empty", ""), ("one", "x = 1\n"), ("other", "x = 2\n"), ("empty", "")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        if helper:
+            (tmp_path / folder / "helper.py").write_text(helper)
+        monkeypatch.chdir(tmp_path / folder)
+        digests.append(code_parts(str(adapter))["adapter"])
+    assert len(set(digests[:3])) == 3 and digests[3] == digests[0]
