@@ -318,7 +318,7 @@ def test_everything_that_the_trainer_imports_is_covered_or_exempt() -> None:
     imported = {
         path.relative_to(harness).as_posix()
         for name in covered_code.TRAINING
-        for path in covered_code._imported(harness / name, (harness / name).stat().st_mtime_ns)
+        for path in covered_code._imported(harness / name, (harness / name).stat().st_mtime_ns, harness)
         if harness in path.parents and path.name != "__init__.py"
     }
     assert imported - set(covered_code.TRAINING) == EXEMPT & imported
