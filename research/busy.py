@@ -161,7 +161,8 @@ def report(results: pd.DataFrame) -> str:
         f"{markdown(HEAD, rows)}\n\nLeNet, training, batch 256, {versions} against itself: the true ratio is 1, and "
         "`faster` and `slower` are wrong. A 95 % interval leaves out the true ratio in 5 % of runs; a verdict also "
         "requires that it is beyond the noise floor. Load of others: of the worker's cores during its slices, median "
-        f"over runs. {command.machine()}; commit {commits}.\n"
+        "over runs. A run is not in the table if `speed` refuses its budget because the workers start too slowly. "
+        f"{command.machine()}; commit {commits}.\n"
     )
 
 
@@ -260,7 +261,8 @@ def main(
     text = report(table)
     click.echo(text)
     if out:
-        head = f"# Verdicts on a busy machine\n\nWritten by `python -m research.busy --fw {framework}`."
+        written = f"Written by `python -m research.busy --fw {framework} --budget {budget}`."
+        head = f"# Verdicts on a busy machine\n\n{written}"
         more = "[How speed is measured](statistics.md#busy-machines) says when a verdict is withheld."
         out.write_text(f"{head} {more}\n\n{text}", encoding="utf-8")
     return ExitCode.FAILED if wrong(table) else ExitCode.OK
