@@ -25,15 +25,18 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from benchmarks.cli.network_importer import LazyImporter
 from benchmarks.cli.progress import ProgressDisplay
 from benchmarks.datasets.registry import DATASETS, Dataset, ImageOptions
 from benchmarks.datasets.registry import dataset as load_dataset
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
 from benchmarks.reporting.certificate_pages import verification_text, write_pages
+from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
 from benchmarks.runtime.networks import network as load_network
+from benchmarks.runtime.networks import use_importer
 from benchmarks.timing import speed_run
 from benchmarks.timing.speed_request import WORKLOADS, SpeedRequest
 from benchmarks.training import plan, prediction, runner
@@ -81,6 +84,8 @@ __all__ = [
 Names = str | Sequence[str]
 Numbers = int | Sequence[int]
 
+use_importer(LazyImporter(quiet=True))
+
 
 def run(
     net: Names = "lenet",
@@ -113,7 +118,8 @@ def run(
     All frameworks start from the same weights and use the same images in the same order. The frameworks are
     interleaved epoch by epoch. Arguments that are None take their value from the recipe of the network.
 
-    net: names from `NETWORKS`, `all`, or `file.py:function` for a network of your own.
+    net: names from `NETWORKS`, `all`, `file.py:function` for a network of your own, or one of another program:
+    `model.py:Net`, `model.onnx`, `model.keras`, `net-symbol.json`.
     frameworks: names from `FRAMEWORKS`, optionally with a mode and a version (`torch:compile`, `torch==2.12.1`), or
     `all`.
     seed: one or several seeds (integers, 0 or more) of the initial weights, the order of the images and dropout.
@@ -138,6 +144,7 @@ def run(
     A framework that is unavailable or fails is a row with its reason, not an exception.
     Raises BadInput for an argument that cannot be used, DataError if a data set is missing or damaged.
     """
+    use_importer(LazyImporter(pythons, quiet))
     defaults = plan.TrainingRequest()
     request = plan.TrainingRequest(
         net=_names(net),
@@ -198,6 +205,7 @@ def verify(
 
     Raises BadInput for an argument that cannot be used.
     """
+    use_importer(LazyImporter(pythons, quiet))
     request = verify_run.VerifyRequest(
         net=_names(net),
         frameworks=",".join(_names(frameworks)),
@@ -250,6 +258,7 @@ def speed(
     A framework whose losses differ from the reference, or whose timing is implausible, has the status `refused`.
     Raises BadInput for an argument that cannot be used or a budget that is too small, DataError as `run` does.
     """
+    use_importer(LazyImporter(pythons, quiet))
     defaults = SpeedRequest()
     request = SpeedRequest(
         net=_names(net),
@@ -315,7 +324,7 @@ def _table(folder: RunFolder) -> pd.DataFrame:
 
 
 def _names(names: Names) -> tuple[str, ...]:
-    return tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+    return tuple(user_files.listed(names)) if isinstance(names, str) else tuple(names)
 
 
 def _numbers(numbers: Numbers) -> tuple[int, ...]:

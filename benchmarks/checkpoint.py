@@ -19,7 +19,11 @@ from benchmarks.runtime.errors import BadInput
 )
 @click.argument("file", metavar="FILE", type=options.FILE)
 @options.option(
-    "--net", required=True, metavar="NAME", heading=options.WHAT, help="The network's name, or FILE.py:FUNCTION."
+    "--net",
+    required=True,
+    metavar="NAME",
+    heading=options.WHAT,
+    help="The network's name, or a file, such as FILE.py:FUNCTION.",
 )
 @options.option(
     "--pixels",

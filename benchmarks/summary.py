@@ -27,7 +27,7 @@ from frameworks.networks import NETWORKS
     "--net",
     metavar="NAME",
     heading=options.WHAT,
-    help="A network, `all`, or FILE.py:FUNCTION; `onespec networks` lists them.",
+    help="A network, `all`, or a file: FILE.py:FUNCTION, FILE.onnx, ...; `onespec networks` lists them.",
 )
 @options.option(
     "--audit",

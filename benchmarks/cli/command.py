@@ -19,7 +19,9 @@ from benchmarks.cli.configuration import defaults
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.heartbeat import CURRENT, heartbeat
 from benchmarks.cli.interruption import Interrupted, stopped_by_signals
+from benchmarks.cli.network_importer import LazyImporter
 from benchmarks.cli.streams import discard, flush, is_terminal, printable, tell
+from benchmarks.runtime.networks import use_importer
 from frameworks.errors import OnespecError
 
 # Options of earlier versions, and the ones that replaced them.
@@ -53,6 +55,7 @@ class OneLineErrors(click.Command):
 
     def invoke(self, context: click.Context) -> Any:
         quiet = bool(context.params.get("quiet")) or isinstance(self, click.Group)
+        use_importer(LazyImporter(context.params.get("pythons"), quiet))
         with stopped_by_signals(), heartbeat(self.starting, quiet), _reported(context):
             code = super().invoke(context)
             if sys.stdout:

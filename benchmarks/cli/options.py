@@ -16,6 +16,7 @@ import click
 
 from benchmarks.cli.command import Command, CommandGroup, Option
 from benchmarks.datasets.image_options import FITS, LARGEST, ImageOptions
+from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
@@ -81,12 +82,12 @@ def _distinct(parameter: click.Parameter | None, value: Any, items: list[T]) -> 
 
 
 class Names(click.ParamType):
-    """`a,b,c`, or a list in a configuration file: distinct names in their order."""
+    """`a,b,c`, or a list in a configuration file: distinct names in order. A comma in parentheses separates none."""
 
     name = "names"
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, ...]:
-        items = value.split(",") if isinstance(value, str) else value
+        items = user_files.listed(value) if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not items:
             _refuse(parameter, value, "not a list of names; write them separated by commas")
         return _distinct(parameter, value, [str(item).strip() for item in items])
@@ -378,7 +379,7 @@ nets = option(
     default="lenet",
     metavar="NAME,...",
     heading=WHAT,
-    help="Networks, `all`, or FILE.py:FUNCTION; `onespec networks` lists them.",
+    help="Networks, `all`, or a file: FILE.py:FUNCTION, FILE.onnx, ...; `onespec networks` lists them.",
 )
 frameworks = option(
     "--fw",

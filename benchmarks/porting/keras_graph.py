@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
 from benchmarks.porting.graphs import Graph, Probabilities, Value, refused
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
     ELU,
@@ -126,17 +126,19 @@ def _numbers(value: Any) -> Array:
 
 
 def input_of(graph: Description, given: Shape | None) -> Shape:
-    """The shape of one image, channels first. Raises BadInput where the model leaves it free and none is given."""
+    """The shape of one image, channels first. Raises ShapeMissing where the model leaves it free and none is given."""
     size = graph["input"]
     if len(size) != 3:
         raise BadInput(f"its input has {len(size)} dimensions beside the batch; an image has 3")
     own = tuple(size) if is_first(graph) else (size[2], size[0], size[1])
     if given is not None:
         if any(one not in (None, other) for one, other in zip(own, given)):
-            raise BadInput(f"--input {times(given)}: the model takes {'x'.join(str(each or 'any') for each in own)}")
+            raise BadInput(
+                f"an input of {times(given)}: the model takes {'x'.join(str(each or 'any') for each in own)}"
+            )
         return given
     if None in own:
-        raise BadInput(f"the model takes images of {'x'.join(str(each or 'any') for each in own)}; give --input C,H,W")
+        raise ShapeMissing(f"the model takes images of {'x'.join(str(each or 'any') for each in own)}")
     return own
 
 

@@ -25,7 +25,7 @@ from benchmarks.porting.graphs import Graph
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.environments import FrameworkRequest, environment
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training.checkpoints import read_npz
 from frameworks.adapter import Setting
@@ -193,7 +193,7 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     if not params:
         raise BadInput(f"{text}: no {Path(stem).name}-0000.params beside it")
     if input is None:
-        raise BadInput(f"{text}: the shape of the images is missing; give --input C,H,W")
+        raise ShapeMissing(f"{text}: the shape of the images is missing")
     try:
         symbol = json.loads(file.read_text(encoding="utf-8"))
         kinds = {node["op"] for node in symbol["nodes"]}
@@ -255,7 +255,7 @@ def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progr
         raise BadInput(f"{text}: write FILE.py:NAME, the class or function that gives a torch.nn.Module")
     file = _existing(text, parts["file"])
     if input is None:
-        raise BadInput(f"{text}: the shape of the images is missing; give --input C,H,W")
+        raise ShapeMissing(f"{text}: the shape of the images is missing")
     task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
     python = environment(FrameworkRequest(TORCH), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
@@ -305,6 +305,8 @@ def _nodes(network: Network, structure: Structure) -> dict[str, str]:
 def _prefixed(text: str, work: Callable[[], Any]) -> Any:
     try:
         return work()
+    except ShapeMissing as error:
+        raise ShapeMissing(f"{text}: {error.problem}") from None
     except BadInput as error:
         raise BadInput(f"{text}: {error}") from None
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.porting.numbers import shortest
 from benchmarks.porting.onnx_graph import BATCH, Model
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.spec import Shape, times
@@ -142,10 +142,10 @@ def _images(proto: Any, text: str, input: Shape | None) -> tuple[Shape, bool, in
     shape = (size[2], size[0], size[1]) if last else tuple(size)
     if input is not None:
         if any(own not in (0, given) for own, given in zip(shape, input)):
-            raise BadInput(f"{text}: --input {times(input)}: the model takes {_sizes(shape)}")
+            raise BadInput(f"{text}: an input of {times(input)}: the model takes {_sizes(shape)}")
         shape = input
     if min(shape) < 1:
-        raise BadInput(f"{text}: the model takes images of {_sizes(shape)}; give --input C,H,W")
+        raise ShapeMissing(f"{text}: the model takes images of {_sizes(shape)}")
     return shape, last, batch
 
 

@@ -15,7 +15,7 @@ from benchmarks.porting.network_import import KERAS, TORCH, Comparison, Imported
 from benchmarks.porting.port_files import weights_of
 from benchmarks.reporting.number_formats import count, counted
 from benchmarks.runtime import user_files
-from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.runtime.networks import network
 from frameworks.arrays import Weights
 from frameworks.networks import NETWORKS
@@ -92,7 +92,7 @@ def read(source: Source, pythons: Mapping[str, str], progress: Callable[[str], N
     if program == SPEC:
         return _of_spec(source, pythons, progress)
     if program == TORCH and source.input is None:
-        raise BadInput(f"{source.text}: a module of PyTorch does not say the size of its images; give --input C,H,W")
+        raise ShapeMissing(f"{source.text}: a module of PyTorch does not say the size of its images")
     pixels = source.pixels or "raw"
     found = network_import.imported(source.text, source.input, pythons, progress, pixels=pixels, source=program)
     weights, notes = found.weights if network_import.is_network_file(source.text) else None, found.notes
@@ -115,13 +115,12 @@ def program_of(text: str) -> str:
 
     Raises BadInput for a file that is missing, is not Python, or imports none of `PROGRAMS`.
     """
-    name = text.partition("(")[0]
     if text in NETWORKS:
         return SPEC
-    if not user_files.is_file(name):
+    if not user_files.is_file(text):
         # A name that the catalogue lacks is refused as such.
         return next((program for ending, program in network_import.ENDINGS.items() if text.endswith(ending)), SPEC)
-    file, _ = user_files.split(name)
+    file, _ = user_files.split(text)
     if not Path(file).is_file():
         raise BadInput(f"{text}: no file {file}")
     imported: set[str] = set()

@@ -13,6 +13,14 @@ class BadInput(OnespecError, ValueError):
     exit_code = 2
 
 
+class ShapeMissing(BadInput):
+    """A network of another program does not say the shape of its images. problem: the message without the remedy."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; give --input C,H,W")
+        self.problem = problem
+
+
 class DataError(OnespecError):
     """A data set is missing, damaged or not the published one; the message names the remedy. Exit code 3."""
 

@@ -1,32 +1,59 @@
-"""Finds a network by its name, or in a user's file: `lenet`, `my_net.py:tiny`."""
+"""Finds a network by its name, in a user's file, or in another program: `lenet`, `my_net.py:tiny`, `model.onnx`.
+
+Networks of other programs are read by an `Importer`, which commands and the Python interface set: `use_importer`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.runtime import user_files
-from benchmarks.runtime.errors import BadInput, refuse_repeated
+from benchmarks.runtime.errors import BadInput, ShapeMissing, refuse_repeated
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape, SpecError
 
 NAME = re.compile(r"\w[\w.+=-]{0,63}")  # of a network: a part of the names of cells and files
-OUTSIDE = (".onnx", ".keras", "-symbol.json")  # endings of files that `onespec port` reads
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Importer(Hashable, Protocol):
+    """Reads the networks of other programs."""
+
+    def has(self, text: str) -> bool:
+        """Whether a text names a network of another program. Raises BadInput for a file that cannot be read."""
+
+    def network(self, text: str, shape: Shape | None) -> Network:
+        """The network, whose values were compared with the original's. shape: of an image.
+
+        Raises BadInput, ShapeMissing where neither the text nor its file says the shape, and Unavailable without the
+        program that reads it.
+        """
+
+
+_importers: list[Importer] = []  # one, or none before `use_importer`
+
+
+def use_importer(importer: Importer) -> None:
+    """Read networks of other programs in this way from now on."""
+    _importers[:] = [importer]
 
 
 def network(text: str, *, classes: int | None = None, input: Shape | None = None) -> Network:
     """The network of this name or of `file.py:function`, with another input if one is given.
 
-    text: a key of `NETWORKS`, or `file.py:function`. classes: passed to a function that has an argument `classes`.
-    input: channels, height, width. Raises BadInput, with the reason in one line.
+    text: a key of `NETWORKS`, `file.py:function`, or what the importer takes: `model.py:Net@3x32x32`, `model.onnx`.
+    classes: passed to a function that has an argument `classes`. input: channels, height, width. Raises BadInput, with
+    the reason in one line, and Unavailable for a network of a program that is not here.
     """
     try:
+        if (importer := _importer(text)) is not None:
+            return _imported(importer, text, input, _modified(text))
         if user_files.is_file(text):
             _rehearse(text, classes, _modified(text))
             net = _from_file(text, classes)
@@ -34,6 +61,8 @@ def network(text: str, *, classes: int | None = None, input: Shape | None = None
             function = _by_name(text)
             net = function(**_arguments(function, classes))
         return net if input is None else net.with_input(input)
+    except ShapeMissing as error:
+        raise BadInput(f"--net {error.problem}; write the shape behind it, such as {text}@3x32x32") from None
     except SpecError as error:
         source = f"--net {text}: " if user_files.is_file(text) else ""
         raise BadInput(f"{source}{error}") from None
@@ -61,6 +90,20 @@ def networks(texts: Sequence[str], *, classes: int | None = None) -> dict[str, N
     return loaded
 
 
+def with_shape(text: str, shape: Callable[[], Shape]) -> str:
+    """The text of a network, with the shape of its images where that is missing: `model.py:Net@3x32x32`.
+
+    shape: called only where it is missing. Raises BadInput.
+    """
+    importer = _importer(text)
+    try:
+        if importer is not None:
+            _imported(importer, text, None, _modified(text))
+    except ShapeMissing:
+        return f"{text}@{'x'.join(map(str, shape()))}"
+    return text
+
+
 def check_name(net: Network, source: str) -> None:
     """Raise BadInput, which starts with `source`, unless the network's name can be a part of a cell's name."""
     if not isinstance(net.name, str) or not NAME.fullmatch(net.name):
@@ -73,14 +116,21 @@ def check_name(net: Network, source: str) -> None:
 def _by_name(name: str) -> Callable[..., Network]:
     if name in NETWORKS:
         return NETWORKS[name]
-    if name.endswith(OUTSIDE):
-        raise BadInput(
-            f"--net {name}: `onespec port {name} --to spec -o FOLDER` writes it as a network file; give that"
-        )
     near = difflib.get_close_matches(name, NETWORKS, n=1)
     if near:
         raise BadInput(f"--net {name}: no such network. Did you mean {near[0]}? `onespec networks` lists all")
     raise BadInput(f"--net {name}: no such network; write FILE.py:FUNCTION, or a name that `onespec networks` lists")
+
+
+def _importer(text: str) -> Importer | None:
+    """The importer, for a text that it takes."""
+    return next((each for each in _importers if text not in NETWORKS and each.has(text)), None)
+
+
+@cache
+def _imported(importer: Importer, text: str, input: Shape | None, modified: int) -> Network:
+    """The network of another program, read once for each version of its file."""
+    return importer.network(text, input)
 
 
 def _arguments(function: Callable[..., Any], classes: int | None) -> dict[str, int]:
@@ -95,8 +145,8 @@ def _rehearse(text: str, classes: int | None, modified: int) -> None:
 
 
 def _modified(text: str) -> int:
-    """When a user's file was modified, in nanoseconds; 0 if there is none, which `load` reports."""
-    path = Path(user_files.split(text)[0])
+    """When a user's file was modified, in nanoseconds; 0 if there is none, which its reader reports."""
+    path = Path(user_files.split(text)[0] if user_files.is_file(text) else text)
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 

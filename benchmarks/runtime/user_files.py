@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib.util
 import os
+import re
 import select
 import signal
 import sys
@@ -24,19 +25,36 @@ T = TypeVar("T")
 
 REHEARSAL = 30.0  # seconds in which a user's file is imported and builds its network
 REHEARSED = 86  # exit code of a copy that was not ended by the user's code
+_FILE = re.compile(r"(?P<file>.*?\.py)(?::(?P<name>.*))?", re.DOTALL)
 
 
 def is_file(text: str) -> bool:
     """Whether an option's value is a Python file, with or without a name in it."""
-    return text.endswith(".py") or text.rpartition(":")[0].endswith(".py")
+    return _FILE.fullmatch(text) is not None
 
 
 def split(text: str) -> tuple[str, str]:
-    """`my_net.py:tiny` as (`my_net.py`, `tiny`); the second part is empty if it is missing."""
-    if text.endswith(".py"):
-        return text, ""
-    file, _, name = text.rpartition(":")
-    return file, name
+    """`my_net.py:tiny` as (`my_net.py`, `tiny`); the second part is empty if it is missing.
+
+    The name may have arguments: `model.py:Net("a:b.py")`.
+    """
+    parts = _FILE.fullmatch(text)
+    if parts is None:
+        file, _, name = text.rpartition(":")
+        return file, name
+    return parts["file"], parts["name"] or ""
+
+
+def listed(text: str) -> list[str]:
+    """The parts between commas, without those in parentheses: `lenet,model.py:Net(10, 3)` has two."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def expanded(text: str) -> Path:

@@ -17,7 +17,7 @@ from benchmarks.records.runs import TrainingRequestInfo
 from benchmarks.runtime import machine
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput, refuse_repeated
-from benchmarks.runtime.networks import network, networks
+from benchmarks.runtime.networks import network, networks, with_shape
 from benchmarks.training.jobs import Job
 from benchmarks.training.recipes import DEFAULT, OPTIMIZERS, RECIPES, Recipe, normalized
 from frameworks.spec import Network, Resize, SpecError, times
@@ -153,7 +153,8 @@ def plan(
     for key in request.pythons:
         if not any(key in (framework.name, framework.label) for framework in labels):
             raise BadInput(f"--python {key}=...: --fw has no {key}; it has {', '.join(each.label for each in labels)}")
-    names = list(networks(request.net))  # refuses what cannot be trained before any data set is looked for
+    # A network that cannot be trained is refused before any data set is looked for.
+    names = list(networks([_with_shape(text, request, note) for text in request.net]))
     device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
     recipes = {name: request.recipe(name) for name in names}
     named = dict.fromkeys(recipe.dataset for recipe in recipes.values())
@@ -167,6 +168,11 @@ def plan(
         for seed in request.seeds:
             groups.append([replace(job, framework=each.label, mode=each.mode, seed=seed) for each in labels])
     return groups, {each.name: each for each in data.values()}
+
+
+def _with_shape(text: str, request: TrainingRequest, note: Callable[[str], None]) -> str:
+    """The text of a network, with the shape of the images that it trains on where it needs one."""
+    return with_shape(text, lambda: described(request.recipe(text).dataset, note, images=request.images).input)
 
 
 def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: TrainingRequest) -> Job:

@@ -110,7 +110,7 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
     pythons = {"keras": str(bench.python("keras"))}
     result = network_import.imported(str(folder / "of_any_size.keras"), (3, 9, 7), pythons, print)
     assert result.network.input == (3, 9, 7) and network_import.compared(result).agrees
-    with pytest.raises(BadInput, match="--input 1x9x7: the model takes 3xanyxany"):
+    with pytest.raises(BadInput, match="an input of 1x9x7: the model takes 3xanyxany"):
         network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
 
 
