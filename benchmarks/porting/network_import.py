@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import json
 import re
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -22,6 +21,7 @@ import numpy as np
 import frameworks
 from benchmarks.porting import gluon_graph, keras_graph, onnx_file, onnx_graph, torch_graph
 from benchmarks.porting.graphs import Graph
+from benchmarks.porting.scripts import run_script
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -373,11 +373,8 @@ def _identifier(name: str) -> str:
 
 def _run(python: Path, work: str, folder: Path, task: Mapping[str, Any], text: str, script: Path = SCRIPT) -> None:
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-    command = [str(python), "-I", str(script), work, str(folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise BadInput(f"{text}: {reason}")
+    written = {"values": ["values.npz"], "graph": ["arrays.npz"] + ["graph.json"] * (script != GLUON_SCRIPT)}[work]
+    run_script(python, script, [work, str(folder)], [folder / name for name in written], text)
 
 
 # --- the original and the spec on the same images ---------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +9,10 @@ import numpy as np
 
 from benchmarks.porting.file_formats import ending
 from benchmarks.porting.network_import import IMAGES, Comparison
+from benchmarks.porting.scripts import run_script
 from benchmarks.porting.weight_import import FORMATS, SCRIPTS
 from benchmarks.runtime.environments import FrameworkRequest, environment
+from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training.checkpoints import read_npz
 from frameworks.adapter import Setting
@@ -47,11 +48,12 @@ def compared(
     python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         np.save(folder / "images.npy", images)
-        command = [str(python), "-I", str(SCRIPTS / weight_format.model), str(path.absolute()), str(folder)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            return f"the original is not compared, {info.title} does not run it: {reason}", None
+        script, arguments = SCRIPTS / weight_format.model, [str(path.absolute()), str(folder)]
+        refusal = f"the original is not compared, {info.title} does not run it"
+        try:
+            run_script(python, script, arguments, [folder / "values.npz"], refusal)
+        except BadInput as error:
+            return str(error), None
         theirs = read_npz(folder / "values.npz", "file")
     if found.prepares and prepared is not None:
         network = prepared

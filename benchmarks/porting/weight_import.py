@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 import frameworks
 from benchmarks.porting.file_formats import NPZ, SAFETENSORS, ending
+from benchmarks.porting.scripts import run_script
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.temporary_folders import TemporaryFolder
@@ -102,11 +102,9 @@ def _run_reader(
     """The arrays of a file under its own names, read in the environment of the framework, and what else it says."""
     python = environment(FrameworkRequest(info.name), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as scratch:
-        command = [str(python), "-I", str(SCRIPTS / script), str(path.absolute()), str(scratch)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BadInput(f"{path}: {info.title} cannot read its weights: {reason}")
+        text = f"{path}: {info.title} cannot read its weights"
+        written = [scratch / "arrays.npz", scratch / "about.json"]
+        run_script(python, SCRIPTS / script, [str(path.absolute()), str(scratch)], written, text)
         about = json.loads((scratch / "about.json").read_text(encoding="utf-8"))
         return read_npz(scratch / "arrays.npz", "file"), about
 

@@ -291,6 +291,29 @@ def test_a_file_that_is_no_python_or_imports_what_is_missing(bench: Bench, tmp_p
         network_import.imported(f"{file}:Net", (3, 8, 8), pythons, print)
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import os; os._exit(0)", "the process that reads it ends with exit code 0 and gives no reason"),
+        ("import os; os._exit(3)", "the process that reads it ends with exit code 3 and gives no reason"),
+        ("import os; os.abort()", "the process that reads it is ended by SIGABRT"),
+        ("[None for _ in iter(int, 1)]", "not ready within 8 s; long loops or downloads?"),
+        ("import sys; sys.exit('no weights')", "no weights"),
+    ],
+)
+@pytest.mark.parametrize("place", ["init", "forward"])
+def test_a_file_that_ends_or_occupies_the_process(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: str, message: str
+) -> None:
+    monkeypatch.setattr("benchmarks.porting.scripts.LIMIT", 8.0)
+    file = tmp_path / "net.py"
+    lines = {"init": "pass", "forward": "pass", place: code}
+    file.write_text(HEAD.format(**lines).lstrip(), encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        network_import.imported(f"{file}:Net", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
+    assert str(caught.value).startswith(f"{file}:Net: ") and str(caught.value).endswith(message)
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 

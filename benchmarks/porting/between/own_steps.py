@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isclose
@@ -21,6 +20,7 @@ import numpy as np
 import frameworks
 from benchmarks.porting import network_import
 from benchmarks.porting.between.differences import TRAINING, NetworkDifference
+from benchmarks.porting.scripts import run_script
 from benchmarks.porting.sources import Side
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import FrameworkRequest, environment
@@ -108,11 +108,7 @@ def after(
         np.save(folder / "images.npy", images)
         np.save(folder / "labels.npy", labels)
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
-        command = [str(python), "-I", str(SCRIPT), str(folder)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise BadInput(f"{step}: {reason}")
+        run_script(python, SCRIPT, [str(folder)], [folder / "after.npz"], step)
         changed = read_npz(folder / "after.npz", "file")
     return {key: changed[own[key]].reshape(array.shape) for key, array in weights.items()}
 
