@@ -261,8 +261,8 @@ def main(
     text = report(table)
     click.echo(text)
     if out:
-        written = f"Written by `python -m research.busy --fw {framework} --budget {budget}`."
-        head = f"# Verdicts on a busy machine\n\n{written}"
+        given = "with `--busy`, `--threads`, `--budget` and `--runs` as in the table"
+        head = f"# Verdicts on a busy machine\n\nWritten by `python -m research.busy --fw {framework}`, {given}."
         more = "[How speed is measured](statistics.md#busy-machines) says when a verdict is withheld."
         out.write_text(f"{head} {more}\n\n{text}", encoding="utf-8")
     return ExitCode.FAILED if wrong(table) else ExitCode.OK

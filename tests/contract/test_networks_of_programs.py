@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmarks import run, speed, summary, verify
+from benchmarks import plan, run, summary, verify
 from benchmarks.port import command as port
 from benchmarks.porting.port_files import write_all
 from frameworks.networks import NETWORKS
@@ -88,20 +88,30 @@ def shown(nets: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-COMMANDS: dict[str, tuple[Callable[[list[str]], int], list[str]]] = {
-    "run": (exit_code_of(run.command), ["--quick", "--train-size", "64", "--threads", "1"]),
-    "speed": (exit_code_of(speed.command), ["--what", "infer", "--budget", "40s", "--threads", "1"]),
-    "verify": (exit_code_of(verify.command), ["--threads", "1"]),
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_commands(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_run_trains_it_on_the_images_of_the_data(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text, python = of_torch(bench, tmp_path)
-    command, options = COMMANDS[name]
-    net = text if name == "verify" else text.partition("@")[0]  # the others use the shape of the data
-    code = command(["--net", net, "--fw", "torch", "--python", python, "--out", str(tmp_path / "out"), *options])
-    output = capsys.readouterr()
-    assert code == 0, output.err
-    shape = "1x12x12" if name == "verify" else "1x28x28"
-    assert f"{text.partition('@')[0]}@{shape}" in (tmp_path / "out").as_posix() + output.out + output.err
+    net, options = text.partition("@")[0], ["--quick", "--train-size", "64", "--threads", "1"]
+    code = exit_code_of(run.command)(
+        ["--net", net, "--fw", "torch", "--python", python, "--out", str(tmp_path), *options]
+    )
+    assert code == 0, capsys.readouterr().err
+    (report,) = tmp_path.glob("*/report.csv")
+    assert pd.read_csv(report)["status"].tolist() == ["ok"]
+
+
+def test_a_plan_has_the_shape_of_the_data(bench: Bench, tmp_path: Path) -> None:
+    text, _ = of_torch(bench, tmp_path)
+    net, path = text.partition("@")[0], tmp_path / "plan.json"
+    assert exit_code_of(plan.command)(["--net", net, "--fw", "torch", "--quick", "-o", str(path)]) == 0
+    networks = json.loads(path.read_text())["networks"]
+    assert [each["requested"] for each in networks.values()] == [f"{net}@1x28x28"]
+
+
+def test_verify_certifies_it(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, python = of_torch(bench, tmp_path)
+    options = ["--fw", "torch", "--python", python, "--threads", "1", "--out", str(tmp_path)]
+    assert exit_code_of(verify.command)(["--net", text, *options]) == 0, capsys.readouterr().err
+    findings = json.loads((tmp_path / "certificate.json").read_text())["findings"]
+    assert text in [each["net"] for each in findings]
