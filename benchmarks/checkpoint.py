@@ -28,7 +28,7 @@ from benchmarks.runtime.errors import BadInput
 @options.option(
     "--pixels",
     required=True,
-    type=click.Choice(("raw", "unit", "imagenet", "half", "caffe")),
+    type=click.Choice(options.PIXELS),
     heading=options.WHAT,
     help="Preprocessing that the weights expect.",
 )

@@ -66,7 +66,7 @@ COMPARED = "Comparison with OTHER"
 )
 @options.option(
     "--pixels",
-    type=click.Choice(("raw", "unit", "imagenet", "half", "caffe")),
+    type=click.Choice(options.PIXELS),
     metavar="NAME",
     show_default="no layers",
     heading=options.WHAT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime.errors import BadInput
 
 if TYPE_CHECKING:
+    from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.runtime.environments import Device
+    from benchmarks.training.checkpoints import Checkpoint
 
 
 @options.command(
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         "--weights results/RUN/weights/lenet.torch.0.npz --fw all",
         "--weights lenet.npz --fw mxnet --dataset fashion-mnist",
         "--weights lenet.npz --images my_digits --invert",
+        "--weights model.onnx --pixels imagenet --images photos",
     ),
 )
 @options.option(
@@ -31,7 +35,14 @@ if TYPE_CHECKING:
     required=True,
     metavar="FILE",
     heading=options.WHAT,
-    help="Weights from `onespec run --save` or `onespec import-weights`.",
+    help="Weights from `onespec run --save` or `onespec import-weights`; or FILE.onnx, FILE.keras, NAME-symbol.json.",
+)
+@options.option(
+    "--pixels",
+    type=click.Choice(options.PIXELS),
+    metavar="NAME",
+    heading=options.WHAT,
+    help=f"For a model of another program: the preprocessing that it expects, {', '.join(options.PIXELS)}.",
 )
 @options.frameworks
 @options.dataset("Predict its test images", heading=options.WHAT, show_default="that of the training")
@@ -87,6 +98,7 @@ if TYPE_CHECKING:
 @options.quiet
 def command(
     weights: Path,
+    pixels: str | None,
     frameworks: str,
     dataset: str | None,
     images: Path | None,
@@ -104,6 +116,8 @@ def command(
 ) -> ExitCode:
     """Predict with trained weights in any framework, whichever framework trained them.
 
+    A model of another program is read as `onespec port` reads it: its values and those of its spec are compared first.
+
     Prints the accuracy, the accuracy by class and the confusion matrix of the first framework, and whether the others
     predict the same labels. grid.png needs Pillow.
     """
@@ -114,13 +128,13 @@ def command(
     from benchmarks.datasets.registry import check_name
     from benchmarks.reporting import prediction_report
     from benchmarks.runtime.environments import parse_frameworks
-    from benchmarks.training import checkpoints, prediction
+    from benchmarks.training import prediction
 
     if dataset is not None:
         check_name(dataset)
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
     progress = ProgressDisplay(quiet)
-    checkpoint = checkpoints.load(weights)
+    checkpoint = _read(weights, pixels, pythons, progress)
     chosen = prediction.choose(
         checkpoint, weights, dataset, images, test_size=test_size, invert=invert, progress=progress
     )
@@ -142,7 +156,9 @@ def command(
         )
     else:
         first, logits = next(iter(predictions.logits.items()))
-        click.echo(f"{checkpoint.network.name}, trained by {checkpoint.about.get('framework')}; {first} predicts:")
+        about = checkpoint.about
+        origin = f"weights of {about['source']}" if "source" in about else f"trained by {about.get('framework')}"
+        click.echo(f"{checkpoint.network.name}, {origin}; {first} predicts:")
         lines += [f"{framework}: {text}" for framework, text in predictions.verification.items()]
         click.echo("\n".join([prediction_report.text(chosen, logits), "", *lines]))
     prediction_report.write(chosen, predictions.logits, out, grid_size=grid, wrong_only=wrong_only, progress=progress)
@@ -151,6 +167,28 @@ def command(
     if predictions.failed or (predictions.unavailable and frameworks != "all"):
         return ExitCode.FAILED
     return ExitCode.OK if all_agree else ExitCode.DIFFERENT
+
+
+def _read(weights: Path, pixels: str | None, pythons: Mapping[str, str], progress: ProgressDisplay) -> Checkpoint:
+    """The network and the weights of a checkpoint, or of a file that holds a model. Raises BadInput."""
+    from benchmarks.porting.network_import import is_network_file
+    from benchmarks.porting.sources import Source, agreeing, read
+    from benchmarks.training.checkpoints import Checkpoint, load
+
+    if not is_network_file(str(weights)):
+        if pixels is not None:
+            raise BadInput(f"--pixels {pixels}: {weights} has its preprocessing in it; leave the option out")
+        return load(weights)
+    if pixels is None:
+        names = ", ".join(options.PIXELS)
+        raise BadInput(
+            f"--pixels is missing: {weights} does not say which preprocessing it expects; choose from {names}"
+        )
+    side = agreeing(read(Source(str(weights), pixels=pixels), pythons, progress.message))
+    for line in (side.summary, *side.notes):
+        progress.message(line)
+    assert side.weights is not None, "a file that holds a network holds its arrays"
+    return Checkpoint(side.network, side.weights, {"framework": weights.suffix, "source": weights.name})
 
 
 if __name__ == "__main__":

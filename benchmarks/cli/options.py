@@ -372,6 +372,8 @@ THREADS = Count(1, 1024)
 SEEDS = Numbers(0, 2**32 - 1, ranges=True)
 BATCH_SIZE = Count(1, 1_000_000)
 
+PIXELS = ("raw", "unit", "imagenet", "half", "caffe")  # names of `benchmarks.porting.weight_import.PIXELS`
+
 nets = option(
     "--net",
     "nets",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.porting.sources import SPEC, Source, program_of, read
+from benchmarks.porting.sources import SPEC, Source, agreeing, program_of, read
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import Network, Shape
 
@@ -45,9 +45,7 @@ class NetworkImporter:
         name, own = _split(text)
         if own and shape and own != shape:
             raise BadInput(f"--net {text}: --input {','.join(map(str, shape))} is another shape; leave one of them out")
-        side = read(Source(name, input=own or shape), self.pythons, self.progress)
-        if different := [each for each in side.comparisons if not each.agrees]:
-            raise BadInput(f"--net {text}: its spec computes something else: {different[0].text}")
+        side = agreeing(read(Source(name, input=own or shape), self.pythons, self.progress))
         for line in (side.summary, *side.notes):
             self.progress(line)
         return side.network

@@ -102,6 +102,13 @@ def read(source: Source, pythons: Mapping[str, str], progress: Callable[[str], N
     return Side(source.text, found.network, weights, notes, network_import.compared(found), found)
 
 
+def agreeing(side: Side) -> Side:
+    """The side, for a command that goes on with it. Raises BadInput where the original and its spec differ."""
+    if different := [each for each in side.comparisons if not each.agrees]:
+        raise BadInput(f"{side.text}: its spec computes something else: {different[0].text}")
+    return side
+
+
 def _of_spec(source: Source, pythons: Mapping[str, str], progress: Callable[[str], None]) -> Side:
     spec = network(source.text, classes=source.classes, input=source.input)
     if source.weights is None:

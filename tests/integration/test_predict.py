@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.api import run
 from benchmarks.datasets.registry import dataset
+from benchmarks.porting.port_files import write_all
 from benchmarks.predict import command
 from benchmarks.reporting.prediction_report import agreement, confusion, draw_grid, predictions_frame, text
 from benchmarks.training import checkpoints
@@ -55,6 +56,38 @@ def test_a_run_saves_its_weights(trained: Path) -> None:
         2,
     )
     assert not any("/" in name for name in checkpoint.weights), "arrays of the optimizer"
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained network as an ONNX model."""
+    checkpoint, folder = checkpoints.load(trained), tmp_path_factory.mktemp("onnx")
+    return write_all(checkpoint.network, ["onnx"], folder, checkpoint.weights, "trained")[0]
+
+
+def test_a_model_of_another_program_predicts_as_its_checkpoint(
+    bench: Bench, trained: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.python("torch")
+    options = ["--fw", "torch", "--dataset", "fashion-mnist-mini"]
+    for name, more in ((trained, []), (model, ["--pixels", "raw"])):
+        assert main(["--weights", str(name), *more, *options, "--out", str(tmp_path / name.suffix)]) == 0
+    printed = capsys.readouterr()
+    assert "lenet_cifar, trained by torch; torch predicts:" in printed.out
+    assert f"lenet_cifar, weights of {model.name}; torch predicts:" in printed.out
+    assert "it and its spec: the logits differ by at most" in printed.err
+    tables = [pd.read_csv(tmp_path / suffix / "predictions.csv") for suffix in (".npz", ".onnx")]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_pixels_are_for_models_alone_and_never_assumed(
+    trained: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--dataset", "fashion-mnist-mini", "--out", str(tmp_path)]
+    assert main(["--weights", str(model), *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"--pixels is missing: {model} does not say which")
+    assert main(["--weights", str(trained), "--pixels", "unit", *options]) == 2
+    assert "has its preprocessing in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("framework", in_all())

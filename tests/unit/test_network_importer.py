@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import api
+from benchmarks.cli import options
 from benchmarks.cli.network_importer import LazyImporter
 from benchmarks.cli.options import Names
 from benchmarks.porting.importer import NetworkImporter
+from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime import networks, user_files
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.training.plan import TrainingRequest, plan
@@ -153,3 +155,7 @@ def test_a_plan_uses_the_shape_of_its_images(importer: FakeImporter) -> None:
 def test_two_shapes_are_refused() -> None:
     with pytest.raises(BadInput, match=r"--net net.onnx@3x8x8: --input 1,4,4 is another shape"):
         NetworkImporter({}, print).network("net.onnx@3x8x8", (1, 4, 4))
+
+
+def test_the_options_of_pixels_are_those_of_the_importer() -> None:
+    assert tuple(PIXELS) == options.PIXELS

@@ -1,0 +1,55 @@
+"""The table of round trips: what counts as equal, and what is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from frameworks.networks import NETWORKS
+from research import round_trips
+from research.round_trips import SAME, TOLERANCE, Trip
+
+GOOD: dict[str, Any] = {
+    "network": "lenet",
+    "target": "torch",
+    "input": "1x28x28",
+    "logits": 1e-15,
+    "gradients": 2e-13,
+    "imported": SAME,
+    "problem": "",
+    "commit": "0123456789ab",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, ""),
+        ({"gradients": "", "imported": ""}, ""),
+        ({"logits": 2 * TOLERANCE}, "logits: 2e-10"),
+        ({"gradients": float("nan")}, "gradients: nan"),
+        ({"imported": "refused: no layer"}, "imported: refused: no layer"),
+        ({"logits": "", "gradients": "", "imported": "", "problem": "no source"}, "no source"),
+    ],
+)
+def test_what_is_not_equal_is_named(change: dict[str, Any], text: str) -> None:
+    line = GOOD | change
+    assert round_trips.not_equal(line) == text
+    page = round_trips.report(pd.DataFrame([GOOD | {"network": "cnn"}, line]).astype(object))
+    assert (f"| lenet | torch | {text} |" in page) is bool(text)
+
+
+def test_a_row_counts_what_is_equal() -> None:
+    lines = [GOOD, GOOD | {"logits": 1.0, "imported": "other arrays"}, GOOD | {"gradients": "", "imported": ""}]
+    counts = dict(zip(round_trips.HEAD, round_trips.row("torch", pd.DataFrame(lines).astype(object))))
+    assert counts["networks"] == "3" and counts["logits equal"] == "2 of 3" and counts["imported the same"] == "1 of 2"
+
+
+def test_a_trip_has_the_small_input_and_scales_what_the_network_does_not(tmp_path: Path) -> None:
+    trip = Trip.of("alexnet", tmp_path)
+    assert trip.network.input[1] < NETWORKS["alexnet"]().input[1] and trip.network.classes == 10
+    assert trip.images.max() <= 1 and trip.parts == [1.0]
+    assert len(Trip.of("googlenet_aux", tmp_path).parts) == 3
