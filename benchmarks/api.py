@@ -35,8 +35,8 @@ from benchmarks.reporting.certificate_pages import verification_text, write_page
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
+from benchmarks.runtime.importers import use_importer
 from benchmarks.runtime.networks import network as load_network
-from benchmarks.runtime.networks import use_importer
 from benchmarks.timing import speed_run
 from benchmarks.timing.speed_request import WORKLOADS, SpeedRequest
 from benchmarks.training import plan, prediction, runner

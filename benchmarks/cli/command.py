@@ -21,7 +21,7 @@ from benchmarks.cli.heartbeat import CURRENT, heartbeat
 from benchmarks.cli.interruption import Interrupted, stopped_by_signals
 from benchmarks.cli.network_importer import LazyImporter
 from benchmarks.cli.streams import discard, flush, is_terminal, printable, tell
-from benchmarks.runtime.networks import use_importer
+from benchmarks.runtime.importers import use_importer
 from frameworks.errors import OnespecError
 
 # Options of earlier versions, and the ones that replaced them.

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from frameworks.spec import Network, Shape
-
 if TYPE_CHECKING:
     from benchmarks.porting.importer import NetworkImporter
+    from frameworks.spec import Network, Shape
 
 
 class LazyImporter:
@@ -33,9 +32,9 @@ class LazyImporter:
         return NetworkImporter(self.pythons, ProgressDisplay(self.quiet).message)
 
     def has(self, text: str) -> bool:
-        """See `benchmarks.runtime.networks.Importer`."""
+        """See `benchmarks.runtime.importers.Importer`."""
         return "." in text and self._importer.has(text)
 
     def network(self, text: str, shape: Shape | None) -> Network:
-        """See `benchmarks.runtime.networks.Importer`."""
+        """See `benchmarks.runtime.importers.Importer`."""
         return self._importer.network(text, shape)

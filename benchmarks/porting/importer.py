@@ -20,7 +20,7 @@ _SHAPED = re.compile(r"(?P<text>.+)@(?P<shape>\d{1,6}x\d{1,6}x\d{1,6})", re.DOTA
 
 @dataclass
 class NetworkImporter:
-    """How `benchmarks.runtime.networks` reads them.
+    """The importer of commands and of the Python interface (`benchmarks.runtime.importers`).
 
     pythons: the interpreters that were named with --python. progress: called with one line for each network, and with
     what was stripped, ignored or assumed.

@@ -1,6 +1,6 @@
 """Finds a network by its name, in a user's file, or in another program: `lenet`, `my_net.py:tiny`, `model.onnx`.
 
-Networks of other programs are read by an `Importer`, which commands and the Python interface set: `use_importer`.
+Networks of other programs are read by the importer that commands and the Python interface set.
 """
 
 from __future__ import annotations
@@ -8,40 +8,19 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput, ShapeMissing, refuse_repeated
+from benchmarks.runtime.importers import Importer, importer_of
 from frameworks.networks import NETWORKS
 from frameworks.spec import Network, Shape, SpecError
 
 NAME = re.compile(r"\w[\w.+=-]{0,63}")  # of a network: a part of the names of cells and files
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-class Importer(Hashable, Protocol):
-    """Reads the networks of other programs."""
-
-    def has(self, text: str) -> bool:
-        """Whether a text names a network of another program. Raises BadInput for a file that cannot be read."""
-
-    def network(self, text: str, shape: Shape | None) -> Network:
-        """The network, whose values were compared with the original's. shape: of an image.
-
-        Raises BadInput, ShapeMissing where neither the text nor its file says the shape, and Unavailable without the
-        program that reads it.
-        """
-
-
-_importers: list[Importer] = []  # one, or none before `use_importer`
-
-
-def use_importer(importer: Importer) -> None:
-    """Read networks of other programs in this way from now on."""
-    _importers[:] = [importer]
 
 
 def network(text: str, *, classes: int | None = None, input: Shape | None = None) -> Network:
@@ -124,7 +103,7 @@ def _by_name(name: str) -> Callable[..., Network]:
 
 def _importer(text: str) -> Importer | None:
     """The importer, for a text that it takes."""
-    return next((each for each in _importers if text not in NETWORKS and each.has(text)), None)
+    return None if text in NETWORKS else importer_of(text)
 
 
 @cache

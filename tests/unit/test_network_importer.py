@@ -12,7 +12,7 @@ from benchmarks.cli.network_importer import LazyImporter
 from benchmarks.cli.options import Names
 from benchmarks.porting.importer import NetworkImporter
 from benchmarks.porting.weight_import import PIXELS
-from benchmarks.runtime import networks, user_files
+from benchmarks.runtime import importers, networks, user_files
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.training.plan import TrainingRequest, plan
 from frameworks.networks import NETWORKS
@@ -41,7 +41,7 @@ class FakeImporter:
 @pytest.fixture
 def importer(monkeypatch: pytest.MonkeyPatch) -> FakeImporter:
     fake = FakeImporter()
-    monkeypatch.setattr(networks, "_importers", [fake])
+    monkeypatch.setattr(importers, "_importers", [fake])
     return fake
 
 
