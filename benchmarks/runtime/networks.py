@@ -108,8 +108,10 @@ def _importer(text: str) -> Importer | None:
 
 @cache
 def _imported(importer: Importer, text: str, input: Shape | None, modified: int) -> Network:
-    """The network of another program, read once for each version of its file."""
-    return importer.network(text, input)
+    """The network of another program, read once for each version of its file. Raises BadInput."""
+    net = importer.network(text, input)
+    check_name(net, f"--net {text}")
+    return net
 
 
 def _arguments(function: Callable[..., Any], classes: int | None) -> dict[str, int]:

@@ -24,6 +24,7 @@ class FakeImporter:
 
     def __init__(self, shape: Shape | None = None) -> None:
         self.shape = shape  # that the file says
+        self.name = "net"
         self.requests: list[tuple[str, Shape | None]] = []
 
     def has(self, text: str) -> bool:
@@ -35,7 +36,7 @@ class FakeImporter:
         given = tuple(map(int, own.split("x"))) if own else shape or self.shape
         if given is None:
             raise ShapeMissing(f"{text}: no size")
-        return Network("net", given, [Flatten(), Dense("fc", 10)])
+        return Network(self.name, given, [Flatten(), Dense("fc", 10)])
 
 
 @pytest.fixture
@@ -140,6 +141,12 @@ def test_the_missing_shape_is_that_of_the_data(importer: FakeImporter) -> None:
     assert networks.with_shape("model.py:Net@1x4x4", lambda: (3, 8, 8)) == "model.py:Net@1x4x4"
     importer.shape = (1, 5, 5)
     assert networks.with_shape("model.py:Net", lambda: (3, 8, 8)) == "model.py:Net"
+
+
+def test_the_name_of_its_network_must_be_a_name(importer: FakeImporter) -> None:
+    importer.name = "x" * 65
+    with pytest.raises(BadInput, match="^--net model.py:Net@1x4x4: its network has the name 'xxx"):
+        networks.network("model.py:Net@1x4x4")
 
 
 def test_a_plan_uses_the_shape_of_its_images(importer: FakeImporter) -> None:
