@@ -145,7 +145,7 @@ def test_the_missing_shape_is_that_of_the_data(importer: FakeImporter) -> None:
 
 def test_the_name_of_its_network_must_be_a_name(importer: FakeImporter) -> None:
     importer.name = "x" * 65
-    with pytest.raises(BadInput, match="^--net model.py:Net@1x4x4: its network has the name 'xxx"):
+    with pytest.raises(BadInput, match=r"^--net model\.py:Net@1x4x4: its network has the name 'xxx"):
         networks.network("model.py:Net@1x4x4")
 
 
