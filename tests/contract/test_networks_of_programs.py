@@ -111,7 +111,7 @@ def test_a_plan_has_the_shape_of_the_data(bench: Bench, tmp_path: Path) -> None:
 
 def test_verify_certifies_it(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, python = of_torch(bench, tmp_path)
-    options = ["--fw", "torch", "--python", python, "--threads", "1", "--out", str(tmp_path)]
+    options = ["--fw", "torch", "--python", python, "--precision", "float64", "--out", str(tmp_path)]
     assert exit_code_of(verify.command)(["--net", text, *options]) == 0, capsys.readouterr().err
     findings = json.loads((tmp_path / "certificate.json").read_text())["findings"]
     assert text in [each["net"] for each in findings]
