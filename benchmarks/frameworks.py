@@ -8,6 +8,7 @@ import click
 
 from benchmarks.cli import options, terminal
 from benchmarks.cli.exit_codes import ExitCode
+from frameworks.registry import FrameworkInfo
 
 HEAD = ("framework", "title", "version", "modes", "python", "environment")
 
@@ -31,6 +32,7 @@ def command(as_json: bool, quiet: bool) -> ExitCode:
                 "title": info.title,
                 "version": pinned_version(info),
                 "modes": list(info.modes),
+                "trains": info.trains,
                 "python": info.python,
                 "environment": availability(info),
             }
@@ -39,11 +41,16 @@ def command(as_json: bool, quiet: bool) -> ExitCode:
         click.echo(json.dumps(rows, indent=1))
     else:
         body = [
-            (info.name, info.title, pinned_version(info) or "", ",".join(info.modes), info.python, availability(info))
+            (info.name, info.title, pinned_version(info) or "", _modes(info), info.python, availability(info))
             for info in infos
         ]
         click.echo(fitted(HEAD, body, terminal.width(), optional=("title", "python")))
     return ExitCode.OK
+
+
+def _modes(info: FrameworkInfo) -> str:
+    """The modes besides the default; what a framework does that does not train."""
+    return ",".join(info.modes) if info.trains else "inference only"
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class FrameworkInfo:
     weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the usual ending of such files
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
     in_all: bool = True  # whether `--fw all` names it
+    trains: bool = True  # if not, it predicts only: it is verified in evaluation, and what trains is unavailable
 
     @property
     def extra(self) -> str:
@@ -114,6 +115,16 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             python=">=3.11",
             in_all=False,
         ),
+        FrameworkInfo(
+            name="onnxruntime",
+            title="ONNX Runtime",
+            module="frameworks.onnx_runtime",
+            adapter="OnnxRuntime",
+            package="onnxruntime",
+            python=">=3.11",
+            in_all=False,
+            trains=False,
+        ),
     )
 }
 
@@ -121,6 +132,17 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
 COMPANIONS: dict[str, FrameworkInfo] = {
     "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
 }
+
+
+def trained() -> list[str]:
+    """The frameworks that train."""
+    return [name for name, info in FRAMEWORKS.items() if info.trains]
+
+
+def trains(label: str) -> bool:
+    """Whether the framework of a label, such as torch:compile==2.12.1, trains; one that is not registered does."""
+    info = FRAMEWORKS.get(label.partition("==")[0].partition(":")[0])
+    return info is None or info.trains
 
 
 def in_all() -> list[str]:

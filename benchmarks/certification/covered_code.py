@@ -33,6 +33,7 @@ TRAINING = (
 )
 # What decides no verdict: which networks are verified in which order and at the same time, how a verdict is recorded.
 NOT_JUDGING = {"verify_run.py", "findings.py", "time_left.py", "memory_budget.py"}
+INFERENCE = "inference.py"  # what judges frameworks that only predict, and no others
 
 LIBRARIES = {"site-packages", "dist-packages"}
 
@@ -42,12 +43,15 @@ def code_sha256(parts: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(f"{part} {parts[part]}" for part in sorted(parts)).encode()).hexdigest()
 
 
-def code_parts(adapter: str) -> dict[str, str]:
+def code_parts(adapter: str, trains: bool = True) -> dict[str, str]:
     """The digest of each part of the code that computes and verifies with an adapter, a module or a file.
 
-    Keys, in the order of `PARTS`: adapter, spec, worker, trainer, verification. Raises OSError.
+    trains: whether it belongs to a framework that trains. Keys, in the order of `PARTS`: adapter, spec, worker,
+    trainer, verification. Raises OSError.
     """
     files = _files(adapter)
+    if not trains:
+        files["verification"] = sorted([*files["verification"], HARNESS / "verification" / INFERENCE])
     return {part: files_sha256(files[part]) for part in PARTS}
 
 
@@ -71,7 +75,7 @@ def _judging() -> Iterator[Path]:
     yield HARNESS / "certification" / "verified_networks.py"
     folder = HARNESS / "verification"
     for path in folder.rglob("*.py"):
-        if path.relative_to(folder).parts[0] != "diagnosis" and path.name not in NOT_JUDGING:
+        if path.relative_to(folder).parts[0] != "diagnosis" and path.name not in {*NOT_JUDGING, INFERENCE}:
             yield path
 
 

@@ -4,6 +4,7 @@ A finding covers a run if it is about the same network, code (`covered_code`), p
 device, and if its verification asked at least what the default asks. The number of threads is not part of it, because
 the framework checks repeat a case with two threads. A row needs the finding on its network and the one on the
 framework itself (`FRAMEWORK_CHECKS`), both in float64; in another precision it needs both in that precision, too.
+A framework that only predicts needs the finding on the network in its precision: evaluation is all that it does.
 
 Findings are stored in the user's cache, each in a file of its own. The certificate of a checkout is read, too. A file
 that was changed by hand covers nothing, and the row names it.
@@ -29,7 +30,7 @@ from benchmarks.records.store import file_name
 from benchmarks.runtime.environments import cache_folder
 from benchmarks.runtime.errors import BadInput
 from frameworks.adapter import Setting
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, trains
 from frameworks.spec import Network
 
 SHIPPED = Path(__file__).parents[2] / "results" / "certificate"  # in a checkout
@@ -134,9 +135,12 @@ def covering_trained(
 
 def covering(row: RowIdentity) -> Coverage:
     """What a row says of its verification."""
-    code = code_parts(row.adapter)
+    code = code_parts(row.adapter, trains(row.framework))
     mode, device = row.setting.mode, row.setting.device
     network = Subject(row.case_sha256, code, row.versions, mode, "float64", device)
+    if not trains(row.framework):  # it may lack float64, and its checks are those of training
+        outcome = _outcome(replace(network, precision=row.setting.precision), row)
+        return Coverage(f"{NOT_CERTIFIED}: {outcome.reason}" if outcome.reason else CERTIFIED, outcome.certificate)
     needed = [network, replace(network, network=FRAMEWORK_CHECKS)]
     outcomes = [_outcome(subject, row) for subject in needed]
     if failure := next((each for each in outcomes if each.reason), None):

@@ -11,6 +11,8 @@ from benchmarks.runtime import checkout
 from benchmarks.verification.case_runner import NetworkVerdict
 from benchmarks.verification.cases import STAGES, Case, Place, default_curve
 from benchmarks.verification.framework_checks import STAGES as CHECK_STAGES
+from benchmarks.verification.inference import STAGES as INFERENCE_STAGES
+from frameworks.registry import trains
 
 
 def version(versions: Mapping[str, str]) -> str:
@@ -21,7 +23,7 @@ def version(versions: Mapping[str, str]) -> str:
 def recorded(verdict: NetworkVerdict) -> Finding:
     """A verdict on a network as a record."""
     target, case = verdict.target, verdict.case
-    code = code_parts(target.module)
+    code = code_parts(target.module, trains(target.label))
     stages = [
         StageRecord(
             stage=stage.stage,
@@ -47,7 +49,7 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         mode=target.mode,
         code_sha256=code_sha256(code),
         code=code,
-        weaker=list(_missing(CHECK_STAGES, present) if verdict.net == FRAMEWORK_CHECKS else weaker(case, present)),
+        weaker=list(_weaker(verdict, present)),
         precision=verdict.precision,
         seeds=verdict.seeds,
         device="cpu",
@@ -58,6 +60,15 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         stages=stages,
         commit=checkout.commit(),
     )
+
+
+def _weaker(verdict: NetworkVerdict, present: set[str]) -> Iterator[str]:
+    """What a verification asks less than the default."""
+    if verdict.net == FRAMEWORK_CHECKS:
+        return _missing(CHECK_STAGES, present)
+    if trains(verdict.target.label):
+        return weaker(verdict.case, present)
+    return _missing(INFERENCE_STAGES, present)
 
 
 def weaker(case: Case, stages: set[str]) -> Iterator[str]:

@@ -38,6 +38,7 @@ from benchmarks.verification.cases import Case
 from benchmarks.verification.findings import recorded
 from benchmarks.verification.framework_checks import CHECKS, PROBE
 from benchmarks.verification.framework_checks.runner import THREADS, FrameworkChecks
+from benchmarks.verification.inference import verify_inference
 from benchmarks.verification.memory_budget import memory_of_network
 from benchmarks.verification.native_effects import DefaultDifference, default_differences
 from benchmarks.verification.time_left import CHECKS as CHECK_SECONDS
@@ -45,7 +46,7 @@ from benchmarks.verification.time_left import WorkEstimate, WorkLeft, cost
 from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
-from frameworks.registry import FRAMEWORKS, FrameworkInfo
+from frameworks.registry import FRAMEWORKS, FrameworkInfo, trains
 from frameworks.spec import Network
 
 PRECISIONS = ("float64", "float32")
@@ -173,9 +174,14 @@ def execute(
             stack.enter_context(locked(request.out))
         earlier = _earlier(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
-        targets, skipped = start_targets(request, logs, stack, progress)
+        started, skipped = start_targets(request, logs, stack, progress)
+        targets = [target for target in started if trains(target.label)]
+        predicting = [target for target in started if not trains(target.label)]
+        if native and predicting:
+            skipped += [f"{target.label}: inference only: it has no defaults of training" for target in predicting]
+            predicting = []
         skipped += [f"{name}: not verified: {reason}" for name, reason in request.too_large().items()]
-        if "float32" in precisions and len({target.package for target in targets}) < 2:
+        if targets and "float32" in precisions and len({target.package for target in targets}) < 2:
             if request.precision == "float32":
                 raise BadInput(
                     "--precision float32: frameworks are compared with one another, and all modes and versions of one "
@@ -185,14 +191,18 @@ def execute(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
             )
             precisions = ("float64",)
-        others = _of_others(request, [*product(verified, (target.label for target in targets), precisions)])
+        remade = [
+            *product(verified, (target.label for target in targets), precisions),
+            *product(networks, (target.label for target in predicting), request.precisions),
+        ]
+        others = _of_others(request, remade)
         if earlier:
             findings |= _covered(earlier, verified, targets, precisions)
             progress(f"already certified: {sum(map(bool, findings.values()))} of {len(verified)}")
         costs = {name: CHECK_SECONDS if net is PROBE else cost(net) for name, net in verified.items()}
         costs = {name: seconds for name, seconds in costs.items() if not findings[name]}
-        estimate = WorkEstimate(costs, len(targets) * len(precisions))
-        if not native and not findings[FRAMEWORK_CHECKS]:
+        estimate = WorkEstimate(costs, len(targets) * len(precisions) + len(predicting) * len(request.precisions))
+        if targets and not native and not findings[FRAMEWORK_CHECKS]:
             checks = FrameworkChecks(CHECKS, request.seed, doing)
             for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
                 finding = recorded(verdict)
@@ -206,13 +216,21 @@ def execute(
         workers = max(1, (os.cpu_count() or 1) // request.threads)
         parts = (f"verifying {name} in {precision}" for name, precision in product(cases, precisions))
         doing(next(parts, ""))
+        to_train = cases if targets else {}
         for verdicts in verify_cases(
-            cases, targets, precisions, threads=request.threads, workers=workers, native=native
+            to_train, targets, precisions, threads=request.threads, workers=workers, native=native
         ):
             for finding in map(recorded, verdicts):
                 on_finding(finding, estimate.finished(finding.net))
                 findings[finding.net].append(finding)
             doing(next(parts, "writing the certificate"))
+            if request.out:
+                _write(_certificate(request, findings, others, command), request.out, write_pages)
+        for name, verdict in _inference_verdicts(request, networks if predicting else {}, predicting, logs, skipped):
+            finding = recorded(verdict)
+            on_finding(finding, estimate.finished(name))
+            findings[name].append(finding)
+            doing(f"verifying {name} in evaluation")
             if request.out:
                 _write(_certificate(request, findings, others, command), request.out, write_pages)
         differences: tuple[DefaultDifference, ...] = ()
@@ -230,6 +248,28 @@ def execute(
         lookup.keep(certificate)
     own = [finding for of_network in findings.values() for finding in of_network]
     return Verification(certificate, own, tuple(skipped), differences)
+
+
+def _inference_verdicts(
+    request: VerifyRequest,
+    networks: Mapping[str, Network],
+    targets: Sequence[Target],
+    scratch: Path,
+    skipped: list[str],
+) -> Iterator[tuple[str, NetworkVerdict]]:
+    """The verdicts on frameworks that only predict, with the name of the network; skipped: gets what they lack."""
+    lines: dict[str, None] = {}
+    for name, net in networks.items():
+        case = Case.for_network(net, request.seed, request.batch_size, request.steps)
+
+        def lacks(target: Target, precision: str, reason: str, name: str = name) -> None:
+            lines[f"{target.label}: {name}: {precision} unavailable: {reason}"] = None
+
+        for verdict in verify_inference(
+            case, name, targets, request.precisions, scratch, threads=request.threads, unavailable=lacks
+        ):
+            yield name, verdict
+    skipped += lines
 
 
 def _framework_verdicts(

@@ -14,14 +14,14 @@ from benchmarks.runtime.worker_client import WorkerClient
 from frameworks.adapter import Setting
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, trained
 from frameworks.spec import Scale
 from frameworks.training import SGD, Training
 from research import ablations, profile
 from research.ablations import ADAPTER_ABLATIONS, PROCESS_ABLATIONS, loops
 from tests.conftest import THREADS, Bench
 
-EACH = [(framework, ablation.choice) for framework in FRAMEWORKS for ablation in ablations.ablations(framework)]
+EACH = [(framework, ablation.choice) for framework in trained() for ablation in ablations.ablations(framework)]
 
 
 def test_a_framework_without_its_own_ablations_has_those_of_the_process() -> None:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.verification.cases import BATCH, Case
 from frameworks.adapter import Setting
 from frameworks.numpy_reference import Reference
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import trained
 from frameworks.spec import Concat, Conv, Dense, Flatten, Layer, Network, Residual
 from frameworks.training import Training
 from tests.conftest import Bench
@@ -24,7 +24,7 @@ NEXT: dict[str, list[Layer]] = {
 
 @pytest.mark.parametrize("following", NEXT)
 @pytest.mark.parametrize("channels", [(4, 4), (3, 5), (8, 8), (24, 8), (2, 2, 4), (16, 16)], ids=str)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_the_gradient_of_a_concatenation(
     bench: Bench, framework: str, channels: tuple[int, ...], following: str, tmp_path: Path
 ) -> None:

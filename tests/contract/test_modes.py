@@ -13,12 +13,12 @@ from frameworks.arrays import Array, Weights, initial
 from frameworks.errors import Unavailable
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import FRAMEWORKS, trained
 from frameworks.spec import Network, Scale, to_json
 from frameworks.training import SGD, Training
 from tests.conftest import THREADS, Bench
 
-MODES = [(name, mode) for name, info in FRAMEWORKS.items() for mode in ("", *info.modes)]
+MODES = [(name, mode) for name in trained() for mode in ("", *FRAMEWORKS[name].modes)]
 NETS = ["lenet_bn"]  # has every kind of layer of lenet; to compile takes up to 40 seconds
 TRAINING = Training(SGD(momentum=0.9, weight_decay=1e-3))
 IMAGE_COUNT, BATCH_SIZE, LRS = 28, 12, [0.05, 0.05, 0.02]  # the last batch of three is shorter
@@ -93,7 +93,7 @@ def test_the_settings_name_the_mode(bench: Bench, framework: str, mode: str) -> 
     assert [other == settings[0] for other in settings[1:]] == [each == mode for each in (*info.modes, "")]
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_an_unknown_mode_is_refused(bench: Bench, framework: str) -> None:
     info = FRAMEWORKS[framework]
     with pytest.raises(Unavailable) as refused:

@@ -15,7 +15,7 @@ from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights, initial
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import FRAMEWORKS, in_all
+from frameworks.registry import in_all, trained
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, Network, ReLU, Resize, Scale
 from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 from tests.conftest import Bench
@@ -93,7 +93,7 @@ def test_losses_agree_over_twenty_steps(
     assert (np.abs(one - other) <= TOLERANCE[precision] * np.abs(one)).all()
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 @pytest.mark.parametrize("name", SMALL)
 def test_training_lowers_the_loss(
     bench: Bench, split_images: Callable[[str], tuple[Array, Array]], name: str, framework: str
@@ -139,7 +139,7 @@ def twice(
     return run
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 @pytest.mark.parametrize("name", CHANCES)
 def test_the_same_seed_gives_the_same_bits(
     twice: Callable[[str], list[dict[str, Weights]]], name: str, framework: str
@@ -202,7 +202,7 @@ def training_name(training: Training) -> str:
 @pytest.mark.parametrize(
     "training", [*RULES, *(Training(r, decay_all=True) for r in (SGDS[2], ADAMS[0])), *FURTHER], ids=training_name
 )
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_optimizers(bench: Bench, framework: str, training: Training, precision: str) -> None:
     """After five steps, every array equals that of the reference, including the state of the optimizer.
 
@@ -250,7 +250,7 @@ TWO = Network("two", (1, 8, 8), [*LAYERS[:4], Conv("D", 3, 3), Flatten(), Dense(
     ],
     ids=training_name,
 )
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_training_continues_from_saved_arrays(bench: Bench, framework: str, training: Training) -> None:
     """Three steps, saving, loading into another adapter and two more steps equal five uninterrupted steps."""
     stream = np.random.default_rng(0)

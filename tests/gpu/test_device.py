@@ -15,7 +15,7 @@ from frameworks.adapter import Setting
 from frameworks.arrays import initial
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
-from frameworks.registry import FRAMEWORKS
+from frameworks.registry import trained
 from frameworks.training import SGD, Training
 from tests.conftest import Bench
 from tests.contract.test_layers import LABELS, NETS, expected, images_of, named, weights_of
@@ -29,7 +29,7 @@ STEPS, BATCH = 20, 32
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_a_layer_agrees_with_the_reference(gpu_bench: Bench, framework: str, name: str) -> None:
     net, images, right = NETS[name], images_of(NETS[name]), expected(name)
     gpu_bench.build(framework, net, precision="float64", weights=weights_of(net))
@@ -43,7 +43,7 @@ def test_a_layer_agrees_with_the_reference(gpu_bench: Bench, framework: str, nam
 
 
 @pytest.mark.parametrize("name", ["lenet", "lenet_bn", "resnet9"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_losses_of_twenty_steps_are_those_of_the_reference(gpu_bench: Bench, framework: str, name: str) -> None:
     net, training = on_gray_images(NETWORKS[name]()), Training(SGD())
     weights, images = initial(net, seed=1), np.random.default_rng(1).integers(0, 256, (640, 1, 28, 28), dtype=np.uint8)
@@ -61,7 +61,7 @@ def test_losses_of_twenty_steps_are_those_of_the_reference(gpu_bench: Bench, fra
     assert np.abs(np.array(losses) - right).max() <= LIMIT * right.max()
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", trained())
 def test_a_run_says_where_it_ran(gpu_bench: Bench, framework: str, tmp_path: Path) -> None:
     gpu_bench.session(framework)  # skips, with the reason, what is not available
     pythons = [word for name, path in PYTHONS.items() for word in ("--python", f"{name}={path}")]

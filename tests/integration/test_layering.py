@@ -115,6 +115,7 @@ def test_an_adapter_imports_no_other_framework(name: str) -> None:
         "jax": {"jax", "jaxlib", "flax", "optax"},
         "keras@jax": {"keras", "jax"},
         "keras@torch": {"keras", "torch"},
+        "onnxruntime": {"onnx", "onnxruntime"},
     }
     foreign = set().union(*engines.values()) - engines[name]
     # Keras on PyTorch trains as the adapter of PyTorch does.
