@@ -499,6 +499,13 @@ def test_a_certificate_of_an_earlier_version_is_read_but_covers_nothing(adapter:
     assert covering(row).text.startswith("not certified: never verified")
 
 
+def test_what_judges_predictions_alone_belongs_to_no_other_certificate() -> None:
+    trains, predicts = (code_parts("frameworks.pytorch", each) for each in (True, False))
+    assert [part for part in PARTS if trains[part] != predicts[part]] == ["verification"]
+    judging = {path.name for path in covered_code._judging()}
+    assert covered_code.INFERENCE not in judging and "comparison.py" in judging
+
+
 def test_all_parts_of_the_code_have_files() -> None:
     parts = code_parts("frameworks.keras3.on_tensorflow")
     assert tuple(parts) == PARTS and len(set(parts.values())) == len(PARTS)
