@@ -78,6 +78,9 @@ class _Graph:
         self.nodes: list[Any] = []
         self.arrays: dict[str, Array] = {}
         self.outputs: dict[str, str] = {}  # of each layer, by its path
+        # In what layer and group normalization compute: float32 by default, whatever the type of their input.
+        double = self.dtype == np.float64
+        self.stash = {"stash_type": int(onnx.TensorProto.DOUBLE)} if double else {}
 
     @staticmethod
     def unused(network: Network, name: str) -> str:
@@ -152,14 +155,16 @@ class _Graph:
             case spec.LayerNorm():
                 arrays = [self.optional(node, "gamma", 1.0), self.optional(node, "beta", 0.0)]
                 if len(node.input) == 1:
-                    return self.add("LayerNormalization", [x, *arrays], path, epsilon=layer.eps)
+                    return self.add("LayerNormalization", [x, *arrays], path, epsilon=layer.eps, **self.stash)
                 last = self.add("Transpose", [x], f"{path}/last", perm=(0, 2, 3, 1))
-                normal = self.add("LayerNormalization", [last, *arrays], f"{path}/normal", epsilon=layer.eps)
+                options = {"epsilon": layer.eps, **self.stash}
+                normal = self.add("LayerNormalization", [last, *arrays], f"{path}/normal", **options)
                 return self.add("Transpose", [normal], path, perm=(0, 3, 1, 2))
             case spec.GroupNorm() | spec.InstanceNorm():
                 arrays = [self.optional(node, "gamma", 1.0), self.optional(node, "beta", 0.0)]
                 groups = layer.groups if isinstance(layer, spec.GroupNorm) else node.input[0]
-                return self.add("GroupNormalization", [x, *arrays], path, epsilon=layer.eps, num_groups=groups)
+                options = {"epsilon": layer.eps, "num_groups": groups, **self.stash}
+                return self.add("GroupNormalization", [x, *arrays], path, **options)
             case spec.Affine():
                 y = self.add(
                     "Mul", [x, self.array(node, "gamma", *by_channel)], f"{path}/product" if layer.beta else path
@@ -226,6 +231,22 @@ class _Graph:
             y = self.add(operator, [y, end], node.path if number == len(ends) else f"{node.path}/{number}")
         return y
 
+    def gelu_by_tanh(self, node: Node, x: str) -> str:
+        """Written out, because ONNX Runtime rounds the constants of its operator to float32.
+
+        x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), Hendrycks and Gimpel, 2016.
+        """
+        path = node.path
+        cube = self.add("Pow", [x, self.constant(f"{path}/three", 3.0)], f"{path}/cube")
+        small = self.add("Mul", [cube, self.constant(f"{path}/factor", 0.044715)], f"{path}/small")
+        inner = self.add("Add", [x, small], f"{path}/inner")
+        scaled = self.add("Mul", [inner, self.constant(f"{path}/scale", np.sqrt(2 / np.pi))], f"{path}/scaled")
+        shifted = self.add(
+            "Add", [self.add("Tanh", [scaled], f"{path}/tanh"), self.constant(f"{path}/one", 1.0)], f"{path}/shifted"
+        )
+        half = self.add("Mul", [x, self.constant(f"{path}/half", 0.5)], f"{path}/halved")
+        return self.add("Mul", [half, shifted], path)
+
     def activation(self, layer: Layer, node: Node, x: str) -> str:
         path = node.path
         match layer:
@@ -240,6 +261,8 @@ class _Graph:
                 return self.add("Elu", [x], path, alpha=layer.alpha)
             case spec.HardSigmoid():
                 return self.add("HardSigmoid", [x], path, alpha=layer.slope, beta=0.5)
+            case spec.GELU() if layer.approximate and self.dtype == np.float64:
+                return self.gelu_by_tanh(node, x)
             case spec.GELU():
                 return self.add("Gelu", [x], path, approximate="tanh" if layer.approximate else "none")
             case spec.SiLU():

@@ -209,7 +209,7 @@ def verification_text(verification: Verification) -> str:
     lines = [table(*checks), ""] if checks else []
     lines.append(table(HEAD, [row(finding) for finding in of_networks(findings)]))
     lines += [line for finding in findings for line in difference(finding)]
-    lines += verification.skipped
+    lines += [*verification.lacking, *verification.skipped]
     if verification.native_differences:
         lines.append("What each default alone changes, measured on the reference:")
         rows = [(*line[:-1], effect_text(line.effect)) for line in verification.native_differences]

@@ -133,6 +133,7 @@ class Verification:
     findings: list[Finding]  # of this request: one per network, framework and precision
     skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
     native_differences: tuple[DefaultDifference, ...] = ()  # with semantics="native"
+    lacking: tuple[str, ...] = ()  # a line where a framework that only predicts was verified in one precision alone
 
     @property
     def same(self) -> bool:
@@ -226,7 +227,10 @@ def execute(
             doing(next(parts, "writing the certificate"))
             if request.out:
                 _write(_certificate(request, findings, others, command), request.out, write_pages)
-        for name, verdict in _inference_verdicts(request, networks if predicting else {}, predicting, logs, skipped):
+        lacking: list[str] = []
+        for name, verdict in _inference_verdicts(
+            request, networks if predicting else {}, predicting, logs, skipped, lacking
+        ):
             finding = recorded(verdict)
             on_finding(finding, estimate.finished(name))
             findings[name].append(finding)
@@ -247,7 +251,7 @@ def execute(
     if not native:
         lookup.keep(certificate)
     own = [finding for of_network in findings.values() for finding in of_network]
-    return Verification(certificate, own, tuple(skipped), differences)
+    return Verification(certificate, own, tuple(skipped), differences, tuple(lacking))
 
 
 def _inference_verdicts(
@@ -256,20 +260,27 @@ def _inference_verdicts(
     targets: Sequence[Target],
     scratch: Path,
     skipped: list[str],
+    lacking: list[str],
 ) -> Iterator[tuple[str, NetworkVerdict]]:
-    """The verdicts on frameworks that only predict, with the name of the network; skipped: gets what they lack."""
-    lines: dict[str, None] = {}
+    """The verdicts on frameworks that only predict, with the name of the network.
+
+    lacking: gets a line for each precision that a framework has not got for a network; skipped: if it has none at all.
+    """
     for name, net in networks.items():
         case = Case.for_network(net, request.seed, request.batch_size, request.steps)
+        lines: list[tuple[str, str]] = []
+        verified: set[str] = set()
 
-        def lacks(target: Target, precision: str, reason: str, name: str = name) -> None:
-            lines[f"{target.label}: {name}: {precision} unavailable: {reason}"] = None
+        def lacks(target: Target, precision: str, reason: str, lines: list[tuple[str, str]] = lines) -> None:
+            lines.append((target.label, f"{target.label}: {precision}: unavailable: {reason}"))
 
         for verdict in verify_inference(
             case, name, targets, request.precisions, scratch, threads=request.threads, unavailable=lacks
         ):
+            verified.add(verdict.target.label)
             yield name, verdict
-    skipped += lines
+        for label, line in lines:
+            (lacking if label in verified else skipped).append(f"{name}: {line}")
 
 
 def _framework_verdicts(

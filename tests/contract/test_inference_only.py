@@ -131,7 +131,7 @@ def test_its_certificate_covers_predictions_in_its_precision(
     options = ["--python", f"{framework}={python}", "--threads", "1", "--out", str(tmp_path / "certificate")]
     assert exit_code_of(verify.command)(["--net", "lenet", "--fw", framework, *options]) == 0
     printed = capsys.readouterr()
-    assert "float64 unavailable" in printed.out + printed.err
+    assert "lenet: onnxruntime: float64: unavailable: " in printed.out + printed.err
     findings = json.loads((tmp_path / "certificate" / "certificate.json").read_text())["findings"]
     assert [(each["net"], each["precision"], each["weaker"]) for each in findings] == [("lenet", "float32", [])]
     assert FRAMEWORK_CHECKS not in {each["net"] for each in findings}
