@@ -7,18 +7,16 @@ network flattens channels first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod, sqrt
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from benchmarks.porting.graphs import INPUT, Builder, Value, refused
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
-    GELU,
-    Add,
     Affine,
     Concat,
     Conv,
@@ -27,11 +25,9 @@ from frameworks.spec import (
     InstanceNorm,
     Layer,
     LayerNorm,
-    Multiply,
     Normalize,
     Padding,
     Pair,
-    Scale,
     Shape,
     Sides,
     times,
@@ -43,17 +39,6 @@ _WITHOUT: dict[str, tuple[type[Layer], ...]] = {
     "gamma": (GroupNorm, InstanceNorm, LayerNorm),
     "beta": (Affine, GroupNorm, InstanceNorm, LayerNorm),
 }
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A part of x * (1 + erf(x / sqrt(2))) / 2, which files write as arithmetic: `erf`, `1 + erf` or both times x."""
-
-    of: Value
-    form: str
-
-
-Result: TypeAlias = "Value | Gate"
 
 
 class ArrayBuilder(Builder):
@@ -110,22 +95,30 @@ class ArrayBuilder(Builder):
         return self.weighted(last, Conv(name, len(weight), 1, bias=bias), arrays, where, node)
 
     def over_pixels(
-        self, value: Value, axes: Sequence[int], keep: bool, layer: Layer, where: str, node: str = ""
+        self,
+        value: Value,
+        axes: Sequence[int],
+        keep: bool,
+        layer: Callable[[Shape], Layer],
+        where: str,
+        node: str = "",
     ) -> Value:
         """A layer that gives C x 1 x 1, on these axes of a value, which are its rows and columns in any order.
 
-        keep: the axes remain, of length 1. Raises BadInput for other axes.
+        layer: for the shape of its input. keep: the axes remain, of length 1. Raises BadInput for other axes.
         """
+        if len(value.shape) == 3 and value.index.size != prod(value.of):  # a part of an output becomes an output
+            source, last = self._oriented(value, where)
+            value = self.whole(source, last)
         index = np.moveaxis(value.index, axes, range(-len(axes), 0))
         left = index.shape[: index.ndim - len(axes)]
         rows = index.reshape(prod(left), -1)
         whole = len(value.of) == 3 and rows.shape[1] == prod(value.of[1:])
         if not axes or not whole or not np.array_equal(np.sort(rows).ravel(), np.arange(rows.size)):
-            raise refused(
-                layer.kind, where, f"over axes {times(tuple(axes))} of {times(value.shape)}, not over all pixels"
-            )
+            why = f"over axes {times(tuple(axes))} of {times(value.shape)}, not over all pixels"
+            raise refused(layer(value.of).kind, where, why)
         shape = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape)) if keep else left
-        result = self.layer(self.whole(value.source), layer, where=where, node=node)
+        result = self.layer(self.whole(value.source), layer(value.of), where=where, node=node)
         return result.moved(lambda each: each.reshape(shape))
 
     # --- arithmetic with arrays ---------------------------------------------------------------------------------------
@@ -138,7 +131,8 @@ class ArrayBuilder(Builder):
         """
         operator = self.operators.get(value.source)
         last = operator.layers[-1] if operator and operator.layers else None
-        whole = value.is_whole or value.is_last
+        natural, order = _natural(value)
+        whole = natural.is_whole or natural.is_last
         if not operator or not whole or not isinstance(last, _WITHOUT[role]) or getattr(last, role):
             return None
         if role == "gamma" and getattr(last, "beta", False):
@@ -150,9 +144,9 @@ class ArrayBuilder(Builder):
             self.arrays[f"{new}.{known.rpartition('.')[2]}"] = self.arrays.pop(known)
         changed: Any = {"name": new, role: True}
         self.operators[value.source] = replace(
-            operator, layers=(*operator.layers[:-1], replace(last, **changed)), node=node
+            operator, layers=(*operator.layers[:-1], replace(last, **changed)), node=node if order is None else ""
         )
-        self.arrays[f"{new}.{role}"] = array
+        self.arrays[f"{new}.{role}"] = array if order is None else array[np.argsort(order)]
         return value
 
     def by_channel(self, value: Value, array: Array) -> Array | None:
@@ -169,57 +163,13 @@ class ArrayBuilder(Builder):
         self, value: Value, where: str, node: str, *, mean: Array | None = None, std: Array | None = None
     ) -> Value:
         """(value - mean) / std, of constants by channel."""
-        options: Any = {
-            key: tuple(map(float, each)) for key, each in (("mean", mean), ("std", std)) if each is not None
-        }
         _, order = _natural(value)
-        if order is not None and any(len(each) > 1 for each in options.values()):
-            raise refused("constants by channel", where, "its input is flat in another order")
+        options: Any = {
+            key: tuple(map(float, each if order is None or len(each) == 1 else each[np.argsort(order)]))
+            for key, each in (("mean", mean), ("std", std))
+            if each is not None
+        }
         return self.layer(value, Normalize(**options), where=where, node=node)
-
-    def product(self, one: Result, other: Result, where: str, node: str) -> Result:
-        """The product of two tensors; of a gate and its tensor, a part of GELU or all of it."""
-        if isinstance(other, Gate):
-            one, other = other, one
-        if not isinstance(one, Gate):
-            assert isinstance(other, Value)
-            return self.join(Multiply, [one, other], where, node)
-        if one.form == "1 + erf" and isinstance(other, Value):
-            if _is_same(other, one.of):
-                return Gate(one.of, "x (1 + erf)")
-            if _is_same(self.before(other, Scale(factor=0.5)), one.of):
-                return self.layer(one.of, GELU(), where=where, node=node)
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def scaled(self, value: Result, factor: float, where: str, node: str) -> Value:
-        """A tensor times a number; half of x (1 + erf(x / sqrt(2))) is GELU."""
-        if isinstance(value, Value):
-            return self.layer(value, Scale(factor=factor), where=where, node=node)
-        if value.form == "x (1 + erf)" and factor == 0.5:
-            return self.layer(value.of, GELU(), where=where, node=node)
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def erf(self, value: Value, where: str) -> Gate:
-        operator = self.operators.get(value.source)
-        match operator.layers if operator else ():
-            case (Scale(factor=factor),) if abs(factor * sqrt(2) - 1) < 1e-6:
-                assert operator
-                return Gate(self.whole(operator.inputs[0], last=value.is_last and not value.is_whole), "erf")
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def before(self, value: Value, layer: Layer) -> Value | None:
-        """The value that a layer takes to give this one; None if another layer gives it."""
-        operator = self.operators.get(value.source)
-        if operator is None or operator.layers != (layer,):
-            return None
-        return self.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
-
-    def total(self, values: Sequence[Value], where: str, node: str) -> Value:
-        return self.join(Add, values, where, node)
-
-
-def _is_same(one: Value | None, other: Value) -> bool:
-    return one is not None and one.source == other.source and np.array_equal(one.index, other.index)
 
 
 def _natural(value: Value) -> tuple[Value, Array | None]:

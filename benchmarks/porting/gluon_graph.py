@@ -264,7 +264,7 @@ class _GluonConverter:
         given = call("axis", ())
         axes = [call.axis(axis) for axis in (given if isinstance(given, tuple) else (given,))]
         keep = bool(call("keepdims", False))
-        return self.builder.over_pixels(call.input, axes, keep, GlobalAvgPool(), call.where, call.name)
+        return self.builder.over_pixels(call.input, axes, keep, lambda of: GlobalAvgPool(), call.where, call.name)
 
     def on_LRN(self, call: SymbolCall) -> Value:
         options = call("alpha", 1e-4), call("beta", 0.75), float(call("knorm", 2.0))

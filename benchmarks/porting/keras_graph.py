@@ -385,16 +385,16 @@ class _KerasConverter:
         counts = padding == 0
         return self._add(call, AvgPool(self._name(call), kernel, stride, padding, count_padding=counts), input=value)
 
-    def _over_pixels(self, call: LayerCall, layer: Layer) -> Value:
+    def _over_pixels(self, call: LayerCall, layer: Callable[[Shape], Layer]) -> Value:
         value = self._image(call)
         axes = (0, 1) if self.last else (1, 2)
         return self.builder.over_pixels(value, axes, bool(call("keepdims")), layer, call.where, call.output)
 
     def on_GlobalAveragePooling2D(self, call: LayerCall) -> Value:
-        return self._over_pixels(call, GlobalAvgPool(self._name(call)))
+        return self._over_pixels(call, lambda of: GlobalAvgPool(self._name(call)))
 
     def on_GlobalMaxPooling2D(self, call: LayerCall) -> Value:
-        return self._over_pixels(call, MaxPool(self._name(call), short_pair(self._size(self._image(call))), 1))
+        return self._over_pixels(call, lambda of: MaxPool(self._name(call), short_pair(of[1:]), 1))
 
     def on_ZeroPadding2D(self, call: LayerCall) -> Value:
         around = sides(_tuple(call("padding", 1)))

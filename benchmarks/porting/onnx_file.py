@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.porting.graphs import refused
 from benchmarks.porting.numbers import shortest
 from benchmarks.porting.onnx_graph import BATCH, Model
 from benchmarks.runtime.errors import BadInput, ShapeMissing
@@ -22,6 +23,7 @@ from frameworks.errors import Unavailable
 from frameworks.spec import Shape, times
 
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Clip", "Min", "Max")
+_BY_VALUE = ("Identity", "Cast", "Add", "Sub", "Mul", "Div", "Neg", "Clip")
 _FEW = 4096  # values of constants that are mean and deviation of channels
 
 
@@ -45,6 +47,10 @@ def read(path: Path, text: str, input: Shape | None) -> Model:
     except (DecodeError, ValueError) as error:
         raise BadInput(f"{text}: no ONNX model: {_one_line(error)}") from None
     _load_outside(onnx, proto, path, text)
+    for node in proto.graph.node:
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
+            why = "ONNX has no such operator, its exporter kept it"
+            raise BadInput(f"{text}: {refused(node.op_type, f'node {node.name or node.output[0]}', why)}")
     try:
         onnx.checker.check_model(proto)
         if proto.functions:
@@ -95,7 +101,7 @@ def _in_float64(onnx: Any, proto: Any, opset: int) -> Any:
             return tensor
         array = onnx.numpy_helper.to_array(tensor).astype(np.float64)
         users = set(uses.get(name, ()))
-        scalar = array.size == 1 and array.ndim <= 1 and users <= set(_ARITHMETIC)
+        scalar = array.size == 1 and users <= (set(_ARITHMETIC) if array.ndim <= 1 else {"Add"})
         if scalar or (users and users <= {"Sub", "Div"} and array.size <= _FEW):
             array = np.vectorize(shortest, otypes=[np.float64])(array).reshape(array.shape)
         return onnx.numpy_helper.from_array(array, tensor.name)
@@ -136,9 +142,7 @@ def _images(proto: Any, text: str, input: Shape | None) -> tuple[Shape, bool, in
     if len(sizes) != 4:
         raise BadInput(f"{text}: its input {image.name} has {len(sizes)} dimensions; a batch of images has 4")
     batch, *size = sizes
-    takers = [node for node in proto.graph.node if image.name in node.input]
-    orders = [list(each.ints) for node in takers if node.op_type == "Transpose" for each in node.attribute]
-    last = bool(takers) and orders == [[0, 3, 1, 2]] * len(takers)
+    last = _is_last(proto.graph, image.name, size)
     shape = (size[2], size[0], size[1]) if last else tuple(size)
     if input is not None:
         if any(own not in (0, given) for own, given in zip(shape, input)):
@@ -147,6 +151,23 @@ def _images(proto: Any, text: str, input: Shape | None) -> tuple[Shape, bool, in
     if min(shape) < 1:
         raise ShapeMissing(f"{text}: the model takes images of {_sizes(shape)}")
     return shape, last, batch
+
+
+def _is_last(graph: Any, image: str, size: Sequence[int]) -> bool:
+    """Whether channels are last: all that takes the images, or what is computed from them by value, moves these first.
+
+    tf2onnx moves the one channel of gray images by a Reshape.
+    """
+    images, moves = {image}, []
+    for node in graph.node:
+        if images.isdisjoint(node.input):
+            continue
+        if node.op_type in _BY_VALUE:
+            images.update(node.output)
+        else:
+            perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
+            moves.append(perm == [0, 3, 1, 2] or (node.op_type == "Reshape" and size[2] == 1 < size[1]))
+    return bool(moves) and all(moves)
 
 
 def _sizes(shape: Shape) -> str:
@@ -210,34 +231,37 @@ def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
 def _operators(onnx: Any) -> list[Any]:
     """Operators that onnx.reference 1.22 computes slowly, in float32 (erf), or wrongly.
 
-    Its convolution pads where `auto_pad` is VALID, its batch normalization of opsets 9 to 13 takes statistics of the
-    batch, and its LRN computes as many channels as there are images.
+    Its convolution pads where `auto_pad` is VALID, its maximum in windows of stride 1 takes the padding of one side for
+    both, its batch normalization of opsets 9 to 13 takes statistics of the batch, and its LRN computes as many channels
+    as there are images.
     """
 
     class Conv(onnx.reference.op_run.OpRun):
-        """A convolution by one product of matrices for each group, with the padding that onnx.reference has."""
+        """A convolution by one product of matrices for each group."""
 
         def _run(self, x, weight, bias=None, *, auto_pad, dilations, group, kernel_shape, pads, strides):  # type: ignore[no-untyped-def]
-            window = weight.shape[2:]
-            stride, gap = strides or [1] * len(window), dilations or [1] * len(window)
-            extents = [step * (size - 1) + 1 for size, step in zip(window, gap)]
-            around = list(zip((pads or [0] * 4)[: len(window)], (pads or [0] * 4)[len(window) :]))
-            if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-                totals = [
-                    max(0, (-(-size // step) - 1) * step + extent - size)
-                    for size, step, extent in zip(x.shape[2:], stride, extents)
-                ]
-                around = [
-                    (each - each // 2, each // 2) if auto_pad == "SAME_LOWER" else (each // 2, each - each // 2)
-                    for each in totals
-                ]
-            x = np.pad(x, [(0, 0), (0, 0), *around])
-            places = np.lib.stride_tricks.sliding_window_view(x, extents, (2, 3))
-            places = places[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]
+            places = _windows(x, weight.shape[2:], strides, dilations, pads, auto_pad)
             parts = zip(np.split(places, group, 1), np.split(weight, group))
             y = np.concatenate([np.tensordot(part, w, ((1, 4, 5), (1, 2, 3))) for part, w in parts], -1)
             y = np.moveaxis(y if bias is None else y + bias, -1, 1)
             return (np.ascontiguousarray(y),)
+
+    class MaxPool(onnx.reference.op_run.OpRun):
+        def _run(  # type: ignore[no-untyped-def]
+            self, x, *, auto_pad, kernel_shape, pads, strides, ceil_mode=0, dilations=None, storage_order=0
+        ):
+            window = kernel_shape, strides, dilations, pads, auto_pad, ceil_mode
+            return (_windows(x, *window, fill=-np.inf, beyond=-np.inf).max((4, 5)),)
+
+    class AveragePool(onnx.reference.op_run.OpRun):
+        """What `ceil_mode` adds beyond the padding never counts."""
+
+        def _run(  # type: ignore[no-untyped-def]
+            self, x, *, auto_pad, kernel_shape, pads, strides, ceil_mode=0, count_include_pad=0, dilations=None
+        ):
+            window = kernel_shape, strides, dilations, pads, auto_pad, ceil_mode
+            counts = _windows(np.ones((1, 1, *x.shape[2:])), *window, fill=float(count_include_pad))
+            return (_windows(x, *window).sum((4, 5)) / counts.sum((4, 5)),)
 
     class BatchNormalization(onnx.reference.op_run.OpRun):
         def _run(self, x, gamma, beta, mean, variance, epsilon=1e-5, **_):  # type: ignore[no-untyped-def]
@@ -267,4 +291,39 @@ def _operators(onnx: Any) -> list[Any]:
             sums = np.lib.stride_tricks.sliding_window_view(squares, size, 1).sum(-1)
             return (x / (bias + alpha / size * sums) ** beta,)
 
-    return [Conv, BatchNormalization, HardSwish, LRN, Erf, Gelu]
+    return [Conv, MaxPool, AveragePool, BatchNormalization, HardSwish, LRN, Erf, Gelu]
+
+
+def _windows(
+    x: Array,
+    window: Sequence[int],
+    strides: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    auto_pad: str,
+    ceil: int = 0,
+    *,
+    fill: float = 0.0,
+    beyond: float = 0.0,
+) -> Array:
+    """The values in each window: N x C x rows x columns x window. fill: of the padding. beyond: after it, for ceil."""
+    stride, gap = strides or (1, 1), dilations or (1, 1)
+    extents = [step * (size - 1) + 1 for size, step in zip(window, gap)]
+    ways = list(zip(x.shape[2:], stride, extents))
+    around = list(zip((pads or [0] * 4)[:2], (pads or [0] * 4)[2:]))
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        totals = [max(0, (-(-size // step) - 1) * step + extent - size) for size, step, extent in ways]
+        around = [
+            (each - each // 2, each // 2) if auto_pad == "SAME_LOWER" else (each // 2, each - each // 2)
+            for each in totals
+        ]
+    x = np.pad(x, [(0, 0), (0, 0), *around], constant_values=fill)
+    if ceil:
+        lacking = []
+        for (size, step, extent), (before, after) in zip(ways, around):
+            count = -(-(size + before + after - extent) // step)  # of the steps to the last window
+            count -= count * step >= size + before  # it starts inside the image or the padding before it
+            lacking.append((0, max(0, count * step + extent - size - before - after)))
+        x = np.pad(x, [(0, 0), (0, 0), *lacking], constant_values=beyond)
+    places = np.lib.stride_tricks.sliding_window_view(x, extents, (2, 3))
+    return places[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]

@@ -16,9 +16,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_of_input, short_padding, short_pair
+from benchmarks.porting.array_builder import ArrayBuilder, is_of_input, short_padding, short_pair
 from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, called_twice, refused
 from benchmarks.porting.numbers import shortest
+from benchmarks.porting.onnx_arithmetic import OPERATORS, Arithmetic, Unknown
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array, Weights, parts_matrix, resize_matrix
 from frameworks.spec import (
@@ -26,6 +27,7 @@ from frameworks.spec import (
     GELU,
     SELU,
     AdaptiveAvgPool,
+    Add,
     Affine,
     AvgPool,
     BatchNorm,
@@ -43,11 +45,13 @@ from frameworks.spec import (
     LocalResponseNorm,
     MaxPool,
     Mish,
+    Multiply,
     Pad,
     PReLU,
     ReLU,
     ReLU6,
     Resize,
+    Scale,
     Shape,
     Sides,
     Sigmoid,
@@ -58,6 +62,7 @@ from frameworks.spec import (
     times,
 )
 from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
+from frameworks.spec.joins import Join
 from frameworks.spec.value_checks import METHODS, POSITIONS
 
 BATCH = 2  # images, where the model leaves the number free
@@ -87,7 +92,14 @@ class Rows:
     matrix: Array
 
 
-Result: TypeAlias = "Value | Array | Gate | Probabilities | Rows | None"
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels of all images of a batch as the rows of one matrix. of: the images, with their channels last."""
+
+    of: Value
+
+
+Result: TypeAlias = "Value | Array | Unknown | Probabilities | Rows | Pixels | None"
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,9 @@ class OnnxCall:
             return given
         if isinstance(given, Probabilities):
             raise refused(given.operator, self.where, "a softmax is only cut off at the end")
-        raise refused("Erf", self.where, "it is no part of a GELU") if isinstance(given, Gate) else self.refused()
+        if isinstance(given, Unknown):
+            raise given.error
+        raise self.refused("it mixes the images of a batch" if isinstance(given, Pixels) else "")
 
     @property
     def tensors(self) -> list[int]:
@@ -132,6 +146,11 @@ class OnnxCall:
         return [
             place for place, each in enumerate(self.inputs) if each is not None and not isinstance(each, np.ndarray)
         ]
+
+    @property
+    def operand(self) -> Array | None:
+        """That of two inputs which depends on no image; None if both depend on it."""
+        return next((each for each in self.inputs if isinstance(each, np.ndarray)), None)
 
     def constant(self, place: int, name: str = "") -> Array | None:
         """An input that depends on no image, or in older opsets the attribute of this name; None if left out."""
@@ -177,6 +196,7 @@ class _OnnxConverter:
         self.values: dict[str, Result | list[Value]] = {}
         self.uses = Counter(name for node in self.proto.node for name in node.input)
         self.uses.update(output.name for output in self.proto.output)
+        self.arithmetic = Arithmetic(self.proto.node, model.compute, self.batch)
         self.owners: dict[str, str] = {}  # the layer of a weight
         self.sources: dict[str, str] = {}  # the array of the file that a computed one is, in another form
         self.folded: list[str] = []  # layers with names of folded weights
@@ -196,6 +216,8 @@ class _OnnxConverter:
         if isinstance(value, Probabilities):
             self.builder.notes.append(f"the final {value.operator} is cut off: the network gives logits")
             name, value = value.node, value.logits
+        if isinstance(value, Unknown):
+            raise value.error
         if not isinstance(value, Value):
             raise BadInput(f"its output {name} is no tensor that depends on the image")
         if len(self.proto.output) > 1:
@@ -221,10 +243,10 @@ class _OnnxConverter:
             raise call.refused(f"its output {extra[0]} is used")
         try:
             result = self._layers(call)
-        except BadInput:
-            raise
+        except BadInput as error:
+            result = self._unknown(call, error)
         except (ValueError, IndexError) as error:  # of NumPy, for axes or sizes that do not exist
-            raise call.refused(str(error)) from None
+            result = self._unknown(call, call.refused(str(error)))
         outputs = result if isinstance(result, list) else [result]
         for name, value in zip(node.output, outputs):
             self.values[name] = value
@@ -245,7 +267,41 @@ class _OnnxConverter:
                 if given.size == np.size(each) > 1:  # transposed, cast: its name is still that of the array
                     self.sources[name] = self.sources.get(source, source)
 
+    def _unknown(self, call: OnnxCall, error: BadInput) -> Value | Unknown:
+        """The layer that the operators up to this one are, or what may be a part of one. Raises the error else."""
+        if call.operator not in OPERATORS:
+            raise error
+        return self._written(call) or Unknown(error)
+
+    def _written(self, call: OnnxCall) -> Value | None:
+        """A layer that is written out as arithmetic and ends with this operator."""
+        found = self.arithmetic.layer(call.node, self.values)
+        if found is None:
+            return None
+        value, arrays = found.value, {role: array for role, (_, array) in found.arrays.items()}
+        in_order = value.is_whole or value.is_last
+        taken, node = (value, call.output) if in_order else (self.builder.whole(value.source), "")
+        if arrays:
+            self._release(found.inside)
+            name = self._named(call, [each for each, _ in found.arrays.values() if each])
+            result = self.builder.weighted(taken, replace(found.layer, name=name), arrays, call.where, node)
+        else:
+            result = self.builder.layer(taken, found.layer, where=call.where, node=node)
+        return result if in_order else result.moved(lambda _: value.index)
+
+    def _release(self, tensors: Sequence[str]) -> None:
+        """The names and arrays of the layers that give these tensors are free: they are parts of another layer."""
+        parts = [self.builder.operators[name] for name in tensors if name in self.builder.operators]
+        names = {layer.name for part in parts for layer in part.layers if layer.name in self.builder.names}
+        self.owners = {array: name for array, name in self.owners.items() if name not in names}
+        for name in names:
+            del self.builder.names[name]
+
     def _layers(self, call: OnnxCall) -> Result | list[Value]:
+        first = call.inputs[0]
+        if isinstance(first, Pixels) and call.operator in ("Gemm", "MatMul"):
+            inner = self._layers(OnnxCall(call.node, call.attributes, [first.of, *call.inputs[1:]], call.opset))
+            return Pixels(inner) if isinstance(inner, Value) else inner
         if call.operator in _PLAIN:
             return self._add(call, _PLAIN[call.operator]())
         if call.operator in _SAME:
@@ -262,9 +318,12 @@ class _OnnxConverter:
     # --- names --------------------------------------------------------------------------------------------------------
 
     def _name(self, call: OnnxCall, *places: int) -> str:
+        """The name of a layer with these inputs as arrays."""
+        return self._named(call, [call.node.input[place] for place in places if place < len(call.node.input)])
+
+    def _named(self, call: OnnxCall, inputs: Sequence[str]) -> str:
         """The name of a layer with arrays. Raises BadInput for the second layer of one weight."""
-        inputs = [call.node.input[place] for place in places if place < len(call.node.input)]
-        weight = self.sources.get(inputs[0], inputs[0])
+        weight = self.sources.get(inputs[0], inputs[0]) if inputs else ""
         if weight in self.owners and self._is_large(weight):
             raise called_twice(self.owners[weight], call.where)
         name = next(name for name in self._candidates(call, inputs) if name and name not in self.builder.names)
@@ -328,7 +387,7 @@ class _OnnxConverter:
             raise call.refused("transA mixes the images of a batch")
         weight, bias = call.array(1) * shortest(call("alpha", 1.0)), call.constant(2)
         arrays = {"weight": weight if call("transB", 0) else weight.T}
-        if bias is not None:
+        if bias is not None and (bias.size > 1 or bias.any()):  # MXNet writes a missing bias as the number 0
             arrays["bias"] = self._vector(call, bias * shortest(call("beta", 1.0)), len(arrays["weight"]))
         return self.builder.dense(call.input, self._name(call, 1, 2), arrays, call.where, call.output)
 
@@ -452,7 +511,7 @@ class _OnnxConverter:
     def on_GlobalMaxPool(self, call: OnnxCall) -> Value:
         return self._add(call, MaxPool(self._path(call), short_pair(call.input.shape[1:]), 1))
 
-    def _reduced(self, call: OnnxCall, layer: Layer) -> Value:
+    def _reduced(self, call: OnnxCall, layer: Callable[[Shape], Layer]) -> Value:
         axes = call.constant(1, "axes")
         if axes is None:
             raise call.refused("over all axes")
@@ -460,10 +519,10 @@ class _OnnxConverter:
         return self.builder.over_pixels(call.input, dims, bool(call("keepdims", 1)), layer, call.where, call.output)
 
     def on_ReduceMean(self, call: OnnxCall) -> Value:
-        return self._reduced(call, GlobalAvgPool())
+        return self._reduced(call, lambda of: GlobalAvgPool())
 
     def on_ReduceMax(self, call: OnnxCall) -> Value:
-        return self._reduced(call, MaxPool("", short_pair(call.input.of[1:]), 1))
+        return self._reduced(call, lambda of: MaxPool("", short_pair(of[1:]), 1))
 
     def on_Pad(self, call: OnnxCall) -> Value:
         if call("mode", "constant") != "constant":
@@ -576,9 +635,6 @@ class _OnnxConverter:
             raise call.refused(f"alpha={call('alpha'):g}")
         return self._add(call, SiLU())
 
-    def on_Erf(self, call: OnnxCall) -> Gate:
-        return self.builder.erf(call.input, call.where)
-
     def on_Softmax(self, call: OnnxCall) -> Probabilities:
         axis = call("axis", -1 if call.opset >= 13 else 1)
         if len(call.input.shape) != 1 or axis not in (1, -1):
@@ -596,11 +652,6 @@ class _OnnxConverter:
         return self._add(call, *([Dropout(rate=rate)] if rate else []))
 
     # --- arithmetic ---------------------------------------------------------------------------------------------------
-
-    def _operands(self, call: OnnxCall) -> tuple[Any, Any]:
-        """Two tensors, or a tensor and an array, in this order."""
-        one, other = call.inputs
-        return (other, one) if isinstance(one, np.ndarray) else (one, other)
 
     def _lone(self, call: OnnxCall, value: Value) -> bool:
         """Whether no other operator takes the tensor that this one takes."""
@@ -622,13 +673,9 @@ class _OnnxConverter:
     def _array_name(self, call: OnnxCall) -> str:
         return self._name(call, next(place for place in range(len(call.inputs)) if place not in call.tensors))
 
-    def on_Add(self, call: OnnxCall) -> Value | Gate:
-        one, other = self._operands(call)
-        if isinstance(other, np.ndarray):
-            if isinstance(one, Gate):
-                if one.form == "erf" and other.size == 1 and float(other.ravel()[0]) == 1:
-                    return Gate(one.of, "1 + erf")
-                raise refused("Erf", call.where, "it is no part of a GELU")
+    def on_Add(self, call: OnnxCall) -> Value:
+        other = call.operand
+        if other is not None:
             value = call.value(call.tensors[0])
             added = self._constants(call, value, other)
             size = value.shape[-1 if value.is_last and not value.is_whole else 0]
@@ -639,11 +686,16 @@ class _OnnxConverter:
                     if done:
                         return done
             return self.builder.normalized(value, call.where, call.output, mean=-added)
-        return self.builder.total([call.value(0), call.value(1)], call.where, call.output)
+        return self._joined(call, Add)
+
+    def _joined(self, call: OnnxCall, kind: type[Join]) -> Value:
+        """Two tensors, which may be parts of one layer."""
+        values = [call.value(0), call.value(1)]
+        return self._written(call) or self.builder.join(kind, values, call.where, call.output)
 
     def on_Sum(self, call: OnnxCall) -> Value:
         values = [call.value(place) for place in range(len(call.inputs))]
-        return self.builder.total(values, call.where, call.output) if len(values) > 1 else values[0]
+        return self.builder.join(Add, values, call.where, call.output) if len(values) > 1 else values[0]
 
     def on_Sub(self, call: OnnxCall) -> Value:
         if not isinstance(call.inputs[1], np.ndarray):
@@ -651,15 +703,13 @@ class _OnnxConverter:
         mean = self._constants(call, call.input, call.inputs[1])
         return self.builder.normalized(call.input, call.where, call.output, mean=mean)
 
-    def on_Mul(self, call: OnnxCall) -> Value | Gate:
-        one, other = self._operands(call)
-        if not isinstance(other, np.ndarray):
-            if not all(isinstance(each, (Value, Gate)) for each in (one, other)):
-                call.value(0), call.value(1)  # says which is none
-            return self.builder.product(one, other, call.where, call.output)
-        if isinstance(one, Gate) or (other.size == 1 and not self._is_affine(call, one, other)):
-            return self.builder.scaled(one, float(other.ravel()[0]), call.where, call.output)
+    def on_Mul(self, call: OnnxCall) -> Value:
+        other = call.operand
+        if other is None:
+            return self._joined(call, Multiply)
         value = call.value(call.tensors[0])
+        if other.size == 1 and not self._is_affine(value, other):
+            return self._add(call, Scale(factor=float(other.ravel()[0])), input=value)
         factors = self._constants(call, value, other)
         if is_of_input(value) and min(factors) > 0:
             return self.builder.normalized(value, call.where, call.output, std=1 / factors)
@@ -673,22 +723,22 @@ class _OnnxConverter:
         layer = Affine(name, beta=False)
         return self.builder.weighted(value, layer, {"gamma": factors}, call.where, call.output)
 
-    def _is_affine(self, call: OnnxCall, value: Any, array: Array) -> bool:
+    def _is_affine(self, value: Value, array: Array) -> bool:
         """Whether a factor is one of the channels', where there is one channel."""
-        return isinstance(value, Value) and array.ndim > 1 and value.shape[0] == 1 and not is_of_input(value)
+        return array.ndim > 1 and value.shape[0] == 1 and not is_of_input(value)
 
     def on_Div(self, call: OnnxCall) -> Value:
         if not isinstance(call.inputs[1], np.ndarray):
             raise call.refused("a quotient by a tensor")
         std = self._constants(call, call.input, call.inputs[1])
         if len(std) == 1:
-            return self.builder.scaled(call.input, 1 / float(std[0]), call.where, call.output)
+            return self._add(call, Scale(factor=1 / float(std[0])))
         if min(std) <= 0:
             raise call.refused("constants that are not positive")
         return self.builder.normalized(call.input, call.where, call.output, std=std)
 
     def on_Neg(self, call: OnnxCall) -> Value:
-        return self.builder.scaled(call.input, -1.0, call.where, call.output)
+        return self._add(call, Scale(factor=-1.0))
 
     def on_Concat(self, call: OnnxCall) -> Value:
         values = [call.value(place) for place in range(len(call.inputs))]
@@ -710,9 +760,12 @@ class _OnnxConverter:
     def on_Size(self, call: OnnxCall) -> Array:
         return np.array(self.batch * prod(call.input.shape), np.int64)
 
-    def on_Reshape(self, call: OnnxCall) -> Value:
-        wanted, value = call.constant(1, "shape"), call.input
+    def on_Reshape(self, call: OnnxCall) -> Value | Pixels:
+        wanted, given = call.constant(1, "shape"), call.inputs[0]
+        value = given.of if isinstance(given, Pixels) else call.input
         before = (self.batch, *value.shape)
+        if isinstance(given, Pixels):
+            before = (prod(before[:-1]), before[-1])
         keep = not call("allowzero", 0)
         if wanted is None or (keep and any(not to and i >= len(before) for i, to in enumerate(wanted.tolist()))):
             raise call.refused("no shape")
@@ -721,9 +774,11 @@ class _OnnxConverter:
         shape = [prod(before) // known if size < 0 and known else size for size in shape]
         if prod(shape) != prod(before):
             raise call.refused(f"{times(before)} to {wanted.tolist()}")
-        if not shape or shape[0] != self.batch:
-            raise call.refused(f"{times(before)} to {times(tuple(shape))}: it mixes the images of a batch")
-        return value.moved(lambda index: index.reshape(shape[1:]))
+        if shape and shape[0] == self.batch:
+            return value.moved(lambda index: index.reshape(shape[1:]))
+        if len(value.shape) == 3 and shape == [self.batch * prod(value.shape[:-1]), value.shape[-1]]:
+            return Pixels(value)
+        raise call.refused(f"{times(before)} to {times(tuple(shape))}: it mixes the images of a batch")
 
     def on_Expand(self, call: OnnxCall) -> Value:
         """C x 1 x 1 as an image: a product with an image does the same."""
@@ -733,8 +788,11 @@ class _OnnxConverter:
             raise call.refused()
         return call.input
 
-    def on_Flatten(self, call: OnnxCall) -> Value:
-        if call("axis", 1) % (len(call.input.shape) + 1) != 1:
+    def on_Flatten(self, call: OnnxCall) -> Value | Pixels:
+        axis = call("axis", 1) % (len(call.input.shape) + 1)
+        if axis == len(call.input.shape) == 3:
+            return Pixels(call.input)
+        if axis != 1:
             raise call.refused(f"axis={call('axis')}: it mixes the images of a batch")
         return call.input.moved(np.ravel)
 

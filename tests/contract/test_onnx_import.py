@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from math import pi
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
 from frameworks.spec import (
+    ELU,
     GELU,
     Affine,
     AvgPool,
@@ -31,17 +34,24 @@ from frameworks.spec import (
     GlobalAvgPool,
     GroupNorm,
     HardSigmoid,
+    HardSwish,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     MaxPool,
+    Mish,
     Multiply,
     Network,
     Normalize,
+    PReLU,
     Resize,
+    Scale,
     Select,
     Shape,
     SiLU,
     sides,
 )
+from frameworks.spec.activations import SELU_SCALE
 from frameworks.training import Training
 from tests.command_line import exit_code_of
 
@@ -314,6 +324,142 @@ def of_one_image() -> ModelProto:
     return make.model(make("Gemm", x, make.array("fc.weight", 5, 144), make.array("fc.bias", 5), transB=1))
 
 
+@named
+def pools_of_stride_1() -> ModelProto:
+    """With padding on one side, which onnx.reference takes for both."""
+    make = Maker(input=(2, 3, 5, 4))
+    x = make("MaxPool", "x", kernel_shape=[2, 2], pads=[0, 0, 1, 1])
+    x = make("AveragePool", x, kernel_shape=[2, 3], pads=[0, 1, 1, 1], strides=[2, 2], ceil_mode=1, count_include_pad=1)
+    return make.classified(x, 3)
+
+
+@named
+def layer_norm_as_arithmetic() -> ModelProto:
+    """As PyTorch writes it before opset 17, on channels that were moved last; the second is flat, without arrays."""
+    make = Maker(opset=13)
+    x = make("Transpose", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), perm=[0, 2, 3, 1])
+    x = make("Mul", _standardized(make, x, make.constant("eps", [[[[1e-6]]]])), make.array("norm.weight", 4))
+    x = make("Transpose", make("Add", x, make.array("norm.bias", 4)), perm=[0, 3, 1, 2])
+    x = _standardized(make, make("Flatten", make("GlobalAveragePool", x)), make.constant("second eps", 1e-3))
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 4), transB=1))
+
+
+def _standardized(make: Maker, x: str, eps: str) -> str:
+    centered = make("Sub", x, make("ReduceMean", x, axes=[-1]))
+    variance = make("ReduceMean", make("Pow", centered, make.constant("two", 2)), axes=[-1])
+    return make("Div", centered, make("Sqrt", make("Add", variance, eps)))
+
+
+@named
+def group_norms_as_arithmetic() -> ModelProto:
+    """As tf2onnx writes them: one factor and one summand for x."""
+    make = Maker(opset=18)
+    x = make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3))
+    parts = make("Reshape", x, make.numbers("parts", -1, 2, 2, 6, 6))
+    x = _scaled_and_shifted(make, parts, "group", (1, 2, 2, 1, 1), 2, 3, 4)
+    x = make("Conv", make("Reshape", x, make.numbers("image", -1, 4, 6, 6)), make.array("second.weight", 4, 4, 1, 1))
+    return make.classified(_scaled_and_shifted(make, x, "instance", (1, 4, 1, 1), 2, 3), 4)
+
+
+def _scaled_and_shifted(make: Maker, x: str, name: str, shape: Sequence[int], *axes: int) -> str:
+    over = make.numbers(f"{name} axes", *axes)
+    mean = make("ReduceMean", x, over)
+    centered = make("Sub", x, mean)
+    variance = make("ReduceMean", make("Mul", centered, centered), over)
+    inverse = make("Reciprocal", make("Sqrt", make("Add", variance, make.constant("epsilon", 1e-3))))
+    factor = make("Mul", inverse, make.array(f"{name}.weight", *shape))
+    shift = make("Add", make("Mul", make("Neg", mean), factor), make.array(f"{name}.bias", *shape))
+    return make("Add", make("Mul", x, factor), shift)
+
+
+@named
+def activations_as_arithmetic() -> ModelProto:
+    make = Maker(opset=13)
+    one, half = make.constant("one", 1), make.constant("half", 0.5)
+
+    def conv(x: str, name: str) -> str:
+        return make("Conv", x, make.array(f"{name}.weight", 3, 3, 1, 1))
+
+    x = conv("x", "mish")
+    x = conv(make("Mul", x, make("Tanh", make("Log", make("Add", make("Exp", x), one)))), "silu")
+    x = conv(make("Div", x, make("Add", one, make("Exp", make("Neg", x)))), "gelu")
+    cube = make("Mul", make.constant("share", 0.044715), make("Pow", x, make.constant("three", 3)))
+    phi = make("Tanh", make("Mul", make.constant("root", (2 / pi) ** 0.5), make("Add", x, cube)))
+    x = conv(make("Mul", make("Mul", x, half), make("Add", phi, one)), "hardswish")
+    part = make("Add", make("Div", x, make.constant("six", 6)), half)
+    x = conv(make("Mul", x, make("Clip", part, make.constant("zero", 0), one)), "leaky")
+    x = conv(make("Max", x, make("Mul", x, make.constant("tenth", 0.1))), "elu")
+    above = make("Greater", x, "zero")
+    x = conv(make("Where", above, x, make("Sub", make("Exp", x), one)), "prelu")
+    below = make("Mul", make.array("act.weight", 1, 3, 1, 1), make("Relu", make("Neg", x)))
+    return make.classified(make("Sub", make("Relu", x), below), 3)
+
+
+@named
+def dense_layers_on_rows() -> ModelProto:
+    """As tf2onnx writes a dense layer on the channels of pixels, and MXNet: all pixels of a batch are one matrix."""
+    make = Maker()
+    x = make("Transpose", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), perm=[0, 2, 3, 1])
+    rows = make("Reshape", x, make.numbers("rows", -1, 4))
+    x = make("Reshape", make("MatMul", rows, make.array("first.kernel", 4, 6)), make.numbers("image", -1, 6, 6, 6))
+    x = make("Relu", make("Add", x, make.array("first.bias", 6)))
+    rows = make(
+        "Gemm", make("Flatten", x, axis=-1), make.array("second.weight", 3, 6), make.array("second.bias", 3), transB=1
+    )
+    sizes = make(
+        "Concat",
+        make("Slice", make("Shape", x), make.numbers("start", 0), make.numbers("end", 3)),
+        make.numbers("width", 3),
+        axis=0,
+    )
+    return make.classified(make("Transpose", make("Reshape", rows, sizes), perm=[0, 3, 1, 2]), 3)
+
+
+@named
+def constants_of_flat_values() -> ModelProto:
+    """Batch normalization, folded and as a difference and a quotient, after channels were moved last and flattened."""
+    make = Maker(input=("n", 3, 4, 5))
+    x = make("Transpose", make("Conv", "x", make.array("conv.weight", 4, 3, 3, 3)), perm=[0, 2, 3, 1])
+    x = make("Mul", make("Reshape", x, make.numbers("flat", -1, 24)), make.array("bn.weight", 24))
+    x = make("Add", x, make.array("bn.bias", 24))
+    x = make("Div", make("Sub", x, make.array("mean", 24)), make.array("variance", 24))
+    return make.model(make("Gemm", x, make.array("fc.weight", 5, 24), make.constant("none", 0), transB=1))
+
+
+@named
+def means_of_a_part() -> ModelProto:
+    make = Maker(opset=18)
+    x = make("Conv", "x", make.array("conv.weight", 6, 3, 3, 3))
+    make("Split", x, axis=1, num_outputs=3, outputs=3)
+    first, second, third = make.nodes[-1].output
+    axes = make.numbers("axes", 2, 3)
+    x = make(
+        "Concat",
+        make("ReduceMax", second, axes),
+        make("ReduceMean", first, axes),
+        make("GlobalAveragePool", third),
+        axis=1,
+    )
+    return make.model(make("Gemm", make("Flatten", x), make.array("fc.weight", 5, 6), transB=1))
+
+
+@named
+def gray_images() -> ModelProto:
+    """tf2onnx moves one channel by a Reshape."""
+    make = Maker(input=("n", 8, 7, 1))
+    x = make("Reshape", "x", make.numbers("moved", -1, 1, 8, 7))
+    return make.classified(make("Conv", x, make.array("conv.weight", 4, 1, 3, 3)), 4)
+
+
+@named
+def pixels_before_the_channels_move() -> ModelProto:
+    make = Maker(input=("n", 8, 7, 3))
+    x = make("Mul", "x", make.constant("scale", 1 / 127.5))
+    x = make("Sub", x, make.constant("mean", [0.5, 0.4, 0.3]))
+    x = make("Conv", make("Transpose", x, perm=[0, 3, 1, 2]), make.array("conv.weight", 4, 3, 3, 3))
+    return make.classified(x, 4)
+
+
 def saved(model: ModelProto, folder: Path) -> str:
     path = folder / "model.onnx"
     save(model, path)
@@ -344,6 +490,11 @@ def test_names_are_those_of_the_file(tmp_path: Path) -> None:
         "constants_and_dropout": ["stage.conv", "fc"],
         "normalizations": ["conv", "gn", "in", "g", "ln", "mlp", "fc"],
         "decomposed_batch_norm": ["conv", "bn", "fc"],
+        "layer_norm_as_arithmetic": ["conv", "norm", "fc"],
+        "group_norms_as_arithmetic": ["conv", "group", "second", "instance", "fc"],
+        "activations_as_arithmetic": ["mish", "silu", "gelu", "hardswish", "leaky", "elu", "prelu", "act", "fc"],
+        "dense_layers_on_rows": ["conv", "first", "second", "fc"],
+        "constants_of_flat_values": ["conv", "bn", "fc"],
     }
     for name, paths in expected.items():
         network = found(MODELS[name](), tmp_path).network
@@ -390,10 +541,32 @@ def test_arguments(tmp_path: Path) -> None:
     assert len(layers(found(joins(), tmp_path).network, Multiply)) == 1
     assert len(layers(found(means_of_opset_13(), tmp_path).network, GlobalAvgPool)) == 1
     assert [each.bias for each in layers(found(shapes_that_are_computed(), tmp_path).network, Dense)] == [False]
+    written = found(layer_norm_as_arithmetic(), tmp_path).network
+    assert [(each.eps, each.gamma, each.beta) for each in layers(written, LayerNorm)] == [
+        (1e-6, True, True),
+        (1e-3, False, False),
+    ]
+    assert [each.groups for each in layers(found(group_norms_as_arithmetic(), tmp_path).network, GroupNorm)] == [2]
+    written = found(activations_as_arithmetic(), tmp_path).network
+    kinds = Mish, SiLU, GELU, HardSwish, LeakyReLU, ELU, PReLU
+    assert [node.layer.kind for _, node in written.walk() if isinstance(node.layer, kinds)] == [
+        kind.__name__ for kind in kinds
+    ]
+    assert layers(written, LeakyReLU) == [LeakyReLU(slope=0.1)]
+    assert [each.bias for each in layers(found(constants_of_flat_values(), tmp_path).network, Dense)] == [False]
+    assert found(gray_images(), tmp_path).network.input == (1, 8, 7)
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [(9.999999747378752e-06, 1e-5), (0.16666667163372040, 1 / 6), (0.003921568859368563, 1 / 255)]
+    ("written", "meant"),
+    [
+        (9.999999747378752e-06, 1e-5),
+        (0.16666667163372040, 1 / 6),
+        (0.003921568859368563, 1 / 255),
+        (0.007843137718737125, 2 / 255),
+        (0.7978845834732056, (2 / pi) ** 0.5),
+        (1.0507010221481323, SELU_SCALE),
+    ],
 )
 def test_numbers_of_float32(written: float, meant: float) -> None:
     assert shortest(written) == meant
@@ -474,6 +647,17 @@ def _with(operator: str, *more: str, **attributes: Any) -> Callable[[], ModelPro
     return made
 
 
+def _on_itself(operator: str) -> Callable[[], ModelProto]:
+    """A model whose output is an operator on the logits, twice."""
+
+    def made() -> ModelProto:
+        make = Maker()
+        x = make("Gemm", make("Flatten", "x"), make.array("fc.weight", 192, 5))
+        return make.model(make(operator, x, x, name="block/odd"))
+
+    return made
+
+
 def _shared() -> ModelProto:
     make = Maker()
     weight = make.array("conv.weight", 3, 3, 1, 1)
@@ -506,6 +690,9 @@ def _other_domain() -> ModelProto:
         (_with("LRN", size=4), r"no layer for LRN \(node block/odd\): an even number of channels"),
         (_with("Clip", "1"), r"no layer for Clip"),
         (_with("Abs"), r"no layer for Abs \(node block/odd\)"),
+        (_with("Exp"), r"no layer for Exp \(node block/odd\)"),
+        (_with("Erfc"), r"no layer for Erfc \(node block/odd\): ONNX has no such operator"),
+        (_on_itself("Div"), r"no layer for Div \(node block/odd\): a quotient by a tensor"),
         (_with("Mul", "6x6"), r"an array of 6x6 for 4x6x6; only by channel"),
         (_with("AveragePool", kernel_shape=[2, 2], dilations=[2, 2]), "no layer for AveragePool .*dilations"),
         (_with("ConvTranspose", "4x4x2x2"), r"no layer for ConvTranspose"),
@@ -547,21 +734,54 @@ def logits(network: Network, weights: Any, images: Any) -> Any:
     return reference.activations(images.astype(np.float64), training=False)[network.nodes[-1].path]
 
 
-@pytest.mark.parametrize("exporter", ["script", "dynamo"])
-@pytest.mark.parametrize("name", ["ResNet6", "SENet", "ShuffleNet", "ConvNeXt"])
-def test_exports_of_pytorch(name: str, exporter: str) -> None:
-    """Files that third_parties/onnx_exports.py has written. PyTorch has folded batch normalization in float32."""
-    result = network_import.imported(str(EXPORTS / f"{name}.{exporter}.onnx"), None, {}, print)
+# The exporters that wrote the files of third_parties/onnx_exports, by the end of their names: who computed the logits,
+# and the number of files.
+EXPORTERS = {"script": ("pytorch", 4), "dynamo": ("pytorch", 4), "keras": ("keras", 6), "mxnet": ("mxnet", 5)}
+FILES = sorted(path.name.removesuffix(".onnx") for path in EXPORTS.glob("*.onnx"))
+ENDS = {"Softmax": lambda x: np.exp(x), "LogSoftmax": lambda x: x}
+
+
+def test_each_exporter_has_files() -> None:
+    assert Counter(name.rpartition(".")[2] for name in FILES) == {key: count for key, (_, count) in EXPORTERS.items()}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_exports(name: str) -> None:
+    """Float32 logits of the exporter's framework. PyTorch has folded batch normalization in float32."""
+    model, _, exporter = name.rpartition(".")
+    result = network_import.imported(str(EXPORTS / f"{name}.onnx"), None, {}, print)
     comparison = network_import.compared(result)
     assert comparison.agrees, comparison.text
-    with np.load(EXPORTS / "logits.npz") as known:
-        images, expected = known[f"{name}.images"], known[f"{name}.logits"]
+    with np.load(EXPORTS / f"logits.{EXPORTERS[exporter][0]}.npz") as known:
+        images, expected = known[f"{model}.images"], known[f"{model}.logits"]
     given = logits(result.network, result.weights, images)
-    if name == "SENet":  # the module ends in a softmax
-        given = np.exp(given) / np.exp(given).sum(1, keepdims=True)
+    for end, computed in ENDS.items():
+        if f"the final {end} is cut off: the network gives logits" in result.notes:
+            given = computed(given - np.log(np.exp(given).sum(1, keepdims=True)))
     assert np.abs(given - expected).max() < 1e-5 * np.abs(expected).max()
     folded = any(note.startswith("batch normalization may be folded into ") for note in result.notes)
-    assert folded == (exporter == "script" and name in ("ResNet6", "SENet"))
+    assert folded == (name in ("ResNet6.script", "SENet.script"))
+
+
+def test_layers_of_exports() -> None:
+    """What exporters write out as arithmetic is one layer, with the arrays of the file."""
+    results = {name: network_import.imported(str(EXPORTS / f"{name}.onnx"), None, {}, print) for name in FILES}
+    keras = results["channels_last.keras"].network
+    assert [each.eps for each in layers(keras, LayerNorm)] == [1e-6, 1e-3, 1e-3]
+    assert [(each.groups, each.gamma, each.beta) for each in layers(keras, GroupNorm)] == [(4, True, True)]
+    assert layers(keras, GELU) == [GELU(approximate=True)]
+    assert len(layers(results["separable.keras"].network, PReLU)) == 1
+    assert len(layers(results["separable.keras"].network, HardSwish)) == 1
+    assert layers(results["separable.mxnet"].network, GELU) == [GELU()]
+    assert [each.bias for each in layers(results["separable.mxnet"].network, Dense)] == [True, False]
+    assert results["gray.keras"].network.input == (1, 14, 14)
+    assert layers(results["excited.keras"].network, Scale)[0].factor == 2 / 255
+    pools = layers(results["concatenated.mxnet"].network, AvgPool)
+    assert [(each.ceil, each.count_padding) for each in pools] == [(True, True), (False, False)]
+    (norm, *_) = layers(results["residual.mxnet"].network, BatchNorm)
+    assert norm.name == "residual_batchnorm0" and (norm.eps, norm.momentum) == (1e-5, 0.1)
+    dtypes = {array.dtype for result in results.values() for array in result.weights.values()}
+    assert dtypes == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -577,9 +797,9 @@ def test_own_models(tmp_path: Path, name: str) -> None:
     assert network_import.compared(result).agrees
 
 
-def test_convolutions_are_those_of_onnx_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The fast convolution that runs originals, beside that of onnx.reference."""
-    for make in (grouped_and_dilated, joins):
+def test_convolutions_and_pools_are_those_of_onnx_reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The fast operators that run originals, beside those of onnx.reference."""
+    for make in (grouped_and_dilated, joins, pools):
         model = onnx_file.read(Path(saved(make(), tmp_path)), "model", None)
         images = np.random.default_rng(0).normal(size=(2, *model.shape))
         fast = onnx_file.values(model, images, None)

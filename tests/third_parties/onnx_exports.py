@@ -2,8 +2,9 @@
 
     python onnx_exports.py FOLDER
 
-The interpreter has torch 2.13.0, onnx 1.22.0 and onnxscript 0.7.2, which no environment of the tests has. The files in
-the folder onnx_exports were written by it; logits.npz has images and float64 logits of each module.
+The interpreter has torch 2.13.0, onnx 1.22.0 and onnxscript 0.7.2, which no environment of the tests has. The files
+NAME.script.onnx and NAME.dynamo.onnx in the folder onnx_exports were written by it; logits.pytorch.npz has images and
+float64 logits of each module.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(folder: Path) -> None:
         with torch.no_grad():
             logits = deepcopy(net).double()(images.double())
         found |= {f"{name}.images": images.numpy(), f"{name}.logits": logits.numpy()}
-    np.savez(folder / "logits.npz", **found)
+    np.savez(folder / "logits.pytorch.npz", **found)
 
 
 def without_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
