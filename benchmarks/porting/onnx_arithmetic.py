@@ -46,7 +46,7 @@ OPERATORS = frozenset(
     "Sign Softplus Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
 )
 MOST = 32  # operators of one layer
-IMAGES = 3  # of flat values, and as many of the other sign: a factor and a bias of each are found, and checked
+ENOUGH = 64  # values of each channel: some are negative, and a factor and a bias are found and checked
 FEW = 64  # values that exclude most activations
 SPREAD = 3.0  # the deviation of the random values
 ROUNDING = 1e-9
@@ -132,9 +132,8 @@ class Arithmetic:
     ) -> tuple[Array, Array] | None:
         """Random values of the output that a value is of, and what the operators make of them, in the same order."""
         random, order = np.random.default_rng(0), value.index.ravel()
-        batches = 1 if len(value.of) == 3 else -(-IMAGES // self.batch)
+        batches = -(-ENOUGH // (self.batch * prod(value.of[1:])))
         x = random.normal(scale=SPREAD, size=(batches, self.batch, len(order)))
-        x = np.concatenate([x, -x])  # each place has values of both signs
         if root != self.root:
             self.root, self.known = root, [{root: each[:, order].reshape(-1, *value.shape)} for each in x]
         y = np.empty_like(x)

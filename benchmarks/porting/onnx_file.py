@@ -318,7 +318,7 @@ def _windows(
             for each in totals
         ]
     x = np.pad(x, [(0, 0), (0, 0), *around], constant_values=fill)
-    if ceil:
+    if ceil and auto_pad == "NOTSET":
         lacking = []
         for (size, step, extent), (before, after) in zip(ways, around):
             count = -(-(size + before + after - extent) // step)  # of the steps to the last window
