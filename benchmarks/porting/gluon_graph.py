@@ -56,7 +56,7 @@ _SUMS = ("elemwise_add", "_Plus", "_plus", "broadcast_add", "broadcast_plus", "a
 _PRODUCTS = ("elemwise_mul", "_Mul", "_mul", "broadcast_mul")
 _SAME = ("identity", "_copy", "BlockGrad", "stop_gradient", "Cast", "cast")
 _SOFTMAX = ("softmax", "log_softmax", "SoftmaxOutput", "Softmax", "SoftmaxActivation")
-# Operators whose arguments MXNet holds in float32: their values differ by that from those of the spec.
+# Operators whose arguments, or for LRN values, MXNet holds in float32: by that they differ from the spec.
 SINGLE = ("LeakyReLU", "LRN", "_mul_scalar", "_plus_scalar", "_minus_scalar", "_div_scalar", "hard_sigmoid")
 _ROLE = re.compile(r"(?P<stem>.+?)[._](?:weight|gamma|alpha)")
 

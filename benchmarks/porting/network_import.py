@@ -44,7 +44,7 @@ GLUON_SCRIPT = SCRIPT.with_name("gluon_symbol.py")
 IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
-SINGLE = 1e-6  # where a framework holds constants in float32 while it computes in float64
+SINGLE = 1e-6  # where a framework holds constants or values in float32 while it computes in float64
 # Logits of two images that differ by less show no difference between networks: weights as they are drawn may make the
 # values of deep layers smaller than the last bias. Then all layers are compared.
 VISIBLE = 1e-3
@@ -223,7 +223,7 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     single = sorted(kinds & set(gluon_graph.SINGLE))
     if not single:
         return result
-    note = f"MXNet holds the constants of {', '.join(single)} in float32: a difference of {SINGLE:g} is rounding"
+    note = f"MXNet holds constants or values of {', '.join(single)} in float32: a difference of {SINGLE:g} is rounding"
     return replace(result, notes=(*result.notes, note), original=replace(result.original, rounding=SINGLE))
 
 

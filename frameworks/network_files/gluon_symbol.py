@@ -21,6 +21,7 @@ warnings.simplefilter("ignore")  # MXNet 1.9.1 uses names that NumPy deprecates
 import mxnet as mx  # noqa: E402
 
 OUTPUT = "_output"  # after the name of a node with one output
+SINGLE = ("LRN",)  # operators that MXNet computes in float32 only
 
 
 def arrays(task: dict[str, Any], folder: Path) -> None:
@@ -31,8 +32,33 @@ def arrays(task: dict[str, Any], folder: Path) -> None:
     np.savez(folder / "arrays.npz", **named)
 
 
+def with_casts(symbol: dict[str, Any]) -> dict[str, Any]:
+    """A symbol with casts around the operators that MXNet computes in float32 only."""
+    nodes: list[dict[str, Any]] = []
+    places: list[list[int]] = []
+
+    def added(node: dict[str, Any]) -> list[int]:
+        nodes.append(node)
+        return [len(nodes) - 1, 0, 0]
+
+    def cast(name: str, source: list[int], dtype: str) -> list[int]:
+        return added({"op": "Cast", "name": name, "attrs": {"dtype": dtype}, "inputs": [source]})
+
+    for node in symbol["nodes"]:
+        name, inputs = node["name"], [[places[each[0]][0], *each[1:]] for each in node["inputs"]]
+        if node["op"] in SINGLE:
+            inputs = [cast(f"{name}_input{number}", each, "float32") for number, each in enumerate(inputs)]
+            places.append(cast(name, added({**node, "name": f"{name}_single", "inputs": inputs}), "float64"))
+        else:
+            places.append(added({**node, "inputs": inputs}))
+    variables = [place for place, node in enumerate(nodes) if node["op"] == "null"]
+    heads = [[places[head[0]][0], *head[1:]] for head in symbol["heads"]]
+    return {"nodes": nodes, "arg_nodes": variables, "heads": heads, "attrs": symbol.get("attrs", {})}
+
+
 def values(task: dict[str, Any], folder: Path) -> None:
-    symbol = mx.sym.load(task["file"]).get_internals()
+    symbol = with_casts(json.loads(Path(task["file"]).read_text(encoding="utf-8")))
+    symbol = mx.sym.load_json(json.dumps(symbol)).get_internals()
     images = np.load(folder / "images.npy")
     with np.load(folder / "arrays.npz") as saved:
         given = {name: mx.nd.array(saved[name], dtype="float64") for name in saved.files}

@@ -75,7 +75,7 @@ def test_arguments(found: Callable[[str], Imported]) -> None:
     assert [each.ceil for each in layers(network, AvgPool)] == [True]
     notes = found("mixed").notes
     assert any("one slope of all channels becomes one for each" in note for note in notes)
-    assert any(note.startswith("MXNet holds the constants of LeakyReLU in float32") for note in notes)
+    assert any(note.startswith("MXNet holds constants or values of LRN, LeakyReLU in float32") for note in notes)
     assert found("resnet18_v1").notes == ()
 
 
