@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -102,3 +104,46 @@ def test_port(bench: Bench, folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert "the logits differ by at most" in capsys.readouterr().out
     with np.load(tmp_path / "mixed_spec.npz") as arrays:
         assert "conv0.weight" in arrays.files
+
+
+# --- the model zoo ----------------------------------------------------------------------------------------------------
+
+FAST = ("mobilenet0_25", "squeezenet1_1")
+# The smallest images that a network takes, where its pools need more than `SIDE`.
+SIDES = {"alexnet": 63, "densenet": 221, "inception": 299, "squeezenet1_0": 213, "squeezenet1_1": 209}
+SIDE = 32
+
+
+def check_zoo(bench: Bench, folder: Path, name: str) -> None:
+    """Its logits, and an array for each of Gluon's, the factors that are fixed at 1 aside."""
+    python = bench.python("mxnet")
+    side = next((side for start, side in SIDES.items() if name.startswith(start)), SIDE)
+    subprocess.run([python, MODELS, folder, name, str(side)], check=True, capture_output=True)
+    file = folder / f"{name}-symbol.json"
+    result = network_import.imported(str(file), (3, side, side), {"mxnet": str(python)}, print)
+    comparison = network_import.compared(result)
+    assert comparison.agrees, f"{name}: {comparison.text}"
+    nodes = json.loads(file.read_text(encoding="utf-8"))["nodes"]
+    norms = [node for node in nodes if node["op"] == "BatchNorm" and node["attrs"]["fix_gamma"] == "True"]
+    theirs = {key: array.size for key, array in result.original.arrays.items()}
+    for norm in norms:
+        del theirs[nodes[norm["inputs"][1][0]]["name"]]
+    assert sorted(array.size for array in result.weights.values()) == sorted(theirs.values()), name
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_small_networks_of_the_zoo(bench: Bench, tmp_path: Path, name: str) -> None:
+    check_zoo(bench, tmp_path, name)
+
+
+@pytest.mark.skipif(not os.environ.get("ONESPEC_SLOW"), reason="takes a quarter of an hour: set ONESPEC_SLOW=1")
+@pytest.mark.timeout(7200)
+def test_all_networks_of_the_zoo(bench: Bench, tmp_path: Path) -> None:
+    printed = subprocess.run([bench.python("mxnet"), MODELS], check=True, capture_output=True, text=True).stdout
+    names = printed.split()
+    assert len(names) == 34
+    for name in names:
+        folder = tmp_path / name
+        folder.mkdir()
+        check_zoo(bench, folder, name)
+        shutil.rmtree(folder)

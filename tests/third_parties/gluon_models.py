@@ -1,5 +1,11 @@
-"""Gluon networks, exported in MXNet's environment: python gluon_models.py FOLDER."""
+"""Gluon networks, exported in MXNet's environment.
 
+python gluon_models.py                      prints the names of the model zoo
+python gluon_models.py FOLDER               exports the networks of this file and two of the zoo
+python gluon_models.py FOLDER NAME SIDE     exports one of the zoo, for images of this side
+"""
+
+import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -47,24 +53,40 @@ class Odd(nn.HybridBlock):
         return self.dense(F.sin(x, name="wave"))
 
 
-def main(folder):
+def zoo():
+    """The networks of mxnet.gluon.model_zoo.vision by the names of their functions."""
+    functions = {name: each for name, each in vars(vision).items() if inspect.isfunction(each)}
+    return {name: each for name, each in functions.items() if not name.startswith("get_")}
+
+
+def export(path, net, shape):
+    """With random statistics, and so that no factor of a normalization is 1 but those that are fixed."""
+    mx.random.seed(0)
+    net.initialize(mx.init.Xavier())
+    net.hybridize()
+    net(mx.nd.zeros((1, *shape)))
+    for key, parameter in net.collect_params().items():
+        if key.endswith(("var", "gamma", "mean", "beta")):
+            values = np.random.default_rng(len(key)).uniform(0.5, 2, parameter.shape)
+            parameter.set_data(mx.nd.array(values))
+    net.export(str(path))
+
+
+def main(folder=None, name="", side="0"):
     nets = {
         "resnet18_v1": (vision.resnet18_v1(classes=10), (3, 32, 32)),
         "mobilenet": (vision.mobilenet_v2_0_25(classes=10), (3, 32, 32)),
         "mixed": (mixed(), (3, 10, 9)),
         "odd": (Odd(), (3, 8, 8)),
     }
-    mx.random.seed(0)
-    for name, (net, shape) in nets.items():
-        net.initialize(mx.init.Xavier())
-        net.hybridize()
-        net(mx.nd.zeros((1, *shape)))
-        for key, parameter in net.collect_params().items():
-            if key.endswith(("var", "gamma", "mean", "beta")):
-                values = np.random.default_rng(len(key)).uniform(0.5, 2, parameter.shape)
-                parameter.set_data(mx.nd.array(values))
-        net.export(str(folder / name))
+    if folder is None:
+        print("\n".join(zoo()))
+    elif name:
+        export(Path(folder) / name, zoo()[name](classes=10), (3, int(side), int(side)))
+    else:
+        for each, (net, shape) in nets.items():
+            export(Path(folder) / each, net, shape)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*sys.argv[1:])
