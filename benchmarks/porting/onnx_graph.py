@@ -99,7 +99,16 @@ class Pixels:
     of: Value
 
 
-Result: TypeAlias = "Value | Array | Unknown | Probabilities | Rows | Pixels | None"
+@dataclass(frozen=True)
+class Edged:
+    """An image whose edges are repeated around it, which a maximum may take: a window has them twice. error: else."""
+
+    of: Value
+    sides: Sides
+    error: BadInput
+
+
+Result: TypeAlias = "Value | Array | Unknown | Probabilities | Rows | Pixels | Edged | None"
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ class OnnxCall:
             return given
         if isinstance(given, Probabilities):
             raise refused(given.operator, self.where, "a softmax is only cut off at the end")
-        if isinstance(given, Unknown):
+        if isinstance(given, (Unknown, Edged)):
             raise given.error
         raise self.refused("it mixes the images of a batch" if isinstance(given, Pixels) else "")
 
@@ -491,9 +500,22 @@ class _OnnxConverter:
         return short_pair(kernel), short_pair(stride), short_padding(sides), ceil
 
     def on_MaxPool(self, call: OnnxCall) -> Value:
+        given = call.inputs[0]
+        if isinstance(given, Edged):
+            return self._edged_maximum(OnnxCall(call.node, call.attributes, [given.of], call.opset), given)
         kernel, stride, padding, ceil = self._pool(call)
         dilation = short_pair(call("dilations", (1, 1)))
         return self._add(call, MaxPool(self._path(call), kernel, stride, padding, ceil=ceil, dilation=dilation))
+
+    def _edged_maximum(self, call: OnnxCall, given: Edged) -> Value:
+        """Each window that has repeated edges has the edges, too, if it is larger than they are wide."""
+        kernel, stride, dilation = self._window(call)
+        inside = all(max(around) < size for around, size in zip(given.sides, kernel))
+        own = self._sides(call, kernel, stride, dilation)
+        if not inside or own != ((0, 0), (0, 0)) or dilation != (1, 1) or call("ceil_mode", 0):
+            raise given.error
+        layer = MaxPool(self._path(call), short_pair(kernel), short_pair(stride), short_padding(given.sides))
+        return self._add(call, layer)
 
     def on_AveragePool(self, call: OnnxCall) -> Value:
         kernel, stride, padding, ceil = self._pool(call)
@@ -524,9 +546,10 @@ class _OnnxConverter:
     def on_ReduceMax(self, call: OnnxCall) -> Value:
         return self._reduced(call, lambda of: MaxPool("", short_pair(of[1:]), 1))
 
-    def on_Pad(self, call: OnnxCall) -> Value:
-        if call("mode", "constant") != "constant":
-            raise call.refused(f"mode {call('mode')}")
+    def on_Pad(self, call: OnnxCall) -> Value | Edged:
+        mode = call("mode", "constant")
+        if mode not in ("constant", "edge"):
+            raise call.refused(f"mode {mode}")
         rank, pads, given = len(call.input.shape) + 1, call.constant(1, "pads"), call.constant(2, "value")
         if pads is None:
             raise call.refused("no pads")
@@ -538,6 +561,11 @@ class _OnnxConverter:
             raise call.refused(f"pads of {around.T.ravel().tolist()}")
         result, channel = call.input, 3 if call.input.is_last else 1
         rows, columns = ((int(a), int(b)) for axis, (a, b) in enumerate(around) if axis not in (0, channel))
+        if mode == "edge":
+            error = call.refused("mode edge; only before a maximum in larger windows")
+            if around[channel].any():
+                raise error
+            return Edged(result, (rows, columns), error)
         if around[channel].any():
             if value:
                 raise call.refused(f"channels of {value}")

@@ -444,6 +444,14 @@ def means_of_a_part() -> ModelProto:
 
 
 @named
+def maximum_of_repeated_edges() -> ModelProto:
+    """As Keras on PyTorch pads a maximum in windows by the rule "same"."""
+    make = Maker(input=("n", 3, 7, 6))
+    x = make("Pad", "x", make.numbers("pads", 0, 0, 1, 0, 0, 0, 2, 1), mode="edge")
+    return make.classified(make("MaxPool", x, kernel_shape=[3, 2], strides=[2, 1]), 3)
+
+
+@named
 def gray_images() -> ModelProto:
     """tf2onnx moves one channel by a Reshape."""
     make = Maker(input=("n", 8, 7, 1))
@@ -647,6 +655,17 @@ def _with(operator: str, *more: str, **attributes: Any) -> Callable[[], ModelPro
     return made
 
 
+def _repeated_edges(operator: str, kernel: list[int]) -> Callable[[], ModelProto]:
+    """Two rows are repeated before a pool."""
+
+    def made() -> ModelProto:
+        make = Maker()
+        x = make("Pad", "x", make.numbers("pads", 0, 0, 2, 0, 0, 0, 0, 0), mode="edge", name="padded")
+        return make.classified(make(operator, x, kernel_shape=kernel), 3)
+
+    return made
+
+
 def _on_itself(operator: str) -> Callable[[], ModelProto]:
     """A model whose output is an operator on the logits, twice."""
 
@@ -692,6 +711,8 @@ def _other_domain() -> ModelProto:
         (_with("Abs"), r"no layer for Abs \(node block/odd\)"),
         (_with("Exp"), r"no layer for Exp \(node block/odd\)"),
         (_with("Erfc"), r"no layer for Erfc \(node block/odd\): ONNX has no such operator"),
+        (_repeated_edges("AveragePool", [3, 3]), r"no layer for Pad \(node padded\): mode edge; only before a maximum"),
+        (_repeated_edges("MaxPool", [2, 3]), r"no layer for Pad \(node padded\): mode edge; only before a maximum"),
         (_on_itself("Div"), r"no layer for Div \(node block/odd\): a quotient by a tensor"),
         (_with("Mul", "6x6"), r"an array of 6x6 for 4x6x6; only by channel"),
         (_with("AveragePool", kernel_shape=[2, 2], dilations=[2, 2]), "no layer for AveragePool .*dilations"),
