@@ -38,11 +38,13 @@ ZERO = -1  # the place of a value that is zero
 class Operator:
     """Layers in a row on the output of one operator, or a join of several outputs.
 
-    node: its name in the file that is imported, empty for an operator that was added. where: for messages.
+    channels: of its output. node: its name in the file that is imported, empty for an operator that was added. where:
+    for messages.
     """
 
     name: str
     inputs: tuple[str, ...]
+    channels: int
     layers: tuple[Layer, ...] = ()
     join: type[Join] | None = None
     where: str = ""
@@ -270,7 +272,7 @@ class Builder:
         except SpecError as error:
             raise refused((join or type(layers[0])).__name__, where, str(error)) from None
         name = node if node and node not in self.operators else f"{node or 'added'}#{len(self.operators)}"
-        self.operators[name] = Operator(name, inputs, layers, join, where, node)
+        self.operators[name] = Operator(name, inputs, shape[0], layers, join, where, node)
         self.shapes[name] = shape
         return name
 

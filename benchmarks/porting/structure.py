@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, permutations
 
 from benchmarks.porting.graphs import INPUT, Graph, Operator
 from benchmarks.runtime.errors import BadInput
@@ -42,6 +42,7 @@ class Structure:
     """
 
     def __init__(self, graph: Graph) -> None:
+        self.input = graph.input
         self.operators = _with_free_names(_with_nested_concats(graph))
         self.main = self._before(graph.output)
         self.dominator, self.depth = {INPUT: INPUT}, {INPUT: 0}
@@ -108,6 +109,8 @@ class Structure:
 
     def _join(self, kind: type[Join], fork: str, ends: Sequence[str]) -> list[Layer]:
         """A join whose branches end at these operators. Branches with a common part become a join of their own."""
+        if kind is Concat and (summed := self._summed(ends)):
+            return [_sum([[*self._chain(fork, source), *self._select(source, m)] for source, m in summed.items()])]
         groups: dict[tuple[str, int], list[str]] = {}
         for number, end in enumerate(ends):
             top = self._top(end, fork)
@@ -125,6 +128,47 @@ class Structure:
             return self._chain(fork, ends[0])
         inner = self._common(ends)
         return [*self._chain(fork, inner), *self._join(kind, inner, ends)]
+
+    def _summed(self, ends: Sequence[str]) -> dict[str, tuple[int | None, ...]]:
+        """A concatenation as a sum of outputs, each with zeros where it adds no map: the maps of each.
+
+        Empty if branches express it. They do not where an output is added to one that does not come from it, and has
+        other maps beside that sum (Chen et al. 2017, dual path networks).
+        """
+        parts = [self._terms(end) for end in ends]
+        sources = [{source for terms in part for source, _ in terms} for part in parts]
+        crossed = any(
+            not self._dominates(source, ends[number])
+            for number, other in permutations(range(len(ends)), 2)
+            for source in sources[number] & sources[other]
+        )
+        channels = [terms for part in parts for terms in part]
+        if not crossed or any(len(dict(terms)) < len(terms) for terms in channels):
+            return {}
+        found = dict.fromkeys(source for terms in channels for source, _ in terms)
+        return {source: tuple(dict(terms).get(source) for terms in channels) for source in found}
+
+    def _terms(self, name: str) -> list[list[tuple[str, int]]]:
+        """For each map of an output the maps whose sum it is, as the output that has them and their number."""
+        operator = self.operators.get(name)
+        if operator and operator.join is Add:
+            return [[each for part in parts for each in part] for parts in zip(*map(self._terms, operator.inputs))]
+        maps: Sequence[int | None] = range(self._channels(name))
+        while operator and len(operator.layers) == 1 and isinstance(select := operator.layers[0], Select):
+            maps = [None if number is None else select.maps[number] for number in maps]
+            operator = self.operators.get(name := operator.inputs[0])
+        return [[] if number is None else [(name, number)] for number in maps]
+
+    def _select(self, source: str, maps: tuple[int | None, ...]) -> list[Layer]:
+        return [] if maps == tuple(range(self._channels(source))) else [Select("", maps)]
+
+    def _channels(self, name: str) -> int:
+        return self.input[0] if name == INPUT else self.operators[name].channels
+
+    def _dominates(self, one: str, other: str) -> bool:
+        while self.depth[other] > self.depth[one]:
+            other = self.dominator[other]
+        return one == other
 
     def _top(self, name: str, fork: str) -> str:
         """The first operator after the fork of those that dominate `name`; the fork if it is that."""

@@ -130,6 +130,44 @@ def test_dense_connections(draw: Drawing) -> None:
     assert Structure(draw.graph(draw.join(Concat, *features))).layers == layers
 
 
+def maps(value: Value, begin: int, end: int) -> Value:
+    return value.moved(lambda index: index[begin:end])
+
+
+@pytest.mark.parametrize("projected", [True, False])
+def test_a_sum_of_some_maps_beside_the_others(draw: Drawing, projected: bool) -> None:
+    """Dual path networks (Chen et al. 2017): both outputs are in the sum and beside it, which no branches express."""
+    shortcut = draw.conv("s", draw.start) if projected else draw.start
+    body = draw.conv("b", draw.conv("a", draw.start))
+    summed = draw.join(Add, maps(shortcut, 0, 3), maps(body, 0, 3))
+    out = draw.join(Concat, summed, maps(shortcut, 3, 4), maps(body, 3, 4))
+    zeros = [Select("", (0, 1, 2, 3, None))]
+    block = Residual("", [conv("a"), conv("b"), Select("", (0, 1, 2, None, 3))], [conv("s")] * projected + zeros)
+    assert Structure(draw.graph(out)).layers == [block]
+
+
+def test_a_sum_beside_its_summands(draw: Drawing) -> None:
+    a, b = draw.conv("a", draw.start), draw.conv("b", draw.start)
+    out = draw.join(Concat, a, draw.join(Add, a, maps(b, 0, 4)), b)
+    left = [conv("a"), Select("", (0, 1, 2, 3, 0, 1, 2, 3, *(None,) * 4))]
+    right = [conv("b"), Select("", (*(None,) * 4, 0, 1, 2, 3, 0, 1, 2, 3))]
+    assert Structure(draw.graph(out)).layers == [Add("", [left, right])]
+
+
+def test_a_sum_beside_what_it_comes_from_is_a_branch(draw: Drawing) -> None:
+    x = draw.conv("a", draw.start)
+    out = draw.join(Concat, draw.conv("b", draw.start), x, draw.join(Add, draw.conv("c", x), x))
+    nested = [conv("a"), Concat("", [[], [Residual("", [conv("c")])]])]
+    assert Structure(draw.graph(out)).layers == [Concat("", [[conv("b")], nested])]
+
+
+def test_a_sum_with_one_output_twice_beside_it(draw: Drawing) -> None:
+    a, b = draw.conv("a", draw.start), draw.conv("b", draw.start)
+    out = draw.join(Concat, draw.join(Add, draw.join(Add, a, b), a), b)
+    with pytest.raises(BadInput, match="no nested form"):
+        Structure(draw.graph(out))
+
+
 def test_squeeze_and_excitation_with_dense_layers(draw: Drawing) -> None:
     """Dense layers between a flat and a C x 1 x 1 form are 1 x 1 convolutions, whose weights have the same values."""
     x = draw.conv("a", draw.start)
