@@ -322,7 +322,7 @@ def _in_training(description: Any, input: Shape, evaluated: Sequence[Layer]) -> 
             heads = tuple(each for each in ends if each != main)
             layers = Structure(replace(graph, output=main, heads=heads)).layers if heads else alone.layers
             weighted = f"{len(heads)} with weight {Auxiliary.weight} in the loss: the file does not say its own"
-            return layers, [f"auxiliary classifiers: {weighted}"] if heads else []
+            return layers, [*graph.notes, *([f"auxiliary classifiers: {weighted}"] if heads else [])]
     raise BadInput("in training it computes something else than in evaluation, dropout and auxiliary classifiers aside")
 
 

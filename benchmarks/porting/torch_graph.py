@@ -92,6 +92,7 @@ _POSITIONS: dict[str, str] = {
     "upsample": "input size scale_factor mode align_corners",
     "pad": "input pad mode value",
     "dropout": "input p training inplace",
+    "dropout2d": "input p training inplace",
     "stochastic_depth": "input p mode training",
     "leaky_relu": "input negative_slope inplace",
     "elu": "input alpha inplace",
@@ -143,6 +144,7 @@ _MODULES = {
     "ZeroPad2d": "constant_pad",
     "ConstantPad2d": "constant_pad",
     "Dropout": "dropout",
+    "Dropout2d": "dropout2d",
     "StochasticDepth": "stochastic_depth",
     "DropPath": "stochastic_depth",
     "Flatten": "reshape",
@@ -250,6 +252,7 @@ class _TorchConverter:
         self.graph, self.training = graph, training
         self.builder = Builder(input)
         self.values: dict[str, Result] = {}
+        self.averaged: dict[str, Value] = {}  # what an operator gives the means of rows or columns of
         self.calls = Counter(node["path"] for node in graph["nodes"] if node["op"] == "module")
 
     def run(self) -> tuple[Graph, str]:
@@ -271,7 +274,7 @@ class _TorchConverter:
         if node["op"] == "input":
             return self.builder.start
         if node["op"] == "attribute":
-            constant = np.array(node["constant"]) if "constant" in node else None
+            constant = np.broadcast_to(node["constant"], node["shape"]) if "constant" in node else None
             return Attribute(node["target"], tuple(node["shape"]), node["trained"], constant)
         call = OperatorCall(node, self.values)
         if node.get("hooks"):
@@ -421,19 +424,21 @@ class _TorchConverter:
         return self._add(call, MaxPool(self._name(call), kernel, kernel))
 
     def on_mean(self, call: OperatorCall) -> Value:
-        """The mean of each channel, in whatever order its pixels are."""
-        dims = call("dim")
+        """The mean of each channel, in whatever order its pixels are, or of each row or column: `mean(3).mean(2)`."""
+        dims, of = call("dim"), call.input.of
         axes = sorted(call.axis(each) for each in (dims if isinstance(dims, list) else [dims]) if each is not None)
         index = np.moveaxis(call.input.index, axes, range(-len(axes), 0))
-        rows = index.reshape(prod(index.shape[: index.ndim - len(axes)]), -1)
-        pixels = prod(call.input.of[1:])
-        if not axes or len(call.input.of) != 3 or not np.array_equal(np.sort(rows).ravel(), np.arange(rows.size)):
-            raise call.refused(f"over axes {dims} of {call.input.shape}")
-        if rows.shape[1] != pixels:
-            raise call.refused(f"over axes {dims} of {call.input.shape}: only means of whole channels are layers")
-        whole = self.builder.whole(call.input.source)
-        pooled = self._add(call, GlobalAvgPool(), input=whole)
-        return pooled.moved(lambda each: each.reshape(call.shape))
+        parts = np.sort(index.reshape(prod(index.shape[: index.ndim - len(axes)]), -1))
+        if len(of) == 3 and np.array_equal(parts, np.arange(prod(of)).reshape(of[0], -1)):
+            source = call.input.source
+            result = self._add(call, GlobalAvgPool(), input=self.averaged.get(source, self.builder.whole(source)))
+        elif len(of) == 3 and call.input.is_whole and axes in ([1], [2]):
+            result = self._add(call, AdaptiveAvgPool("", *((1, of[2]) if axes == [1] else (of[1], 1))))
+            self.averaged[result.source] = call.input
+        else:
+            why = "only means of whole channels, rows or columns are layers"
+            raise call.refused(f"over axes {dims} of {call.input.shape}: {why}")
+        return result.moved(lambda each: each.reshape(call.shape))
 
     def on_pad(self, call: OperatorCall) -> Value:
         if call("mode", "constant") != "constant":
@@ -481,6 +486,11 @@ class _TorchConverter:
     def on_dropout(self, call: OperatorCall) -> Value:
         rate = call("p", 0.5)
         return self._add(call, *([Dropout(rate=rate)] if rate else []))
+
+    def on_dropout2d(self, call: OperatorCall) -> Value:
+        if call("p", 0.5) and call.input.shape[1:] not in ((), (1, 1)):
+            raise call.refused("it drops whole channels, and no layer of a spec does; nn.Dropout drops single values")
+        return self.on_dropout(call)
 
     def on_stochastic_depth(self, call: OperatorCall) -> Value:
         if call("mode", "row") != "row" or call("scale_by_keep", True) is False:
@@ -558,6 +568,8 @@ class _TorchConverter:
             raise call.refused("a number divided by a tensor")
         if isinstance(factor, Attribute) and factor.trained:
             return self._coefficients(call, value, factor, "weight")
+        if self.training and isinstance(factor, Attribute) and factor.shape == (2, *(1 for _ in value.shape)):
+            return self._masked(call, value, factor)
         numbers = self._numbers(call, value, factor)
         if len(numbers) == 1:
             return self._add(call, Scale(factor=1 / numbers[0] if divide else numbers[0]), input=value)
@@ -565,6 +577,17 @@ class _TorchConverter:
             raise call.refused("constants that are not positive")
         std = tuple(numbers) if divide else tuple(1 / number for number in numbers)
         return self._add(call, Normalize(std=std), input=value)
+
+    def _masked(self, call: OperatorCall, value: Value, mask: Attribute) -> Value:
+        """Stochastic depth as arithmetic: the values, divided by the rate at which images are kept, times 0 or 1."""
+        before = self.builder.operators.get(value.source)
+        layer = before.layers[0] if before and len(before.layers) == 1 and value.is_whole else None
+        drawn = mask.constant is not None and bool(np.isin(mask.constant, (0, 1)).all())
+        if not before or not isinstance(layer, Scale) or layer.factor <= 1 or not drawn:
+            raise call.refused("a factor for each image, but not 0 or 1 after a division by the rate that is kept")
+        rate = round(1 - 1 / layer.factor, 12)
+        self.builder.notes.append(f"{call.where}: 0 or 1 for each image is taken as stochastic depth of {rate:g}")
+        return self._add(call, StochasticDepth(rate=rate), input=self.builder.whole(before.inputs[0]))
 
     def _numbers(self, call: OperatorCall, value: Value, constant: Any) -> list[float]:
         """A constant as one number, or one for each channel."""
@@ -619,6 +642,8 @@ class _TorchConverter:
 
     def on_cat(self, call: OperatorCall) -> Value:
         values = call("tensors")
+        if isinstance(values, list) and (first := next((each for each in values if isinstance(each, Value)), None)):
+            values = [self._zeros(first, each) if isinstance(each, Attribute) else each for each in values]
         if not isinstance(values, list) or not values or not all(isinstance(each, Value) for each in values):
             raise call.refused()
         axis = call.axis(call("dim", 0), len(values[0].shape) + 1)
@@ -626,11 +651,18 @@ class _TorchConverter:
             one: Value = values[0]
             return one
         channel = len(values[0].shape) - 1 if values[0].is_last else 0
-        if axis == channel:
+        sources = {value.source for value in values}
+        if axis == channel and (len(sources) > 1 or all(value.is_whole or value.is_last for value in values)):
             return self.builder.join(Concat, values, call.where, call.name)
-        if len({value.source for value in values}) > 1:
+        if len(sources) > 1:
             raise call.refused(f"along axis {axis + 1}")
         return values[0].moved(lambda _: np.concatenate([value.index for value in values], axis))
+
+    def _zeros(self, value: Value, constant: Attribute) -> Value | Attribute:
+        """A constant of zeros as places of a value's source."""
+        if constant.constant is None or constant.constant.any():
+            return constant
+        return replace(value, places=np.full(constant.shape[1:], ZERO), last=False)
 
     # --- values in another order --------------------------------------------------------------------------------------
 
@@ -697,7 +729,9 @@ class _TorchConverter:
         return call.input.moved(shuffled)
 
     def on_zeros_like(self, call: OperatorCall) -> Value:
-        return call.input.moved(lambda index: np.full_like(index, ZERO))
+        return call.input.moved(lambda _: np.full(call.shape, ZERO))
+
+    on_new_zeros = on_zeros_like
 
 
 def _is_nested(node: Description) -> bool:

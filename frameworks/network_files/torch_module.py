@@ -17,6 +17,7 @@ import ast
 import importlib.util
 import inspect
 import json
+import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -49,8 +50,16 @@ def kind_of(module: nn.Module) -> str | None:
     return next(each.__name__ for each in type(module).__mro__ if each.__module__.startswith("torch.nn.modules."))
 
 
+def in_place(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """An operator that torch.fx lacks: to it, x += y is x = x + y, and other names of the tensor keep their value."""
+    return lambda x, y: x.tracer.create_proxy("call_function", function, (x, y), {})
+
+
 class SizedProxy(torch.fx.Proxy):  # type: ignore[misc]
     """A proxy whose sizes are numbers."""
+
+    __iadd__, __isub__, __imul__ = map(in_place, (operator.iadd, operator.isub, operator.imul))
+    __itruediv__ = in_place(operator.itruediv)
 
     def __getattr__(self, name: str) -> Any:
         if name in PROPERTIES:
@@ -72,6 +81,8 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         self.values: dict[torch.fx.Node, Any] = {}
         self.kept: dict[str, Any] = {}
         self.where: dict[torch.fx.Node, tuple[str, str]] = {}  # qualified name of the module, and line
+        # Of a node whose value was changed in place: the node that gives it since; None where only a part was changed.
+        self.changed: dict[torch.fx.Node, torch.fx.Node | None] = {}
         self.inside = [""]
         self.computing = False
 
@@ -86,6 +97,11 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
 
     def call_module(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.computing:
+            return forward(*args, **kwargs)
+        if module not in self.submodule_paths:  # nn.ReLU()(x)
+            if module.state_dict():
+                kind = type(module).__name__
+                raise TypeError(f"{kind} has arrays and is no submodule: it is made in forward, or a list holds it")
             return forward(*args, **kwargs)
         self.inside.append(self.path_of_module(module))
         try:
@@ -102,11 +118,16 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
             return args[0]
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         node = proxy.node
+        inputs = [self.values[each] for each in node.all_input_nodes if each.op != "get_attr"]
+        versions = [(each, each._version) for each in inputs if isinstance(each, Tensor)]
         self.where[node] = self.inside[-1], line_of(sys._getframe(1), self.folder)
         value = self.images if kind == "placeholder" else self._computed(node)
-        if isinstance(value, (tuple, list)) and any(isinstance(each, Tensor) for each in value):
+        several = isinstance(value, (tuple, list)) and any(isinstance(each, Tensor) for each in value)
+        if several or isinstance(value, Tensor):
+            node.args, node.kwargs = (torch.fx.node.map_arg(each, self.latest) for each in (node.args, node.kwargs))
+        if several:
             self.values[node] = value
-            take = torch.fx.proxy.operator.getitem
+            take = operator.getitem
             return type(value)(self.create_proxy("call_function", take, (proxy, i), {}) for i in range(len(value)))
         if not isinstance(value, Tensor):
             if kind == "get_attr":
@@ -114,9 +135,26 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
             self.graph.erase_node(node)
             return value
         self.values[node] = value
+        if changed := [each for each, version in versions if each._version != version]:
+            self._note_changes(node, changed)
         if self.keep is None or node.name in self.keep:
             self.kept[node.name] = value.clone()  # a layer after it may compute in place
         return proxy
+
+    def latest(self, node: torch.fx.Node) -> torch.fx.Node:
+        """The node that gives a node's value now: that of the last operator which changed it in place."""
+        found = self.changed.get(node, node)
+        if found is None:
+            raise TypeError("it takes a tensor after another form or a part of it is changed in place")
+        return found
+
+    def _note_changes(self, node: torch.fx.Node, inputs: list[Tensor]) -> None:
+        """Note what an operator that changes inputs in place does to the values of all nodes."""
+        result = self.values[node]
+        changed = [result] if any(overlap(result, each) for each in inputs) else inputs
+        for other, value in self.values.items():
+            if other is not node and isinstance(value, Tensor) and any(overlap(value, each) for each in changed):
+                self.changed[other] = node if is_same(value, result) else None
 
     def value(self, node: torch.fx.Node) -> Any:
         if node not in self.values and node.op == "get_attr":
@@ -143,6 +181,22 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
                     module.training = training
         finally:
             self.computing = False
+
+
+def is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same values in memory, in the same order."""
+    places = [(each.data_ptr(), each.shape, each.stride()) for each in (one, other)]
+    return places[0] == places[1]
+
+
+def overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have values in common in memory."""
+    storages = one.untyped_storage(), other.untyped_storage()
+    if storages[0].data_ptr() != storages[1].data_ptr() or is_same(one, other):
+        return is_same(one, other)
+    places = torch.arange(storages[0].nbytes() // one.element_size())
+    taken = [places.as_strided(each.shape, each.stride(), each.storage_offset()) for each in (one, other)]
+    return bool(torch.isin(*taken).any())
 
 
 def attribute(root: nn.Module, target: str) -> Any:
@@ -233,7 +287,8 @@ def built(task: dict[str, Any], file: Path) -> nn.Module:
 def traced(net: nn.Module, images: Tensor, folder: Path, keep: Iterable[str] | None = ()) -> ComputingTracer:
     tracer = ComputingTracer(images, folder, keep)
     try:
-        tracer.trace(net)
+        returned = next(iter(reversed(tracer.trace(net).nodes)))
+        returned.args = torch.fx.node.map_arg(returned.args, tracer.latest)
     except BaseException as error:
         fail(error, folder)
     return tracer
@@ -276,8 +331,9 @@ def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
     elif node.op == "get_attr":
         trained = isinstance(value, nn.Parameter)
         answer |= {"op": "attribute", "target": node.target, "trained": trained, "computed": False}
-        if not trained and value.numel() <= MOST_CONSTANTS:
-            answer["constant"] = value.detach().double().tolist()
+        constant = value.detach().double()
+        if not trained and (value.numel() <= MOST_CONSTANTS or constant.unique().numel() == 1):
+            answer["constant"] = constant.tolist() if value.numel() <= MOST_CONSTANTS else float(constant.flatten()[0])
     elif node.op == "placeholder":
         answer |= {"op": "input", "target": ""}
     else:

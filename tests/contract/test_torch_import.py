@@ -20,17 +20,24 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
+    AdaptiveAvgPool,
     Affine,
     Auxiliary,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
+    GlobalAvgPool,
     HardSwish,
     Layer,
     LayerNorm,
+    MaxPool,
+    Multiply,
     Network,
     Normalize,
+    ReLU,
     Residual,
+    Scale,
     Select,
     Shape,
     SiLU,
@@ -200,6 +207,59 @@ class Net(nn.Module):
         {forward}
         return self.fc(x.mean([2, 3]))
 """
+LINE = 15  # of the first line of `forward` in HEAD
+
+
+def imported(bench: Bench, folder: Path, init: str, forward: str) -> Imported:
+    file = folder / "net.py"
+    file.write_text(HEAD.format(init=init or "pass", forward=forward or "pass").lstrip(), encoding="utf-8")
+    return network_import.imported(f"{file}:Net", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
+
+
+# What a network has in __init__ and in forward, and the layers that it is between `conv` and the mean.
+WAYS: dict[str, tuple[str, str, list[Layer]]] = {
+    "results not assigned": ("", "x.mul_(2.0); F.relu(x, inplace=True)", [Scale(factor=2.0), ReLU()]),
+    "two names of one tensor": ("", "y = x; y += 1; x = x * y",
+                                [Normalize(mean=(-1.0,)), Multiply("", [[], []])]),
+    "a shortcut changed in place": ("self.act = nn.ReLU(inplace=True); self.c2 = nn.Conv2d(3, 3, 1)",
+                                    "x = x + self.c2(self.act(x))", [ReLU(), Residual("", [Conv("c2", 3, 1)])]),
+    "a part changed in place": ("", "a, b = x[:, :1], x[:, 1:]; b.relu_(); x = torch.cat([a, b], 1)",
+                                [Concat("", [[Select("", (0,))], [Select("", (1, 2)), ReLU()]])]),
+    "modules made in forward": ("", "x = nn.ReLU(inplace=True)(nn.MaxPool2d(2)(x))", [MaxPool("", 2, 2), ReLU()]),
+    "sizes computed": ("", "x = F.max_pool2d(x, (x.size(2) // 4, int(x.shape[3] / 4)))", [MaxPool("", 2, 2)]),
+    "sizes of a view": ("", "n, c = x.size()[:2]; x = x.view(n, c, -1).view(n, int(c * 1.), 8, x.numel() // n // 24)",
+                        []),
+    "means of rows": ("", "x = x.mean(3).mean(2)[:, :, None, None]", [GlobalAvgPool()]),
+    "means of columns": ("", "x = F.relu(x.mean(2, keepdim=True))", [AdaptiveAvgPool("", 1, 8), ReLU()]),
+    "channels of zeros": ("self.c2 = nn.Conv2d(5, 3, 1)",
+                          "x = self.c2(torch.cat((x, torch.zeros(x.size(0), 2, *x.shape[2:])), 1))",
+                          [Select("", (0, 1, 2, None, None)), Conv("c2", 3, 1)]),
+    "new channels of zeros": ("self.c2 = nn.Conv2d(4, 3, 1)",
+                              "x = self.c2(torch.cat([x.new_zeros(x.size(0), 1, 8, 8), x], dim=1))",
+                              [Select("", (None, 0, 1, 2)), Conv("c2", 3, 1)]),
+    "drop connect": ("", "x = x.div(0.8) * torch.empty([x.size(0), 1, 1, 1]).bernoulli_(0.8) if self.training else x",
+                     [StochasticDepth(rate=0.2)]),
+    "drop connect in place": ("", "self.training and x.div_(.8).mul_(torch.rand(len(x), 1, 1, 1).add_(.8).floor_())",
+                              [StochasticDepth(rate=0.2)]),
+    "dropout of single values": ("self.drop = nn.Dropout2d(0.2)", "x = self.drop(F.adaptive_avg_pool2d(x, 1))",
+                                 [GlobalAvgPool(), Dropout(rate=0.2)]),
+    "no dropout of channels": ("self.drop = nn.Dropout2d(0)", "x = self.drop(x)", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_write_a_layer(bench: Bench, tmp_path: Path, way: str) -> None:
+    init, forward, expected = WAYS[way]
+    result = imported(bench, tmp_path, init, forward)
+    assert list(result.network.layers[1:-3]) == expected
+    assert network_import.compared(result).agrees
+
+
+def test_the_rate_of_a_random_mask_is_said_to_be_assumed(bench: Bench, tmp_path: Path) -> None:
+    result = imported(bench, tmp_path, *WAYS["drop connect"][:2])
+    assert result.notes == (f"net.py:{LINE}: 0 or 1 for each image is taken as stochastic depth of 0.2",)
+
+
 # What a network has in __init__ and in forward; what the message says. {line} is the line of `forward`.
 REFUSED = {
     "bicubic": ("self.up1 = nn.Upsample(scale_factor=2, mode='bicubic')", "x = self.up1(x)",
@@ -214,7 +274,17 @@ REFUSED = {
                   "conv.weight and other.weight are one array"),
     "dropout in evaluation": ("", "x = F.dropout(x, 0.5)", "in evaluation it gives other values at a second call"),
     "dropout of channels": ("self.drop = nn.Dropout2d(0.5)", "x = self.drop(x)",
-                            "no layer for nn.Dropout2d (drop, net.py:{line})"),
+                            "no layer for nn.Dropout2d (drop, net.py:{line}): it drops whole channels"),
+    "dropout of channels by a function": ("", "x = F.dropout2d(x, 0.5, self.training)",
+                                          "no layer for torch.dropout2d (net.py:{line}): it drops whole channels"),
+    "mask alone": ("", "x = x * torch.empty([x.size(0), 1, 1, 1]).bernoulli_(0.8) if self.training else x",
+                   "no layer for torch.mul (net.py:{line}): a factor for each image"),
+    "part changed before the whole": ("", "x[:, :1].mul_(2); x = F.relu(x)",
+                                      "net.py:{line}: TypeError: it takes a tensor after another form or a part of it"),
+    "made in forward": ("", "x = nn.Conv2d(3, 3, 1)(x)",
+                        "net.py:{line}: TypeError: Conv2d has arrays and is no submodule"),
+    "in a list": ("self.c = [nn.Conv2d(3, 3, 1)]", "x = self.c[0](x)",
+                  "net.py:{line}: TypeError: Conv2d has arrays and is no submodule"),
     "softmax inside": ("", "x = x.softmax(1)", "no layer for torch.softmax (net.py:{line})"),
     "one slope": ("self.act = nn.PReLU()", "x = self.act(x)", "no layer for nn.PReLU (act, net.py:{line}): one slope"),
     "no running statistics": ("self.bn = nn.BatchNorm2d(3, track_running_stats=False)", "x = self.bn(x)",
@@ -234,18 +304,15 @@ REFUSED = {
     "values mixed": ("", "x = F.relu(x.transpose(2, 3))", "no layer for this order of values"),
     "batch mixed": ("", "x = x.flip(0)", "no layer for torch.flip (net.py:{line}): it mixes the images of a batch"),
 }  # fmt: skip
-LINE = 15  # of the first line of `forward` in HEAD
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(bench: Bench, tmp_path: Path, case: str) -> None:
     init, forward, message = REFUSED[case]
-    file = tmp_path / "net.py"
-    file.write_text(HEAD.format(init=init or "pass", forward=forward or "pass").lstrip(), encoding="utf-8")
     with pytest.raises(BadInput) as caught:
-        network_import.imported(f"{file}:Net", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
+        imported(bench, tmp_path, init, forward)
     said = str(caught.value)
-    assert said.startswith(f"{file}:Net: ") and "\n" not in said
+    assert said.startswith(f"{tmp_path / 'net.py'}:Net: ") and "\n" not in said
     assert message.format(line=LINE) in said
 
 
