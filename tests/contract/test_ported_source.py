@@ -1,4 +1,4 @@
-"""A ported source file, run without onespec, computes the logits of the NumPy reference in float64.
+"""A ported source file, run without onespec, has the reference's logits, gradients and losses in float64.
 
 ONESPEC_PORTED=all tests every network that a writer can write and the machine can compute, which takes hours.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 
-from benchmarks.porting.source.export import WRITERS, Ported, about, ported
+from benchmarks.porting.source.export import WRITERS, Ported, about, own_weights, ported, scales_pixels
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Lacking
 from benchmarks.training.lr_schedules import Cosine, WarmUp
@@ -24,7 +25,7 @@ from frameworks import arrays
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.networks import NETWORKS
-from frameworks.numpy_reference import Pass, Reference
+from frameworks.numpy_reference import Pass, Reference, without_dropout
 from frameworks.spec import (
     ELU,
     GELU,
@@ -186,6 +187,37 @@ def output(bench: Bench, framework: str, arguments: Sequence[str], folder: Path)
     return done.stdout
 
 
+FolderOf: TypeAlias = Callable[[str, str], Path]
+
+
+def in_one_process(
+    bench: Bench,
+    tmp_path_factory: pytest.TempPathFactory,
+    what: str,
+    names: Mapping[str, Sequence[str]],
+    prepare: Callable[[str, str, Path], Ported],
+) -> FolderOf:
+    """The folder of a target and a name, with its result; all names of a target are computed in one process.
+
+    prepare: writes what a name's folder needs beside the source.
+    """
+    made: dict[str, dict[str, Path]] = {}
+
+    def folder_of(target: str, name: str) -> Path:
+        if target not in made:
+            root, entries = tmp_path_factory.mktemp(target), {}
+            made[target] = {each: root / str(number) for number, each in enumerate(names[target])}
+            for each, folder in made[target].items():
+                folder.mkdir()
+                source = prepare(target, each, folder)
+                written(folder, source)
+                entries[folder] = source.entry
+            execute(bench, what, target, entries)
+        return made[target][name]
+
+    return folder_of
+
+
 # An attribute of ONNX, such as HardSwish's 1 / 6, is a float32, which is off by up to 6e-8 of itself.
 ONNX_TOLERANCE = {"mobile": 1e-8}
 
@@ -212,6 +244,77 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     assert distance(logits, network, weights) < ONNX_TOLERANCE.get(name, TOLERANCE)
     named = {array.name for array in proto.graph.initializer}
     assert {parameter.name for parameter in network.parameters if not parameter.name.startswith("aux.")} <= named
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+# Of the largest gradient of the network. A smaller gradient may be a sum of values that cancel, such as that of a bias
+# before batch normalization, which is 0: its error is the rounding of these values.
+FLOOR = 1e-3
+# XLA takes as long for the gradient of GoogLeNet as for those of all others; `mobile` has a Concat, too.
+GRADIENTS = {target: [name for name in SMALL if (target, name) != ("flax", "googlenet_fashion")] for target in WRITERS}
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """A network without dropout, its weights, and the images and labels whose loss is differentiated."""
+
+    network: Network
+    weights: Weights
+    images: Array
+    labels: Array
+
+    @property
+    def parts(self) -> list[float]:
+        """The weights of the losses of the logits and of the auxiliary classifiers."""
+        return [1.0, *(head.layer.weight for head in self.network.heads if isinstance(head.layer, Auxiliary))]
+
+    @cached_property
+    def gradients(self) -> Weights:
+        """Those of the reference by every trained array."""
+        reference = Reference(self.network, Training(), Setting("cpu", "float64", 1))
+        reference.set_weights(self.weights)
+        _, gradients = reference.gradients(self.images, self.labels)
+        return {each.name: gradients[each.name] for each in self.network.parameters if each.trainable}
+
+    def expected(self, target: str) -> Weights:
+        """The gradients under a framework's names and in its layouts."""
+        writer = WRITERS[target]()
+        writer.source(self.network, about(self.network, target))
+        own = own_weights(writer, self.network, self.weights | self.gradients)
+        return {theirs: own[theirs] for name, theirs, _ in writer.arrays() if name in self.gradients}
+
+
+@cache
+def to_differentiate(name: str) -> Differentiated:
+    network = without_dropout(SMALL[name]())
+    images = images_of(network) / (1 if scales_pixels(network) else 255)
+    return Differentiated(network, weights_of(network), images, np.array([1, 3]))
+
+
+@pytest.fixture(scope="module")
+def differentiated(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
+    """The folder of a small network in a framework, with the gradients of its loss."""
+
+    def prepare(target: str, name: str, folder: Path) -> Ported:
+        case = to_differentiate(name)
+        for key, array in {"x": case.images, "labels": case.labels, "parts": case.parts}.items():
+            np.save(folder / f"{key}.npy", array)
+        return ported(case.network, target, case.weights)
+
+    return in_one_process(bench, tmp_path_factory, "gradients", GRADIENTS, prepare)
+
+
+@pytest.mark.parametrize(("target", "name"), [(target, name) for target in WRITERS for name in GRADIENTS[target]])
+def test_the_loss_has_the_reference_s_gradients(differentiated: FolderOf, target: str, name: str) -> None:
+    """By every trained array, of two images, with batch normalization and auxiliary classifiers as in training."""
+    expected = to_differentiate(name).expected(target)
+    with np.load(differentiated(target, name) / "y.npz") as found:
+        assert set(found.files) == set(expected)
+        largest = max(np.abs(array).max() for array in expected.values())
+        for key, array in expected.items():
+            limit = TOLERANCE * max(np.abs(array).max(), FLOOR * largest)
+            np.testing.assert_allclose(found[key].reshape(array.shape), array, rtol=0, atol=limit, err_msg=key)
 
 
 # --- kinds of layers --------------------------------------------------------------------------------------------------
@@ -274,31 +377,21 @@ def of_kind(name: str) -> Network:
 
 
 @pytest.fixture(scope="module")
-def computed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """The folder of a kind of layer in a framework, with its logits; all of a framework are computed in one process."""
-    folders: dict[str, Path] = {}
+def computed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
+    """The folder of a kind of layer in a framework, with its logits."""
 
-    def folder_of(target: str, name: str) -> Path:
-        if target not in folders:
-            folders[target] = tmp_path_factory.mktemp(target)
-            entries = {}
-            for each in (each for each in KINDS if each not in REFUSED[target]):
-                network = of_kind(each)
-                folder = folders[target] / str(list(KINDS).index(each))
-                folder.mkdir()
-                made = ported(network, target, weights_of(network))
-                written(folder, made)
-                np.save(folder / "x.npy", images_of(network) / 100 - 1)
-                entries[folder] = made.entry
-            execute(bench, "predict", target, entries)
-        return folders[target] / str(list(KINDS).index(name))
+    def prepare(target: str, name: str, folder: Path) -> Ported:
+        network = of_kind(name)
+        np.save(folder / "x.npy", images_of(network) / 100 - 1)
+        return ported(network, target, weights_of(network))
 
-    return folder_of
+    names = {target: [each for each in KINDS if each not in REFUSED[target]] for target in WRITERS}
+    return in_one_process(bench, tmp_path_factory, "predict", names, prepare)
 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("target", WRITERS)
-def test_a_kind_of_layer(computed: Callable[[str, str], Path], target: str, name: str) -> None:
+def test_a_kind_of_layer(computed: FolderOf, target: str, name: str) -> None:
     network = of_kind(name)
     if name in REFUSED[target]:
         with pytest.raises(Lacking, match=rf"^{target}: no source for a "):
@@ -344,27 +437,16 @@ def training_data(network: Network) -> dict[str, Array]:
 
 
 @pytest.fixture(scope="module")
-def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Array]:
-    """The losses of a training in a framework; all of a framework are computed in one process."""
-    folders: dict[str, Path] = {}
+def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
+    """The folder of a training in a framework, with its losses."""
 
-    def losses(target: str, name: str) -> Array:
-        if target not in folders:
-            entries = {}
-            folder = tmp_path_factory.mktemp(target)
-            for each in TRAININGS:
-                (folder / each).mkdir()
-                network, weights = prepared(each)
-                made = ported(network, target, weights, recipe=TRAININGS[each][1])
-                written(folder / each, made)
-                for key, array in training_data(network).items():
-                    np.save(folder / each / f"{key}.npy", array)
-                entries[folder / each] = made.entry
-            execute(bench, "train", target, entries)
-            folders[target] = folder
-        return np.load(folders[target] / name / "y.npy")  # type: ignore[no-any-return]
+    def prepare(target: str, name: str, folder: Path) -> Ported:
+        network, weights = prepared(name)
+        for key, array in training_data(network).items():
+            np.save(folder / f"{key}.npy", array)
+        return ported(network, target, weights, recipe=TRAININGS[name][1])
 
-    return losses
+    return in_one_process(bench, tmp_path_factory, "train", dict.fromkeys(WRITERS, tuple(TRAININGS)), prepare)
 
 
 @cache
@@ -386,8 +468,8 @@ def reference_losses(
 
 @pytest.mark.parametrize("name", TRAININGS)
 @pytest.mark.parametrize("target", WRITERS)
-def test_twenty_steps_have_the_reference_s_losses(trained: Callable[[str, str], Array], target: str, name: str) -> None:
-    losses, expected = trained(target, name), expected_losses(name).ravel()
+def test_twenty_steps_have_the_reference_s_losses(trained: FolderOf, target: str, name: str) -> None:
+    losses, expected = np.load(trained(target, name) / "y.npy"), expected_losses(name).ravel()
     assert losses.shape == (20,) and abs(expected[-1] - expected[0]) > 1e-3
     np.testing.assert_allclose(losses, expected, rtol=TOLERANCE)
 
