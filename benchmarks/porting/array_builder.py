@@ -8,15 +8,17 @@ network flattens channels first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from math import prod
-from typing import Any
+from dataclasses import dataclass, replace
+from math import prod, sqrt
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from benchmarks.porting.graphs import INPUT, Builder, Value, refused
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
+    GELU,
+    Add,
     Affine,
     Concat,
     Conv,
@@ -25,9 +27,11 @@ from frameworks.spec import (
     InstanceNorm,
     Layer,
     LayerNorm,
+    Multiply,
     Normalize,
     Padding,
     Pair,
+    Scale,
     Shape,
     Sides,
     times,
@@ -39,6 +43,17 @@ _WITHOUT: dict[str, tuple[type[Layer], ...]] = {
     "gamma": (GroupNorm, InstanceNorm, LayerNorm),
     "beta": (Affine, GroupNorm, InstanceNorm, LayerNorm),
 }
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A part of x * (1 + erf(x / sqrt(2))) / 2, which files write as arithmetic: `erf`, `1 + erf` or both times x."""
+
+    of: Value
+    form: str
+
+
+Result: TypeAlias = "Value | Gate"
 
 
 class ArrayBuilder(Builder):
@@ -170,6 +185,50 @@ class ArrayBuilder(Builder):
             if each is not None
         }
         return self.layer(value, Normalize(**options), where=where, node=node)
+
+    def product(self, one: Result, other: Result, where: str, node: str) -> Result:
+        """The product of two tensors; of a gate and its tensor, a part of GELU or all of it."""
+        if isinstance(other, Gate):
+            one, other = other, one
+        if not isinstance(one, Gate):
+            assert isinstance(other, Value)
+            return self.join(Multiply, [one, other], where, node)
+        if one.form == "1 + erf" and isinstance(other, Value):
+            if is_same(other, one.of):
+                return Gate(one.of, "x (1 + erf)")
+            if is_same(self.before(other, Scale(factor=0.5)), one.of):
+                return self.layer(one.of, GELU(), where=where, node=node)
+        raise refused("Erf", where, "it is no part of a GELU")
+
+    def scaled(self, value: Result, factor: float, where: str, node: str) -> Value:
+        """A tensor times a number; half of x (1 + erf(x / sqrt(2))) is GELU."""
+        if isinstance(value, Value):
+            return self.layer(value, Scale(factor=factor), where=where, node=node)
+        if value.form == "x (1 + erf)" and factor == 0.5:
+            return self.layer(value.of, GELU(), where=where, node=node)
+        raise refused("Erf", where, "it is no part of a GELU")
+
+    def erf(self, value: Value, where: str) -> Gate:
+        operator = self.operators.get(value.source)
+        match operator.layers if operator else ():
+            case (Scale(factor=factor),) if abs(factor * sqrt(2) - 1) < 1e-6:
+                assert operator
+                return Gate(self.whole(operator.inputs[0], last=value.is_last and not value.is_whole), "erf")
+        raise refused("Erf", where, "it is no part of a GELU")
+
+    def before(self, value: Value, layer: Layer) -> Value | None:
+        """The value that a layer takes to give this one; None if another layer gives it."""
+        operator = self.operators.get(value.source)
+        if operator is None or operator.layers != (layer,):
+            return None
+        return self.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
+
+    def total(self, values: Sequence[Value], where: str, node: str) -> Value:
+        return self.join(Add, values, where, node)
+
+
+def is_same(one: Value | None, other: Value) -> bool:
+    return one is not None and one.source == other.source and np.array_equal(one.index, other.index)
 
 
 def _natural(value: Value) -> tuple[Value, Array | None]:

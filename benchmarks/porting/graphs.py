@@ -18,6 +18,7 @@ from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array
 from frameworks.spec import (
     AvgPool,
+    Concat,
     Conv,
     Dense,
     Flatten,
@@ -155,15 +156,28 @@ class Builder:
             raise refused(kind.__name__, where, "the channels are last in some of its inputs and first in others")
         return self.whole(self._add(sources, (), kind, where, node), lasts[0])
 
+    def concatenated(self, values: Sequence[Value], axis: int, where: str, node: str = "") -> Value:
+        """Values side by side along an axis: different values of one output are a selection, others are channels."""
+        if len({value.source for value in values}) == 1:
+            index = np.concatenate([value.index for value in values], axis)
+            taken = index[index != ZERO]
+            if len(np.unique(taken)) == len(taken):
+                return values[0].moved(lambda _: index)
+        _, last = self._oriented(values[0], where)
+        if axis != (len(values[0].shape) - 1 if last else 0):
+            raise refused(Concat.__name__, where, f"along axis {axis + 1} of {times(values[0].shape)}")
+        return self.join(Concat, values, where, node)
+
     def channels_last(self, value: Value, where: str) -> Value:
         """A value of height x width x channels as a whole output with its channels last."""
         return value if value.is_last else self.whole(self.tensor(value.moved(_first), where), last=True)
 
     def settled(self, value: Value, where: str) -> Value:
         """A value before a part of it is taken: one with all channels in another order is an output of its own."""
-        if value.is_whole or value.is_last or len(value.shape) != 3 or value.shape != value.of:
+        whole = value.is_whole or value.is_last
+        if whole or len(value.of) != 3 or value.shape not in (value.of, (*value.of[1:], value.of[0])):
             return value
-        return self.whole(self.tensor(value, where))
+        return self.whole(*self._oriented(value, where))
 
     def _oriented(self, value: Value, where: str) -> tuple[str, bool]:
         """The operator whose output a value is, and whether its channels are last."""

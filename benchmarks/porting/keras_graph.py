@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from math import inf
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
-from benchmarks.porting.graphs import Graph, Probabilities, Value, refused
+from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_same, short_padding, short_pair
+from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, refused
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
     ELU,
     GELU,
     SELU,
+    AdaptiveAvgPool,
     Add,
     Affine,
     AvgPool,
     BatchNorm,
-    Concat,
     Conv,
     Dropout,
     GlobalAvgPool,
@@ -35,6 +35,7 @@ from frameworks.spec import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     MaxPool,
     Mish,
     Multiply,
@@ -83,7 +84,18 @@ _IDENTITY = ("Identity", "ActivityRegularization")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
 
-Result: TypeAlias = "Value | Probabilities"
+@dataclass(frozen=True)
+class Response:
+    """A part of x / (k + factor * s) ** beta, where s sums the squares of `size` channels: it has no layer in Keras."""
+
+    of: Value
+    size: int = 0
+    factor: float = 1.0
+    k: float = 0.0
+    beta: float = 0.0
+
+
+Result: TypeAlias = "Value | Probabilities | Gate | Response"
 
 
 class LayerCall:
@@ -96,6 +108,7 @@ class LayerCall:
         self.output: str = node["outputs"][0]
         self.others: list[Any] = []  # arguments that are no tensors
         self.inputs: list[Value] = []
+        self.parts: list[Gate | Response] = []
         for argument in [*node["args"], *node["kwargs"].values()]:
             for each in argument if isinstance(argument, list) else [argument]:
                 if not (isinstance(each, dict) and "tensor" in each):
@@ -104,7 +117,10 @@ class LayerCall:
                 value = values[each["tensor"]]
                 if isinstance(value, Probabilities):
                     raise refused(value.operator, value.node, "a softmax is only cut off at the end")
-                self.inputs.append(value)
+                if isinstance(value, Value):
+                    self.inputs.append(value)
+                else:
+                    self.parts.append(value)
 
     def __call__(self, name: str, default: Any = None) -> Any:
         value = self.config.get(name)
@@ -163,9 +179,15 @@ class _KerasConverter:
             call = LayerCall(node, self.values)
             if not node["own"]:
                 raise call.refused("only Keras' own layers are imported")
-            if len(node["outputs"]) != 1 or not call.inputs:
-                raise call.refused(f"{len(call.inputs)} inputs and {len(node['outputs'])} outputs")
-            self.values[call.output] = self._result(call)
+            try:
+                results = self._results(call)
+            except BadInput:
+                raise
+            except (ValueError, IndexError) as error:  # of NumPy, for axes or sizes that do not exist
+                raise call.refused(str(error)) from None
+            if len(node["outputs"]) != len(results):
+                raise call.refused(f"it gives {len(node['outputs'])} tensors")
+            self.values |= zip(node["outputs"], results)
         name, *others = self.graph["outputs"]
         value = self.values[name]
         if others:
@@ -173,21 +195,28 @@ class _KerasConverter:
         if isinstance(value, Probabilities):
             self.builder.notes.append(f"the final {value.operator} is cut off: the network gives logits")
             name, value = value.node, value.logits
+        if not isinstance(value, Value):
+            raise BadInput(f"its output {name} is a part of a layer")
         return self.builder.graph(value), name, self.builder.arrays
 
-    def _result(self, call: LayerCall) -> Result:
+    def _results(self, call: LayerCall) -> list[Result]:
+        """The outputs of a layer or operation. Raises BadInput for what has no layer."""
+        if call.parts:
+            return [self._of_part(call, call.parts[0])]
+        if not call.inputs:
+            raise call.refused("it has no input")
         if call.kind in _IDENTITY:
-            return call.input
+            return [call.input]
         if call.kind.startswith("Random"):
             self.builder.notes.append(f"{call.name} ({call.kind}) augments images in training: left out")
-            return call.input
+            return [call.input]
         if (name := _snake(call.kind)) in (*_ACTIVATIONS, *_SOFTMAX) and not call.node["layer"]:
-            return self._activated(call, call.input, name)
+            return [self._activated(call, call.input, name)]
         method = getattr(self, f"on_{call.kind}", None)
         if method is None:
             raise call.refused()
-        result: Result = method(call)
-        return result
+        result: Result | list[Result] = method(call)
+        return result if isinstance(result, list) else [result]
 
     # --- values -------------------------------------------------------------------------------------------------------
 
@@ -370,11 +399,6 @@ class _KerasConverter:
     def on_MaxPooling2D(self, call: LayerCall) -> Value:
         value = self._image(call)
         kernel, stride, padding = self._window(call, call("pool_size"))
-        operator = self.builder.operators.get(value.source)
-        match operator.layers if operator else ():
-            case (Pad(value=filled, padding=around),) if filled == -inf and padding == 0 and operator:
-                value = self.builder.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
-                padding = around  # values that no maximum is
         return self._add(call, MaxPool(self._name(call), kernel, stride, padding), input=value)
 
     def on_AveragePooling2D(self, call: LayerCall) -> Value:
@@ -396,17 +420,32 @@ class _KerasConverter:
     def on_GlobalMaxPooling2D(self, call: LayerCall) -> Value:
         return self._over_pixels(call, lambda of: MaxPool(self._name(call), short_pair(of[1:]), 1))
 
+    def on_AdaptiveAveragePooling2D(self, call: LayerCall) -> Value:
+        size = pair(_tuple(call("output_size")))
+        layer = GlobalAvgPool(self._name(call)) if size == (1, 1) else AdaptiveAvgPool(self._name(call), *size)
+        return self._add(call, layer, input=self._image(call))
+
     def on_ZeroPadding2D(self, call: LayerCall) -> Value:
         around = sides(_tuple(call("padding", 1)))
         return self._add(call, Pad(self._name(call), short_padding(around)), input=self._image(call))
 
     def on_Pad(self, call: LayerCall) -> Value:
-        """`keras.ops.pad`, of an image with its channels last."""
-        value = next((each for each in call.others if isinstance(each, (int, float))), 0.0)
-        widths = [tuple(each) for each in call("pad_width")]
-        if call("mode", "constant") != "constant" or len(widths) != 4 or {widths[0], widths[3]} != {(0, 0)}:
-            raise call.refused(f"pad_width={widths}")
-        return self._add(call, Pad("", short_padding((widths[1], widths[2])), float(value)), input=self._image(call))
+        """`keras.ops.pad`, of rows and columns, or zeros of channels."""
+        number = float(next((each for each in call.others if isinstance(each, (int, float))), 0.0))
+        batch, *widths = (tuple(each) for each in call("pad_width"))
+        if call("mode", "constant") != "constant" or batch != (0, 0) or len(widths) != len(call.input.shape):
+            raise call.refused(f"pad_width={call('pad_width')}")
+        channel = len(widths) - 1 if self.last else 0
+        around, value = [each for axis, each in enumerate(widths) if axis != channel], call.input
+        if widths[channel] != (0, 0):
+            if number:
+                raise call.refused(f"channels of {number:g}")
+            added = [each if axis == channel else (0, 0) for axis, each in enumerate(widths)]
+            value = value.moved(lambda index: np.pad(index, added, constant_values=ZERO))
+        if all(each == (0, 0) for each in around):
+            return value
+        vertical, horizontal = around
+        return self._add(call, Pad("", short_padding((vertical, horizontal)), number), input=value)
 
     def on_Resizing(self, call: LayerCall) -> Value:
         if call("crop_to_aspect_ratio") or call("pad_to_aspect_ratio") or call("antialias"):
@@ -465,36 +504,158 @@ class _KerasConverter:
         value = self._add(call, Scale(factor=float(scale[0])))
         return self.builder.normalized(value, call.where, call.output, mean=-offset) if offset[0] else value
 
+    def _constant(self, call: LayerCall) -> Array | None:
+        """What a tensor is added to or multiplied with, one number or one by channel; None for several tensors."""
+        if len(call.inputs) > 1 or call.node["layer"]:
+            return None
+        (given,) = (each for each in call.node["args"] if not (isinstance(each, dict) and "tensor" in each))
+        found = None if isinstance(given, dict) else self.builder.by_channel(call.input, np.asarray(given, np.float64))
+        if found is None:
+            raise call.refused("its arguments are neither tensors nor constants by channel")
+        return found
+
+    def on_Erf(self, call: LayerCall) -> Gate:
+        return self.builder.erf(call.input, call.where)
+
+    def on_Square(self, call: LayerCall) -> Response:
+        return Response(call.input)
+
+    def _of_part(self, call: LayerCall, part: Gate | Response) -> Result:
+        """An operation on a part of GELU or of local response normalization."""
+        numbers = [float(each) for each in call.others if isinstance(each, (int, float))]
+        match call.kind, part, numbers, call.inputs:
+            case "Add", Gate(form="erf"), [1.0], []:
+                return Gate(part.of, "1 + erf")
+            case "Multiply", Gate(), [factor], []:
+                return self.builder.scaled(part, factor, call.where, call.output)
+            case "Multiply", Gate(), [], [value]:
+                return self.builder.product(part, value, call.where, call.output)
+            case "Matmul", Response(size=0), [], [] if size := _band(np.array(call.others, object)):
+                return replace(part, size=size)
+            case "Multiply", Response(k=0.0, beta=0.0), [factor], [] if part.size:
+                return replace(part, factor=part.factor * factor)
+            case "Add", Response(beta=0.0), [number], [] if part.size:
+                return replace(part, k=part.k + number)
+            case "Power", Response(beta=0.0), [number], [] if part.size:
+                return replace(part, beta=number)
+            case "TrueDivide" | "Divide", Response(of=of), [], [value] if part.beta and is_same(value, of):
+                if self.values[call.node["args"][0]["tensor"]] is value:  # not the reciprocal
+                    alpha = float(f"{part.factor * part.size:.15g}")
+                    return self._add(call, LocalResponseNorm("", part.size, alpha, part.beta, part.k))
+        raise call.refused("it is no part of GELU or of local response normalization")
+
     def on_Add(self, call: LayerCall) -> Value:
-        if len(call.inputs) == 1 and call.others and isinstance(call.others[0], (int, float)):
-            number = np.array([-float(call.others[0])])
-            return self.builder.normalized(call.input, call.where, call.output, mean=number)
-        return self.builder.join(Add, call.inputs, call.where, call.output)
+        constant = self._constant(call)
+        if constant is None:
+            return self.builder.join(Add, call.inputs, call.where, call.output)
+        return self.builder.normalized(call.input, call.where, call.output, mean=-constant)
 
     def on_Multiply(self, call: LayerCall) -> Value:
-        if len(call.inputs) == 1 and call.others and isinstance(call.others[0], (int, float)):
-            return self._add(call, Scale(factor=float(call.others[0])))
-        return self.builder.join(Multiply, call.inputs, call.where, call.output)
+        constant = self._constant(call)
+        if constant is None:
+            return self.builder.join(Multiply, call.inputs, call.where, call.output)
+        return self._scaled(call, constant)
+
+    def on_Subtract(self, call: LayerCall) -> Value:
+        constant = self._constant(call)
+        if constant is None or not isinstance(call.node["args"][0], dict):
+            raise call.refused("a difference with a tensor")
+        return self.builder.normalized(call.input, call.where, call.output, mean=constant)
+
+    def on_TrueDivide(self, call: LayerCall) -> Value:
+        constant = self._constant(call)
+        if constant is None or not isinstance(call.node["args"][0], dict):
+            raise call.refused("a quotient by a tensor")
+        return self._scaled(call, 1 / constant)
+
+    on_Divide = on_TrueDivide
+
+    def _scaled(self, call: LayerCall, factors: Array) -> Value:
+        if len(factors) == 1:
+            return self._add(call, Scale(factor=float(factors[0])))
+        if min(factors) <= 0:
+            raise call.refused("constants that are not positive")
+        return self.builder.normalized(call.input, call.where, call.output, std=1 / factors)
 
     def on_Average(self, call: LayerCall) -> Value:
         total = self.builder.join(Add, call.inputs, call.where)
         return self._add(call, Scale(factor=1 / len(call.inputs)), input=total)
 
     def on_Concatenate(self, call: LayerCall) -> Value:
-        if not self._is_channel(call, int(call("axis", -1))):
-            raise call.refused(f"axis={call('axis')} of {times(call.input.shape)}")
-        return self.builder.join(Concat, call.inputs, call.where, call.output)
+        axis = self._axis(call, int(call("axis", -1)))
+        return self.builder.concatenated(call.inputs, axis, call.where, call.output)
+
+    # --- values in another order --------------------------------------------------------------------------------------
+
+    def on_GetItem(self, call: LayerCall) -> Value:
+        """`x[..., 2:6]`"""
+        given = call.node["args"][1]
+        keys = [_key(each) for each in (given if isinstance(given, list) else [given])]
+        if any(isinstance(each, dict) for each in keys):
+            raise call.refused("an index that is a tensor")
+        if keys[0] == slice(None):
+            keys = keys[1:]
+        elif keys[0] is not Ellipsis or len(keys) > len(call.input.shape) + 1:
+            raise call.refused("it takes some of the images")
+        return self._part(call, lambda index: index[tuple(keys)])
+
+    def on_Split(self, call: LayerCall) -> list[Value]:
+        axis, parts = self._axis(call, int(call("axis", 0))), call("indices_or_sections")
+        whole = self.builder.settled(call.input, call.where)
+        return [replace(whole, places=part, last=False) for part in np.split(whole.index, parts, axis)]
+
+    def on_Take(self, call: LayerCall) -> Value:
+        chosen = [*call.node["args"], *call.node["kwargs"].values()][1]
+        if call("axis") is None or isinstance(chosen, dict):
+            raise call.refused("no axis" if call("axis") is None else "an index that is a tensor")
+        axis = self._axis(call, int(call("axis")))
+        return self._part(call, lambda index: index.take(chosen, axis))
+
+    def _part(self, call: LayerCall, change: Callable[[Array], Array]) -> Value:
+        return self.builder.settled(call.input, call.where).moved(change)
 
     def on_Flatten(self, call: LayerCall) -> Value:
         return call.input.moved(np.ravel)
 
     def on_Reshape(self, call: LayerCall) -> Value:
-        target = tuple(call("target_shape", ()))
+        """The layer, or `keras.ops.reshape`, whose shape has the batch."""
+        target = tuple(call("target_shape", call("newshape", (-1,))[1:]))
         return call.input.moved(lambda index: index.reshape(target))
 
     def on_Permute(self, call: LayerCall) -> Value:
         dims = [int(each) - 1 for each in call("dims")]
         return call.input.moved(lambda index: index.transpose(dims))
+
+    def on_Transpose(self, call: LayerCall) -> Value:
+        batch, *axes = call("axes") or range(len(call.input.shape) + 1)[::-1]
+        if batch:
+            raise call.refused("it mixes the images of a batch")
+        dims = [self._axis(call, int(each)) for each in axes]
+        return call.input.moved(lambda index: index.transpose(dims))
+
+    def on_Swapaxes(self, call: LayerCall) -> Value:
+        one, other = (self._axis(call, int(call(name))) for name in ("axis1", "axis2"))
+        return call.input.moved(lambda index: index.swapaxes(one, other))
+
+
+def _band(matrix: Array) -> int:
+    """The size of the windows of local response normalization whose sums a product with a matrix gives; 0 for none."""
+    places = np.arange(len(matrix))
+    distance = places[:, None] - places
+    for size in range(1, 2 * len(matrix)):
+        if np.array_equal(matrix, (distance >= -(size // 2)) & (distance <= (size - 1) // 2)):
+            return size
+    return 0
+
+
+def _key(value: Any) -> Any:
+    """A part of an index, as Python has it."""
+    match value:
+        case {"slice": bounds}:
+            return slice(*bounds) if all(isinstance(each, int) for each in bounds if each is not None) else value
+        case {"other": "Ellipsis"}:
+            return Ellipsis
+    return value
 
 
 def _tuple(value: Any) -> Any:
@@ -508,4 +669,5 @@ def _snake(name: str) -> str:
 
 
 def _clean(name: str) -> str:
-    return re.sub(r"[^\w.]+", "_", name).strip("._")
+    """A name as one of the spec's. A hyphen becomes a dot, as the writer has hyphens for the dots of the spec."""
+    return re.sub(r"[^\w.]+", "_", name.replace("-", ".")).strip("._")

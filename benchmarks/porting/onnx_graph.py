@@ -31,7 +31,6 @@ from frameworks.spec import (
     Affine,
     AvgPool,
     BatchNorm,
-    Concat,
     Conv,
     Dropout,
     GlobalAvgPool,
@@ -771,13 +770,7 @@ class _OnnxConverter:
     def on_Concat(self, call: OnnxCall) -> Value:
         values = [call.value(place) for place in range(len(call.inputs))]
         axis = call.axis(call("axis", 1), len(values[0].shape) + 1)
-        if len(values) == 1:
-            return values[0]
-        if axis == (len(values[0].shape) - 1 if values[0].is_last and not values[0].is_whole else 0):
-            return self.builder.join(Concat, values, call.where, call.output)
-        if len({value.source for value in values}) > 1:
-            raise call.refused(f"along axis {axis + 1}")
-        return values[0].moved(lambda _: np.concatenate([value.index for value in values], axis))
+        return self.builder.concatenated(values, axis, call.where, call.output)
 
     # --- values in another order --------------------------------------------------------------------------------------
 
@@ -882,9 +875,9 @@ def _stated(array: str) -> str:
 
 
 def _clean(name: str) -> str:
-    """A name as one of the spec's: parts with dots between them, of letters, digits and _."""
-    dotted = re.sub(r"[^\w.]+", ".", name.removesuffix(":0"))
-    return re.sub(r"\.{2,}", ".", dotted).strip("._")
+    """A name as one of the spec's: parts with dots between them, of letters, digits, _ and -."""
+    dotted = re.sub(r"[^\w.-]+", ".", name.removesuffix(":0"))
+    return re.sub(r"\.{2,}", ".", dotted).strip("._-")
 
 
 def _resize_matrix(call: OnnxCall, size: int, to: int, factor: float) -> Array:

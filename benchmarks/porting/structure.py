@@ -10,26 +10,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count, permutations
+from math import inf
 
+from benchmarks.porting.array_builder import short_padding
 from benchmarks.porting.graphs import INPUT, Graph, Operator
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     Add,
     Auxiliary,
+    AvgPool,
     BatchNorm,
     Concat,
     Conv,
     HardSigmoid,
     HardSwish,
     Layer,
+    MaxPool,
     Multiply,
     Normalize,
+    Pad,
     ReLU6,
     Residual,
     Scale,
     Select,
     Sigmoid,
     SiLU,
+    Tanh,
+    pair,
+    sides,
 )
 from frameworks.spec.joins import Join
 from frameworks.spec.windowed import Pool
@@ -92,7 +100,7 @@ class Structure:
         while end != start:
             steps.append(end)
             end = self.dominator[end]
-        return simplified([layer for step in reversed(steps) for layer in self._place(step)])
+        return simplified([layer for step in reversed(steps) for layer in self._place(step)], self.origins)
 
     def _place(self, name: str) -> list[Layer]:
         operator = self.operators[name]
@@ -270,28 +278,66 @@ def _without(layer: Layer, prefix: str) -> Layer:
     return layer
 
 
-# --- activations written as arithmetic --------------------------------------------------------------------------------
+# --- one layer that files write as several ----------------------------------------------------------------------------
 
 _GATES = {Sigmoid: SiLU, HardSigmoid: HardSwish}
 
 
-def simplified(chain: list[Layer]) -> list[Layer]:
-    """The chain with arithmetic replaced by the layer that it computes: x * sigmoid(x), relu6(x + 3) / 6."""
+def simplified(chain: Iterable[Layer], origins: dict[int, tuple[Layer, str]]) -> list[Layer]:
+    """The chain with several layers replaced by the one that computes the same: x * sigmoid(x), padding in a window.
+
+    origins: those of the chain's layers; a layer that replaces others gets that of their last one.
+    """
     out: list[Layer] = []
     for layer in chain:
         out.append(layer)
-        match out[-3:]:
-            case [Normalize(mean=(-3,), std=(1,)), ReLU6(), Scale(factor=factor)] if abs(factor - 1 / 6) < 1e-15:
-                out[-3:] = [HardSigmoid()]
-        match out[-2:]:  # x * relu6(x + 3) / 6, from left to right
-            case [Multiply(chains=((), (Normalize(mean=(-3,), std=(1,)), ReLU6()))), Scale(factor=factor)] if (
-                abs(factor - 1 / 6) < 1e-15
-            ):
-                out[-2:] = [HardSwish()]
-        match out[-1]:
-            case Multiply(chains=((), (gate,)) | ((gate,), ())) if type(gate) in _GATES and _is_standard(gate):
-                out[-1] = _GATES[type(gate)]()
+        while found := _shorter(out):
+            count, one = found
+            if last := origins.get(id(out[-1])):
+                origins[id(one)] = one, last[1]
+            out[-count:] = [one]
     return out
+
+
+def _shorter(chain: list[Layer]) -> tuple[int, Layer] | None:
+    """How many layers at the end of a chain one layer computes, and that layer."""
+    match chain[-3:]:
+        case [Normalize(mean=(-3,), std=(1,)), ReLU6(), Scale(factor=factor)] if abs(factor - 1 / 6) < 1e-15:
+            return 3, HardSigmoid()
+    match chain[-2:]:
+        case [Multiply(chains=((), (Normalize(mean=(-3,), std=(1,)), ReLU6()))), Scale(factor=factor)] if (
+            abs(factor - 1 / 6) < 1e-15
+        ):  # x * relu6(x + 3) / 6, from left to right
+            return 2, HardSwish()
+        case [Normalize(std=(1.0,), mean=mean), Normalize(mean=(0.0,)) as divided]:
+            return 2, replace(divided, mean=mean)
+        case [Scale(factor=factor), Tanh(amplitude=1.0, slope=1.0)]:
+            return 2, Tanh(slope=factor)
+        case [Tanh(amplitude=1.0) as tanh, Scale(factor=factor)]:
+            return 2, replace(tanh, amplitude=factor)
+        case [Pad() as pad, Conv() | MaxPool() | AvgPool() as window] if _takes(window, pad):
+            around = [(a + c, b + d) for (a, b), (c, d) in zip(sides(pad.padding), sides(window.padding))]
+            return 2, replace(window, padding=short_padding((around[0], around[1])))
+    match chain[-1]:
+        case Multiply(chains=((), (gate,)) | ((gate,), ())) if type(gate) in _GATES and _is_standard(gate):
+            return 1, _GATES[type(gate)]()
+    return None
+
+
+def _takes(window: Conv | Pool, pad: Pad) -> bool:
+    """Whether padding before a window can be its own."""
+    fits = all(
+        max(a + c, b + d) < size
+        for (a, b), (c, d), size in zip(sides(pad.padding), sides(window.padding), pair(window.kernel))
+    )
+    match window:
+        case Conv():
+            return pad.value == 0
+        case MaxPool():
+            return pad.value == -inf and fits and not window.ceil
+        case AvgPool():
+            return pad.value == 0 and fits and window.count_padding and not window.ceil
+    return False
 
 
 def _is_standard(gate: Layer) -> bool:

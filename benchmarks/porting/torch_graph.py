@@ -27,7 +27,6 @@ from frameworks.spec import (
     Affine,
     AvgPool,
     BatchNorm,
-    Concat,
     Conv,
     Dense,
     Dropout,
@@ -495,7 +494,10 @@ class _TorchConverter:
     def on_stochastic_depth(self, call: OperatorCall) -> Value:
         if call("mode", "row") != "row" or call("scale_by_keep", True) is False:
             raise call.refused("only mode row, scaled, is stochastic depth of images")
-        rate = call("p", call("drop_prob", 0.0))
+        # The names of torchvision, timm and the sources of `port`.
+        rate = next((call(name) for name in ("p", "drop_prob", "rate") if name in call.options), None)
+        if rate is None:
+            raise call.refused("its rate is neither p nor drop_prob nor rate")
         return self._add(call, *([StochasticDepth(rate=rate)] if rate else []))
 
     def on_leaky_relu(self, call: OperatorCall) -> Value:
@@ -650,13 +652,7 @@ class _TorchConverter:
         if len(values) == 1:
             one: Value = values[0]
             return one
-        channel = len(values[0].shape) - 1 if values[0].is_last else 0
-        sources = {value.source for value in values}
-        if axis == channel and (len(sources) > 1 or all(value.is_whole or value.is_last for value in values)):
-            return self.builder.join(Concat, values, call.where, call.name)
-        if len(sources) > 1:
-            raise call.refused(f"along axis {axis + 1}")
-        return values[0].moved(lambda _: np.concatenate([value.index for value in values], axis))
+        return self.builder.concatenated(values, axis, call.where, call.name)
 
     def _zeros(self, value: Value, constant: Attribute) -> Value | Attribute:
         """A constant of zeros as places of a value's source."""

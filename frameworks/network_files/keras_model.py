@@ -160,13 +160,21 @@ class Name(str):
 
 
 def encoded(value: Any) -> Any:
-    if isinstance(value, Name):
-        return {"tensor": str(value)}
-    if isinstance(value, (list, tuple)):
-        return [encoded(each) for each in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return {"other": type(value).__name__}
+    """An argument of a call as JSON: a tensor of the graph by its name, a constant by its values."""
+    match value:
+        case Name():
+            return {"tensor": str(value)}
+        case list() | tuple():
+            return [encoded(each) for each in value]
+        case slice():
+            return {"slice": encoded([value.start, value.stop, value.step])}
+        case np.ndarray() | np.generic():
+            return value.tolist()
+        case None | bool() | int() | float() | str():
+            return value
+    if keras.ops.is_tensor(value):
+        return keras.ops.convert_to_numpy(value).tolist()
+    return {"other": "Ellipsis" if value is Ellipsis else type(value).__name__}
 
 
 def name_of(path: str, times: int, number: int) -> str:
@@ -197,9 +205,7 @@ def graph(model: Any, folder: Path) -> None:
         variables = roles_of(operation) if is_layer else {}
         for role, variable in variables.items():
             arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
-        config = operation.get_config() if is_layer and own else {}
-        if own and type(operation).__name__ == "Pad":
-            config = {"pad_width": operation.pad_width, "mode": operation.mode}
+        config = settings(operation, is_layer) if own else {}
         node |= {"config": plain(config), "arrays": {role: f"{path}/{role}" for role in variables}}
         node |= {"args": encoded(args), "kwargs": {key: encoded(each) for key, each in kwargs.items()}}
         nodes.append(node | {"outputs": outputs})
@@ -212,6 +218,13 @@ def graph(model: Any, folder: Path) -> None:
     answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
     (folder / "graph.json").write_text(json.dumps(answer))
     np.savez(folder / "arrays.npz", **arrays)
+
+
+def settings(operation: Any, is_layer: bool) -> dict[str, Any]:
+    """The config of a layer, or what an operation of keras.ops was made with: `axis`, `pad_width`."""
+    if is_layer:
+        return dict(operation.get_config())
+    return {key: value for key, value in vars(operation).items() if not key.startswith("_")}
 
 
 def plain(config: Any) -> Any:

@@ -17,16 +17,28 @@ from benchmarks.porting import network_import, spec_source
 from benchmarks.porting.network_import import Imported
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
-from frameworks.spec import BatchNorm, Conv, Dense, Dropout, LeakyReLU, Network, Pad, Residual, StochasticDepth
+from frameworks.spec import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    LeakyReLU,
+    Network,
+    Residual,
+    Select,
+    StochasticDepth,
+)
 from tests.command_line import exit_code_of
 from tests.conftest import Bench
 
 MODELS = Path(__file__).parents[1] / "third_parties" / "keras_models.py"
-SAVED = ("sequential", "branched", "nested", "bottleneck", "small_mobilenet")
+SAVED = ("sequential", "branched", "nested", "bottleneck", "selected", "small_mobilenet")
 REFUSED = {
     "with_lambda": r"no layer for Lambda \(lambda\)",
     "called_twice": "the layer again is called twice",
     "transposed": r"no layer for Conv2DTranspose \(layer up\)",
+    "of_some_images": r"no layer for GetItem \(operation get_item\): it takes some of the images",
     "custom": r"no layer for .*Doubled \(own\): only Keras' own classes",
     "of_any_size": "the model takes images of 3xanyxany; give --input C,H,W",
 }
@@ -81,10 +93,20 @@ def test_arguments_are_those_of_the_file(found: Callable[[str], Imported]) -> No
     assert layers(network, Dropout) == [Dropout(rate=0.3)]
     network = found("branched").network
     assert [(each.eps, each.momentum) for each in layers(network, BatchNorm)] == [(1e-5, 0.1)]
-    assert [each.padding for each in layers(network, Pad)] == [((0, 1), (1, 0))]
+    assert layers(network, Conv)[0].padding == ((0, 1), (1, 0)), "that of ZeroPadding2D before it"
     assert [each.slope for each in layers(network, LeakyReLU)] == [0.3]
     assert len(layers(network, Residual)) == 1
     assert layers(found("bottleneck").network, StochasticDepth) == [StochasticDepth(rate=0.1)]
+
+
+def test_parts_of_channels_are_selections(found: Callable[[str], Imported]) -> None:
+    network = found("selected").network
+    halves = [(0, 1, 2, 3), (4, 5, 6, 7)]
+    shuffle, odd, middle = (0, 4, 1, 5, 2, 6, 3, 7), (1, 3, 5, 7), (2, 3, 4, 5)
+    chosen, zeros = (7, 0, 5, 2), (0, None, None, 1, 2, 3)
+    assert [each.maps for each in layers(network, Select)] == [*halves, shuffle, odd, middle, chosen, zeros]
+    assert [each.stride for each in layers(network, AvgPool)] == [(2, 1)]
+    assert layers(network, Conv)[0].name == "stage.0.conv", "a hyphen of Keras is a dot of the spec"
 
 
 def test_names(found: Callable[[str], Imported]) -> None:

@@ -574,6 +574,7 @@ def test_arguments(tmp_path: Path) -> None:
         (0.007843137718737125, 2 / 255),
         (0.7978845834732056, (2 / pi) ** 0.5),
         (1.0507010221481323, SELU_SCALE),
+        *((0.6666666865348816, 2 / 3), (1.7158999443054199, 1.7159), (0.0, 0.0)),
     ],
 )
 def test_numbers_of_float32(written: float, meant: float) -> None:

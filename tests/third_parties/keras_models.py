@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 
@@ -70,6 +71,26 @@ def bottleneck():
     x = layers.Dropout(0.1, noise_shape=(None, 1, 1, 1))(layers.Conv2D(8, 1)(x))
     x = layers.Add()([shortcut, x])
     return keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalMaxPooling2D()(x)))
+
+
+def selected():
+    """Parts of the channels and rows, a shuffle, channels of zeros."""
+    image = keras.Input((6, 5, 3))
+    x = layers.Conv2D(8, 3, padding="same", name="stage-0-conv")(image)
+    one, other = keras.ops.split(x, 2, axis=-1)
+    x = layers.Concatenate()([layers.Conv2D(4, 1)(one), other])
+    x = keras.ops.reshape(keras.ops.swapaxes(keras.ops.reshape(x, (-1, 6, 5, 2, 4)), 3, 4), (-1, 6, 5, 8))
+    odd, chosen = layers.ReLU()(x[:, :, :, 1::2]), keras.ops.take(x, [7, 0, 5, 2], axis=-1)
+    x = layers.Add()([odd, x[..., 2:6], chosen])
+    zeros = keras.ops.pad(x[..., :1], ((0, 0), (0, 0), (0, 0), (0, 2)))
+    x = keras.ops.concatenate([zeros, x[..., 1:]], axis=-1)[:, ::2]
+    x = keras.ops.transpose(x, (0, 3, 1, 2)) * np.full((6, 1, 1), 0.5) + 1.0
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def of_some_images():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(image[:1, ...])))
 
 
 def small_mobilenet():
