@@ -127,7 +127,7 @@ def _by_name(nodes: Sequence[Node], layers: Sequence[FileLayer]) -> dict[str, Fi
 
 def _plain(name: str) -> str:
     """A name without the separators of modules, which differ."""
-    return re.sub(r"[./]", "_", name)
+    return re.sub(r"[./-]", "_", name)
 
 
 def _check_counts(network: Network, nodes: Sequence[Node], layers: Sequence[FileLayer]) -> None:

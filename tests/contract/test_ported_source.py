@@ -496,10 +496,10 @@ def test_a_source_file_is_a_program_that_trains(bench: Bench, tmp_path: Path, ta
 
 @pytest.mark.parametrize("engine", ["jax", "torch"])
 def test_keras_s_source_trains_on_every_engine(bench: Bench, tmp_path: Path, engine: str) -> None:
-    """In float32; on JAX, Keras' layers are not those of float64. Names have no dots, which PyTorch refuses."""
+    """In float32; on JAX, Keras' layers are not those of float64. The spec's names have dots, which PyTorch refuses."""
     activations = [GELU("a"), GELU("b", approximate=True), LeakyReLU("c", slope=0.3), HardSigmoid("d", slope=0.3)]
-    norms = [LocalResponseNorm("norm", 4), BatchNorm("bn")]
-    layers = [*DEFAULT.pixels, Conv("conv", 4, 3), *activations, *norms, Flatten(), Dense("fc", 5)]
+    norms = [LocalResponseNorm("norm", 4), BatchNorm("stage.0.bn"), Affine("stage.0.scale")]
+    layers = [*DEFAULT.pixels, Conv("stage.0.conv", 4, 3), *activations, *norms, Flatten(), Dense("fc", 5)]
     network = Network("net", (2, 6, 5), layers)
     weights = arrays.initial(network, 0, DEFAULT.initial)
     made = ported(network, "keras", weights, recipe=DEFAULT)

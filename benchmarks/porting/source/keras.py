@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -75,22 +76,21 @@ def local_response_norm(x, size, alpha=1e-4, beta=0.75, k=1.0):
     "gelu": '''
 def gelu(x):
     """In full precision; TensorFlow's has constants in float32."""
-    return 0.5 * x * (1 + ops.erf(x / ops.sqrt(ops.convert_to_tensor(2.0, x.dtype))))
+    return 0.5 * x * (1 + ops.erf(x / 2**0.5))
 ''',
     "gelu_tanh": '''
 def gelu_tanh(x):
     """In full precision; TensorFlow's has constants in float32."""
-    a, b = (ops.convert_to_tensor(value, x.dtype) for value in ((2 / np.pi) ** 0.5, 0.044715))
-    return 0.5 * x * (1 + ops.tanh((x + x**3 * b) * a))
+    return 0.5 * x * (1 + ops.tanh((x + 0.044715 * x**3) * (2 / np.pi) ** 0.5))
 ''',
     "leaky_relu": '''
 def leaky_relu(x, slope):
     """In full precision; TensorFlow's has its slope in float32."""
-    return ops.where(x > 0, x, x * ops.convert_to_tensor(slope, x.dtype))
+    return ops.where(x > 0, x, slope * x)
 ''',
     "hard_sigmoid": """
 def hard_sigmoid(x, slope):
-    return ops.clip(x * ops.convert_to_tensor(slope, x.dtype) + 0.5, 0, 1)
+    return ops.clip(slope * x + 0.5, 0, 1)
 """,
     "insert_zeros": '''
 def insert_zeros(x, begin, count):
@@ -338,7 +338,7 @@ class KerasWriter(SourceTarget):
         """A layer's name: the path in the network, which in a function begins with the block's."""
         if body.prefix is None:
             return f'"{keras_name(path)}"'
-        return f'f"{{name}}.{keras_name(path[len(body.prefix) + 1 :])}"'
+        return f'f"{{name}}-{keras_name(path[len(body.prefix) + 1 :])}"'
 
     def fork(self, fork: Fork, place: Place, x: str, target: str, body: Body) -> str:
         match fork.layer:
@@ -569,8 +569,8 @@ def call_of_list(head: str, rows: Sequence[tuple[str, Expression]], ending: str)
 
 
 def keras_name(path: str) -> str:
-    """A path without what TensorFlow does not take in a name."""
-    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in path)
+    """A path without what TensorFlow does not take in a name, and with hyphens for the dots that PyTorch refuses."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", path.replace("-", "_").replace(".", "-"))
 
 
 def is_same(layer: Any, node: Node) -> bool:
