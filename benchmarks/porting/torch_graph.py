@@ -431,6 +431,9 @@ class _TorchConverter:
         if len(of) == 3 and np.array_equal(parts, np.arange(prod(of)).reshape(of[0], -1)):
             source = call.input.source
             result = self._add(call, GlobalAvgPool(), input=self.averaged.get(source, self.builder.whole(source)))
+        elif len(call.input.shape) == 3 and axes == [1, 2]:  # some of the channels, or in another order
+            selected = self.builder.whole(self.builder.tensor(call.input, call.where))
+            result = self._add(call, GlobalAvgPool(), input=selected)
         elif len(of) == 3 and call.input.is_whole and axes in ([1], [2]):
             result = self._add(call, AdaptiveAvgPool("", *((1, of[2]) if axes == [1] else (of[1], 1))))
             self.averaged[result.source] = call.input
@@ -557,6 +560,8 @@ class _TorchConverter:
         if isinstance(added, Attribute) and added.trained:
             return self._coefficients(call, value, added, "bias")
         numbers = self._numbers(call, value, added)
+        if not any(numbers):  # sum() starts with 0
+            return value
         return self._add(call, Normalize(mean=tuple(-sign * number for number in numbers)), input=value)
 
     def _times(self, call: OperatorCall, divide: bool) -> Value:

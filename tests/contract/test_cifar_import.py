@@ -1,6 +1,6 @@
 """Networks for CIFAR-10 as popular collections write them in PyTorch are imported as those of the catalogue.
 
-ONESPEC_SLOW=1 adds the ones that take the NumPy reference more than a few seconds.
+ONESPEC_SLOW=1 adds the other ones, which takes minutes.
 """
 
 from __future__ import annotations

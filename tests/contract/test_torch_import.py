@@ -21,6 +21,7 @@ from benchmarks.training import checkpoints
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
     AdaptiveAvgPool,
+    Add,
     Affine,
     Auxiliary,
     BatchNorm,
@@ -230,6 +231,10 @@ WAYS: dict[str, tuple[str, str, list[Layer]]] = {
     "sizes of a view": ("", "n, c = x.size()[:2]; x = x.view(n, c, -1).view(n, int(c * 1.), 8, x.numel() // n // 24)",
                         []),
     "means of rows": ("", "x = x.mean(3).mean(2)[:, :, None, None]", [GlobalAvgPool()]),
+    "means of some channels": ("self.c2 = nn.Conv2d(2, 3, 1)", "x = self.c2(x[:, 1:].mean((2, 3), keepdim=True))",
+                               [Select("", (1, 2)), GlobalAvgPool(), Conv("c2", 3, 1)]),
+    "a sum from 0 on": ("self.c = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))", "x = sum(c(x) for c in self.c)",
+                        [Add("", [[Conv("c.0", 3, 1)], [Conv("c.1", 3, 1)]])]),
     "means of columns": ("", "x = F.relu(x.mean(2, keepdim=True))", [AdaptiveAvgPool("", 1, 8), ReLU()]),
     "channels of zeros": ("self.c2 = nn.Conv2d(5, 3, 1)",
                           "x = self.c2(torch.cat((x, torch.zeros(x.size(0), 2, *x.shape[2:])), 1))",
