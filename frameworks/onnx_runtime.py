@@ -123,7 +123,7 @@ class OnnxRuntime(Adapter):
         try:
             return onnxruntime.InferenceSession(proto.SerializeToString(), self._options(), providers=[self.provider])
         except NoKernel as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = str(error).strip().splitlines()[-1].rpartition(" : ")[2]  # behind a code and its name
             raise Unavailable(f"ONNX Runtime, {self.setting.precision}: {reason}") from None
 
     @staticmethod

@@ -99,6 +99,11 @@ class VerifyRequest:
         """float32 rests on float64: a float32 verdict needs the float64 verdict of the same code."""
         return ("float64",) if self.precision == "float64" else PRECISIONS
 
+    @property
+    def precisions_of_inference(self) -> tuple[str, ...]:
+        """Those of a framework that only predicts, whose float32 verdict rests on no other."""
+        return PRECISIONS if self.precision == "both" else (self.precision,)
+
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified.
 
@@ -190,11 +195,12 @@ def execute(
                 )
             skipped.append(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
+                + (" that trains" if predicting else "")
             )
             precisions = ("float64",)
         remade = [
             *product(verified, (target.label for target in targets), precisions),
-            *product(networks, (target.label for target in predicting), request.precisions),
+            *product(networks, (target.label for target in predicting), request.precisions_of_inference),
         ]
         others = _of_others(request, remade)
         if earlier:
@@ -202,7 +208,9 @@ def execute(
             progress(f"already certified: {sum(map(bool, findings.values()))} of {len(verified)}")
         costs = {name: CHECK_SECONDS if net is PROBE else cost(net) for name, net in verified.items()}
         costs = {name: seconds for name, seconds in costs.items() if not findings[name]}
-        estimate = WorkEstimate(costs, len(targets) * len(precisions) + len(predicting) * len(request.precisions))
+        estimate = WorkEstimate(
+            costs, len(targets) * len(precisions) + len(predicting) * len(request.precisions_of_inference)
+        )
         if targets and not native and not findings[FRAMEWORK_CHECKS]:
             checks = FrameworkChecks(CHECKS, request.seed, doing)
             for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
@@ -275,7 +283,7 @@ def _inference_verdicts(
             lines.append((target.label, f"{target.label}: {precision}: unavailable: {reason}"))
 
         for verdict in verify_inference(
-            case, name, targets, request.precisions, scratch, threads=request.threads, unavailable=lacks
+            case, name, targets, request.precisions_of_inference, scratch, threads=request.threads, unavailable=lacks
         ):
             verified.add(verdict.target.label)
             yield name, verdict
