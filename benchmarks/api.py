@@ -200,8 +200,9 @@ def verify(
     out: a folder for certificate.json and certificate.md; None: the findings go only to the cache.
 
     The result has `same`, whether all frameworks compute the same function; `findings`, one per network, framework
-    and precision, with `verdict` (`ok`, `explained`, `differs` or `failed`) and `stages`; and `skipped`, the reasons
-    for frameworks that were not verified. `verification_text(result)` is the text that the command prints.
+    and precision, with `verdict` (`ok`, `explained`, `differs` or `failed`) and `stages`; `skipped`, the reasons
+    for frameworks that were not verified, and `lacking`, the reasons why one that only predicts was verified in one
+    precision alone. `verification_text(result)` is the text that the command prints.
 
     Raises BadInput for an argument that cannot be used.
     """

@@ -18,7 +18,6 @@ from benchmarks.porting.graphs import INPUT, Builder, Value, refused
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
     GELU,
-    Add,
     Affine,
     Concat,
     Conv,
@@ -27,7 +26,6 @@ from frameworks.spec import (
     InstanceNorm,
     Layer,
     LayerNorm,
-    Multiply,
     Normalize,
     Padding,
     Pair,
@@ -186,26 +184,19 @@ class ArrayBuilder(Builder):
         }
         return self.layer(value, Normalize(**options), where=where, node=node)
 
-    def product(self, one: Result, other: Result, where: str, node: str) -> Result:
-        """The product of two tensors; of a gate and its tensor, a part of GELU or all of it."""
-        if isinstance(other, Gate):
-            one, other = other, one
-        if not isinstance(one, Gate):
-            assert isinstance(other, Value)
-            return self.join(Multiply, [one, other], where, node)
-        if one.form == "1 + erf" and isinstance(other, Value):
-            if is_same(other, one.of):
-                return Gate(one.of, "x (1 + erf)")
-            if is_same(self.before(other, Scale(factor=0.5)), one.of):
-                return self.layer(one.of, GELU(), where=where, node=node)
+    def product(self, gate: Gate, value: Value, where: str, node: str) -> Result:
+        """A gate times its tensor: a part of GELU or all of it."""
+        if gate.form == "1 + erf":
+            if is_same(value, gate.of):
+                return Gate(gate.of, "x (1 + erf)")
+            if is_same(self.before(value, Scale(factor=0.5)), gate.of):
+                return self.layer(gate.of, GELU(), where=where, node=node)
         raise refused("Erf", where, "it is no part of a GELU")
 
-    def scaled(self, value: Result, factor: float, where: str, node: str) -> Value:
-        """A tensor times a number; half of x (1 + erf(x / sqrt(2))) is GELU."""
-        if isinstance(value, Value):
-            return self.layer(value, Scale(factor=factor), where=where, node=node)
-        if value.form == "x (1 + erf)" and factor == 0.5:
-            return self.layer(value.of, GELU(), where=where, node=node)
+    def scaled(self, gate: Gate, factor: float, where: str, node: str) -> Value:
+        """Half of x (1 + erf(x / sqrt(2))), which is GELU."""
+        if gate.form == "x (1 + erf)" and factor == 0.5:
+            return self.layer(gate.of, GELU(), where=where, node=node)
         raise refused("Erf", where, "it is no part of a GELU")
 
     def erf(self, value: Value, where: str) -> Gate:
@@ -222,9 +213,6 @@ class ArrayBuilder(Builder):
         if operator is None or operator.layers != (layer,):
             return None
         return self.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
-
-    def total(self, values: Sequence[Value], where: str, node: str) -> Value:
-        return self.join(Add, values, where, node)
 
 
 def is_same(one: Value | None, other: Value) -> bool:

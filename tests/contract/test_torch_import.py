@@ -377,7 +377,8 @@ def test_a_file_that_is_no_python_or_imports_what_is_missing(bench: Bench, tmp_p
 def test_a_file_that_ends_or_occupies_the_process(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: str, message: str
 ) -> None:
-    monkeypatch.setattr("benchmarks.porting.scripts.LIMIT", 8.0)
+    if message.startswith("not ready"):  # the others may take longer on a loaded machine
+        monkeypatch.setattr("benchmarks.porting.scripts.LIMIT", 8.0)
     file = tmp_path / "net.py"
     lines = {"init": "pass", "forward": "pass", place: code}
     file.write_text(HEAD.format(**lines).lstrip(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -118,11 +119,11 @@ def test_the_importer_reads_each_version_of_a_file_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "model.py:Net@1x4x4"
-    for number, _ in enumerate(range(2), 1):
+    for number in (1, 2):
         (tmp_path / "model.py").write_text(f"import torch  # {number}")
-        stat = (tmp_path / "model.py").stat()
+        os.utime(tmp_path / "model.py", ns=(number, number))  # clocks of file systems are coarse
         assert networks.network(text).input == networks.network(text, classes=3).input == (1, 4, 4)
-        assert len(importer.requests) == number, stat
+        assert len(importer.requests) == number
 
 
 def test_a_network_of_the_catalogue_is_not_imported(importer: FakeImporter) -> None:
