@@ -35,11 +35,17 @@ class FrameworkInfo:
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
     in_all: bool = True  # whether `--fw all` names it
     trains: bool = True  # if not, it predicts only: it is verified in evaluation, and what trains is unavailable
+    package_cuda: str = ""  # the distribution for CUDA, where it has a name of its own
 
     @property
     def extra(self) -> str:
         """The extra of pyproject.toml that lists its requirements; its name has no @."""
         return self.name.replace("@", "-")
+
+    @property
+    def packages(self) -> list[str]:
+        """The distributions that hold the framework, one of which is installed."""
+        return [name for name in (self.package, self.package_cuda) if name]
 
     @property
     def stem(self) -> str:
@@ -121,6 +127,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             module="frameworks.onnx_runtime",
             adapter="OnnxRuntime",
             package="onnxruntime",
+            package_cuda="onnxruntime-gpu",
             python=">=3.11",
             in_all=False,
             trains=False,

@@ -186,8 +186,9 @@ def requirements(info: FrameworkInfo, version: str | None, device: Device) -> li
         raise BadInput(
             f"--fw {name}: its requirements are unknown without an installed onespec; in the checkout: pip install -e ."
         )
+    packages = {canonicalize_name(name) for name in info.packages}
     for requirement in wanted:
-        if version and canonicalize_name(requirement.name) == canonicalize_name(info.package):
+        if version and canonicalize_name(requirement.name) in packages:
             requirement.specifier = SpecifierSet(f"=={version}")
     return wanted
 
@@ -251,16 +252,18 @@ def _named(key: str, text: str, requested: FrameworkRequest) -> Path:
     executable = shutil.which(user_files.expanded(text))
     if not executable:
         raise BadInput(f"{option}: no such interpreter; give its path, or a name on PATH such as python3")
-    package = FRAMEWORKS[requested.name].package
+    packages = FRAMEWORKS[requested.name].packages
     try:
-        versions = installed_versions(Path(executable), [package] if package else [])
+        versions = installed_versions(Path(executable), packages)
     except _NO_PYTHON as error:
         raise BadInput(f"{option}: it does not run as a Python interpreter ({type(error).__name__})") from None
-    if package and package not in versions:
+    package = next((name for name in packages if name in versions), None)
+    if packages and not package:
         raise BadInput(
-            f"{option}: that Python {versions['python']} has no {package}; install it there with -m pip install"
+            f"{option}: that Python {versions['python']} has no {packages[0]}; install it there with -m pip install"
         )
-    if requested.version and not SpecifierSet(f"=={requested.version}").contains(versions[package], prereleases=True):
+    wanted = SpecifierSet(f"=={requested.version}") if requested.version else SpecifierSet()
+    if package and not wanted.contains(versions[package], prereleases=True):
         raise BadInput(f"{option}: it has {package} {versions[package]}, not {requested.label}")
     return Path(executable).absolute()
 

@@ -588,8 +588,9 @@ def test_installed_extra_pins_the_framework(
 ) -> None:
     monkeypatch.undo()  # the metadata of the installed onespec, not the replacement
     wanted = environments.requirements(info, None, device)
-    pins = [str(each.specifier) for each in wanted if each.name == info.package]
+    pins = [str(each.specifier) for each in wanted if each.name in info.packages]
     assert len(pins) == 1 and pins[0].startswith("==")
+    assert "==1.2.3" in [str(each.specifier) for each in environments.requirements(info, "1.2.3", device)]
 
 
 def test_registry_needs_only_the_standard_library() -> None:
