@@ -37,8 +37,9 @@ from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
 SCRIPT = Path(frameworks.__file__).parent / "network_files" / "torch_module.py"
 TORCH, KERAS, GLUON = "torch", "keras", "mxnet"
-# What a file holds, by its ending.
-ENDINGS = {".onnx": "onnx", ".keras": KERAS, "-symbol.json": "gluon"}
+# What a file holds, by its ending; the first that fits.
+ENDINGS = {".onnx": "onnx", ".keras": KERAS, "-symbol.json": "gluon", ".json": KERAS}
+CONFIG = "a config has no arrays: Keras has drawn them"
 KERAS_SCRIPT = SCRIPT.with_name("keras_model.py")
 GLUON_SCRIPT = SCRIPT.with_name("gluon_symbol.py")
 IMAGES = 2  # that the original and the spec compute after an import
@@ -101,8 +102,13 @@ class Comparison:
 
 
 def is_network_file(text: str) -> bool:
-    """Whether a file's ending says that it holds a network: it is imported without a question."""
-    return text.endswith(tuple(ENDINGS))
+    """Whether a file's ending says that it holds a network and its arrays."""
+    return text.endswith(tuple(ENDINGS)) and not is_config(text)
+
+
+def is_config(text: str) -> bool:
+    """Whether a file's ending says that it holds the config of a Keras model, which has no arrays."""
+    return text.endswith(".json") and not text.endswith("-symbol.json")
 
 
 def imported(
@@ -114,7 +120,7 @@ def imported(
     pixels: str = "raw",
     source: str = TORCH,
 ) -> Imported:
-    """The network of `model.py:Net`, `model.onnx` or `model.keras`, for images of this shape: channels, height, width.
+    """The network of `model.py:Net`, `model.onnx`, `model.keras` or `model.json`, for images of this shape: channels, height, width.
 
     The name in a Python file is a class without required arguments or a function that returns a module, or with the
     source `keras` a keras.Model; literal arguments may be given: `model.py:Net(num_classes=10)`. input: None where the
@@ -182,6 +188,8 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         found = _values(python, task, arrays, images, names, KERAS_SCRIPT)
         return {name: np.moveaxis(each, -1, 1) if last and each.ndim == 4 else each for name, each in found.items()}
 
+    if is_config(text):
+        graph = replace(graph, notes=(*graph.notes, CONFIG))
     stem = parts["name"] if parts else file.stem
     return _assembled(text, stem, graph, named, output, values, arrays)
 

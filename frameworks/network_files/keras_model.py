@@ -3,10 +3,10 @@
     python keras_model.py graph FOLDER     FOLDER/task.json gives graph.json and arrays.npz
     python keras_model.py values FOLDER    task.json and images.npy give values.npz, in float64
 
-task.json has `file` (.keras, or .py with `name` and `call`, literal arguments as text) and `values` (names of the
-tensors that are wanted; null for all). A .keras file is data: classes outside of Keras and lambdas are refused before
-it is loaded, and it is loaded in Keras' safe mode. A .py file is code. A failure ends the script with its reason in one
-line.
+task.json has `file` (.keras, .json of `to_json`, or .py with `name` and `call`, literal arguments as text) and `values`
+(names of the tensors that are wanted; null for all). A .keras or .json file is data: classes outside of Keras and
+lambdas are refused before it is loaded, and it is loaded in Keras' safe mode. A .json file holds no arrays, so Keras
+draws them. A .py file is code. A failure ends the script with its reason in one line.
 """
 
 from __future__ import annotations
@@ -72,8 +72,26 @@ def loaded(file: Path) -> Any:
         sys.exit(f"no file of Keras 3: {one_line(error)}")
     config.pop("compile_config", None)
     check_config(config)
+    return read(lambda: keras.saving.load_model(file, compile=False, safe_mode=True))
+
+
+def configured(file: Path) -> Any:
+    """The model of a config, with the arrays that Keras draws."""
     try:
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        sys.exit(f"no JSON: {one_line(error)}")
+    if not isinstance(config, dict) or not isinstance(config.get("config"), dict) or "class_name" not in config:
+        sys.exit("no config of Keras: write model.to_json() to the file")
+    config.pop("compile_config", None)
+    check_config(config)
+    keras.utils.set_random_seed(0)
+    return read(lambda: keras.saving.deserialize_keras_object(config, safe_mode=True))
+
+
+def read(load: Callable[[], Any]) -> Any:
+    try:
+        return load()
     except Exception as error:  # Keras raises many kinds for a damaged file
         sys.exit(f"Keras cannot read it: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
 
@@ -111,9 +129,15 @@ def lines_of(error: BaseException, file: Path) -> list[int]:
 
 def model_of(task: dict[str, Any]) -> Any:
     file = Path(task["file"])
-    model = made(task, file) if file.suffix == ".py" else loaded(file)
+    match file.suffix:
+        case ".py":
+            model, giver = made(task, file), f"{task['name']}()"
+        case ".json":
+            model, giver = configured(file), "the config"
+        case _:
+            model, giver = loaded(file), "the file"
     if not isinstance(model, keras.Model):
-        sys.exit(f"{task['name']}() gives {type(model).__name__} and no keras.Model")
+        sys.exit(f"{giver} gives {type(model).__name__} and no keras.Model")
     functional(model, "")
     return model
 

@@ -136,6 +136,7 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
         network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
 
 
+@pytest.mark.parametrize("ending", [".keras", ".json"])
 @pytest.mark.parametrize(
     ("module", "kind", "message"),
     [
@@ -146,7 +147,7 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
     ],
 )
 def test_a_file_is_never_executed(
-    bench: Bench, folder: Path, tmp_path: Path, module: str, kind: str, message: str
+    bench: Bench, folder: Path, tmp_path: Path, module: str, kind: str, message: str, ending: str
 ) -> None:
     """A config that names code, which Keras might import."""
     mark = tmp_path / "executed"
@@ -161,8 +162,46 @@ def test_a_file_is_never_executed(
                 content = json.dumps(config).encode()
             changed.writestr(name, content)
     with pytest.raises(BadInput, match=message):
-        network_import.imported(str(path), None, {"keras": str(bench.python("keras"))}, print)
+        network_import.imported(str(with_ending(path, ending)), None, {"keras": str(bench.python("keras"))}, print)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_config_is_the_same_network(
+    bench: Bench, found: Callable[[str], Imported], folder: Path, tmp_path: Path, name: str
+) -> None:
+    path = with_ending(folder / f"{name}.keras", ".json", tmp_path)
+    result = network_import.imported(str(path), None, {"keras": str(bench.python("keras"))}, print)
+    assert result.network == found(name).network and network_import.compared(result).agrees
+    assert network_import.CONFIG in result.notes and not network_import.is_network_file(str(path))
+
+
+def with_ending(file: Path, ending: str, folder: Path | None = None) -> Path:
+    """A .keras file, or its config in a file of its own."""
+    if ending == file.suffix:
+        return file
+    with zipfile.ZipFile(file) as archive:
+        path = (folder or file.parent) / f"{file.stem}{ending}"
+        path.write_bytes(archive.read("config.json"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no JSON", "no JSON: JSONDecodeError"),
+        ("[" * 100_000, "no JSON: RecursionError"),
+        ("[]", r"no config of Keras: write model.to_json\(\) to the file"),
+        ('{"schema": 3}', "no config of Keras"),
+        ('{"class_name": "Dense", "module": "keras.layers", "config": {"units": 3}}', "gives Dense and no keras.Model"),
+        ('{"class_name": "Absent", "module": "keras.layers", "config": {}}', "Keras cannot read it"),
+    ],
+)
+def test_a_file_that_is_no_config(bench: Bench, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "model.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=message) as error:
+        network_import.imported(str(tmp_path / "model.json"), None, {"keras": str(bench.python("keras"))}, print)
+    assert "\n" not in str(error.value)
 
 
 def test_a_damaged_file(bench: Bench, tmp_path: Path) -> None:
