@@ -6,7 +6,8 @@ Keras has the channels last, and so have the values here, until a flatten: `Arra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -80,6 +81,7 @@ _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "mish": Mish,
 }
 _SOFTMAX = ("softmax", "log_softmax")
+_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _IDENTITY = ("Identity", "ActivityRegularization")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
@@ -172,6 +174,10 @@ class _KerasConverter:
     def __init__(self, graph: Description, arrays: Weights, input: Shape) -> None:
         self.graph, self.arrays, self.builder = graph, arrays, ArrayBuilder(input)
         self.last = not is_first(graph)
+        used = [
+            each["tensor"] for node in graph["nodes"] for each in _tensors([node["args"], *node["kwargs"].values()])
+        ]
+        self.uses = Counter([*used, *graph["outputs"]])
         self.values: dict[str, Result] = {"input": self.builder.whole("input", last=self.last)}
 
     def run(self) -> tuple[Graph, str, Weights]:
@@ -212,6 +218,8 @@ class _KerasConverter:
             return [call.input]
         if (name := _snake(call.kind)) in (*_ACTIVATIONS, *_SOFTMAX) and not call.node["layer"]:
             return [self._activated(call, call.input, name)]
+        if call.kind in _ARITHMETIC and len(call.inputs) == 1:  # what stands beside the tensor is by channel
+            call.inputs = [self.builder.settled(call.input, call.where)]
         method = getattr(self, f"on_{call.kind}", None)
         if method is None:
             raise call.refused()
@@ -417,6 +425,17 @@ class _KerasConverter:
     def on_GlobalAveragePooling2D(self, call: LayerCall) -> Value:
         return self._over_pixels(call, lambda of: GlobalAvgPool(self._name(call)))
 
+    def on_Mean(self, call: LayerCall) -> Value:
+        """`keras.ops.mean`"""
+        axes = call("axis")
+        if axes is None:
+            raise call.refused("it mixes the images of a batch")
+        over = [self._axis(call, int(each)) for each in (axes if isinstance(axes, list) else [axes])]
+        keep = bool(call("keepdims"))
+        return self.builder.over_pixels(
+            call.input, over, keep, lambda of: GlobalAvgPool(self._name(call)), call.where, call.output
+        )
+
     def on_GlobalMaxPooling2D(self, call: LayerCall) -> Value:
         return self._over_pixels(call, lambda of: MaxPool(self._name(call), short_pair(of[1:]), 1))
 
@@ -504,11 +523,16 @@ class _KerasConverter:
         value = self._add(call, Scale(factor=float(scale[0])))
         return self.builder.normalized(value, call.where, call.output, mean=-offset) if offset[0] else value
 
+    def _operand(self, call: LayerCall) -> Any:
+        """What a tensor is added to or multiplied with, if that is no tensor."""
+        (given,) = (each for each in call.node["args"] if not (isinstance(each, dict) and "tensor" in each))
+        return given
+
     def _constant(self, call: LayerCall) -> Array | None:
         """What a tensor is added to or multiplied with, one number or one by channel; None for several tensors."""
         if len(call.inputs) > 1 or call.node["layer"]:
             return None
-        (given,) = (each for each in call.node["args"] if not (isinstance(each, dict) and "tensor" in each))
+        given = self._operand(call)
         found = None if isinstance(given, dict) else self.builder.by_channel(call.input, np.asarray(given, np.float64))
         if found is None:
             raise call.refused("its arguments are neither tensors nor constants by channel")
@@ -544,13 +568,43 @@ class _KerasConverter:
                     return self._add(call, LocalResponseNorm("", part.size, alpha, part.beta, part.k))
         raise call.refused("it is no part of GELU or of local response normalization")
 
+    def _variable(self, call: LayerCall) -> tuple[str, Array] | None:
+        """The variable of a user's layer that a tensor is added to or multiplied with: the layer's name and the array.
+
+        None where there is no variable. Raises BadInput if it has not one value for each channel.
+        """
+        if len(call.inputs) > 1 or call.node["layer"]:
+            return None
+        given = self._operand(call)
+        if not isinstance(given, dict) or "variable" not in given:
+            return None
+        owner, _, role = given["variable"].rpartition("/")
+        array = np.asarray(self.arrays[given["variable"]])
+        values = self.builder.by_channel(call.input, array)
+        if values is None or len(values) != call.input.shape[-1 if self.last else 0]:
+            raise call.refused(
+                f"the variable {role} of {owner} is {times(array.shape)}, not one value for each channel"
+            )
+        name = _clean(owner)
+        return (name if name not in self.builder.names else f"{name}.{role}"), values
+
     def on_Add(self, call: LayerCall) -> Value:
+        if variable := self._variable(call):
+            name, values = variable
+            (taken,) = _tensors(call.node["args"])
+            for role in ("bias", "beta") if self.uses[taken["tensor"]] == 1 else ():
+                if done := self.builder.absorbed(call.input, role, "", values, call.output):
+                    return done
+            raise call.refused(f"the summand of {name} belongs to no layer; only after a factor or a layer without one")
         constant = self._constant(call)
         if constant is None:
             return self.builder.join(Add, call.inputs, call.where, call.output)
         return self.builder.normalized(call.input, call.where, call.output, mean=-constant)
 
     def on_Multiply(self, call: LayerCall) -> Value:
+        if variable := self._variable(call):
+            name, values = variable
+            return self._weighted(call, call.input, Affine(name, beta=False), {"gamma": values}, call.output)
         constant = self._constant(call)
         if constant is None:
             return self.builder.join(Multiply, call.inputs, call.where, call.output)
@@ -646,6 +700,16 @@ def _band(matrix: Array) -> int:
         if np.array_equal(matrix, (distance >= -(size // 2)) & (distance <= (size - 1) // 2)):
             return size
     return 0
+
+
+def _tensors(value: Any) -> Iterator[Mapping[str, str]]:
+    """The tensors among the arguments of a call."""
+    match value:
+        case {"tensor": _}:
+            yield value
+        case list():
+            for each in value:
+                yield from _tensors(each)
 
 
 def _key(value: Any) -> Any:

@@ -120,14 +120,15 @@ def imported(
     pixels: str = "raw",
     source: str = TORCH,
 ) -> Imported:
-    """The network of `model.py:Net`, `model.onnx`, `model.keras` or `model.json`, for images of this shape: channels, height, width.
+    """The network of `model.py:Net`, `model.onnx`, `model.keras` or `model.json`, for images of this shape.
+
+    input: channels, height, width; None where the file says it.
 
     The name in a Python file is a class without required arguments or a function that returns a module, or with the
-    source `keras` a keras.Model; literal arguments may be given: `model.py:Net(num_classes=10)`. input: None where the
-    file says it. pixels: a key of `PIXELS`, layers that bring pixels from 0 to 255 to the values that the network
-    expects. Data loaders do this for most networks, so they have no such layers, and none are added unless they are
-    asked for. Raises BadInput, with the file and line or the operator of what cannot be expressed, and Unavailable
-    without the program that reads it.
+    source `keras` a keras.Model; literal arguments may be given: `model.py:Net(num_classes=10)`. pixels: a key
+    of `PIXELS`, layers that bring pixels from 0 to 255 to the values that the network expects. Data loaders do this for
+    most networks, so they have no such layers, and none are added unless they are asked for. Raises BadInput, with the
+    file and line or the operator of what cannot be expressed, and Unavailable without the program that reads it.
     """
     if input is not None and len(input) != 3:
         raise BadInput(f"--input {times(input)}: write channels, height and width: 3,32,32")

@@ -6,19 +6,22 @@
 task.json has `file` (.keras, .json of `to_json`, or .py with `name` and `call`, literal arguments as text) and `values`
 (names of the tensors that are wanted; null for all). A .keras or .json file is data: classes outside of Keras and
 lambdas are refused before it is loaded, and it is loaded in Keras' safe mode. A .json file holds no arrays, so Keras
-draws them. A .py file is code. A failure ends the script with its reason in one line.
+draws them. A .py file is code, so the user's own layers are traced in it. A failure ends the script with its reason in
+one line.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
+import inspect
 import json
 import os
 import re
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import pi, sqrt
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,8 @@ LINEAR = ":linear"  # after the name of a layer: its output before its activatio
 
 
 def one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras has colours in its messages
+    return f"{type(error).__name__}: {' '.join(text.split())[:300]}"
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -144,6 +148,8 @@ def model_of(task: dict[str, Any]) -> Any:
 
 def functional(model: Any, path: str) -> Any:
     """The model as a graph of layers."""
+    if type(model) is keras.Function:  # a layer that was traced
+        return model
     if isinstance(model, keras.Sequential):
         if not model.built or model._functional is None:
             sys.exit(f"the model {path or model.name} has no input; start it with keras.Input(shape)")
@@ -155,13 +161,95 @@ def functional(model: Any, path: str) -> Any:
     return model
 
 
+# --- a user's own layers ----------------------------------------------------------------------------------------------
+
+OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "matmul": "matmul"}
+
+
+def is_traced(operation: Any) -> bool:
+    """Whether the operations inside of a layer are the graph's: it is the user's own class, or a function."""
+    own = not type(operation).__module__.startswith("keras.") or type(operation).__name__ == "Lambda"
+    return own and isinstance(operation, keras.Layer) and not isinstance(operation, keras.Model)
+
+
+def traced(layer: Any, node: Any, path: str) -> Any:
+    """What a layer of the user's computes, as a graph of Keras' layers and operations."""
+    takes_training = "training" in inspect.signature(layer.call).parameters
+    graphs = [_traced(layer, node, path, {"training": each} if takes_training else {}) for each in (False, True)]
+    forms = [[form_of(each) for each in nodes_of(graph) if not each.is_input] for graph in graphs]
+    if forms[0] != forms[1]:
+        refuse(layer, path, "in training its call computes something else than in evaluation")
+    return graphs[0]
+
+
+def _traced(layer: Any, node: Any, path: str, options: dict[str, Any]) -> Any:
+    tensors = keras.tree.flatten(node.input_tensors)
+    inputs = [keras.Input(batch_shape=each.shape, dtype=each.dtype) for each in tensors]
+    args, kwargs = node.arguments.fill_in({id(one): other for one, other in zip(tensors, inputs)})
+    try:
+        with variables_as_operands():
+            graph = keras.Function(inputs, layer.call(*args, **kwargs | options))
+    except Exception as error:  # whatever the user's code raises
+        refuse(layer, path, f"its call is not traced: {one_line(error)}")
+    used = {
+        id(each)
+        for node in nodes_of(graph)
+        for each in keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    }
+    if unused := [role for role, each in own_roles_of(layer).items() if id(each) not in used]:
+        refuse(layer, path, f"its variable {unused[0]} is no operand of an operation")
+    return graph
+
+
+def nodes_of(graph: Any) -> list[Any]:
+    return [each for depth in sorted(graph._nodes_by_depth, reverse=True) for each in graph._nodes_by_depth[depth]]
+
+
+def form_of(node: Any) -> tuple[str, str]:
+    """The class of an operation and its settings, without the name that Keras gives it anew."""
+    config = settings(node.operation, isinstance(node.operation, keras.Layer))
+    return type(node.operation).__name__, str({key: each for key, each in config.items() if key != "name"})
+
+
+def refuse(layer: Any, path: str, why: str) -> None:
+    sys.exit(f"no layer for {type(layer).__name__} (layer {path}): {why}")
+
+
+@contextlib.contextmanager
+def variables_as_operands() -> Iterator[None]:
+    """A variable with a tensor of a graph is an operation of the graph; Keras computes the variable's part at once."""
+    kept = {}
+
+    def operator(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
+        function = getattr(keras.ops, name)
+        return lambda self, other: function(other, self) if swapped else function(self, other)
+
+    for short, name in OPERATORS.items():
+        for swapped in (False, True):
+            method = f"__{'r' * swapped}{short}__"
+            kept[method] = getattr(keras.Variable, method)
+            setattr(keras.Variable, method, operator(name, swapped))
+    try:
+        yield
+    finally:
+        for method, function in kept.items():
+            setattr(keras.Variable, method, function)
+
+
+def own_roles_of(layer: Any) -> dict[str, Any]:
+    """The variables of a layer without those of layers in it, by name."""
+    inside = {id(each) for sublayer in layer._flatten_layers(include_self=False) for each in sublayer.weights}
+    return {role: each for role, each in roles_of(layer).items() if id(each) not in inside}
+
+
 # --- walking ----------------------------------------------------------------------------------------------------------
 
 Visit = Callable[[Any, str, tuple[Any, ...], dict[str, Any], int], list[Any]]
+Enter = Callable[[Any, str], None]  # called with a layer of the user's before the operations in it
 
 
-def walked(model: Any, inputs: list[Any], visit: Visit, path: str = "") -> list[Any]:
-    """Visit the operations in order, those of nested models inside; returns the outputs."""
+def walked(model: Any, inputs: list[Any], visit: Visit, enter: Enter, path: str = "") -> list[Any]:
+    """Visit the operations in order, those of nested models and of the user's layers inside; returns the outputs."""
     graph = functional(model, path)
     values = {id(tensor): value for tensor, value in zip(keras.tree.flatten(graph.inputs), inputs)}
     for depth in sorted(graph._nodes_by_depth, reverse=True):
@@ -172,7 +260,12 @@ def walked(model: Any, inputs: list[Any], visit: Visit, path: str = "") -> list[
             operation = node.operation
             if isinstance(operation, keras.Model):
                 given = keras.tree.flatten(args)
-                results = walked(operation, given, visit, f"{path}{operation.name}.")
+                results = walked(operation, given, visit, enter, f"{path}{operation.name}.")
+            elif is_traced(operation):
+                name = path + operation.name
+                enter(operation, name)
+                inside = traced(operation, node, name)
+                results = walked(inside, [values[id(each)] for each in node.input_tensors], visit, enter, f"{name}.")
             else:
                 results = visit(operation, path + operation.name, args, kwargs, len(node.outputs))
             values |= {id(tensor): value for tensor, value in zip(node.outputs, results)}
@@ -183,15 +276,17 @@ class Name(str):
     """A tensor in a graph that is written."""
 
 
-def encoded(value: Any) -> Any:
-    """An argument of a call as JSON: a tensor of the graph by its name, a constant by its values."""
+def encoded(value: Any, variables: dict[int, str]) -> Any:
+    """An argument of a call as JSON: a tensor or variable of the graph by its name, a constant by its values."""
     match value:
         case Name():
             return {"tensor": str(value)}
+        case keras.Variable() if id(value) in variables:
+            return {"variable": variables[id(value)]}
         case list() | tuple():
-            return [encoded(each) for each in value]
+            return [encoded(each, variables) for each in value]
         case slice():
-            return {"slice": encoded([value.start, value.stop, value.step])}
+            return {"slice": encoded([value.start, value.stop, value.step], variables)}
         case np.ndarray() | np.generic():
             return value.tolist()
         case None | bool() | int() | float() | str():
@@ -219,6 +314,12 @@ def graph(model: Any, folder: Path) -> None:
     nodes: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}
     calls: dict[str, int] = {}
+    operands: dict[int, str] = {}  # names of the arrays of the user's layers
+
+    def enter(layer: Any, path: str) -> None:
+        for role, variable in own_roles_of(layer).items():
+            operands[id(variable)] = f"{path}/{role}"
+            arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
 
     def visit(operation: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[Any]:
         outputs = [Name(name_of(path, calls.get(path, 0), number)) for number in range(count)]
@@ -231,14 +332,15 @@ def graph(model: Any, folder: Path) -> None:
             arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
         config = settings(operation, is_layer) if own else {}
         node |= {"config": plain(config), "arrays": {role: f"{path}/{role}" for role in variables}}
-        node |= {"args": encoded(args), "kwargs": {key: encoded(each) for key, each in kwargs.items()}}
+        named = {key: encoded(each, operands) for key, each in kwargs.items()}
+        node |= {"args": encoded(args, operands), "kwargs": named}
         nodes.append(node | {"outputs": outputs})
         return list(outputs)
 
     shapes = [each.shape for each in keras.tree.flatten(functional(model, "").inputs)]
     if len(shapes) != 1:
         sys.exit(f"the model has {len(shapes)} inputs; a network has one")
-    outputs = walked(model, [Name("input")], visit)
+    outputs = walked(model, [Name("input")], visit, enter)
     answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
     (folder / "graph.json").write_text(json.dumps(answer))
     np.savez(folder / "arrays.npz", **arrays)
@@ -303,9 +405,25 @@ def in_float64(config: Any) -> Any:
     return {key: "float64" if key == "dtype" else in_float64(each) for key, each in config.items()}
 
 
-def values(model: Any, folder: Path, wanted: list[str] | None) -> None:
+def has_own_layers(model: Any) -> bool:
+    return any(map(is_traced, model._flatten_layers(include_self=False)))
+
+
+def doubled(model: Any, task: dict[str, Any]) -> Any:
+    """The model in float64: made from its config, or where that names layers of the user's, by the function again."""
     keras.backend.set_floatx("float64")
-    double = type(model).from_config(in_float64(model.get_config()))
+    if not has_own_layers(model):
+        return type(model).from_config(in_float64(model.get_config()))
+    keras.utils.clear_session()  # names that Keras counts are the same again
+    keras.config.set_dtype_policy("float64")
+    double = model_of(task)
+    if single := [each.path for each in double.weights if each.dtype != "float64"]:
+        sys.exit(f"the variable {single[0]} has a data type of its own, so the model does not compute in float64")
+    return double
+
+
+def values(model: Any, task: dict[str, Any], folder: Path) -> None:
+    double, wanted = doubled(model, task), task["values"]
     with np.load(folder / "arrays.npz") as arrays:
         given = {name: arrays[name] for name in arrays.files}
     kept: dict[str, Any] = {}
@@ -315,6 +433,10 @@ def values(model: Any, folder: Path, wanted: list[str] | None) -> None:
         array = keras.ops.convert_to_numpy(value)
         if (wanted is None or name in wanted) and array.ndim:
             kept[name] = array
+
+    def enter(layer: Any, path: str) -> None:
+        for role, variable in own_roles_of(layer).items():
+            variable.assign(given[f"{path}/{role}"])
 
     def visit(operation: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[Any]:
         times = calls.get(path, 0)
@@ -336,7 +458,7 @@ def values(model: Any, folder: Path, wanted: list[str] | None) -> None:
         return outputs
 
     images = keras.ops.convert_to_tensor(np.load(folder / "images.npy"), "float64")
-    walked(double, [images], visit)
+    walked(double, [images], visit, enter)
     np.savez(folder / "values.npz", **kept)
 
 
@@ -346,7 +468,7 @@ def main(work: str, folder: Path) -> None:
     if work == "graph":
         graph(model, folder)
     else:
-        values(model, folder, task["values"])
+        values(model, task, folder)
 
 
 if __name__ == "__main__":

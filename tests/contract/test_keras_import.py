@@ -18,12 +18,14 @@ from benchmarks.porting.network_import import Imported
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
+    Affine,
     AvgPool,
     BatchNorm,
     Conv,
     Dense,
     Dropout,
     LeakyReLU,
+    Multiply,
     Network,
     Residual,
     Select,
@@ -218,6 +220,35 @@ def test_a_function_that_gives_a_model(bench: Bench) -> None:
     result = network_import.imported(f"{MODELS}:nested", None, pythons, print, source="keras")
     assert result.network.name == "nested"
     assert network_import.compared(result).agrees
+
+
+def test_layers_of_ones_own_are_traced(bench: Bench) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    result = network_import.imported(f"{MODELS}:own_layers", None, pythons, print, source="keras")
+    assert network_import.compared(result).agrees
+    (affine,) = layers(result.network, Affine)
+    assert affine == Affine("scaled") and result.weights["scaled.beta"].any()
+    names = [node.path for _, node in result.network.walk() if node.parameters]
+    assert names == ["conv", "scaled", "excited.squeeze", "excited.expand", "fc"]
+    assert len(layers(result.network, Multiply)) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("OfTraining", r"no layer for OfTraining \(layer own\): in training its call computes something else"),
+        ("OnValues", r"keras_models\.py:\d+: OperatorNotAllowedInGraphError: .* OnValues\.call"),
+        ("OfTensorFlow", r"no layer for OfTensorFlow \(layer own\): its call is not traced: "),
+        ("InFunction", r"no layer for InFunction \(layer own\): its variable size is no operand of an operation"),
+        ("OfPixels", r"no layer for Multiply \(operation own\.multiply\): the variable map of own is 6x6x4, not one"),
+        ("Summand", r"no layer for Add \(operation own\.add\): the summand of own belongs to no layer"),
+    ],
+)
+def test_layers_of_ones_own_that_have_no_layer(bench: Bench, kind: str, message: str) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    with pytest.raises(BadInput, match=message) as error:
+        network_import.imported(f"{MODELS}:with_layer({kind!r})", None, pythons, print, source="keras")
+    assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from frameworks.spec import (
     GELU,
     AdaptiveAvgPool,
     Add,
-    Affine,
     Auxiliary,
     AvgPool,
     BatchNorm,
@@ -153,8 +152,6 @@ def difference(one: Network, other: Network) -> str:
 
 
 def round_trip(bench: Bench, folder: Path, target: str, network: Network) -> None:
-    if target == "keras":  # its source has a class for `Affine`, and a class that is not Keras' is not imported
-        network = replace(network, layers=[layer for layer in network.layers if not isinstance(layer, Affine)])
     weights = weights_of(network)
     path = write_all(network, [target], folder, weights, "drawn")[0]
     pythons = {} if target == "onnx" else {target: str(bench.python(target))}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 
 def sequential():
@@ -122,6 +122,92 @@ class Doubled(layers.Layer):
 
 def custom():
     return keras.Sequential([keras.Input((8, 8, 1)), Doubled(name="own"), layers.Flatten(), layers.Dense(2)])
+
+
+class Scaled(layers.Layer):
+    """A factor for each channel, and a summand."""
+
+    def __init__(self, shift=True, **options):
+        super().__init__(**options)
+        self.shift = shift
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=shape[-1:], initializer="random_uniform", name="factor")
+        self.summand = self.add_weight(shape=shape[-1:], initializer="random_uniform", name="summand")
+
+    def call(self, x):
+        return self.factor * x + self.summand if self.shift else self.factor * x
+
+
+class Excited(layers.Layer):
+    """Squeeze and excitation with layers inside; `training` changes nothing."""
+
+    def __init__(self, channels, **options):
+        super().__init__(**options)
+        self.squeeze = layers.Conv2D(2, 1, activation="relu", name="squeeze")
+        self.expand = layers.Conv2D(channels, 1, name="expand")
+
+    def call(self, x, training=None):
+        gate = self.expand(self.squeeze(ops.mean(x, axis=(1, 2), keepdims=True)))
+        return x * ops.sigmoid(gate)
+
+
+def own_layers():
+    image = x = keras.Input((9, 8, 3))
+    x = layers.Conv2D(6, 3, use_bias=False, name="conv")(x)
+    x = Scaled(name="scaled")(x)
+    x = Excited(6, name="excited")(x)
+    x = layers.Lambda(lambda value: ops.relu(value) / 4)(x)
+    x = layers.Flatten()(x)
+    return keras.Model(image, layers.Dense(5, name="fc")(x))
+
+
+class OfTraining(layers.Layer):
+    def call(self, x, training=False):
+        return 2 * x if training else x
+
+
+class OnValues(layers.Layer):
+    def call(self, x):
+        return x if x[0, 0, 0, 0] > 0 else -x
+
+
+class OfTensorFlow(layers.Layer):
+    def call(self, x):
+        import tensorflow
+
+        return tensorflow.nn.relu(x)
+
+
+class InFunction(layers.Layer):
+    def build(self, shape):
+        self.size = self.add_weight(shape=shape[-1:], name="size")
+
+    def call(self, x):
+        return x * ops.exp(self.size)
+
+
+class OfPixels(layers.Layer):
+    def build(self, shape):
+        self.map = self.add_weight(shape=shape[1:], name="map")
+
+    def call(self, x):
+        return x * self.map
+
+
+class Summand(layers.Layer):
+    def build(self, shape):
+        self.shift = self.add_weight(shape=shape[-1:], name="shift")
+
+    def call(self, x):
+        return x + self.shift
+
+
+def with_layer(kind):
+    """A model with one of the classes above."""
+    own = globals()[kind](name="own")
+    stem = [keras.Input((8, 8, 2)), layers.Conv2D(4, 3, activation="relu", name="conv"), own]
+    return keras.Sequential([*stem, layers.Flatten(), layers.Dense(2)])
 
 
 class Subclassed(keras.Model):
