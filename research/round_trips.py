@@ -18,6 +18,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +91,14 @@ class Trip:
         """The weights of the losses of the logits and of the auxiliary classifiers."""
         return [1.0, *(head.layer.weight for head in self.network.heads if isinstance(head.layer, Auxiliary))]
 
+    @cached_property  # for all targets
     def gradients(self) -> Weights:
         """Those of the reference, by canonical name."""
         reference = Reference(without_dropout(self.network), Training(), Setting("cpu", "float64", 1))
         reference.set_weights(self.weights)
         return reference.gradients(self.images, self.labels)[1]
 
+    @cached_property
     def logits(self) -> Array:
         return Pass(self.network, self.weights, self.images, None, False).logits
 
@@ -204,9 +207,9 @@ def of_sources(trips: Mapping[str, Trip], target: str, python: Path) -> Iterator
             yield {"network": name, "problem": problems[name]}
             continue
         result: dict[str, Any] = {"network": name}
-        result["logits"] = logit_error(trip.logits(), np.load(trip.folder / f"{target}.predict" / "y.npy"))
+        result["logits"] = logit_error(trip.logits, np.load(trip.folder / f"{target}.predict" / "y.npy"))
         with np.load(trip.folder / f"{target}.gradients" / "y.npz") as found:
-            result["gradients"] = gradient_error(trip, target, trip.gradients(), found)
+            result["gradients"] = gradient_error(trip, target, trip.gradients, found)
         if target in IMPORTED:
             folder = trip.folder / f"{target}.predict"
             result |= _again(trip, target, f"{folder / 'net.py'}:{entries['predict'][folder]}", str(python))
@@ -225,7 +228,7 @@ def of_onnx(trips: Mapping[str, Trip]) -> Iterator[dict[str, Any]]:
         path.write_bytes(proto.SerializeToString())
         read = onnx_file.read(path, str(path), trip.network.input)
         found = onnx_file.values(read, trip.images, ["logits"])["logits"]
-        yield {"network": name, "logits": logit_error(trip.logits(), found), **_again(trip, ONNX, str(path), "")}
+        yield {"network": name, "logits": logit_error(trip.logits, found), **_again(trip, ONNX, str(path), "")}
 
 
 def _again(trip: Trip, target: str, text: str, python: str) -> dict[str, str]:
