@@ -119,7 +119,7 @@ def run(
     interleaved epoch by epoch. Arguments that are None take their value from the recipe of the network.
 
     net: names from `NETWORKS`, `all`, `file.py:function` for a network of your own, or one of another program:
-    `model.py:Net`, `model.onnx`, `model.keras`, `net-symbol.json`.
+    `model.py:Net`, `model.onnx`, `model.keras`, `model.json`, `net-symbol.json`.
     frameworks: names from `FRAMEWORKS`, optionally with a mode and a version (`torch:compile`, `torch==2.12.1`), or
     `all`.
     seed: one or several seeds (integers, 0 or more) of the initial weights, the order of the images and dropout.

@@ -57,31 +57,40 @@ HEAD = (
 )
 WRONG_HEAD = ("library", "network", "what is wrong")
 
-# The program that lists a library's networks, as pairs of a name and a side, and the user's file that gives one.
+# How a program imports a library, how it lists the networks, as pairs of a name and a side, and the user's file that
+# gives one. torchvision's wheel is built for CUDA: beside another PyTorch its import stops unless these two operators,
+# which no network calls, are declared.
+_START = {
+    "torchvision": """
+import torch
+if not torch.version.cuda:
+    declared = torch.library.Library("torchvision", "DEF")  # a declaration lasts as long as its object
+    for operator in ("nms", "qnms"):
+        declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import torchvision
+""",
+    "keras.applications": "import keras\n",
+}
 _LISTED = {
     "torchvision": """
-import json, torchvision
+import json
 from torchvision import models
 names = [n for n in models.list_models(module=models) if not n.startswith(("vit_", "swin_", "maxvit"))]
 print(json.dumps([(n, models.get_model_weights(n).DEFAULT.transforms().crop_size[0]) for n in names]))
 """,
     "keras.applications": """
-import inspect, json, keras
+import inspect, json
 found = [n for n, each in vars(keras.applications).items() if inspect.isfunction(each) and "NASNet" not in n]
 print(json.dumps([(n, 0) for n in sorted(found)]))
 """,
 }
 _FILES = {
     "torchvision": """
-import torch, torchvision
-
 def net(name):
     options = {"init_weights": False} if name.startswith(("googlenet", "inception")) else {}
     return torchvision.models.get_model(name, **options)
 """,
     "keras.applications": """
-import keras
-
 def net(name, side=0):
     options = {"input_shape": (side, side, 3)} if side else {}
     return getattr(keras.applications, name)(weights=None, **options)
@@ -96,7 +105,12 @@ class Library:
     name: str
     framework: str
     environment: str
-    module: str  # whose import is the cost of the library itself
+    module: str  # the distribution whose version is the library's
+
+    @property
+    def file(self) -> str:
+        """The name of the user's file, which is not that of the library: the file's folder is on Python's path."""
+        return f"nets_of_{self.name.replace('.', '_')}.py"
 
     def python(self, pythons: Mapping[str, str]) -> Path:
         request = FrameworkRequest(self.environment)
@@ -104,13 +118,14 @@ class Library:
 
     def listed(self, python: Path) -> list[tuple[str, int]]:
         """The names of the networks, each with the side of its images, 0 where the model says it."""
-        return [(name, side) for name, side in json.loads(output(python, _LISTED[self.name]).splitlines()[-1])]
+        program = _START[self.name] + _LISTED[self.name]
+        return [(name, side) for name, side in json.loads(output(python, program).splitlines()[-1])]
 
     def text(self, folder: Path, name: str, side: int = 0) -> tuple[str, Shape | None]:
         """What `imported` takes for a network."""
         call = f'net("{name}", side={side})' if side and self.framework == network_import.KERAS else f'net("{name}")'
         shape = (3, side, side) if self.framework == network_import.TORCH else None
-        return f"{folder}/{self.name.replace('.', '_')}.py:{call}", shape
+        return f"{folder}/{self.file}:{call}", shape
 
 
 LIBRARIES = (
@@ -133,10 +148,10 @@ def peaks() -> tuple[float, float]:
     return resident_peak() / 2**20, children / 2**10
 
 
-def import_of_library(python: Path, module: str) -> tuple[float, float]:
+def import_of_library(python: Path, library: str) -> tuple[float, float]:
     """Seconds and peak MiB of a process that imports the library and does nothing else."""
     began = time.perf_counter()
-    output(python, f"import {module}")
+    output(python, _START[library])
     return time.perf_counter() - began, peaks()[1]
 
 
@@ -273,7 +288,7 @@ def main(only: str | None, pythons: Mapping[str, str], results: Path, out: Path 
     alone: dict[str, tuple[str, float, float]] = {}
     with TemporaryFolder("imports") as folder:
         for library in LIBRARIES:
-            (folder / f"{library.name.replace('.', '_')}.py").write_text(_FILES[library.name], encoding="utf-8")
+            (folder / library.file).write_text(_START[library.name] + _FILES[library.name], encoding="utf-8")
         for library, python, name, side in tasks(pythons):
             if (library.name, name) in done or (only or "") not in name:
                 continue
@@ -281,7 +296,7 @@ def main(only: str | None, pythons: Mapping[str, str], results: Path, out: Path 
                 package = f"import importlib.metadata as m; print(m.version('{library.module}'))"
                 alone[library.name] = (
                     output(python, package).strip(),
-                    *_apart(import_of_library, python, library.module),
+                    *_apart(import_of_library, python, library.name),
                 )
             version, *cost = alone[library.name]
             line = {"library": library.name, "name": name, "version": version}

@@ -28,7 +28,16 @@ from tests.conftest import THREADS, Bench
 from tests.contract.test_ported_source import KINDS, of_kind
 
 PREDICTING = [name for name in FRAMEWORKS if name not in trained()]
-NETS = ("lenet", "lenet_bn", "resnet18", "googlenet_aux", "mobilenet_v3_small", "densenet121", "cifar_shufflenet_g2")
+NETS = (
+    "lenet",
+    "lenet_bn",
+    "resnet18",
+    "googlenet_aux",
+    "mobilenet_v3_small",
+    "densenet121",
+    "cifar_shufflenet_g2",
+    "efficientnet_v2_b1",
+)
 
 
 def verdicts(bench: Bench, framework: str, network: Network, folder: Path, precision: str) -> list[NetworkVerdict]:
