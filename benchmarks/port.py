@@ -156,12 +156,12 @@ def command(
     """Write a network as source of a framework, as a person writes it by hand, as an ONNX model, or as a spec.
 
     NET is a network's name or FILE.py:FUNCTION, which gives a spec, a module of PyTorch (then --input is its size) or
-    a model of Keras; the command executes the file. FILE.onnx, FILE.keras, FILE.json of Keras and
-    NAME-symbol.json of Gluon are read and never executed. Of a network of another program the command makes a spec, runs both on the same images in float64,
-    and prints the largest difference of their logits. Only the spec needs onespec, the other files do not. With
-    --weights, and for a network of another program, an .npz file lies beside each source, and the source has
-    `load_weights`. With --with-training, it has `train`, too. --side-by-side writes a page for teaching, which loads
-    nothing and needs no script.
+    a model of Keras; the command executes the file. FILE.onnx, FILE.keras, FILE.json of Keras and NAME-symbol.json of
+    Gluon are read and never executed. Of a network of another program the command makes a spec, runs both on the same
+    images in float64, and prints the largest difference of their logits. Only the spec needs onespec, the other files
+    do not. With --weights, and for a network of another program, an .npz file lies beside each source, and the source
+    has `load_weights`. With --with-training, it has `train`, too. --side-by-side writes a page for teaching, which
+    loads nothing and needs no script.
 
     With OTHER, nothing is written: both networks are compared, layer by layer, and by their values in float64 with the
     same weights. The command prints the differences and the likely cause of the first tensor that differs.

@@ -8,16 +8,15 @@ network flattens channels first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod, sqrt
-from typing import Any, TypeAlias
+from dataclasses import replace
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from benchmarks.porting.graphs import INPUT, Builder, Value, refused
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
-    GELU,
     Affine,
     Concat,
     Conv,
@@ -29,7 +28,6 @@ from frameworks.spec import (
     Normalize,
     Padding,
     Pair,
-    Scale,
     Shape,
     Sides,
     times,
@@ -41,17 +39,6 @@ _WITHOUT: dict[str, tuple[type[Layer], ...]] = {
     "gamma": (GroupNorm, InstanceNorm, LayerNorm),
     "beta": (Affine, GroupNorm, InstanceNorm, LayerNorm),
 }
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A part of x * (1 + erf(x / sqrt(2))) / 2, which files write as arithmetic: `erf`, `1 + erf` or both times x."""
-
-    of: Value
-    form: str
-
-
-Result: TypeAlias = "Value | Gate"
 
 
 class ArrayBuilder(Builder):
@@ -183,40 +170,6 @@ class ArrayBuilder(Builder):
             if each is not None
         }
         return self.layer(value, Normalize(**options), where=where, node=node)
-
-    def product(self, gate: Gate, value: Value, where: str, node: str) -> Result:
-        """A gate times its tensor: a part of GELU or all of it."""
-        if gate.form == "1 + erf":
-            if is_same(value, gate.of):
-                return Gate(gate.of, "x (1 + erf)")
-            if is_same(self.before(value, Scale(factor=0.5)), gate.of):
-                return self.layer(gate.of, GELU(), where=where, node=node)
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def scaled(self, gate: Gate, factor: float, where: str, node: str) -> Value:
-        """Half of x (1 + erf(x / sqrt(2))), which is GELU."""
-        if gate.form == "x (1 + erf)" and factor == 0.5:
-            return self.layer(gate.of, GELU(), where=where, node=node)
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def erf(self, value: Value, where: str) -> Gate:
-        operator = self.operators.get(value.source)
-        match operator.layers if operator else ():
-            case (Scale(factor=factor),) if abs(factor * sqrt(2) - 1) < 1e-6:
-                assert operator
-                return Gate(self.whole(operator.inputs[0], last=value.is_last and not value.is_whole), "erf")
-        raise refused("Erf", where, "it is no part of a GELU")
-
-    def before(self, value: Value, layer: Layer) -> Value | None:
-        """The value that a layer takes to give this one; None if another layer gives it."""
-        operator = self.operators.get(value.source)
-        if operator is None or operator.layers != (layer,):
-            return None
-        return self.whole(operator.inputs[0], last=value.is_last and not value.is_whole)
-
-
-def is_same(one: Value | None, other: Value) -> bool:
-    return one is not None and one.source == other.source and np.array_equal(one.index, other.index)
 
 
 def _natural(value: Value) -> tuple[Value, Array | None]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from benchmarks.porting.array_builder import ArrayBuilder, Gate, is_same, short_padding, short_pair
+from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
 from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, refused
+from benchmarks.porting.keras_arithmetic import Part, Response, Whole, after, erf_of
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
@@ -36,7 +37,6 @@ from frameworks.spec import (
     Layer,
     LayerNorm,
     LeakyReLU,
-    LocalResponseNorm,
     MaxPool,
     Mish,
     Multiply,
@@ -86,18 +86,7 @@ _IDENTITY = ("Identity", "ActivityRegularization")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
 
-@dataclass(frozen=True)
-class Response:
-    """A part of x / (k + factor * s) ** beta, where s sums the squares of `size` channels: it has no layer in Keras."""
-
-    of: Value
-    size: int = 0
-    factor: float = 1.0
-    k: float = 0.0
-    beta: float = 0.0
-
-
-Result: TypeAlias = "Value | Probabilities | Gate | Response"
+Result: TypeAlias = "Value | Probabilities | Part"
 
 
 class LayerCall:
@@ -110,7 +99,7 @@ class LayerCall:
         self.output: str = node["outputs"][0]
         self.others: list[Any] = []  # arguments that are no tensors
         self.inputs: list[Value] = []
-        self.parts: list[Gate | Response] = []
+        self.parts: list[Part] = []
         for argument in [*node["args"], *node["kwargs"].values()]:
             for each in argument if isinstance(argument, list) else [argument]:
                 if not (isinstance(each, dict) and "tensor" in each):
@@ -538,35 +527,22 @@ class _KerasConverter:
             raise call.refused("its arguments are neither tensors nor constants by channel")
         return found
 
-    def on_Erf(self, call: LayerCall) -> Gate:
-        return self.builder.erf(call.input, call.where)
+    def on_Erf(self, call: LayerCall) -> Part:
+        if gate := erf_of(self.builder, call.input):
+            return gate
+        raise call.refused("it is no part of a GELU")
 
-    def on_Square(self, call: LayerCall) -> Response:
+    def on_Square(self, call: LayerCall) -> Part:
         return Response(call.input)
 
-    def _of_part(self, call: LayerCall, part: Gate | Response) -> Result:
+    def _of_part(self, call: LayerCall, part: Part) -> Result:
         """An operation on a part of GELU or of local response normalization."""
-        numbers = [float(each) for each in call.others if isinstance(each, (int, float))]
-        match call.kind, part, numbers, call.inputs:
-            case "Add", Gate(form="erf"), [1.0], []:
-                return Gate(part.of, "1 + erf")
-            case "Multiply", Gate(), [factor], []:
-                return self.builder.scaled(part, factor, call.where, call.output)
-            case "Multiply", Gate(), [], [value]:
-                return self.builder.product(part, value, call.where, call.output)
-            case "Matmul", Response(size=0), [], [] if size := _band(np.array(call.others, object)):
-                return replace(part, size=size)
-            case "Multiply", Response(k=0.0, beta=0.0), [factor], [] if part.size:
-                return replace(part, factor=part.factor * factor)
-            case "Add", Response(beta=0.0), [number], [] if part.size:
-                return replace(part, k=part.k + number)
-            case "Power", Response(beta=0.0), [number], [] if part.size:
-                return replace(part, beta=number)
-            case "TrueDivide" | "Divide", Response(of=of), [], [value] if part.beta and is_same(value, of):
-                if self.values[call.node["args"][0]["tensor"]] is value:  # not the reciprocal
-                    alpha = float(f"{part.factor * part.size:.15g}")
-                    return self._add(call, LocalResponseNorm("", part.size, alpha, part.beta, part.k))
-        raise call.refused("it is no part of GELU or of local response normalization")
+        first = call.node["args"][0]
+        divides = isinstance(first, dict) and "tensor" in first and self.values[first["tensor"]] is not part
+        result = after(self.builder, part, call.kind, call.others, call.inputs, part_divides=divides)
+        if result is None:
+            raise call.refused("it is no part of GELU or of local response normalization")
+        return self._add(call, result.layer, input=result.of) if isinstance(result, Whole) else result
 
     def _variable(self, call: LayerCall) -> tuple[str, Array] | None:
         """The variable of a user's layer that a tensor is added to or multiplied with: the layer's name and the array.
@@ -690,16 +666,6 @@ class _KerasConverter:
     def on_Swapaxes(self, call: LayerCall) -> Value:
         one, other = (self._axis(call, int(call(name))) for name in ("axis1", "axis2"))
         return call.input.moved(lambda index: index.swapaxes(one, other))
-
-
-def _band(matrix: Array) -> int:
-    """The size of the windows of local response normalization whose sums a product with a matrix gives; 0 for none."""
-    places = np.arange(len(matrix))
-    distance = places[:, None] - places
-    for size in range(1, 2 * len(matrix)):
-        if np.array_equal(matrix, (distance >= -(size // 2)) & (distance <= (size - 1) // 2)):
-            return size
-    return 0
 
 
 def _tensors(value: Any) -> Iterator[Mapping[str, str]]:
