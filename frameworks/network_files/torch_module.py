@@ -410,7 +410,9 @@ def main(work: str, folder: Path) -> None:
     np.savez(folder / "arrays.npz", **{name: array(tensor) for name, tensor in net.state_dict().items()})
     evaluation = traced(net, images, file.parent)
     checked(net, evaluation, images, 1e-3)
-    answer = {"evaluation": graph(evaluation), "training": graph(traced(net.train(), images, file.parent))}
+    answer = {"evaluation": graph(evaluation)}
+    del evaluation  # with the values of all nodes, before those in training
+    answer["training"] = graph(traced(net.train(), images, file.parent))
     (folder / "graph.json").write_text(json.dumps(answer | {"shared": shared(net)}))
 
 
