@@ -196,6 +196,9 @@ FORMS: dict[str, tuple[list[Layer], list[Layer]]] = {
     "one mean for all channels": ([Normalize(mean=(0.5,), std=(2.0,))],
                                   [Normalize(mean=(0.5,) * 4, std=(2.0,) * 4)]),
     "nothing changed": ([Dropout(rate=0.0), Scale(factor=1.0), Select("s", (0, 1, 2, 3))], []),
+    "the rounding of 1 - momentum": ([BatchNorm("a", 1e-3, 1 - 0.9997)], [BatchNorm("b", 1e-3, 3e-4)]),
+    "the rounding of 1 / std": ([Normalize(std=(0.3, 0.7, 0.1, 0.9))],
+                                [Normalize(std=tuple(1 / (1 / each) for each in (0.3, 0.7, 0.1, 0.9)))]),
     "flattened twice": ([Flatten(), Flatten()], [Flatten()]),
 }  # fmt: skip
 

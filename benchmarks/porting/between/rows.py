@@ -190,8 +190,13 @@ def _value(name: str, value: Any, shape: Shape) -> Any:
     if name == "padding":
         return sides(value)
     if name in ("mean", "std"):
-        return tuple(np.resize(value, shape[0]).tolist())
-    return value
+        return tuple(map(_digits, np.resize(value, shape[0]).tolist()))
+    return _digits(value) if isinstance(value, float) else value
+
+
+def _digits(value: float) -> float:
+    """A number to twelve digits: some programs have 1 - momentum or 1 / std, and its rounding is no difference."""
+    return float(f"{value:.12g}")
 
 
 def execution(
