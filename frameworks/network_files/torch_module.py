@@ -20,6 +20,8 @@ import json
 import operator
 import sys
 import traceback
+import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -73,7 +75,11 @@ class SizedProxy(torch.fx.Proxy):  # type: ignore[misc]
 
 
 class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
-    """A tracer that computes every node on images, so what is no tensor is a plain value for the user's code."""
+    """A tracer that computes every node on images, so what is no tensor is a plain value for the user's code.
+
+    The values of a tensor are kept while a proxy of it or of a view of it lives, which is as long as the user's code
+    can take them. After that only shape and type remain, so a trace takes little more memory than the module itself.
+    """
 
     def __init__(self, images: Tensor, folder: Path, keep: Iterable[str] | None = ()) -> None:
         super().__init__()
@@ -85,6 +91,10 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         self.changed: dict[torch.fx.Node, torch.fx.Node | None] = {}
         self.inside = [""]
         self.computing = False
+        # By the place of a tensor's values in memory: the nodes whose values they are, and the number of their proxies.
+        self.owners: dict[int, list[torch.fx.Node]] = {}
+        self.proxies: Counter[int] = Counter()
+        self.unused: deque[int] = deque()  # places of which a proxy has ended
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return kind_of(module) is not None
@@ -116,6 +126,7 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
             if not args:
                 raise TypeError(f"forward needs a second input, {target}; give it a default")
             return args[0]
+        self._forget()
         proxy = super().create_proxy(kind, target, args, kwargs, *rest, **options)
         node = proxy.node
         inputs = [self.values[each] for each in node.all_input_nodes if each.op != "get_attr"]
@@ -128,7 +139,9 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         if several:
             self.values[node] = value
             take = operator.getitem
-            return type(value)(self.create_proxy("call_function", take, (proxy, i), {}) for i in range(len(value)))
+            parts = type(value)(self.create_proxy("call_function", take, (proxy, i), {}) for i in range(len(value)))
+            self.values[node] = type(value)(each.to("meta") for each in value)
+            return parts
         if not isinstance(value, Tensor):
             if kind == "get_attr":
                 return proxy
@@ -139,7 +152,25 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
             self._note_changes(node, changed)
         if self.keep is None or node.name in self.keep:
             self.kept[node.name] = value.clone()  # a layer after it may compute in place
+        if kind.startswith("call_"):
+            self._own(proxy, value)
         return proxy
+
+    def _own(self, proxy: torch.fx.Proxy, value: Tensor) -> None:
+        """Note that a proxy has these values, until it ends."""
+        place = value.untyped_storage().data_ptr()
+        self.owners.setdefault(place, []).append(proxy.node)
+        self.proxies[place] += 1
+        weakref.finalize(proxy, self.unused.append, place)
+
+    def _forget(self) -> None:
+        """Drop the values that no proxy has any more. Those of the network's outputs stay: no node follows them."""
+        while self.unused:
+            place = self.unused.popleft()
+            self.proxies[place] -= 1
+            if not self.proxies[place]:
+                for node in self.owners.pop(place):
+                    self.values[node] = self.values[node].to("meta")
 
     def latest(self, node: torch.fx.Node) -> torch.fx.Node:
         """The node that gives a node's value now: that of the last operator which changed it in place."""
@@ -153,7 +184,9 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         result = self.values[node]
         changed = [result] if any(overlap(result, each) for each in inputs) else inputs
         for other, value in self.values.items():
-            if other is not node and isinstance(value, Tensor) and any(overlap(value, each) for each in changed):
+            if other is node or not isinstance(value, Tensor) or value.is_meta:
+                continue
+            if any(overlap(value, each) for each in changed):
                 self.changed[other] = node if is_same(value, result) else None
 
     def value(self, node: torch.fx.Node) -> Any:
@@ -377,10 +410,13 @@ def array(tensor: Tensor) -> Any:
     return tensor.detach().to(torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype).numpy()
 
 
-def checked(net: nn.Module, tracer: ComputingTracer, images: Tensor, relative: float) -> None:
-    """End the script if the module, called, gives something else than its graph."""
+def called(net: nn.Module, images: Tensor) -> Any:
     with torch.no_grad():
-        given = net(images.clone())
+        return net(images.clone())
+
+
+def checked(given: Any, tracer: ComputingTracer, relative: float) -> None:
+    """End the script if the module, called, has given something else than its graph."""
     first = next(iter(given.values())) if isinstance(given, dict) else given[0] if isinstance(given, tuple) else given
     node = next(each for each in tracer.graph.nodes if each.name == outputs(tracer)[0])
     expected = tracer.values[node]
@@ -397,19 +433,19 @@ def main(work: str, folder: Path) -> None:
         with np.load(folder / "arrays.npz") as arrays:
             state.update({name: torch.from_numpy(arrays[name]) for name in arrays.files})
         net.load_state_dict(state)
-        tracer = traced(net.double(), torch.from_numpy(np.load(folder / "images.npy")), file.parent, task["values"])
-        checked(net, tracer, torch.from_numpy(np.load(folder / "images.npy")), 1e-9)
+        images = torch.from_numpy(np.load(folder / "images.npy"))
+        tracer = traced(net.double(), images, file.parent, task["values"])
+        checked(called(net, images), tracer, 1e-9)
         np.savez(folder / "values.npz", **{name: value.detach().numpy() for name, value in tracer.kept.items()})
         return
     images = 255 * torch.rand(BATCH, *task["input"], generator=torch.Generator().manual_seed(1))
     try:
-        with torch.no_grad():
-            net(images.clone())  # the module itself first: its errors are those that the user knows
+        given = called(net, images)  # the module itself first: its errors are those that the user knows
     except BaseException as error:
         fail(error, file.parent, f"for an input of {'x'.join(map(str, task['input']))}: ")
     np.savez(folder / "arrays.npz", **{name: array(tensor) for name, tensor in net.state_dict().items()})
     evaluation = traced(net, images, file.parent)
-    checked(net, evaluation, images, 1e-3)
+    checked(given, evaluation, 1e-3)
     answer = {"evaluation": graph(evaluation)}
     del evaluation  # with the values of all nodes, before those in training
     answer["training"] = graph(traced(net.train(), images, file.parent))
