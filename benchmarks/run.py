@@ -118,14 +118,14 @@ def command(
     given_nets, given_adapters = (nets if is_given("nets") else ()), (adapters if is_given("adapters") else ())
     given = {name: value for name, value in recipe.items() if value is not None}
     if executor:
-        from benchmarks.distribution import coordinator
+        from benchmarks.distribution import training_shards
 
-        on_nodes = coordinator.NodeOptions(pythons=pythons, timeout=timeout, save=save)
+        on_nodes = training_shards.NodeOptions(pythons=pythons, timeout=timeout, save=save)
         if resume:
             check_reopened_options(str(resume), given_options())
             patience = timeout if is_given("timeout") else None
-            run = coordinator.reopen(resume, pythons, patience, given_nets, given_adapters)
-            return distributed(cluster, run, cluster.engine(run.plan), as_json, quiet)
+            run = training_shards.reopen(resume, pythons, patience, given_nets, given_adapters)
+            return distributed(cluster, run, cluster.engine(run.needs), as_json, quiet)
         if plan:
             check_planned_options(plan, given_options())
             _, whole = shard_request(
@@ -134,10 +134,12 @@ def command(
             groups = whole.plan
         else:
             wanted = TrainingRequest(nets, frameworks, pythons=pythons, adapters=adapters, **given)
-            groups = coordinator.of_nodes(planned(wanted, ProgressDisplay(quiet).message))
-        engine = cluster.engine(groups)  # a missing one is refused before a folder exists
-        make = coordinator.preview if dry_run else coordinator.create
-        return distributed(cluster, make(out, groups, on_nodes), engine, as_json, quiet)
+            groups = training_shards.of_nodes(planned(wanted, ProgressDisplay(quiet).message))
+        run = training_shards.preview(out, groups, on_nodes)
+        engine = cluster.engine(run.needs)  # a missing one is refused before a folder exists
+        if not dry_run:
+            run = training_shards.create(out, groups, on_nodes)
+        return distributed(cluster, run, engine, as_json, quiet)
     if resume:
         check_resumed_options(resume, given_options())
         request = resumed_request(resume, pythons, timeout, nets=given_nets, adapters=given_adapters)

@@ -1,10 +1,10 @@
-"""`--executor` of a command: its groups run on the nodes of a cluster, and the result is one run."""
+"""`--executor` of a command: its parts run on the nodes of a cluster, and the result is that of one command."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,9 @@ from benchmarks.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from benchmarks.distribution.coordinator import Distribution
-    from benchmarks.distribution.engines import Engine
-    from benchmarks.records.plans import Plan
-
-HEAD = ("shard", "group", "where", "memory (MiB)", "multiply-adds")
+    from benchmarks.distribution.engines import Engine, Needs
+    from benchmarks.distribution.training_shards import TrainingDistribution
+    from benchmarks.records.store import RunFolder
 
 # What a command with --executor and --resume obeys; all else is in the folder.
 OBEYED = {
@@ -53,18 +52,18 @@ class Executor:
                 f"--shard {shard[0]}/{shard[1]}: --executor {self.name} runs all shards; leave one option out"
             )
 
-    def engine(self, plan: Plan) -> Engine:
-        """The engine, imported and connected; raises BadInput."""
+    def engine(self, needs: Needs) -> Engine:
+        """The engine, imported and connected; raises BadInput. needs: of the shards."""
         if self.name == "ray":
             from benchmarks.distribution.ray_engine import RayEngine
 
-            return RayEngine(self.ray_address, plan, connect=not self.dry_run)
+            return RayEngine(self.ray_address, needs, connect=not self.dry_run)
         from benchmarks.distribution.submitit_engine import SubmititEngine
 
         cluster = "local" if self.name == "submitit:local" else "slurm"
-        return SubmititEngine(cluster, self.options, plan, check=not self.dry_run)
+        return SubmititEngine(cluster, self.options, needs, check=not self.dry_run)
 
-    def advice(self, run: Distribution) -> str:
+    def advice(self, run: TrainingDistribution) -> str:
         """What is saved, and the command that goes on."""
         path = click.get_current_context().command_path
         command = f"{path} --executor {self.name} --resume {shlex.quote(str(run.home))}"
@@ -82,26 +81,45 @@ def check_resumed_options(folder: str, given: Mapping[str, tuple[str, Any]]) -> 
             raise BadInput(f"{option} {text}: --resume {folder} decides it; leave the option out")
 
 
-def distributed(executor: Executor, run: Distribution, engine: Engine, as_json: bool, quiet: bool) -> ExitCode:
-    """Run a plan through an engine, and print the merged result; with `--dry-run`, only what would run."""
-    from benchmarks.cli.shards_display import ShardsDisplay
+def show_dry_run(run: Distribution, engine: Engine, as_json: bool) -> ExitCode:
+    """Print what would run where."""
     from benchmarks.distribution import coordinator
-    from benchmarks.reporting import run_report, tables
+    from benchmarks.reporting import tables
+
+    rows = coordinator.rows(run, engine)
+    where = engine.where
+    engine.stop()
+    if as_json:
+        show(json.dumps([dict(zip(run.head, row)) for row in rows], indent=1))
+        return ExitCode.OK
+    first = [shlex.join(run.command_line(int(rows[0][0].partition("/")[0])))] if rows else []
+    show("\n\n".join([tables.fitted(run.head, rows, terminal.width()), f"{where}.", *first]))
+    return ExitCode.OK
+
+
+def distributed(
+    executor: Executor,
+    run: TrainingDistribution,
+    engine: Engine,
+    as_json: bool,
+    quiet: bool,
+    *,
+    text: Callable[[RunFolder], str] | None = None,
+) -> ExitCode:
+    """Run a plan through an engine, and print the merged result; with `--dry-run`, only what would run.
+
+    text: of the merged run; None: its table.
+    """
+    from benchmarks.cli.shards_display import ShardsDisplay
+    from benchmarks.distribution import training_shards
+    from benchmarks.reporting import run_report
 
     if executor.dry_run:
-        rows = coordinator.rows(run, engine)
-        where = engine.where
-        engine.stop()
-        if as_json:
-            show(json.dumps([dict(zip(HEAD, row)) for row in rows], indent=1))
-            return ExitCode.OK
-        lines = [f"{where}.", *([shlex.join(run.command(int(rows[0][0].partition("/")[0])))] if rows else [])]
-        show("\n\n".join([tables.fitted(HEAD, rows, terminal.width()), *lines]))
-        return ExitCode.OK
+        return show_dry_run(run, engine, as_json)
     when_stopped(executor.advice(run))
     run.display = ShardsDisplay(quiet)
     written = []
-    folder, missing = coordinator.execute(
+    folder, missing = training_shards.execute(
         run, engine, command_line(), write_report=lambda merged: written.append(run_report.write(merged))
     )
     (cells,) = written
@@ -114,6 +132,6 @@ def distributed(executor: Executor, run: Distribution, engine: Engine, as_json: 
     if as_json:
         show(cells.to_json(orient="records", indent=1))
     else:
-        show(run_report.table(cells, terminal.width()))
+        show(text(folder) if text else run_report.table(cells, terminal.width()))
         show(str(folder.path))
     return code

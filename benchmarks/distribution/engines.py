@@ -5,10 +5,21 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 
 from benchmarks.distribution.node import Outcome, ShardTask
 from benchmarks.runtime.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What shards need of their nodes."""
+
+    device: str  # cpu or cuda
+    cpus: int
+    memory: Mapping[int, int]  # bytes, by the number of the shard
+    files: Mapping[str, str] = field(default_factory=dict)  # texts by name, for nodes that do not share the folder
 
 
 class Engine(ABC):

@@ -1,8 +1,7 @@
-"""What an engine runs on a node: one shard of a plan, as `onespec run` in a process of its own.
+"""What an engine runs on a node: one shard, as a command of onespec in a process of its own.
 
-The folder of the whole run, `home`, holds `plan.json` and `shards/<number>/`. A node that sees it works in it, and goes
-on with what an earlier node has left there. A node with disks of its own works in a temporary folder and returns the
-files.
+The folder of all shards, `home`, holds `shards/<number>/`. A node that sees it works in it, and goes on with what an
+earlier node has left there. A node with disks of its own works in a temporary folder and returns the files.
 """
 
 from __future__ import annotations
@@ -15,12 +14,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import benchmarks
-from benchmarks.records import plans
 from benchmarks.records.atomic import write_text
 from benchmarks.records.lock import locked
 from benchmarks.runtime.errors import BadInput
@@ -28,11 +28,29 @@ from benchmarks.runtime.temporary_folders import TemporaryFolder
 
 TOKEN = "token"  # a file of `home`; a node that reads the same text shares the folder
 SHARDS = "shards"
-LOG = "log.txt"  # what `onespec run` prints, in the folder of a shard
+LOG = "log.txt"  # what the command prints, in the folder of a shard
 
 BUSY_SECONDS = 60.0  # for an earlier process of the shard, whose node is lost, to end
-STOP_SECONDS = 60.0  # for `onespec run` to save its work; Slurm gives 90 s before a time limit
+STOP_SECONDS = 60.0  # for the command to save its work; Slurm gives 90 s before a time limit
 POLL_SECONDS = 0.2
+
+
+class ShardCommand(ABC):
+    """The command of onespec that runs a shard. Engines pickle it."""
+
+    name: ClassVar[str]  # such as `run`
+
+    @abstractmethod
+    def arguments(self, home: Path, number: int, count: int) -> list[str]:
+        """The arguments of the command for a shard: it begins, or goes on with what its folder holds."""
+
+    @abstractmethod
+    def started(self, home: Path, number: int) -> Path | None:
+        """The folder with the records of a shard; None before its first record."""
+
+    @abstractmethod
+    def has_run(self, home: Path, number: int) -> bool:
+        """Whether an exit code of 1 of a shard is the result of its work, and not a refusal to begin it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class ShardTask:
     token: str
     number: int  # from 1
     count: int
-    options: tuple[str, ...]  # of `onespec run`
+    command: ShardCommand
     working_directory: str  # to which paths in the plan and the options are relative
 
 
@@ -51,7 +69,7 @@ class ShardTask:
 class Outcome:
     """How a shard ended on a node."""
 
-    code: int | None  # of `onespec run`, negative: a signal ended it; None: the node did not answer
+    code: int | None  # of the command, negative: a signal ended it; None: the node did not answer
     reason: str = ""  # why, in one line
     node: str = ""
     files: bytes | None = None  # a zip of the shard's folder, if the node does not share `home`
@@ -70,28 +88,19 @@ def folder_of(home: Path, number: int) -> Path:
     return home / SHARDS / str(number)
 
 
-def started(home: Path, number: int) -> Path | None:
-    """The folder of a shard's run; None before its first record."""
-    return max((path.parent for path in folder_of(home, number).glob("*/run.json")), default=None)
+def run_shard(task: ShardTask, files: Mapping[str, str] | None = None) -> Outcome:
+    """Run a shard on this node.
 
-
-def arguments(task: ShardTask, home: Path) -> list[str]:
-    """The arguments of `onespec run` for a shard: it begins, or goes on with what its folder holds."""
-    if folder := started(home, task.number):
-        return ["--resume", str(folder), *task.options]
-    shard = ["--plan", str(home / plans.NAME), "--shard", f"{task.number}/{task.count}"]
-    return [*shard, "--out", str(folder_of(home, task.number)), *task.options]
-
-
-def run_shard(task: ShardTask, plan: str = "") -> Outcome:
-    """Run a shard on this node. plan: the text of `plan.json`, for a node that does not share `home`."""
+    files: the texts of the files in `home` that the command reads, by name; None: the node must share `home`.
+    """
     home = Path(task.home)
     if _token(home) == task.token:
         return _run(task, home)
-    if not plan:
+    if files is None:
         return Outcome(1, f"{home}: this node does not share the folder", platform.node())
     with TemporaryFolder("node") as scratch:
-        write_text(scratch / plans.NAME, plan)
+        for name, text in files.items():
+            write_text(scratch / name, text)
         outcome = _run(task, scratch)
         return Outcome(outcome.code, outcome.reason, outcome.node, _packed(folder_of(scratch, task.number)))
 
@@ -130,7 +139,7 @@ def _run(task: ShardTask, home: Path) -> Outcome:
             _running = process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "benchmarks.distribution.shard_process", str(os.getpid())),
-                    *arguments(task, home),
+                    *(task.command.name, *task.command.arguments(home, task.number, task.count)),
                 ],
                 stdin=subprocess.PIPE,  # its end tells the process that this one has ended
                 stdout=log,

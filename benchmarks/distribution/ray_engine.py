@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.distribution import node
-from benchmarks.distribution.engines import Engine, engine_module
+from benchmarks.distribution.engines import Engine, Needs, engine_module
 from benchmarks.distribution.node import Outcome, ShardTask
-from benchmarks.records.plans import Plan
 from benchmarks.runtime.errors import BadInput
 
 REQUIREMENT = "ray[client]>=2.40"
@@ -37,9 +36,9 @@ class RayEngine(Engine):
     of this machine alone. Raises BadInput if it cannot be reached.
     """
 
-    def __init__(self, address: str | None, plan: Plan, *, connect: bool = True) -> None:
+    def __init__(self, address: str | None, needs: Needs, *, connect: bool = True) -> None:
         self.ray = engine_module("ray", "--executor ray", REQUIREMENT)
-        self.address, self.plan = address, plan
+        self.address, self.needs = address, needs
         self.tasks: dict[RayNode, tuple[ShardTask, Any]] = {}
         self.connected = False
         if connect or address:
@@ -61,7 +60,7 @@ class RayEngine(Engine):
         finally:
             signal.signal(signal.SIGTERM, earlier)  # Ray sets one of its own, which saves nothing
         self.connected = True
-        self.text = self.ray.put(self.plan.text)
+        self.files = self.ray.put(dict(self.needs.files))
         self.function = self.ray.remote(node.run_shard)
 
     @property
@@ -76,7 +75,7 @@ class RayEngine(Engine):
 
     def _places(self) -> list[RayNode]:
         """The places of the nodes that are alive, in a fixed order."""
-        gpu = self.plan.request.device == "cuda"
+        gpu = self.needs.device == "cuda"
         places = []
         for found in self.ray.nodes():
             resources = found.get("Resources", {})
@@ -106,7 +105,7 @@ class RayEngine(Engine):
                 "scheduling_strategy": affinity(place.node, soft=False),
                 "name": f"onespec shard {task.number}/{task.count}",
             }
-            self.tasks[place] = task, self.function.options(**options).remote(task, self.text)
+            self.tasks[place] = task, self.function.options(**options).remote(task, self.files)
             started[task.number] = place.name
         return started
 

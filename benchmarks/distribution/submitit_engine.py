@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.distribution import node
-from benchmarks.distribution.engines import Engine, engine_module
+from benchmarks.distribution.engines import Engine, Needs, engine_module
 from benchmarks.distribution.node import Outcome, ShardTask
-from benchmarks.records import plans
-from benchmarks.records.plans import Plan
 from benchmarks.runtime.errors import BadInput
 
 REQUIREMENT = "submitit>=1.5"
@@ -50,14 +48,14 @@ class SubmititEngine(Engine):
     options: of submitit and sbatch. check: that Slurm is here. Raises BadInput if it is not, or an option is wrong.
     """
 
-    def __init__(self, cluster: str, options: Mapping[str, str], plan: Plan, *, check: bool = True) -> None:
+    def __init__(self, cluster: str, options: Mapping[str, str], needs: Needs, *, check: bool = True) -> None:
         self.cluster = cluster
         self.option = "--executor submitit" if cluster == "slurm" else f"--executor submitit:{cluster}"
         self.submitit = engine_module("submitit", self.option, REQUIREMENT)
         if check and cluster == "slurm" and self.submitit.SlurmExecutor.affinity() < 0:
             raise BadInput(f"{self.option}: no Slurm here, srun is missing; run it on a login node, or submitit:local")
-        self.parameters = _parameters(cluster, options, plan)
-        self.plan = plan
+        self.parameters = _parameters(cluster, options, needs)
+        self.needs = needs
         self.executor: Any = None
         self.jobs: dict[int, tuple[ShardTask, Any]] = {}
 
@@ -67,7 +65,7 @@ class SubmititEngine(Engine):
         flat.pop("slurm_additional_parameters", None)
         what = ", ".join(f"{key.removeprefix('slurm_')} {value}" for key, value in flat.items())
         place = "a job of Slurm" if self.cluster == "slurm" else "a process of this machine, one at a time"
-        memory = "" if "mem_gb" in self.parameters else ", memory as its groups need"
+        memory = "" if "mem_gb" in self.parameters else ", memory as it needs"
         return f"Each shard is {place}: {what}{memory}"
 
     def nodes(self, numbers: Sequence[int]) -> Mapping[int, str]:
@@ -99,8 +97,7 @@ class SubmititEngine(Engine):
         """Shards by the GiB that their jobs ask for: powers of two, unless the user has named a number."""
         classes: dict[int, list[ShardTask]] = {}
         for task in tasks:
-            groups = plans.of_shard(task.number, task.count, self.plan.groups)
-            needed = max(group.memory for group in groups) / GIB + HARNESS
+            needed = self.needs.memory[task.number] / GIB + HARNESS
             memory = self.parameters.get("mem_gb", 2 ** math.ceil(math.log2(needed)))
             classes.setdefault(memory, []).append(task)
         return classes
@@ -125,15 +122,14 @@ class SubmititEngine(Engine):
         self.jobs.clear()
 
 
-def _parameters(cluster: str, options: Mapping[str, str], plan: Plan) -> dict[str, Any]:
-    """The parameters of submitit's executor: what a group of the plan needs, and the options. Raises BadInput."""
-    request = plan.request
+def _parameters(cluster: str, options: Mapping[str, str], needs: Needs) -> dict[str, Any]:
+    """The parameters of submitit's executor: what shards need, and the options. Raises BadInput."""
     parameters: dict[str, Any] = {
         "name": "onespec",
         "timeout_min": TIME_LIMIT,
-        "cpus_per_task": request.threads,
+        "cpus_per_task": needs.cpus,
     }
-    if request.device == "cuda":
+    if needs.device == "cuda":
         parameters["gpus_per_node"] = 1
     additional: dict[str, Any] = {}
     for key, text in options.items():

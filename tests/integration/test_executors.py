@@ -13,21 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.distribution.coordinator import Display, Distribution, NodeOptions, create, execute, shard_count
+from benchmarks.distribution.coordinator import Display, shard_count
 from benchmarks.distribution.engines import Engine
 from benchmarks.distribution.node import Outcome, ShardTask, run_shard
+from benchmarks.distribution.training_shards import NodeOptions, TrainingDistribution, create, execute
 from benchmarks.plan import command as plan_command
 from benchmarks.records import plans
 from benchmarks.records.events import Epoch, Start
 from benchmarks.records.lock import locked
-from benchmarks.records.plans import Plan
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report
 from benchmarks.run import command as run_command
@@ -292,8 +291,8 @@ class Apart(Engine):
 
     where = "here"
 
-    def __init__(self, plan: str) -> None:
-        self.plan, self.tasks, self.lost = plan, list[ShardTask](), set[int]()
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files, self.tasks, self.lost = files, list[ShardTask](), set[int]()
 
     def nodes(self, numbers: Sequence[int]) -> Mapping[int, str]:
         return dict.fromkeys(numbers, "here")
@@ -313,7 +312,7 @@ class Apart(Engine):
         if task.number not in self.lost:
             self.lost.add(task.number)
             return Outcome(None)
-        return run_shard(replace(task, token="of another folder"), self.plan)
+        return run_shard(replace(task, token="of another folder"), self.files)
 
     def stop(self) -> None:
         pass
@@ -327,7 +326,7 @@ class Lines(Display):
         self.lines.append(line)
 
 
-def distribution(what: list[str], tmp_path: Path) -> Distribution:
+def distribution(what: list[str], tmp_path: Path) -> TrainingDistribution:
     assert plan([*what, "-o", str(tmp_path / "plan.json"), "-q"]) == 0
     made = create(tmp_path / "out", plans.read(tmp_path / "plan.json"), NodeOptions(save=True))
     made.display = Lines()
@@ -336,7 +335,7 @@ def distribution(what: list[str], tmp_path: Path) -> Distribution:
 
 def test_a_node_without_the_folder_returns_its_files(what: list[str], whole: Path, tmp_path: Path) -> None:
     made = distribution(what, tmp_path)
-    folder, missing = execute(made, Apart(made.plan.text), ["test"], write_report=run_report.write)
+    folder, missing = execute(made, Apart(made.needs.files), ["test"], write_report=run_report.write)
     assert missing == [] and folder.path == made.home / "merged"
     assert_same(folder.path, whole)
     assert isinstance(made.display, Lines)
@@ -351,7 +350,7 @@ def test_a_shard_that_is_lost_again_and_again_is_given_up(what: list[str], tmp_p
             return Outcome(None) if task.number == 2 else run_shard(task)
 
     made = distribution([*what, "--seed", "0-1"], tmp_path)
-    folder, missing = execute(made, Lost(""), ["test"], write_report=run_report.write)
+    folder, missing = execute(made, Lost({}), ["test"], write_report=run_report.write)
     assert missing == [
         "deep, seed 1: lost (the node is lost); given up after 3 attempts",
         "deep, seed 1: in none of the folders",
@@ -366,7 +365,7 @@ def test_a_node_with_other_code_says_so(what: list[str], tmp_path: Path) -> None
     record["networks"]["deep"]["lr"] = 0.5
     (made.home / "plan.json").write_text(json.dumps(record))
     with pytest.raises(WorkerFailed, match=r"no shard has run; deep, seed 0: not run on .*networks\.deep\.lr"):
-        execute(made, Here(""), ["test"], write_report=run_report.write)
+        execute(made, Here({}), ["test"], write_report=run_report.write)
 
 
 class Here(Apart):
@@ -379,14 +378,11 @@ class Here(Apart):
 def test_two_coordinators_do_not_share_a_folder(what: list[str], tmp_path: Path) -> None:
     made = distribution(what, tmp_path)
     with locked(made.home), pytest.raises(BadInput, match="is writing in this folder"):
-        execute(made, Here(""), ["test"], write_report=run_report.write)
+        execute(made, Here({}), ["test"], write_report=run_report.write)
 
 
 def test_more_groups_than_shards_are_divided_evenly() -> None:
-    def count(groups: int) -> int:
-        return shard_count(cast(Plan, SimpleNamespace(groups=[None] * groups)))
-
-    assert [count(each) for each in (1, 3, 1000, 1001, 20_000)] == [1, 3, 1000, 501, 1000]
+    assert [shard_count(each) for each in (1, 3, 1000, 1001, 20_000)] == [1, 3, 1000, 501, 1000]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
