@@ -10,6 +10,7 @@ import click
 
 from benchmarks.cli import options
 from benchmarks.cli.command import announce, command_line, ends_with, is_given, when_stopped
+from benchmarks.cli.distributed import Executor, show_dry_run
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.heartbeat import CURRENT
 from benchmarks.cli.streams import show, tell
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         "--net all --out results/certificate --resume",
         "--fw plainjax --adapter examples/jax_adapter.py:PlainJax",
         "--net lenet_bn --semantics native",
+        "--net all --out results/certificate --executor submitit",
     ),
 )
 @options.nets
@@ -78,6 +80,15 @@ if TYPE_CHECKING:
 @options.pythons
 @options.adapters
 @options.option(
+    "--shard",
+    type=options.ShardNumber(),
+    metavar="I/N",
+    show_default="all parts",
+    heading=options.MACHINES,
+    help="Verify every Nth part, from part I on: the framework checks, then each network.",
+)
+@options.executor
+@options.option(
     "--out",
     type=options.NEW_FOLDER,
     metavar="FOLDER",
@@ -111,6 +122,11 @@ def command(
     nets: tuple[str, ...],
     seeds: tuple[int, ...],
     adapters: tuple[str, ...],
+    shard: tuple[int, int] | None,
+    executor: str | None,
+    executor_options: dict[str, str],
+    ray_address: str | None,
+    dry_run: bool,
     out: Path | None,
     read: Path | None,
     readme: Path | None,
@@ -127,6 +143,9 @@ def command(
     """
     if len(seeds) > 1 and out:
         raise BadInput("--out takes the certificate of a single --seed")
+    cluster = Executor(executor, executor_options, ray_address, dry_run)
+    cluster.check(shard)
+    _check_folder(cluster, shard, out, read)
     if not read:
         announce(f"Verifying {', '.join(nets)} in {options.in_words(given['frameworks'])}.", quiet)
     from benchmarks.records import certificates
@@ -141,23 +160,46 @@ def command(
     if readme:
         around(readme, "certificates")  # refuses a page without the table before the work
     when_stopped(_advice(out))
-    requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, **given) for seed in seeds]
-    verifications = [
-        execute(
-            request,
-            lambda line: _progress(line, quiet),
-            command_line(),
-            on_finding=lambda one, left: _progress(
-                f"{one.net} {one.framework} {one.precision}: {brief(one)} ({_left(left)})", quiet
-            ),
-            doing=CURRENT.doing,
-            write_pages=write_pages,
-        )
-        for request in requests
-    ]
+    requests = [VerifyRequest(nets, adapters=adapters, out=out, seed=seed, shard=shard, **given) for seed in seeds]
+    missing: list[str] = []
+    if executor:
+        from benchmarks.cli.shards_display import ShardsDisplay
+        from benchmarks.distribution import verification_shards
+
+        run = verification_shards.VerificationDistribution.of(requests[0], command_line())
+        engine = cluster.engine(run.needs)
+        if dry_run:
+            return show_dry_run(run, engine, as_json)
+        run.display = ShardsDisplay(quiet)
+        verification, missing = verification_shards.execute(run, engine, write_pages=write_pages)
+        verifications = [verification]
+    else:
+        if shard:
+            from benchmarks.distribution.verification_merging import remove_shard, write_shard
+
+            remove_shard(requests[0])
+        verifications = [
+            execute(
+                request,
+                lambda line: _progress(line, quiet),
+                command_line(),
+                on_finding=lambda one, left: _progress(
+                    f"{one.net} {one.framework} {one.precision}: {brief(one)} ({_left(left)})", quiet
+                ),
+                doing=CURRENT.doing,
+                write_pages=write_pages,
+            )
+            for request in requests
+        ]
+        if shard:
+            write_shard(requests[0], verifications[0])
     named = given["frameworks"] != "all" or adapters
-    failed = any(not each.same or (each.skipped and named) for each in verifications)
+    failed = bool(missing) or any(not each.same or (each.skipped and named) for each in verifications)
     code = ends_with(ExitCode.FAILED if failed else ExitCode.OK)
+    for line in missing:
+        tell(line)
+    if missing and not quiet:
+        tell(_advice(out))
     whole = [verification.certificate for verification in verifications]
     if as_json:
         texts = [certificates.text(certificate) for certificate in whole]
@@ -168,6 +210,15 @@ def command(
     if readme:
         put(readme, "certificates", summary(whole[-1]))
     return code
+
+
+def _check_folder(cluster: Executor, shard: tuple[int, int] | None, out: Path | None, read: Path | None) -> None:
+    """Raise BadInput if shards have no folder, or nothing is verified."""
+    option = f"--executor {cluster.name}" if cluster.name else f"--shard {shard[0]}/{shard[1]}" if shard else ""
+    if option and read:
+        raise BadInput(f"{option}: --read {read} verifies nothing; leave one option out")
+    if option and not out:
+        raise BadInput(f"{option}: --out is missing; name the folder of the certificate")
 
 
 def _advice(out: Path | None) -> str:

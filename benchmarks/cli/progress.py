@@ -59,7 +59,7 @@ class ProgressDisplay(progress.Progress):
     def message(self, line: str) -> None:
         """Print a line that stays."""
         if not self.quiet:
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(line, markup=False, emoji=False, soft_wrap=True)
             CURRENT.line_printed(line)
 
     def preparation(self, line: str) -> None:

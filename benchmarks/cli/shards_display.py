@@ -24,7 +24,7 @@ class ShardsDisplay(Display):
 
     def message(self, line: str) -> None:
         if not self.quiet:
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(line, markup=False, emoji=False, soft_wrap=True)
             CURRENT.line_printed(line)
 
     def update(self, running: Mapping[int, str], waiting: int, done: float, left: float | None) -> None:

@@ -71,6 +71,10 @@ class Distribution(ABC):
         """A shard in words."""
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Make what the shards need in their folder, which is locked. Raises BadInput."""
+
+    @abstractmethod
     def unfinished(self) -> list[int]:
         """The shards that have not been run to their ends."""
 
@@ -105,9 +109,10 @@ def execute(run: Distribution, engine: Engine, merge: Callable[[list[Path]], T])
     """Run the shards that are left, and merge all of them.
 
     Returns the result of `merge`, which gets their folders, and why some could not run, in words. Raises WorkerFailed
-    if no shard has records, and BadInput if another process works in the folder.
+    if no shard has records, and BadInput if another process works in the folder, or as `prepare` does.
     """
     with locked(run.home):
+        run.prepare()
         token = secrets.token_hex(16)
         write_text(run.home / TOKEN, token)
         try:

@@ -94,6 +94,9 @@ class TrainingDistribution(Distribution):
         groups = plans.of_shard(number, self.count, self.plan.group_infos)
         return str(groups[0]) if len(groups) == 1 else f"shard {number}/{self.count} ({len(groups)} groups)"
 
+    def prepare(self) -> None:
+        """Nothing: the folder has the plan since `create`."""
+
     def unfinished(self) -> list[int]:
         """The shards with a cell that has not been trained to its end."""
         return [number for number in range(1, self.count + 1) if not self._finished(number)]

@@ -18,6 +18,7 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.machine import Machine
 
 SCHEMA = 2
+NAME = "certificate.json"
 FRAMEWORK_CHECKS = "framework checks"  # the `net` of findings on a framework itself, independent of a network
 
 # Verdicts from the worst to the best. A stage has one of them, or "none" if the network has nothing to compare; a
@@ -165,7 +166,7 @@ def text(certificate: Certificate) -> str:
 
 def write(certificate: Certificate, folder: Path) -> None:
     """Write certificate.json."""
-    write_text(folder / "certificate.json", text(certificate))
+    write_text(folder / NAME, text(certificate))
 
 
 def read(folder: Path) -> Certificate:
@@ -174,7 +175,7 @@ def read(folder: Path) -> Certificate:
     Raises BadInput if there is none, if it is damaged or of another schema, and if it was changed after the
     verification: its digest must be that of its content, and every verdict must follow from the errors of its stages.
     """
-    path = folder / "certificate.json"
+    path = folder / NAME
     if not path.is_file():
         run = " (it is the folder of a run: use `onespec report`)" if (folder / "run.json").is_file() else ""
         raise BadInput(f"{folder}: no certificate.json in it{run}; name the folder of a certificate")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -22,6 +22,7 @@ from msgspec import UNSET
 from benchmarks.certification import lookup
 from benchmarks.certification.covered_code import code_parts
 from benchmarks.certification.verified_networks import BATCH, CLASSES, small
+from benchmarks.records import plans
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
@@ -53,6 +54,13 @@ PRECISIONS = ("float64", "float32")
 PRECISION_CHOICES = (*PRECISIONS, "both")
 SIZES = ("small", "full")
 SEMANTICS = ("aligned", "native")
+# Options that all findings of a certificate have in common.
+COMMON = ("semantics", "seed", "batch_size", "steps")
+NAMED = 3  # parts in a message
+FLOAT32_ALONE = (
+    "--precision float32: frameworks are compared with one another, and all modes and versions of one count as one; "
+    "name two or more (--fw)"
+)
 
 Note = Callable[[str], None]
 
@@ -74,6 +82,7 @@ class VerifyRequest:
     adapters: Sequence[str] = ()  # file.py:Class
     out: Path | None = None  # folder of certificate.json and certificate.md; None: nothing is written
     resume: bool = False  # keep the networks that the certificate in `out` already covers
+    shard: tuple[int, int] | None = None  # verify this one, from 1, of so many shards of `parts`; None: all parts
 
     def __post_init__(self) -> None:
         for option, value, choices in (
@@ -93,6 +102,8 @@ class VerifyRequest:
                 raise BadInput(f"--{option} {number}: at least {least}")
         if self.resume and not self.out:
             raise BadInput("--resume: --out names the folder of the certificate to continue")
+        if self.shard and not self.out:
+            raise BadInput(f"--shard {self.shard[0]}/{self.shard[1]}: --out is missing; name the folder of the shard")
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -104,22 +115,50 @@ class VerifyRequest:
         """Those of a framework that only predicts, whose float32 verdict rests on no other."""
         return PRECISIONS if self.precision == "both" else (self.precision,)
 
+    @property
+    def checks_frameworks(self) -> bool:
+        """Whether the frameworks themselves are checked: with defaults of their own, there is nothing to compare."""
+        return self.semantics == "aligned"
+
+    def parts(self) -> list[str]:
+        """What is verified, each independent of the others: the framework checks, and every network."""
+        return [*([FRAMEWORK_CHECKS] if self.checks_frameworks else []), *self.sized()]
+
+    def own_parts(self) -> list[str]:
+        """The parts of the shard, which is every so many-th one. Raises BadInput for a shard without parts."""
+        parts = self.parts()
+        if not self.shard:
+            return parts
+        number, count = self.shard
+        if count > len(parts):
+            raise BadInput(
+                f"--shard {number}/{count}: there are {len(parts)} parts, {', '.join(parts[:NAMED])}"
+                f"{' ...' if len(parts) > NAMED else ''}; write at most {len(parts)} shards"
+            )
+        return plans.of_shard(number, count, parts)
+
     def networks(self) -> dict[str, Network]:
         """The networks by name, at the size and with the number of classes that are verified.
 
-        Of all networks, those for which this machine has too little memory are left out. BadInput for any other.
+        Those of other shards are left out, and, of all networks, those for which this machine has too little memory.
+        BadInput for any other.
         """
         too_large = self.too_large()
         if too_large and "all" not in self.net:
             name, line = next(iter(too_large.items()))
             raise BadInput(f"--net {name}: {line}; choose a smaller network or --batch-size")
-        return {name: net for name, net in self._sized().items() if name not in too_large}
+        return {name: net for name, net in self._own().items() if name not in too_large}
 
     def too_large(self) -> dict[str, str]:
         """Why a network does not fit into the memory of this machine, by its name."""
-        return {name: reason for name, net in self._sized().items() if (reason := self._too_large(net))}
+        return {name: reason for name, net in self._own().items() if (reason := self._too_large(net))}
 
-    def _sized(self) -> dict[str, Network]:
+    def _own(self) -> dict[str, Network]:
+        own = set(self.own_parts())
+        return {name: net for name, net in self.sized().items() if name in own}
+
+    def sized(self) -> dict[str, Network]:
+        """The networks of all shards by name, whether they fit into this machine or not."""
         requested = networks(self.net, classes=CLASSES)
         return {name: small(net) if self.size == "small" else net for name, net in requested.items()}
 
@@ -173,12 +212,12 @@ def execute(
         except OSError as error:
             raise BadInput(f"--out {request.out}: {error.strerror}; name a folder that can be written") from None
     native = request.semantics == "native"
-    verified = networks if native else {FRAMEWORK_CHECKS: PROBE, **networks}
+    verified = {FRAMEWORK_CHECKS: PROBE, **networks} if FRAMEWORK_CHECKS in request.own_parts() else networks
     findings: dict[str, list[Finding]] = {name: [] for name in verified}
     with contextlib.ExitStack() as stack:
         if request.out:
             stack.enter_context(locked(request.out))
-        earlier = _earlier(request) if request.resume else None  # before the workers start
+        earlier = earlier_certificate(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         started, skipped = start_targets(request, logs, stack, progress)
         targets = [target for target in started if trains(target.label)]
@@ -189,10 +228,7 @@ def execute(
         skipped += [f"{name}: not verified: {reason}" for name, reason in request.too_large().items()]
         if targets and "float32" in precisions and len({target.package for target in targets}) < 2:
             if request.precision == "float32":
-                raise BadInput(
-                    "--precision float32: frameworks are compared with one another, and all modes and versions of one "
-                    "count as one; name two or more (--fw)"
-                )
+                raise BadInput(FLOAT32_ALONE)
             skipped.append(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
                 + (" that trains" if predicting else "")
@@ -202,7 +238,7 @@ def execute(
             *product(verified, (target.label for target in targets), precisions),
             *product(networks, (target.label for target in predicting), request.precisions_of_inference),
         ]
-        others = _of_others(request, remade)
+        others = of_others(request, remade)
         if earlier:
             findings |= _covered(earlier, verified, targets, precisions)
             progress(f"already certified: {sum(map(bool, findings.values()))} of {len(verified)}")
@@ -211,7 +247,7 @@ def execute(
         estimate = WorkEstimate(
             costs, len(targets) * len(precisions) + len(predicting) * len(request.precisions_of_inference)
         )
-        if targets and not native and not findings[FRAMEWORK_CHECKS]:
+        if targets and FRAMEWORK_CHECKS in verified and not findings[FRAMEWORK_CHECKS]:
             checks = FrameworkChecks(CHECKS, request.seed, doing)
             for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
                 finding = recorded(verdict)
@@ -222,7 +258,8 @@ def execute(
             for name, net in networks.items()
             if not findings[name]
         }
-        workers = max(1, (os.cpu_count() or 1) // request.threads)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = max(1, cores // request.threads)
         parts = (f"verifying {name} in {precision}" for name, precision in product(cases, precisions))
         doing(next(parts, ""))
         to_train = cases if targets else {}
@@ -234,7 +271,7 @@ def execute(
                 findings[finding.net].append(finding)
             doing(next(parts, "writing the certificate"))
             if request.out:
-                _write(_certificate(request, findings, others, command), request.out, write_pages)
+                _write(certificate_of(request, findings.values(), others, command), request.out, write_pages)
         lacking: list[str] = []
         for name, verdict in _inference_verdicts(
             request, networks if predicting else {}, predicting, logs, skipped, lacking
@@ -244,7 +281,7 @@ def execute(
             findings[name].append(finding)
             doing(f"verifying {name} in evaluation")
             if request.out:
-                _write(_certificate(request, findings, others, command), request.out, write_pages)
+                _write(certificate_of(request, findings.values(), others, command), request.out, write_pages)
         differences: tuple[DefaultDifference, ...] = ()
         if native:
             progress("measuring the effect of each default on the reference")
@@ -253,7 +290,7 @@ def execute(
             )
             natives = {target.label: target.native for target in targets if target.native}
             differences = tuple(default_differences(all_cases, natives))
-        certificate = _certificate(request, findings, others, command)
+        certificate = certificate_of(request, findings.values(), others, command)
         if request.out:
             _write(certificate, request.out, write_pages)
     if not native:
@@ -303,10 +340,13 @@ def _framework_verdicts(
                 yield checks.verdicts(target, client, Setting("cpu", precision, threads, target.mode))  # type: ignore
 
 
-def _certificate(
-    request: VerifyRequest, findings: Mapping[str, list[Finding]], others: Sequence[Finding], command: Sequence[str]
+def certificate_of(
+    request: VerifyRequest, findings: Iterable[Sequence[Finding]], others: Sequence[Finding], command: Sequence[str]
 ) -> Certificate:
-    """All findings so far, in the order of the request, and those of earlier verifications in the same folder."""
+    """All findings so far, in the order of the request, and those of earlier verifications in the same folder.
+
+    findings: by part. others: as `of_others` gives them. command: recorded.
+    """
     return Certificate(
         command=list(command),
         began=now(),
@@ -316,7 +356,7 @@ def _certificate(
         steps=request.steps,
         machine=Machine.here(),
         commit=checkout.commit(),
-        findings=[*(finding for of_network in findings.values() for finding in of_network), *others],
+        findings=[*(finding for of_part in findings for finding in of_part), *others],
     )
 
 
@@ -325,14 +365,14 @@ def _write(certificate: Certificate, folder: Path, write_pages: Callable[[Certif
     write_pages(certificate, folder)
 
 
-def _of_others(request: VerifyRequest, remade: Sequence[tuple[str, str, str]]) -> list[Finding]:
+def of_others(request: VerifyRequest, remade: Collection[tuple[str, str, str]]) -> list[Finding]:
     """The findings in `request.out` other than those on `remade`: network, framework and precision.
 
     Several verifications with the same options, one after the other, so make one certificate. A certificate with other
     options, or of an earlier version, is replaced.
     """
     try:
-        certificate = _earlier(request) if request.out else None
+        certificate = earlier_certificate(request) if request.out else None
     except BadInput:
         return []
     return [
@@ -342,16 +382,20 @@ def _of_others(request: VerifyRequest, remade: Sequence[tuple[str, str, str]]) -
     ]
 
 
-def _earlier(request: VerifyRequest) -> Certificate:
+def earlier_certificate(request: VerifyRequest) -> Certificate:
     """The certificate in `request.out`. Raises BadInput if it was made with other options."""
     assert request.out is not None, "VerifyRequest checks this"
     certificate = read(request.out)
-    for option in ("semantics", "seed", "batch_size", "steps"):
-        value = getattr(certificate, option)
+    check_common(request, {option: getattr(certificate, option) for option in COMMON})
+    return certificate
+
+
+def check_common(request: VerifyRequest, recorded: Mapping[str, object]) -> None:
+    """Raise BadInput if the certificate in `request.out` has another value of an option in `COMMON`."""
+    for option, value in recorded.items():
         if value != getattr(request, option):
             name = option.replace("_", "-")
             raise BadInput(f"--resume: the certificate in {request.out} was made with --{name} {value}")
-    return certificate
 
 
 def _covered(

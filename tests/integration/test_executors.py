@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from benchmarks.reporting import run_report
 from benchmarks.run import command as run_command
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from tests.command_line import exit_code_of
+from tests.processes import linux, processes, require
 
 ROOT = Path(__file__).parents[2]
 run, plan = map(exit_code_of, (run_command, plan_command))
@@ -57,12 +56,6 @@ class Slow(Correct):
 """
 EPOCHS = 6
 SIZES = ["--quick", "--train-size", "60", "--test-size", "20", "--batch-size", "16", "--epochs", str(EPOCHS)]
-
-
-def require(name: str) -> None:
-    """Skip the test where a package is missing."""
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"the package {name} is missing: pip install 'onespec[{name}]'")
 
 
 @pytest.fixture(scope="module")
@@ -149,19 +142,6 @@ class Background:
         output, _ = self.process.communicate(timeout=240)
         return self.process.returncode, output
 
-
-def processes(*words: str) -> list[int]:
-    """The processes whose command line has these words."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            line = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if int(entry.name) != os.getpid() and all(any(word in part for part in line) for word in words):
-                found.append(int(entry.name))
-    return found
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
 
 # --- submitit ---------------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from benchmarks.runtime.networks import network
 from benchmarks.verification.cases import STAGES, Case
 from benchmarks.verification.findings import weaker
 from benchmarks.verification.framework_checks import STAGES as CHECK_STAGES
-from benchmarks.verification.verify_run import VerifyRequest, _of_others
+from benchmarks.verification.verify_run import VerifyRequest, of_others
 from frameworks.adapter import Setting
 from frameworks.networks import NETWORKS
 from frameworks.spec import Dense, Flatten, Network, Resize, Scale
@@ -431,10 +431,10 @@ def test_a_second_verification_keeps_the_findings_on_others(adapter: Path, tmp_p
     certificates.write(a_certificate(*nets, *others), tmp_path)
     remade = [("mlp", "mine", "float64"), ("cnn", "mine", "float64")]
     request = VerifyRequest(("mlp", "cnn"), out=tmp_path)
-    assert _of_others(request, remade) == [nets[0], others[0]], "a finding of an earlier version covers nothing"
-    assert _of_others(replace(request, seed=1), remade) == [], "other options make another certificate"
-    assert _of_others(replace(request, out=tmp_path / "new"), remade) == []
-    assert _of_others(replace(request, out=None), remade) == []
+    assert of_others(request, remade) == [nets[0], others[0]], "a finding of an earlier version covers nothing"
+    assert of_others(replace(request, seed=1), remade) == [], "other options make another certificate"
+    assert of_others(replace(request, out=tmp_path / "new"), remade) == []
+    assert of_others(replace(request, out=None), remade) == []
 
 
 # --- edited files -----------------------------------------------------------------------------------------------------
