@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.cli import options, terminal
-from benchmarks.cli.command import announce, command_line, ends_with, given_options, resume_advice, when_stopped
+from benchmarks.cli.command import (
+    announce,
+    command_line,
+    ends_with,
+    given_options,
+    is_given,
+    resume_advice,
+    when_stopped,
+)
+from benchmarks.cli.distributed import Executor, distributed
+from benchmarks.cli.distributed import check_resumed_options as check_reopened_options
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.streams import show
 from benchmarks.runtime.errors import BadInput
@@ -26,6 +36,7 @@ LESS = "A smaller experiment (not compared with the published figures)"
         "",
         "--recipe d2l-lenet --forecast",
         "--recipe d2l-lenet --fw all --seed 0-4",
+        "--recipe d2l-lenet --fw all --seed 0-4 --executor submitit",
         "--write results",
     ),
 )
@@ -79,6 +90,7 @@ LESS = "A smaller experiment (not compared with the published figures)"
 @options.dataset("Another data set", heading=LESS)
 @options.device
 @options.threads
+@options.executor
 @options.timeout
 @options.pythons
 @options.out
@@ -101,6 +113,13 @@ def command(
     resume: Path | None,
     write: Path | None,
     out: Path,
+    pythons: dict[str, str],
+    timeout: float,
+    save: bool,
+    executor: str | None,
+    executor_options: dict[str, str],
+    ray_address: str | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -111,11 +130,18 @@ def command(
     """
     if target is not None and not 0 < target < 1:
         raise BadInput(f"--target {target:g}: an accuracy between 0 and 1, such as 0.8")
+    cluster = Executor(executor, executor_options, ray_address, dry_run)
+    cluster.check(None)
+    _check_executor(executor, recipe, resume, write, forecast)
     if write:
         return _write(write, margin, target, quiet)
     if recipe is None and resume is None:
         return _list(as_json)
+    if executor:
+        on_nodes = {"pythons": pythons, "timeout": timeout, "save": save}
+        return _distributed(cluster, recipe, given, on_nodes, out, resume, (margin, target), as_json, quiet)
     announce(f"Estimating the run time of {recipe or resume}.", quiet)
+    given |= {"pythons": pythons, "timeout": timeout, "save": save}
     from benchmarks.articles import forecast as forecasts
     from benchmarks.articles.experiment_requests import check_resumed_options, experiment_request, resumed_experiment
     from benchmarks.articles.reproduction_text import summary
@@ -144,6 +170,60 @@ def command(
         show(summary(folder, margin, target))
         show(str(folder.path))
     return code
+
+
+def _check_executor(
+    executor: str | None, recipe: str | None, resume: Path | None, write: Path | None, forecast: bool
+) -> None:
+    """Raise BadInput if there is nothing to run on nodes."""
+    if not executor:
+        return
+    if write:
+        raise BadInput(f"--write {write}: it runs nothing; leave --executor {executor} out")
+    if forecast:
+        raise BadInput(f"--forecast: it measures this machine; leave it or --executor {executor} out, or use --dry-run")
+    if recipe is None and resume is None:
+        raise BadInput(f"--executor {executor}: --recipe is missing; `onespec reproduce` lists the experiments")
+
+
+def _distributed(
+    cluster: Executor,
+    recipe: str | None,
+    given: dict[str, Any],
+    on_nodes: dict[str, Any],
+    out: Path,
+    resume: Path | None,
+    figures: tuple[float, float | None],
+    as_json: bool,
+    quiet: bool,
+) -> ExitCode:
+    """Run an experiment on the nodes of a cluster. figures: the margin and the target of the summary."""
+    announce(f"Preparing {recipe or resume}.", quiet)
+    from benchmarks.articles.experiment_requests import experiment_request
+    from benchmarks.articles.reproduction_text import summary
+    from benchmarks.cli.progress import ProgressDisplay
+    from benchmarks.distribution import training_shards
+    from benchmarks.training.shards import planned
+
+    if resume:
+        check_reopened_options(str(resume), given_options())
+        patience = on_nodes["timeout"] if is_given("timeout") else None
+        run = training_shards.reopen(resume, on_nodes["pythons"], patience, (), ())
+        if not run.plan.request.experiment:
+            raise BadInput(
+                f"--resume {resume}: not the run of an experiment; continue it with `onespec run --executor "
+                f"{cluster.name} --resume`"
+            )
+        engine = cluster.engine(run.needs)
+    else:
+        wanted = experiment_request(str(recipe), {**given, "pythons": on_nodes["pythons"]})
+        groups = training_shards.of_nodes(planned(wanted, ProgressDisplay(quiet).message))
+        options_of_nodes = training_shards.NodeOptions(**on_nodes)
+        run = training_shards.preview(out, groups, options_of_nodes)
+        engine = cluster.engine(run.needs)  # a missing one is refused before a folder exists
+        if not cluster.dry_run:
+            run = training_shards.create(out, groups, options_of_nodes)
+    return distributed(cluster, run, engine, as_json, quiet, text=lambda folder: summary(folder, *figures))
 
 
 def _list(as_json: bool) -> ExitCode:

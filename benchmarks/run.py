@@ -107,7 +107,7 @@ def command(
     cluster.check(shard)
     what = f"{', '.join(nets)} in {options.in_words(frameworks)}"
     announce(f"Training {plan or what}.", quiet)
-    from benchmarks.articles.experiment_requests import check_resumed_options, resumed_request
+    from benchmarks.articles.experiment_requests import check_resumed_options, recipe_of, resumed_request
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.reporting import run_report
     from benchmarks.training.plan import TrainingRequest
@@ -129,7 +129,14 @@ def command(
         if plan:
             check_planned_options(plan, given_options())
             _, whole = shard_request(
-                plan, (1, 1), pythons, nets=given_nets, adapters=given_adapters, timeout=timeout, save=save
+                plan,
+                (1, 1),
+                pythons,
+                nets=given_nets,
+                adapters=given_adapters,
+                timeout=timeout,
+                save=save,
+                recipe_of=recipe_of,
             )
             groups = whole.plan
         else:
@@ -146,7 +153,14 @@ def command(
     elif plan:
         check_planned_options(plan, given_options())
         request, part = shard_request(
-            plan, shard or (1, 1), pythons, timeout=timeout, save=save, nets=given_nets, adapters=given_adapters
+            plan,
+            shard or (1, 1),
+            pythons,
+            timeout=timeout,
+            save=save,
+            nets=given_nets,
+            adapters=given_adapters,
+            recipe_of=recipe_of,
         )
     else:
         request = TrainingRequest(

@@ -118,18 +118,19 @@ def resumed_request(
     recorded = code_references.references(saved.net, saved.adapters, saved.pythons)
     code_references.check_known(f"--resume {folder}: its run.json", recorded, given)
     try:
-        return TrainingRequest.from_info(saved, _recipe_of(folder, saved))
+        return TrainingRequest.from_info(saved, recipe_of(saved, f"--resume {folder}"))
     except BadInput as error:
         raise BadInput(f"{folder / 'run.json'}: {error}") from None
 
 
-def _recipe_of(folder: Path, saved: TrainingRequestInfo) -> Recipe | None:
-    """The recipe of the experiment that a saved request names; None if it names none. Raises BadInput."""
+def recipe_of(saved: TrainingRequestInfo, source: str) -> Recipe | None:
+    """The recipe of the experiment that a saved request names; None if it names none.
+
+    Raises BadInput, which starts with `source`, if there is no such experiment.
+    """
     if not saved.experiment:
         return None
     experiment = EXPERIMENTS.get(saved.experiment)
     if experiment is None or saved.variant not in experiment.variants:
-        raise BadInput(
-            f"--resume {folder}: this version has no experiment {saved.experiment} in the variant {saved.variant}"
-        )
+        raise BadInput(f"{source}: this version has no experiment {saved.experiment} in the variant {saved.variant}")
     return experiment.variants[saved.variant].recipe

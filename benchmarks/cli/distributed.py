@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # What a command with --executor and --resume obeys; all else is in the folder.
 OBEYED = {
     *("resume", "nets", "adapters", "pythons", "timeout", "as_json", "quiet"),
-    *("executor", "executor_options", "ray_address", "dry_run"),
+    *("executor", "executor_options", "ray_address", "dry_run", "margin", "target"),
 }
 
 

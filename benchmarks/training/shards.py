@@ -19,7 +19,7 @@ from benchmarks.certification.covered_code import code_parts, code_sha256
 from benchmarks.datasets.registry import DATASETS, Dataset, dataset
 from benchmarks.records import plans
 from benchmarks.records.plans import Plan, PlannedData, PlannedFramework, PlannedGroup, PlannedNetwork
-from benchmarks.records.runs import DataInfo, ShardInfo
+from benchmarks.records.runs import DataInfo, ShardInfo, TrainingRequestInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.runtime import user_files
 from benchmarks.runtime.environments import parse_frameworks, pinned_version
@@ -28,6 +28,7 @@ from benchmarks.runtime.plugins import register
 from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe
 from benchmarks.training.plan import TrainingRequest, cell_bytes, check_memory, plan
+from benchmarks.training.recipes import Recipe
 from frameworks.registry import FRAMEWORKS
 
 STEP = 3  # multiply-adds of a training step over those of a forward pass: forward, and two gradients
@@ -92,11 +93,14 @@ def shard_request(
     save: bool,
     nets: Sequence[str] = (),
     adapters: Sequence[str] = (),
+    recipe_of: Callable[[TrainingRequestInfo, str], Recipe | None] = lambda request, source: None,
 ) -> tuple[TrainingRequest, Shard]:
     """The request of a plan, and one of its shards. shard: its number, from 1, and the number of shards.
 
     pythons, timeout, save: of this machine. nets, adapters: given on the command line; they repeat those of the plan,
-    and thereby allow its code. Raises BadInput for others, for a plan that cannot be read, for code that this user has
+    and thereby allow its code. recipe_of: finds the recipe of a plan's experiment, which the plan names, and gets the
+    source of the plan for its messages; networks and recipes are compared with those of the plan before they are
+    trained. Raises BadInput for others, for a plan that cannot be read, for code that this user has
     neither run nor given, and for a shard without groups.
     """
     read, source, (number, count) = plans.read(path), f"--plan {path}", shard
@@ -109,8 +113,9 @@ def shard_request(
     options = msgspec.structs.replace(read.request, pythons=dict(pythons), timeout=timeout, save=save)
     recorded = code_references.references(options.net, options.adapters, pythons)
     code_references.check_known(f"{source}: it", recorded, given)
+    recipe = recipe_of(options, source)
     try:
-        return TrainingRequest.from_info(options), Shard(read, number, count, source)
+        return TrainingRequest.from_info(options, recipe), Shard(read, number, count, source)
     except BadInput as error:
         raise BadInput(f"{source}: {error}") from None
 
