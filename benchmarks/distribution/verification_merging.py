@@ -115,7 +115,8 @@ def merge(
     """The verification of all shards, and a line for each part that is in none of the folders.
 
     request: of all parts, whose folder `out` may have a certificate with findings on others; None: there is none.
-    command: recorded. Raises BadInput if the folders are not shards of one verification.
+    command: recorded, with the machine of the first shard. Raises BadInput if the folders are not shards of one
+    verification.
     """
     folders = [_Folder(path, read_shard(path), certificates.read(path)) for path in paths]
     first = folders[0]
@@ -136,13 +137,21 @@ def merge(
             missing.append(f"{part}: in none of the folders")
     own = [finding for of_part in findings.values() for finding in of_part]
     subjects = {(each.framework, each.precision) for each in own}
-    remade = {(part, *subject) for part in findings for subject in subjects}
     info = first.shard.info
+    # A part that was not verified keeps its earlier findings only if the verification was to continue.
+    parts = list(findings) if request and request.resume else info.parts
+    remade = {(part, *subject) for part in parts for subject in subjects}
     asked = request or VerifyRequest(
         semantics=info.semantics, seed=info.seed, batch_size=info.batch_size, steps=info.steps
     )
-    certificate = certificate_of(asked, findings.values(), of_others(asked, remade), command)
-    shards = [by_number[number].shard for number in sorted(by_number)]
+    ordered = [by_number[number] for number in sorted(by_number)]
+    commits = {folder.certificate.commit for folder in ordered}
+    certificate = msgspec.structs.replace(
+        certificate_of(asked, findings.values(), of_others(asked, remade), command),
+        machine=ordered[0].certificate.machine,  # this one may have verified nothing
+        commit=commits.pop() if len(commits) == 1 else None,
+    )
+    shards = [folder.shard for folder in ordered]
     verification = Verification(
         certificate,
         own,

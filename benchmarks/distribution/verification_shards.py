@@ -103,11 +103,21 @@ class VerificationDistribution(Distribution):
     @cached_property
     def networks(self) -> dict[str, Network]:
         """The networks of all parts; that of the framework checks stands for them."""
-        return {FRAMEWORK_CHECKS: PROBE, **self.request.sized()}
+        return {FRAMEWORK_CHECKS: PROBE, **self.request.sized}
 
     @cached_property
     def frameworks(self) -> list[FrameworkRequest]:
         return parse_frameworks(self.request.frameworks)
+
+    @cached_property
+    def code(self) -> dict[str, dict[str, str]]:
+        """The code of each framework by part; empty where only a worker knows it: an installed distribution."""
+        found: dict[str, dict[str, str]] = {}
+        for asked in self.frameworks:
+            info = FRAMEWORKS[asked.name]
+            known = not info.outside or info.module.endswith(".py")
+            found[asked.label] = code_parts(info.module, trains(asked.label)) if known else {}
+        return found
 
     def parts(self, number: int) -> list[str]:
         """The parts of a shard."""
@@ -130,16 +140,16 @@ class VerificationDistribution(Distribution):
 
     @property
     def needs(self) -> Needs:
-        """A core or more for each framework: they compute at the same time while their memory is within the limit."""
+        """A core or more for each framework: they compute at the same time while their memory is within a limit."""
+        cpus = max(THREADS, len(self.frameworks) * self.request.threads)
+        return Needs("cpu", cpus, {number: self.memory(number) for number in range(1, self.count + 1)})
+
+    def memory(self, number: int) -> int:
+        """The bytes that a shard takes: its largest network in the frameworks that compute at the same time."""
+        networks = (self.networks[part] for part in self.parts(number))
+        one = max(memory_of_network(network, self.request.batch_size, "float64") for network in networks)
         workers = len(self.frameworks)
-        memory = {}
-        for number in range(1, self.count + 1):
-            one = max(
-                memory_of_network(self.networks[part], self.request.batch_size, "float64")
-                for part in self.parts(number)
-            )
-            memory[number] = max(one, min(MOST, workers * one)) + workers * IDLE
-        return Needs("cpu", max(THREADS, workers * self.request.threads), memory, {})
+        return max(one, min(MOST, workers * one)) + workers * IDLE
 
     def label(self, number: int) -> str:
         """A shard in words: its part, or how many it has."""
@@ -165,8 +175,8 @@ class VerificationDistribution(Distribution):
         return sum(costs) / len(costs) * max(1, self.findings(number))
 
     def estimates(self, number: int) -> tuple[str, ...]:
-        """The memory that a job asks for, and the seconds of all findings one after the other."""
-        return f"{self.needs.memory[number] / 2**20:,.0f}", f"{self.seconds(number):,.0f}"
+        """The memory, and the seconds of all findings one after the other."""
+        return f"{self.memory(number) / 2**20:,.0f}", f"{self.seconds(number):,.0f}"
 
     # --- what is left -------------------------------------------------------------------------------------------------
 
@@ -195,13 +205,12 @@ class VerificationDistribution(Distribution):
         asked = next((each for each in self.frameworks if each.label == finding.framework), None)
         if asked is None or not finding.certified or finding.net not in self.networks:
             return False
-        info = FRAMEWORKS[asked.name]
+        info, code = FRAMEWORKS[asked.name], self.code[asked.label]
         version = asked.version or pinned_version(info)
-        if info.outside and not info.module.endswith(".py"):  # only a worker knows the file and its version
-            return False
+        installed, *_ = *finding.versions.values(), ""  # such as 2.13.0+cpu
         return (
-            finding.code == code_parts(info.module, trains(asked.label))
-            and (version is None or version in finding.versions.values())
+            finding.code == code
+            and (version is None or version in (installed, installed.partition("+")[0]))
             and (finding.net == FRAMEWORK_CHECKS or finding.case_sha256 == self.networks[finding.net].sha256)
         )
 
@@ -230,8 +239,9 @@ class VerificationDistribution(Distribution):
             if not recorded or (self.home / certificates.NAME).is_file():
                 earlier_certificate(self.request)
         if not self.request.resume or recorded != self.info:
-            if self.request.resume and (folders := self.folders()):  # other parts than now
-                verification, _ = merge(folders, self.request, self.given)
+            ended = [path.parent for path in shards.glob(f"*/{CERTIFICATE}/{verification_merging.NAME}")]
+            if self.request.resume and ended:  # of other parts, of which there were another number
+                verification, _ = merge(ended, self.request, self.given)
                 certificates.write(verification.certificate, self.home)
             shutil.rmtree(shards, ignore_errors=True)
         write_text(self.home / RECORD, json.dumps(msgspec.to_builtins(self.info), indent=1) + "\n")

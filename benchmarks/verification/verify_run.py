@@ -13,7 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 
@@ -122,7 +122,7 @@ class VerifyRequest:
 
     def parts(self) -> list[str]:
         """What is verified, each independent of the others: the framework checks, and every network."""
-        return [*([FRAMEWORK_CHECKS] if self.checks_frameworks else []), *self.sized()]
+        return [*([FRAMEWORK_CHECKS] if self.checks_frameworks else []), *self.sized]
 
     def own_parts(self) -> list[str]:
         """The parts of the shard, which is every so many-th one. Raises BadInput for a shard without parts."""
@@ -155,8 +155,9 @@ class VerifyRequest:
 
     def _own(self) -> dict[str, Network]:
         own = set(self.own_parts())
-        return {name: net for name, net in self.sized().items() if name in own}
+        return {name: net for name, net in self.sized.items() if name in own}
 
+    @cached_property
     def sized(self) -> dict[str, Network]:
         """The networks of all shards by name, whether they fit into this machine or not."""
         requested = networks(self.net, classes=CLASSES)

@@ -16,17 +16,22 @@ from typing import Any
 import msgspec
 import pytest
 
+from benchmarks.certification.covered_code import code_parts
+from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.distribution.coordinator import Display
 from benchmarks.distribution.engines import Engine
 from benchmarks.distribution.node import Outcome, ShardTask, run_shard
+from benchmarks.distribution.verification_merging import write_shard
 from benchmarks.distribution.verification_shards import VerificationDistribution, execute
 from benchmarks.merge import command as merge_command
 from benchmarks.records import certificates
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Finding
+from benchmarks.runtime.environments import pinned_version
 from benchmarks.runtime.errors import BadInput, WorkerFailed
-from benchmarks.verification.verify_run import VerifyRequest
+from benchmarks.verification.verify_run import Verification, VerifyRequest, certificate_of
 from benchmarks.verify import command as verify_command
+from frameworks.registry import FRAMEWORKS
 from tests.command_line import exit_code_of
 from tests.processes import linux, processes, require
 
@@ -293,6 +298,10 @@ def test_a_part_that_is_lost_again_and_again_is_given_up_and_resumed(
         whole, "one"
     )
     assert len(findings) == FINDINGS - 4, "the findings on the other network are kept"
+    findings, missing, _ = verified(request_of(out, "three", resume=True), Here(lost=[2]))
+    assert len(missing) == 2 and len(findings) == FINDINGS - 4, "also if they cannot be continued"
+    findings, missing, _ = verified(request_of(out, "three"), Here(lost=[2]))
+    assert len(missing) == 2 and findings == of_nets(whole, "one"), "findings that were to be made again are not kept"
     with pytest.raises(BadInput, match=f"--resume: the certificate in {out} was made with --steps 2"):
         verified(replace(request_of(out, "one", resume=True), steps=3), Here())
 
@@ -313,6 +322,43 @@ def test_the_folder_of_something_else_is_refused(request_of: Callable[..., Verif
     with pytest.raises(BadInput, match=r"its distribution\.json is not that of a verification; name another folder"):
         verified(request_of(tmp_path, "one"), Here())
     assert (tmp_path / "shards" / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, [1]),
+        ({"versions": {"torch": "0.1+cpu"}}, [1, 2]),
+        ({"code": {"adapter": "other"}}, [1, 2]),
+        ({"case_sha256": "0" * 64}, [1, 2]),
+        ({"framework": "jax"}, [1, 2]),
+    ],
+    ids=["the same", "another version", "other code", "another network", "another framework"],
+)
+def test_what_no_longer_holds_is_verified_again(
+    changes: dict[str, Any], left: list[int], whole: list[Finding], tmp_path: Path
+) -> None:
+    """Of two parts, the second has a finding. No worker is started to know whether it holds."""
+    run = VerificationDistribution.of(VerifyRequest(("mlp",), "torch", out=tmp_path, resume=True), ["test"])
+    version = pinned_version(FRAMEWORKS["torch"])
+    finding = msgspec.structs.replace(
+        next(each for each in whole if each.certified),
+        **{
+            "net": "mlp",
+            "framework": "torch",
+            "versions": {"torch": f"{version}+cpu"},
+            "code": code_parts("frameworks.pytorch"),
+            "case_sha256": case_sha256("mlp"),
+            **changes,
+        },
+    )
+    request = replace(run.request, out=shard(tmp_path, 2), shard=(2, 2))
+    shard(tmp_path, 2).mkdir(parents=True)
+    certificate = certificate_of(request, [[finding]], [], ["test"])
+    certificates.write(certificate, shard(tmp_path, 2))
+    write_shard(request, Verification(certificate, [finding], ()))
+    (tmp_path / "distribution.json").write_text(json.dumps(msgspec.to_builtins(run.info)))
+    assert run.unfinished() == left
 
 
 # --- shards without an executor ---------------------------------------------------------------------------------------
