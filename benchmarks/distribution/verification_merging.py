@@ -18,7 +18,7 @@ from benchmarks.records.atomic import write_text
 from benchmarks.records.certificates import Certificate, Finding
 from benchmarks.runtime.errors import BadInput
 from benchmarks.verification.native_effects import DefaultDifference
-from benchmarks.verification.verify_run import Verification, VerifyRequest, certificate_of, of_others
+from benchmarks.verification.verify_run import COMMON, Verification, VerifyRequest, certificate_of, of_others
 
 NAME = "shard.json"  # beside the certificate of a shard
 
@@ -93,9 +93,10 @@ def read_shard(folder: Path) -> VerificationShard:
     path = folder / NAME
     if not path.is_file():
         raise BadInput(f"FOLDER {folder}: no {NAME} in it; `onespec verify --shard` writes it when the shard has ended")
+    record = json_files.read_object(path)
     try:
-        shard = msgspec.convert(json_files.read_object(path), VerificationShard)
-    except msgspec.ValidationError as error:
+        shard = msgspec.convert(record, VerificationShard)
+    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
         raise BadInput(f"{path}: not a record of onespec: {json_files.one_line(error)}") from None
     if not 1 <= shard.number <= shard.count <= len(shard.info.parts):
         raise BadInput(f"{path}: shard {shard.number}/{shard.count} of {len(shard.info.parts)} parts")
@@ -170,6 +171,9 @@ def _check_same(a: _Folder, b: _Folder) -> None:
         places.append("the number of shards")
     if places:
         raise BadInput(f"{a.path} and {b.path}: not one verification: {', '.join(places)} differ")
+    for option in COMMON:
+        if getattr(b.certificate, option) != getattr(other.info, option):
+            raise BadInput(f"{b.path}: its certificate and its {NAME} differ: {option}; verify it again")
 
 
 def _check_same_code(folders: Sequence[_Folder]) -> None:

@@ -219,9 +219,10 @@ class VerificationDistribution(Distribution):
         path = self.home / RECORD
         if not path.is_file():
             return None
+        record = json_files.read_object(path)
         try:
-            return msgspec.convert(json_files.read_object(path), VerificationInfo)
-        except msgspec.ValidationError:
+            return msgspec.convert(record, VerificationInfo)
+        except (ValueError, RecursionError):  # msgspec.ValidationError is a ValueError
             raise BadInput(
                 f"--out {self.home}: its {RECORD} is not that of a verification; name another folder"
             ) from None

@@ -379,6 +379,14 @@ def test_shards_are_merged_in_any_order(
     assert [line.rpartition(":")[0].rpartition(":")[2] for line in lines] == ["one", "three"]
     assert merge([f"{tmp_path}/1", f"{tmp_path}/1", "-o", str(tmp_path / "new")]) == ExitCode.BAD_INPUT
     assert "both are shard 1; leave one out" in capsys.readouterr().err
+    certificate = certificates.read(tmp_path / "2")
+    certificates.write(msgspec.structs.replace(certificate, seed=1), tmp_path / "2")
+    assert merge([f"{tmp_path}/1", f"{tmp_path}/2", "-o", str(tmp_path / "new")]) == ExitCode.BAD_INPUT
+    assert "its certificate and its shard.json differ: seed; verify it again" in capsys.readouterr().err
+    findings = [msgspec.structs.replace(each, versions={"second": "2.0"}) for each in certificate.findings]
+    certificates.write(msgspec.structs.replace(certificate, findings=findings), tmp_path / "2")
+    assert merge([f"{tmp_path}/1", f"{tmp_path}/2", "-o", str(tmp_path / "new")]) == ExitCode.BAD_INPUT
+    assert "its packages differ; verify one of them again" in capsys.readouterr().err
     record = json.loads((tmp_path / "2" / "shard.json").read_text())
     record["info"]["size"] = "full"
     (tmp_path / "2" / "shard.json").write_text(json.dumps(record))
