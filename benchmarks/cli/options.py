@@ -479,7 +479,7 @@ def executor(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--executor",
                 type=click.Choice(("submitit", "submitit:local", "ray")),
                 heading=MACHINES,
-                help="Run every group on a node of Slurm or Ray, and merge.",
+                help="Run each part of the work on a node of Slurm or Ray, and merge.",
             ),
             option(
                 "--executor-option",
