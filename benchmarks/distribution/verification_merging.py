@@ -116,8 +116,8 @@ def merge(
     """The verification of all shards, and a line for each part that is in none of the folders.
 
     request: of all parts, whose folder `out` may have a certificate with findings on others; None: there is none.
-    command: recorded, with the machine of the first shard. Raises BadInput if the folders are not shards of one
-    verification.
+    command: recorded, with the machine of the first shard; each finding has its own. Raises BadInput if the folders are
+    not shards of one verification.
     """
     folders = [_Folder(path, read_shard(path), certificates.read(path)) for path in paths]
     first = folders[0]

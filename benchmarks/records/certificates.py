@@ -85,6 +85,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None = None  # likely, of the first difference
     stages: list[StageRecord]
     commit: str | None = None
+    machine: Machine | UnsetType = UNSET  # that verified it
 
     @property
     def certified(self) -> bool:

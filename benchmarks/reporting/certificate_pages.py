@@ -12,6 +12,7 @@ from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Findi
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error, signed
 from benchmarks.reporting.tables import Row, markdown, table
+from benchmarks.runtime.machine import Machine
 from benchmarks.verification.cases import STAGES
 from benchmarks.verification.native_effects import Effect
 from benchmarks.verification.verify_run import Verification
@@ -111,10 +112,11 @@ def summary(certificate: Certificate) -> str:
         for net in nets
     ]
     asked = _asked(certificate.command, nets, precisions, labels)
-    where = f"{machine_text(certificate.machine)}; {day(certificate.began)}"
+    machines, began = _machines(certificate), day(certificate.began)
+    where = f"{machines}; {began}" if asked else f"the command above ran on {began}; the findings are from {machines}"
     setting = (
         f"{_images(of_networks(findings))}; seed {certificate.seed}, and in float32 as many seeds as stated. "
-        f"{', '.join(in_order(findings, 'version'))}; {'' if asked else 'the command above ran on '}{where}. "
+        f"{', '.join(in_order(findings, 'version'))}; {where}. "
         f"Certificate {certificate.sha256[:12]}."
     )
     earlier = "," if asked else ", with the findings that its folder held before,"
@@ -123,6 +125,16 @@ def summary(certificate: Certificate) -> str:
         "relative error of any stage with respect to the NumPy reference in float64:"
     )
     return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
+
+
+def _machines(certificate: Certificate) -> str:
+    """The machines of the findings, that of the command first."""
+    named = [each.machine for each in certificate.findings if isinstance(each.machine, Machine)]
+    texts = dict.fromkeys(map(machine_text, named))
+    if len(named) < len(certificate.findings):
+        own = machine_text(certificate.machine)
+        texts = dict.fromkeys([own, *texts, "earlier ones do not name theirs"])
+    return "; ".join(texts)
 
 
 def by_framework(findings: Sequence[Finding]) -> list[Finding]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 from benchmarks.certification.covered_code import code_parts, code_sha256
 from benchmarks.certification.verified_networks import BATCH
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Finding, PlaceRecord, StageRecord
 from benchmarks.runtime import checkout
+from benchmarks.runtime.machine import Machine
 from benchmarks.verification.case_runner import NetworkVerdict
 from benchmarks.verification.cases import STAGES, Case, Place, default_curve
 from benchmarks.verification.framework_checks import STAGES as CHECK_STAGES
@@ -59,7 +61,14 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         cause=verdict.cause,
         stages=stages,
         commit=checkout.commit(),
+        machine=this_machine(),
     )
+
+
+@cache
+def this_machine() -> Machine:
+    """The machine, asked once: the name of a GPU takes a process."""
+    return Machine.here()
 
 
 def _weaker(verdict: NetworkVerdict, present: set[str]) -> Iterator[str]:

@@ -19,7 +19,10 @@ from benchmarks.certification.verified_networks import case_sha256, small, verif
 from benchmarks.datasets.registry import DATASETS
 from benchmarks.records import certificates
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StageRecord, digest
+from benchmarks.reporting import certificate_pages
+from benchmarks.reporting.number_formats import machine_text
 from benchmarks.runtime.errors import BadInput
+from benchmarks.runtime.machine import Machine
 from benchmarks.runtime.networks import network
 from benchmarks.verification.cases import STAGES, Case
 from benchmarks.verification.findings import weaker
@@ -510,3 +513,29 @@ def test_all_parts_of_the_code_have_files() -> None:
     parts = code_parts("frameworks.keras3.on_tensorflow")
     assert tuple(parts) == PARTS and len(set(parts.values())) == len(PARTS)
     assert code_parts(str(covered_code.FRAMEWORKS / "keras3" / "on_tensorflow.py")) == parts
+
+
+# --- the machines of findings -----------------------------------------------------------------------------------------
+
+OTHER = msgspec.structs.replace(MACHINE, processor="another processor")
+
+
+@pytest.mark.parametrize(
+    ("machines", "expected"),
+    [
+        ([MACHINE, MACHINE], [MACHINE]),
+        ([MACHINE, OTHER], [MACHINE, OTHER]),
+        ([OTHER, OTHER], [OTHER]),  # the command verified nothing itself
+        ([None, None], [MACHINE, None]),
+        ([None, OTHER], [MACHINE, OTHER, None]),
+    ],
+)
+def test_the_page_names_the_machine_of_every_finding(
+    adapter: Path, machines: list[Machine | None], expected: list[Machine | None]
+) -> None:
+    named = [msgspec.UNSET if each is None else each for each in machines]
+    findings = [a_finding(a_row(adapter), machine=each) for each in named]
+    text = certificate_pages.summary(a_certificate(*findings))
+    ours = [machine_text(each) if each else "earlier ones do not name theirs" for each in expected]
+    assert "; ".join(ours) in text
+    assert (machine_text(OTHER) in text) == (OTHER in expected)
