@@ -42,6 +42,24 @@ def test_what_is_not_equal_is_named(change: dict[str, Any], text: str) -> None:
     assert (f"| lenet | torch | {text} |" in page) is bool(text)
 
 
+REASON = "PyTorch has 1/6 in float32 in the gradient of Hardsigmoid"
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "unexpected"),
+    [
+        ({}, f"gradients: 3e-08 ({REASON})", False),
+        ({"gradients": 1e-6}, "gradients: 1e-06", True),
+        ({"network": "lenet"}, "gradients: 3e-08", True),
+        ({"target": "keras"}, "gradients: 3e-08", True),
+        ({"logits": 1e-8}, f"logits: 1e-08; gradients: 3e-08 ({REASON})", True),
+    ],
+)
+def test_a_known_difference_has_its_reason(change: dict[str, Any], text: str, unexpected: bool) -> None:
+    line = GOOD | {"network": "mobilenet_v3_small", "gradients": 3e-8} | change
+    assert round_trips.not_equal(line) == text and round_trips.is_unexpected(line) == unexpected
+
+
 def test_a_row_counts_what_is_equal() -> None:
     lines = [GOOD, GOOD | {"logits": 1.0, "imported": "other arrays"}, GOOD | {"gradients": "", "imported": ""}]
     counts = dict(zip(round_trips.HEAD, round_trips.row("torch", pd.DataFrame(lines).astype(object))))
