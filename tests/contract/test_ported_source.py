@@ -330,6 +330,8 @@ KINDS: dict[str, tuple[Layer, ...]] = {
     "conv groups": (Conv("a", 6, (1, 3), 2, (0, 1), groups=2),),
     "conv depthwise": (Conv("a", 8, 3, (1, 2), 1, groups=4),),
     "max up": (MaxPool("a", 3, 2, 1, ceil=True),),
+    "max up over a small image": (AvgPool("small", 4, 4), MaxPool("a", 3, 2, ceil=True)),
+    "mean up over a small image": (AvgPool("small", 4, 4), AvgPool("a", 3, 2, ceil=True)),
     "max at two sides": (MaxPool("a", 3, 2, ((0, 1), (1, 0))),),
     "max dilated": (MaxPool("a", 3, 2, 1, dilation=2),),
     "mean padded": (AvgPool("a", 3, 2, 1),),

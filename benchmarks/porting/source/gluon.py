@@ -169,6 +169,13 @@ class GluonWriter(ModuleWriter):
         if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
             raise lacking(self, node, layer, "Gluon has no maximum over dilated windows")
         around = sides(layer.padding)
+        if isinstance(layer, AvgPool) and layer.ceil and not np.any(around):
+            # Gluon refuses a window larger than the image; the mean of what is inside is that of a smaller window.
+            (height, width), (_, rows, columns) = pair(layer.kernel), node.input
+            inside = min(height, rows), min(width, columns)
+            if inside != pair(layer.kernel):
+                layer = replace(layer, kernel=inside)
+                node = replace(node, layer=layer)
         if symmetric(around) and not (isinstance(layer, MaxPool) and layer.ceil and not _full(layer, node)):
             return [(layer, node)]
         if isinstance(layer, AvgPool) and (layer.ceil or not layer.count_padding):
@@ -372,9 +379,15 @@ class GluonWriter(ModuleWriter):
 
 
 def _full(layer: MaxPool, node: Node) -> bool:
-    """Whether MXNet's rounding up, which allows a window outside, gives the same number of windows."""
+    """Whether MXNet's rounding up gives the same number of windows.
+
+    It allows a window outside of the image, and none that is larger than the image with its padding.
+    """
     ways = zip(node.input[1:], node.output[1:], pair(layer.kernel), pair(layer.stride), sides(layer.padding))
-    return all(-(-(size + sum(around) - kernel) // stride) + 1 == to for size, to, kernel, stride, around in ways)
+    return all(
+        (rest := size + sum(around) - kernel) >= 0 and -(-rest // stride) + 1 == to
+        for size, to, kernel, stride, around in ways
+    )
 
 
 def _number(value: float) -> str:
