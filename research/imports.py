@@ -16,6 +16,7 @@ import contextlib
 import csv
 import json
 import multiprocessing
+import re
 import resource
 import subprocess
 import time
@@ -45,7 +46,9 @@ from research import command
 
 LARGEST = 1.2e9  # multiply-adds of a network that is compared at its published size
 SMALLER = (64, 96, 128, 160, 192, 224)  # sides at which a larger one is compared: the smallest that it accepts
-COUNTERS = "num_batches_tracked"  # of PyTorch's batch normalization: no array of the network
+# No arrays of the network: the counters of PyTorch's batch normalization, and constants of Keras' Normalization, which
+# become arguments.
+NO_ARRAYS = re.compile(r"(.*\.)?num_batches_tracked|normalization(_\d+)?/(mean|variance|count)")
 COLUMNS = (
     *("library", "name", "version", "input", "values", "values_imported", "compared_at", "difference", "largest_logit"),
     *("import_seconds", "import_mib", "framework_seconds", "framework_mib", "compare_seconds", "compare_mib"),
@@ -81,7 +84,8 @@ print(json.dumps([(n, models.get_model_weights(n).DEFAULT.transforms().crop_size
     "keras.applications": """
 import inspect, json
 found = [n for n, each in vars(keras.applications).items() if inspect.isfunction(each) and "NASNet" not in n]
-print(json.dumps([(n, 0) for n in sorted(found)]))
+# MobileNetV3 takes images of any size; 224 is the published one.
+print(json.dumps([(n, 224 if n.startswith("MobileNetV3") else 0) for n in sorted(found)]))
 """,
 }
 _FILES = {
@@ -121,11 +125,11 @@ class Library:
         program = _START[self.name] + _LISTED[self.name]
         return [(name, side) for name, side in json.loads(output(python, program).splitlines()[-1])]
 
-    def text(self, folder: Path, name: str, side: int = 0) -> tuple[str, Shape | None]:
-        """What `imported` takes for a network."""
-        call = f'net("{name}", side={side})' if side and self.framework == network_import.KERAS else f'net("{name}")'
-        shape = (3, side, side) if self.framework == network_import.TORCH else None
-        return f"{folder}/{self.file}:{call}", shape
+    def text(self, folder: Path, name: str, side: int, smaller: bool = False) -> tuple[str, Shape | None]:
+        """What `imported` takes for a network. side: of its images, 0 where the model says it."""
+        made_for = smaller and self.framework == network_import.KERAS
+        call = f'net("{name}", side={side})' if made_for else f'net("{name}")'
+        return f"{folder}/{self.file}:{call}", (3, side, side) if side and not made_for else None
 
 
 LIBRARIES = (
@@ -157,7 +161,7 @@ def import_of_library(python: Path, library: str) -> tuple[float, float]:
 
 def measured(library: Library, name: str, side: int, python: str, folder: Path) -> dict[str, Any]:
     """Import a network and compare it with its spec, in this process."""
-    text, shape = library.text(folder, name, side if library.framework == network_import.TORCH else 0)
+    text, shape = library.text(folder, name, side)
     began = time.perf_counter()
     try:
         found = imported(library, text, shape, python)
@@ -165,7 +169,7 @@ def measured(library: Library, name: str, side: int, python: str, folder: Path) 
         return {"problem": str(error)}
     result = {
         "input": "x".join(map(str, found.network.input)),
-        "values": sum(each.size for key, each in found.original.arrays.items() if not key.endswith(COUNTERS)),
+        "values": sum(each.size for key, each in found.original.arrays.items() if not NO_ARRAYS.fullmatch(key)),
         "values_imported": sum(each.size for each in found.weights.values()),
         "import_seconds": time.perf_counter() - began,
         "import_mib": max(peaks()),
@@ -191,7 +195,7 @@ def smaller(library: Library, name: str, python: str, folder: Path) -> Imported 
     """The network at the smallest of `SMALLER` sides that it accepts; None if there is none."""
     for side in SMALLER:
         with contextlib.suppress(OnespecError):
-            return imported(library, *library.text(folder, name, side), python)
+            return imported(library, *library.text(folder, name, side, smaller=True), python)
     return None
 
 

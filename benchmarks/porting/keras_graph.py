@@ -509,8 +509,11 @@ class _KerasConverter:
             scale, offset = np.broadcast_arrays(scale, offset)
             mean, std = -offset / scale, 1 / scale
             return self.builder.normalized(call.input, call.where, call.output, mean=mean, std=std)
-        value = self._add(call, Scale(factor=float(scale[0])))
-        return self.builder.normalized(value, call.where, call.output, mean=-offset) if offset[0] else value
+        layer = Scale(factor=float(scale[0]))
+        if not offset[0]:
+            return self._add(call, layer)
+        value = self.builder.layer(call.input, layer, where=call.where)  # no node of the model has its output
+        return self.builder.normalized(value, call.where, call.output, mean=-offset)
 
     def _operand(self, call: LayerCall) -> Any:
         """What a tensor is added to or multiplied with, if that is no tensor."""

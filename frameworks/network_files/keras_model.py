@@ -166,10 +166,15 @@ def functional(model: Any, path: str) -> Any:
 OPERATORS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "matmul": "matmul"}
 
 
-def is_traced(operation: Any) -> bool:
-    """Whether the operations inside of a layer are the graph's: it is the user's own class, or a function."""
+def is_own(operation: Any) -> bool:
+    """Whether a layer is of the user's own class, or a function."""
     own = not type(operation).__module__.startswith("keras.") or type(operation).__name__ == "Lambda"
     return own and isinstance(operation, keras.Layer) and not isinstance(operation, keras.Model)
+
+
+def is_traced(operation: Any) -> bool:
+    """Whether the operations inside of a layer are the graph's: it is the user's own, or of one of Keras' networks."""
+    return is_own(operation) or type(operation).__module__.startswith("keras.src.applications.")
 
 
 def traced(layer: Any, node: Any, path: str) -> Any:
@@ -312,14 +317,14 @@ def roles_of(layer: Any) -> dict[str, Any]:
 
 def graph(model: Any, folder: Path) -> None:
     nodes: list[dict[str, Any]] = []
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}  # variables by name
     calls: dict[str, int] = {}
     operands: dict[int, str] = {}  # names of the arrays of the user's layers
 
     def enter(layer: Any, path: str) -> None:
         for role, variable in own_roles_of(layer).items():
             operands[id(variable)] = f"{path}/{role}"
-            arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
+            arrays[f"{path}/{role}"] = variable
 
     def visit(operation: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> list[Any]:
         outputs = [Name(name_of(path, calls.get(path, 0), number)) for number in range(count)]
@@ -329,7 +334,7 @@ def graph(model: Any, folder: Path) -> None:
         node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
         variables = roles_of(operation) if is_layer else {}
         for role, variable in variables.items():
-            arrays[f"{path}/{role}"] = keras.ops.convert_to_numpy(variable)
+            arrays[f"{path}/{role}"] = variable
         config = settings(operation, is_layer) if own else {}
         node |= {"config": plain(config), "arrays": {role: f"{path}/{role}" for role in variables}}
         named = {key: encoded(each, operands) for key, each in kwargs.items()}
@@ -343,7 +348,21 @@ def graph(model: Any, folder: Path) -> None:
     outputs = walked(model, [Name("input")], visit, enter)
     answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
     (folder / "graph.json").write_text(json.dumps(answer))
-    np.savez(folder / "arrays.npz", **arrays)
+    save(folder / "arrays.npz", arrays)
+
+
+def save(path: Path, variables: dict[str, Any]) -> None:
+    """Write variables as `np.savez` does, but one after the other: all at once are a second model in memory."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, variable in variables.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array_of(variable), allow_pickle=False)
+
+
+def array_of(variable: Any) -> Any:
+    """A variable as an array. `convert_to_numpy` copies it twice; but NumPy has no bfloat16."""
+    single = variable.dtype in ("float32", "float64")
+    return np.asarray(variable.value) if single else keras.ops.convert_to_numpy(variable)
 
 
 def settings(operation: Any, is_layer: bool) -> dict[str, Any]:
@@ -405,14 +424,10 @@ def in_float64(config: Any) -> Any:
     return {key: "float64" if key == "dtype" else in_float64(each) for key, each in config.items()}
 
 
-def has_own_layers(model: Any) -> bool:
-    return any(map(is_traced, model._flatten_layers(include_self=False)))
-
-
 def doubled(model: Any, task: dict[str, Any]) -> Any:
     """The model in float64: made from its config, or where that names layers of the user's, by the function again."""
     keras.backend.set_floatx("float64")
-    if not has_own_layers(model):
+    if not any(map(is_own, model._flatten_layers(include_self=False))):
         return type(model).from_config(in_float64(model.get_config()))
     keras.utils.clear_session()  # names that Keras counts are the same again
     keras.config.set_dtype_policy("float64")
