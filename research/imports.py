@@ -32,7 +32,7 @@ import pandas as pd
 from benchmarks.cli import options
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.porting import network_import
-from benchmarks.porting.network_import import Imported
+from benchmarks.porting.network_import import Comparison, Imported
 from benchmarks.reporting.number_formats import count
 from benchmarks.reporting.tables import markdown
 from benchmarks.runtime import checkout
@@ -187,8 +187,15 @@ def measured(library: Library, name: str, side: int, python: str, folder: Path) 
         "largest_logit": comparison.scale,
         "compare_seconds": time.perf_counter() - began,
         "compare_mib": max(peaks()),
-        "problem": "" if comparison.agrees else f"beyond rounding from {comparison.parted}",
+        "problem": problem_of(comparison),
     }
+
+
+def problem_of(comparison: Comparison) -> str:
+    """What is wrong with a comparison, or what it cannot show; empty if the logits are equal."""
+    if not comparison.agrees:
+        return f"beyond rounding from {comparison.parted}"
+    return f"rounding hides differences from {comparison.hidden} on" if comparison.hidden else ""
 
 
 def smaller(library: Library, name: str, python: str, folder: Path) -> Imported | None:
@@ -234,7 +241,7 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
 def row(library: str, results: pd.DataFrame) -> tuple[str, ...]:
     """The row of a library."""
     done = results[results["values"] != ""]
-    compared = done[done["difference"] != ""]
+    compared = done[(done["difference"] != "") & ~done["problem"].str.startswith("rounding hides")]
     number = {name: pd.to_numeric(done[name]) for name in ("import_seconds", "import_mib", "framework_mib")}
     framework = pd.to_numeric(done["framework_seconds"])
     relative = pd.to_numeric(compared["difference"]) / pd.to_numeric(compared["largest_logit"])

@@ -28,6 +28,8 @@ from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training.checkpoints import read_npz
+from benchmarks.verification.comparison import HEADROOM, UNIT
+from benchmarks.verification.conditioning import CHANGE, ChangedReference
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference
@@ -84,12 +86,14 @@ class Comparison:
     """The original and the spec on the same images, in float64.
 
     difference: the largest of the logits. scale: the largest logit. parted: the first layer whose output differs by
-    more than rounding, with its own difference; empty if the logits agree.
+    more than rounding explains, with its own difference; empty if the logits agree. hidden: the first layer from which
+    on the network amplifies rounding so much that a difference would not be seen; empty if there is none.
     """
 
     difference: float
     scale: float
     parted: str = ""
+    hidden: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -98,7 +102,11 @@ class Comparison:
     @property
     def text(self) -> str:
         found = f"the logits differ by at most {self.difference:.1g}, the largest is {self.scale:.3g}"
-        return found if self.agrees else f"{found}; beyond rounding from {self.parted}"
+        if not self.agrees:
+            return f"{found}; beyond rounding from {self.parted}"
+        if not self.hidden:
+            return found
+        return f"{found}; the network amplifies rounding, so from {self.hidden} on a difference would not be seen"
 
 
 def is_network_file(text: str) -> bool:
@@ -396,34 +404,63 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
     outputs = _activations(network, result.weights, images)
     seen = outputs[network.nodes[result.pixels - 1].path] if result.pixels else images
     expected = original.values(seen, [original.output])[original.output]
-    given = outputs[network.nodes[-1].path]
-    difference, scale = _apart(given, expected)
+    last = network.nodes[-1].path
+    difference, scale = _apart(outputs[last], expected)
     agree = difference <= original.rounding * max(scale, 1.0)
     if agree and np.ptp(expected, axis=0).max() > VISIBLE * scale:
         return Comparison(difference, scale)
-    parted = _parted(result, seen)
-    return Comparison(difference, scale, parted if agree else parted or network.nodes[-1].path)
+    layers = list(_compared_layers(result, seen))
+    parted = next((each for each in layers if each.difference > original.rounding * max(each.scale, 1.0)), None)
+    if agree and not parted:
+        return Comparison(difference, scale)
+    limits = _explained(original.evaluation, _evaluated_weights(result), seen)
+    hidden = next((each.path for each in layers if limits[each.path] > VISIBLE * max(each.scale, 1.0)), "")
+    for each in layers:
+        if each.difference > max(original.rounding * max(each.scale, 1.0), limits[each.path]):
+            return Comparison(difference, scale, f"{each.path}, by {each.difference:.2g} of {each.scale:.2g}", hidden)
+    agree = difference <= max(original.rounding * max(scale, 1.0), limits[original.evaluation.nodes[-1].path])
+    return Comparison(difference, scale, "" if agree else last, hidden)
 
 
-def _parted(result: Imported, images: Array) -> str:
-    """The first layer whose output differs, in reading order, the layers inside a join before it."""
+@dataclass(frozen=True)
+class _ComparedLayer:
+    """The largest difference of a layer's output, and the largest value that is expected."""
+
+    path: str
+    difference: float
+    scale: float
+
+
+def _compared_layers(result: Imported, images: Array) -> Iterator[_ComparedLayer]:
+    """In reading order, the layers inside a join before it."""
     original = result.original
     theirs = original.values(images, None)
-    wanted = {parameter.name for parameter in original.evaluation.parameters}
-    weights = {name: array for name, array in result.weights.items() if name in wanted}
-    ours = _activations(original.evaluation, weights, images)
+    ours = _activations(original.evaluation, _evaluated_weights(result), images)
     for _, node in _pairs(original.evaluation.layers, original.evaluation.nodes):
         name = original.nodes.get(node.path)
         if name in theirs and theirs[name].size == ours[node.path].size:
-            difference, scale = _apart(ours[node.path], theirs[name])
-            if difference > original.rounding * max(scale, 1.0):
-                return f"{node.path}, by {difference:.2g} of {scale:.2g}"
-    return ""
+            yield _ComparedLayer(node.path, *_apart(ours[node.path], theirs[name]))
 
 
-def _activations(network: Network, weights: Weights, images: Array) -> Weights:
+def _evaluated_weights(result: Imported) -> Weights:
+    """The arrays without those of auxiliary classifiers."""
+    wanted = {parameter.name for parameter in result.original.evaluation.parameters}
+    return {name: array for name, array in result.weights.items() if name in wanted}
+
+
+def _explained(network: Network, weights: Weights, images: Array) -> dict[str, float]:
+    """The largest difference of each layer's output that rounding explains, by path, as in a verification.
+
+    It is `HEADROOM` times what a random change of all weights gives, scaled to the rounding of float64.
+    """
+    exact, changed = (_activations(network, weights, images, kind) for kind in (Reference, ChangedReference))
+    unit = HEADROOM * UNIT["float64"] / CHANGE
+    return {path: unit * float(np.abs(changed[path] - output).max()) for path, output in exact.items()}
+
+
+def _activations(network: Network, weights: Weights, images: Array, kind: type[Reference] = Reference) -> Weights:
     """The outputs of all layers in evaluation, by path."""
-    reference = Reference(network, Training(), Setting(precision="float64"))
+    reference = kind(network, Training(), Setting(precision="float64"))
     reference.set_weights(weights)
     return reference.activations(images, training=False)
 
