@@ -101,9 +101,14 @@ def settled(case: Case) -> Case:
     decides. The mean is off by a tenth of the deviation, the variance by a factor from 0.5 to 1.5, at random and by
     channel, so that a framework that uses the statistics of the batch differs.
     """
-    weights = dict(case.weights)
-    _SettlingPass(case.network, weights, case.images, np.random.default_rng([case.seed, 2]))
-    return replace(case, weights=weights)
+    return replace(case, weights=settled_weights(case.network, case.weights, case.images, case.seed))
+
+
+def settled_weights(network: Network, weights: Weights, images: Array, seed: int) -> Weights:
+    """The weights with running statistics near those of the images, N x C x H x W."""
+    changed = dict(weights)
+    _SettlingPass(network, changed, images, np.random.default_rng([seed, 2]))
+    return changed
 
 
 class _SettlingPass(Pass):

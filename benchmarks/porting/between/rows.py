@@ -181,6 +181,9 @@ def _arguments(layer: Layer, node: Node) -> tuple[dict[str, Any], dict[str, Any]
             padded = np.any(sides(whole.padding))
             computed["ceil"] = layer.ceil and sides(whole.padding) != sides(layer.padding)
             computed["count_padding"] = layer.count_padding if padded else True
+            if layer.ceil and padded and (not layer.count_padding or not np.any(sides(layer.padding))):
+                # What rounding up adds is never counted: the same as padding that is not.
+                computed |= {"ceil": False, "count_padding": False}
     return given, computed
 
 
