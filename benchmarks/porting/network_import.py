@@ -28,8 +28,7 @@ from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training.checkpoints import read_npz
-from benchmarks.verification.comparison import HEADROOM, UNIT
-from benchmarks.verification.conditioning import CHANGE, ChangedReference
+from benchmarks.verification.conditioning import ChangedReference
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference
@@ -449,13 +448,13 @@ def _evaluated_weights(result: Imported) -> Weights:
 
 
 def _explained(network: Network, weights: Weights, images: Array) -> dict[str, float]:
-    """The largest difference of each layer's output that rounding explains, by path, as in a verification.
+    """The largest difference of each layer's output that rounding explains, by path.
 
-    It is `HEADROOM` times what a random change of all weights gives, scaled to the rounding of float64.
+    It is what a random change of all weights by 2^-44 (`conditioning.CHANGE`) gives, 256 times the rounding of float64.
+    It is not scaled: a gate that the change turns from 0 to 1 is turned by rounding, too.
     """
     exact, changed = (_activations(network, weights, images, kind) for kind in (Reference, ChangedReference))
-    unit = HEADROOM * UNIT["float64"] / CHANGE
-    return {path: unit * float(np.abs(changed[path] - output).max()) for path, output in exact.items()}
+    return {path: float(np.abs(changed[path] - output).max()) for path, output in exact.items()}
 
 
 def _activations(network: Network, weights: Weights, images: Array, kind: type[Reference] = Reference) -> Weights:
