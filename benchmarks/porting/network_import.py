@@ -413,12 +413,13 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
     if agree and not parted:
         return Comparison(difference, scale)
     limits = _explained(original.evaluation, _evaluated_weights(result), seen)
-    hidden = next((each.path for each in layers if limits[each.path] > VISIBLE * max(each.scale, 1.0)), "")
     for each in layers:
+        if limits[each.path] > VISIBLE * max(each.scale, 1.0):
+            return Comparison(difference, scale, hidden=each.path)  # what follows shows nothing
         if each.difference > max(original.rounding * max(each.scale, 1.0), limits[each.path]):
-            return Comparison(difference, scale, f"{each.path}, by {each.difference:.2g} of {each.scale:.2g}", hidden)
+            return Comparison(difference, scale, f"{each.path}, by {each.difference:.2g} of {each.scale:.2g}")
     agree = difference <= max(original.rounding * max(scale, 1.0), limits[original.evaluation.nodes[-1].path])
-    return Comparison(difference, scale, "" if agree else last, hidden)
+    return Comparison(difference, scale, "" if agree else last)
 
 
 @dataclass(frozen=True)

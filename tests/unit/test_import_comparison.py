@@ -59,3 +59,8 @@ def test_a_calm_network(factor: float) -> None:
     comparison = compared(imported(chaotic(1), 2.0**-52, "dense0.weight", factor))
     assert comparison.agrees == (factor == 1.0) and not comparison.hidden
     assert factor == 1.0 or comparison.parted.startswith("dense0,")
+
+
+def test_a_difference_before_the_digits_are_lost_is_seen() -> None:
+    comparison = compared(imported(chaotic(60), 2.0**-52, "dense3.weight", 1 + 1e-4))
+    assert not comparison.agrees and comparison.parted.startswith("dense3,")
