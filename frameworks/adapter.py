@@ -61,10 +61,25 @@ UNBIASED_RUNNING_VARIANCE = Departure(
 class Setting:
     """Where and how an adapter runs: chosen by the harness, obeyed or refused (`Unavailable`), never ignored."""
 
-    device: Literal["cpu", "cuda"] = "cpu"
-    precision: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "cuda", "mps"] = "cpu"  # cuda: the first that the process sees; mps: Apple's GPU
+    precision: Literal["float64", "float32", "bfloat16", "float16"] = "float32"  # the last two: see `reduced`
     threads: int = 1
     mode: str = ""  # "" is what the framework's documentation teaches for training
+    tf32: bool = False  # products of float32 on a GPU of NVIDIA take factors rounded to 10 bits of fraction
+
+    @property
+    def reduced(self) -> bool:
+        """Whether layers compute in 16 bits.
+
+        Arrays, their updates, running statistics, batch statistics, the loss and logits stay in float32 then, which is
+        what frameworks call mixed precision. In float16 the loss is scaled (`frameworks.training.LossScale`).
+        """
+        return self.precision in ("bfloat16", "float16")
+
+    @property
+    def arrays(self) -> Literal["float64", "float32"]:
+        """The precision of arrays, losses and logits."""
+        return "float64" if self.precision == "float64" else "float32"
 
 
 class Trained(NamedTuple):
@@ -81,6 +96,10 @@ class Adapter(ABC):
     """The framework's name in messages; without it, the class's."""
     modes: ClassVar[tuple[str, ...]] = ()
     """Ways of running it beside "", the one that its documentation teaches."""
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    """Where the adapter can run, if this build and this machine have it."""
+    precisions: ClassVar[tuple[str, ...]] = ("float64", "float32")
+    """In which it can compute."""
     departures: ClassVar[tuple[Departure, ...]] = ()
     native: ClassVar[Native | None] = None
     """The framework's defaults; without them, only the aligned semantics can be verified."""
@@ -89,10 +108,16 @@ class Adapter(ABC):
     """Shape and whether it is trained of every array, as the framework has built it; known before memory is taken."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
-        modes = ("", *self.modes)
-        if setting.mode not in modes:
-            title = self.title or type(self).__name__
-            raise Unavailable(f"{title} has no mode {setting.mode!r}; there are {', '.join(map(repr, modes))}")
+        for kind, asked, offered in (
+            ("mode", setting.mode, ("", *self.modes)),
+            ("device", setting.device, self.devices),
+            ("precision", setting.precision, self.precisions),
+        ):
+            if asked not in offered:
+                title = self.title or type(self).__name__
+                raise Unavailable(f"{title} has no {kind} {asked!r}; there are {', '.join(map(repr, offered))}")
+        if setting.tf32 and (setting.device, setting.precision) != ("cuda", "float32"):
+            raise Unavailable(f"TF32 is for float32 on cuda, not for {setting.precision} on {setting.device}")
         self.network = network
         self.training = training
         self.setting = setting
@@ -110,7 +135,8 @@ class Adapter(ABC):
     def get_weights(self) -> Weights:
         """All arrays by canonical name, parameters, buffers and the optimizer's.
 
-        The optimizer's are `<parameter>/<slot>`, slots as in `frameworks/training.py`, and `step`: the steps taken.
+        The optimizer's are `<parameter>/<slot>`, slots as in `frameworks/training.py`, and `step`: the steps taken. In
+        float16 also `loss_scale` and `finite_steps`, as `LossScale` has them.
         """
 
     @abstractmethod
@@ -127,7 +153,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def predict(self, split: Split, batch_size: int) -> Array:
-        """Logits of all images of a split in evaluation mode: N x classes, in the network's precision.
+        """Logits of all images of a split in evaluation mode: N x classes, in the precision of the arrays.
 
         Where the training has an average of the weights, it is used from the first step on.
         """
@@ -136,7 +162,8 @@ class Adapter(ABC):
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         """The training loss of one batch and its gradient by every trained array and by `input`; nothing is updated.
 
-        Batch norm uses the batch's statistics; the gradient by `input` is N x C x H x W.
+        Batch norm uses the batch's statistics; the gradient by `input` is N x C x H x W. A scale of the loss is divided
+        out again.
         """
 
     @abstractmethod

@@ -16,7 +16,6 @@ import numpy as np
 from frameworks import spec
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, Adapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights
-from frameworks.errors import Unavailable
 from frameworks.native import mapped
 from frameworks.reference_layers import LAYERS
 from frameworks.reference_layers.base import Result, channel_axes
@@ -192,10 +191,10 @@ class Reference(Adapter):
     The only name is `unbiased_running_variance`, which needs batches with more than one value per channel.
     """
 
+    devices = ("cpu",)
+
     def __init__(self, network: Network, training: Training, setting: Setting, departures: Sequence[str] = ()) -> None:
         super().__init__(network, training, setting)
-        if setting.mode or setting.device != "cpu":
-            raise Unavailable(f"the reference has no mode {setting.mode!r} on {setting.device!r}: only '' on 'cpu'")
         for name in departures:
             if name != UNBIASED_RUNNING_VARIANCE.name:
                 raise ValueError(f"the reference knows no departure {name!r}, only {UNBIASED_RUNNING_VARIANCE.name!r}")

@@ -119,9 +119,18 @@ class OnnxRuntime(Adapter):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 
+    def _switches(self) -> dict[str, int]:
+        """Options of the provider; by default that for CUDA uses TF32."""
+        return {"use_tf32": int(self.setting.tf32)} if self.setting.device == "cuda" else {}
+
     def _session(self, proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
         try:
-            return onnxruntime.InferenceSession(proto.SerializeToString(), self._options(), providers=[self.provider])
+            return onnxruntime.InferenceSession(
+                proto.SerializeToString(),
+                self._options(),
+                providers=[self.provider],
+                provider_options=[self._switches()],
+            )
         except NoKernel as error:
             reason = str(error).strip().splitlines()[-1].rpartition(" : ")[2]  # behind a code and its name
             raise Unavailable(f"ONNX Runtime, {self.setting.precision}: {reason}") from None

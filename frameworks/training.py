@@ -134,6 +134,26 @@ AVERAGE = "average"  # the slot of `Training.average`
 
 
 @dataclass(frozen=True)
+class LossScale:
+    """Keeps small gradients in float16, whose smallest value is 6e-8: Micikevicius et al. 2018, section 3.2.
+
+    The loss is multiplied by the scale, and its gradients are divided by it in float32 before anything uses them. Where
+    a gradient is not finite, the step changes no array, not even `step` and running averages, and the scale is
+    multiplied by `backoff`. After `interval` steps in a row with finite gradients it is multiplied by `growth`. The
+    running statistics of batch normalization move in every forward pass. The values are those of torch.amp.GradScaler.
+    """
+
+    first: float = 2.0**16
+    growth: float = 2.0
+    backoff: float = 0.5
+    interval: int = 2000
+
+
+LOSS_SCALE = LossScale()
+SCALE, FINITE_STEPS = "loss_scale", "finite_steps"  # names of its state: the scale, and the steps since it changed
+
+
+@dataclass(frozen=True)
 class Training:
     """The loss, mean over the batch of softmax cross-entropy, and what minimises it.
 

@@ -123,7 +123,7 @@ class MXNetGluon(LayerAdapter):
             wanted = f"OMP_NUM_THREADS={setting.threads} before Python starts"
             raise Unavailable(f"MXNet has as many threads as OMP_NUM_THREADS says, which is {actual}: set {wanted}")
         if setting.device == "cuda":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+            os.environ["NVIDIA_TF32_OVERRIDE"] = str(int(setting.tf32))
             if not mx.context.num_gpus():
                 raise Unavailable(f"this build of MXNet, {mx.__version__}, sees no CUDA device")
             if setting.precision == "float32":
