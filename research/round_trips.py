@@ -43,8 +43,7 @@ from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.networks import network as load_network
 from benchmarks.runtime.temporary_folders import TemporaryFolder
-from benchmarks.verification.cases import revealing_weights
-from benchmarks.verification.inference import settled_weights
+from benchmarks.verification.case_weights import revealing_weights, settled_weights
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.errors import OnespecError

@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.certification.verified_networks import BATCH as BATCH
 from benchmarks.certification.verified_networks import small as small
-from frameworks.arrays import Array, Weights, initial
+from benchmarks.verification.case_weights import revealing_weights, settled_weights
+from frameworks.arrays import Array, Weights
 from frameworks.native import Native, with_defaults
 from frameworks.numpy_reference import without_dropout
 from frameworks.spec import Network, Scale
@@ -114,7 +115,7 @@ class Case:
             seed=seed,
             images=images,
             labels=labels,
-            weights=revealing_weights(plain, seed),
+            weights=settled_weights(plain, revealing_weights(plain, seed), images, seed),
             trainings={training: TRAININGS[training]},
             batch_size=batch_size,
             curve=curve or default_curve(plain),
@@ -183,18 +184,3 @@ def default_curve(network: Network) -> int:
 def is_large(network: Network) -> bool:
     """Whether the reference takes minutes for 50 steps, or the arrays of Adam too much memory."""
     return network.params > LARGE or network.macs > LARGE_MACS
-
-
-def revealing_weights(network: Network, seed: int) -> Weights:
-    """Initial weights without a 0 or 1 that could hide a fault; every value is exact in float32."""
-    weights = initial(network, seed, "he_normal")
-    stream = np.random.default_rng([seed, 1])
-    for parameter in network.parameters:
-        shape = parameter.shape
-        if parameter.role in ("bias", "beta", "running_mean"):
-            weights[parameter.name] = stream.normal(0, 0.1, shape)
-        elif parameter.role in ("gamma", "running_var"):
-            weights[parameter.name] = stream.uniform(0.5, 1.5, shape)
-        elif parameter.role == "slope":
-            weights[parameter.name] = stream.uniform(0.1, 0.4, shape)
-    return {name: array.astype(np.float32).astype(np.float64) for name, array in weights.items()}

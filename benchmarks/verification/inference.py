@@ -1,7 +1,6 @@
 """Verifies frameworks that only predict: their arrays, the output of every layer in evaluation, and their predictions.
 
-The case is that of the frameworks that train, at its first batch, with other running statistics where the network
-amplifies rounding too much (`settled`). In float64 the limits are theirs, too. In float32
+The case is that of the frameworks that train, at its first batch. In float64 the limits are theirs, too. In float32
 frameworks that train are compared with one another; here a framework is compared with the reference in float64, and its
 error may be `HEADROOM` times what one random rounding of the weights gives. Many of these frameworks lack kernels in
 float64, so a finding in float32 stands on its own.
@@ -32,15 +31,13 @@ from benchmarks.verification.comparison import (
     relative_errors,
     stage_verdict,
 )
-from benchmarks.verification.conditioning import CALM, CHANGE, ChangedReference
+from benchmarks.verification.conditioning import CHANGE, ChangedReference
 from benchmarks.verification.evidence import PlacedTensor, write_case_files
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
-from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
-from frameworks.numpy_reference import Pass, Reference
-from frameworks.reference_layers.base import Result, channel_axes
-from frameworks.spec import Auxiliary, BatchNorm, Network, Node
+from frameworks.numpy_reference import Reference
+from frameworks.spec import Auxiliary, Node
 from frameworks.training import Training
 
 STAGES = ("parameters", "evaluation")
@@ -62,7 +59,7 @@ def verify_inference(
     """
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         files = Path(folder)
-        reference = calm(case, files)
+        reference = expected(case, files)
         for target in targets:
             for precision in precisions:
                 try:
@@ -71,68 +68,12 @@ def verify_inference(
                     unavailable(target, precision, str(error))
 
 
-def calm(case: Case, files: Path) -> ReferenceEvidence:
-    """What the reference computes in the case, or in the settled one if that amplifies rounding less and is needed.
-
-    files: a folder that gets the files of the case in the result.
-    """
-    write_case_files(case, files)
-    drawn = expected(case, files)
-    if _largest(drawn) <= CALM:
-        return drawn
-    case = settled(case)
-    write_case_files(case, files)
-    calmer = expected(case, files)
-    if _largest(calmer) < _largest(drawn):
-        return calmer
-    write_case_files(drawn.case, files)
-    return drawn
-
-
-def _largest(reference: ReferenceEvidence) -> float:
-    """The largest amplification in evaluation."""
-    return max((value for place, value in reference.amplification.items() if place.stage == "evaluation"), default=0.0)
-
-
-def settled(case: Case) -> Case:
-    """The case with running statistics near those of its images, so that values do not grow from layer to layer.
-
-    With statistics that are drawn for themselves, the gates of deep networks saturate, and the rounding of their input
-    decides. The mean is off by a tenth of the deviation, the variance by a factor from 0.5 to 1.5, at random and by
-    channel, so that a framework that uses the statistics of the batch differs.
-    """
-    return replace(case, weights=settled_weights(case.network, case.weights, case.images, case.seed))
-
-
-def settled_weights(network: Network, weights: Weights, images: Array, seed: int) -> Weights:
-    """The weights with running statistics near those of the images, N x C x H x W."""
-    changed = dict(weights)
-    _SettlingPass(network, changed, images, np.random.default_rng([seed, 2]))
-    return changed
-
-
-class _SettlingPass(Pass):
-    """A pass in evaluation that sets the running statistics of each layer before the layer computes."""
-
-    def __init__(self, network: Network, weights: Weights, images: Array, stream: np.random.Generator) -> None:
-        self.stream = stream
-        super().__init__(network, weights, images, masks=None, unbiased=False)
-
-    def _layer(self, node: Node, x: Array) -> Result:
-        if isinstance(node.layer, BatchNorm):
-            axes = channel_axes(x)
-            mean, variance = x.mean(axes), x.var(axes)
-            found = {
-                "running_mean": mean + 0.1 * np.sqrt(variance) * self.stream.normal(size=mean.shape),
-                "running_var": np.where(variance > 0, variance, 1) * self.stream.uniform(0.5, 1.5, mean.shape),
-            }
-            for role, values in found.items():
-                self.weights[node.parameter(role).name] = values.astype(np.float32).astype(np.float64)
-        return super()._layer(node, x)
-
-
 def expected(case: Case, files: Path) -> ReferenceEvidence:
-    """What the reference computes, and how much the network amplifies a rounding of its weights at each place."""
+    """What the reference computes, and how much the network amplifies a rounding of its weights at each place.
+
+    files: a folder that gets the files of the case.
+    """
+    write_case_files(case, files)
     with tempfile.TemporaryDirectory(dir=files) as folder:
         kinds: tuple[type[Reference], ...] = (Reference, ChangedReference)
         clients = [ReferenceClient(Path(folder), (), kind) for kind in kinds]

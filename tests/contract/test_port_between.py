@@ -13,7 +13,7 @@ from benchmarks.porting import sources
 from benchmarks.porting.between import own_steps, report
 from benchmarks.porting.between.trainings import parsed
 from benchmarks.runtime.errors import BadInput
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.networks import NETWORKS
 from frameworks.training import SGD, Adam, Training
 from tests.command_line import exit_code_of

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.porting.between import arrays
 from benchmarks.porting.between.alignment import aligned
 from benchmarks.porting.between.rows import rows
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.arrays import Array
 from frameworks.spec import BatchNorm, Conv, Dense, Flatten, Network
 

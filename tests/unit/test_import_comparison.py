@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.porting.network_import import Imported, Original, compared
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Pass
 from frameworks.spec import Dense, Flatten, Network, Scale, Tanh

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.porting.between import own_steps
 from benchmarks.porting.between.own_steps import FittedStep
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.adapter import Setting
 from frameworks.arrays import Weights
 from frameworks.networks import NETWORKS

@@ -12,7 +12,7 @@ from benchmarks.porting.between import report
 from benchmarks.porting.between.differences import OUTPUT, TRAINING
 from benchmarks.porting.between.report import Report
 from benchmarks.porting.sources import SOFTMAX, Side
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.arrays import Array, Weights
 from frameworks.networks import NETWORKS
 from frameworks.spec import (

@@ -15,7 +15,7 @@ from benchmarks.porting.between.rows import rows
 from benchmarks.porting.between.values import Parted, Stage
 from benchmarks.porting.sources import Side
 from benchmarks.reporting.number_formats import counted
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.arrays import Array, Weights
 from frameworks.spec import times
 from frameworks.training import Training

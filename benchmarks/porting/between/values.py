@@ -16,7 +16,7 @@ from benchmarks.porting.between.alignment import Alignment
 from benchmarks.porting.between.differences import INPUT, OUTPUT, TRAINING, place
 from benchmarks.porting.between.rows import LayerRow, execution
 from benchmarks.reporting.number_formats import number
-from benchmarks.verification.cases import revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Pass, Reference

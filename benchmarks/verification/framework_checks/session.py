@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
-from benchmarks.verification.cases import Place, revealing_weights
+from benchmarks.verification.case_weights import revealing_weights
+from benchmarks.verification.cases import Place
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
