@@ -234,11 +234,8 @@ class Reference(Adapter):
             run = self._run(images[batch], masks)
             losses[step] = run.backward(labels[batch], self.training.label_smoothing)
             correct += int((run.logits.argmax(1) == labels[batch]).sum())
-            self.steps += 1
             self.weights |= run.running
-            trained = {name: run.gradients[name] for name, (_, is_trained) in self.arrays.items() if is_trained}
-            for name, gradient in clipped(trained, self.training.clip_norm).items():
-                update(self.weights, name, gradient, self.training, rate, self.steps)
+            self._step({name: run.gradients[name] for name, (_, trained) in self.arrays.items() if trained}, rate)
         return Trained(losses, correct)
 
     def predict(self, split: Split, batch_size: int) -> Array:
@@ -264,6 +261,12 @@ class Reference(Adapter):
         """The average of every trained array by its name; empty before the first step."""
         averages = {name: f"{name}/{AVERAGE}" for name in self.arrays}
         return {name: self.weights[average] for name, average in averages.items() if average in self.weights}
+
+    def _step(self, gradients: Weights, rate: float) -> None:
+        """One step of the optimizer with the gradients of all trained arrays."""
+        self.steps += 1
+        for name, gradient in clipped(gradients, self.training.clip_norm).items():
+            update(self.weights, name, gradient, self.training, rate, self.steps)
 
     def _run(self, images: Array, masks: np.random.Generator | None = None) -> Pass:
         return Pass(self.network, self.weights, images, masks, self.unbiased)

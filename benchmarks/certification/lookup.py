@@ -3,7 +3,8 @@
 A finding covers a run if it is about the same network, code (`covered_code`), package versions, mode, precision and
 device, and if its verification asked at least what the default asks. The number of threads is not part of it, because
 the framework checks repeat a case with two threads. A row needs the finding on its network and the one on the
-framework itself (`FRAMEWORK_CHECKS`), both in float64; in another precision it needs both in that precision, too.
+framework itself (`FRAMEWORK_CHECKS`), both in float64; in float32 it needs both in that precision, too, and with layers
+in 16 bits the one on the network.
 A framework that only predicts needs the finding on the network in its precision: evaluation is all that it does.
 
 Findings are stored in the user's cache, each in a file of its own. The certificate of a checkout is read, too. A file
@@ -146,7 +147,8 @@ def covering(row: RowIdentity) -> Coverage:
     if failure := next((each for each in outcomes if each.reason), None):
         return Coverage(f"{NOT_CERTIFIED}: {failure.reason}", outcomes[0].certificate)
     if row.setting.precision != "float64":
-        outcomes = [_outcome(replace(subject, precision=row.setting.precision), row) for subject in needed]
+        in_own = needed[:1] if row.setting.reduced else needed
+        outcomes = [_outcome(replace(subject, precision=row.setting.precision), row) for subject in in_own]
         if failure := next((each for each in outcomes if each.refused), None):
             return Coverage(f"{NOT_CERTIFIED}: {failure.reason} in {row.setting.precision}", failure.certificate)
         if any(each.reason for each in outcomes):

@@ -96,6 +96,13 @@ def difference(finding: Finding) -> Iterator[str]:
     yield "; ".join(parts)
 
 
+def hidden(finding: Finding) -> Iterator[str]:
+    """What a stage that is ok does not show."""
+    for stage in finding.stages:
+        if stage.verdict == "ok" and stage.note and stage.place:
+            yield f"{finding.framework} in {finding.precision}: {finding.net}: {stage.stage}: {stage.note}"
+
+
 def summary(certificate: Certificate) -> str:
     """The verdicts by network and framework, and the setting in which they were reached."""
     findings = by_framework(certificate.findings)
@@ -193,6 +200,7 @@ def page(certificate: Certificate) -> str:
         summary(certificate),
         *(f"First explained difference in {framework}: {text}." for framework, text in explanations.items()),
         *(line for finding in findings for line in difference(finding)),
+        *(line for finding in findings for line in hidden(finding)),
         *(["The framework itself:", markdown(*checks)] if checks else []),
         "All stages:",
         markdown(HEAD, [row(finding) for finding in of_networks(findings)]),
@@ -220,7 +228,7 @@ def verification_text(verification: Verification) -> str:
     checks = framework_table(findings)
     lines = [table(*checks), ""] if checks else []
     lines.append(table(HEAD, [row(finding) for finding in of_networks(findings)]))
-    lines += [line for finding in findings for line in difference(finding)]
+    lines += [line for finding in findings for line in (*difference(finding), *hidden(finding))]
     lines += [*verification.lacking, *verification.skipped]
     if verification.native_differences:
         lines.append("What each default alone changes, measured on the reference:")

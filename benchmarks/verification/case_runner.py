@@ -19,7 +19,7 @@ from benchmarks.records.certificates import worst_verdict
 from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
-from benchmarks.verification.cases import Case, is_large
+from benchmarks.verification.cases import Case, Place, is_large
 from benchmarks.verification.comparison import (
     STEP_SIZE,
     ReferenceEvidence,
@@ -32,6 +32,7 @@ from benchmarks.verification.conditioning import calm_evidence
 from benchmarks.verification.diagnosis import likely
 from benchmarks.verification.evidence import EvidenceCollector, reference_evidence
 from benchmarks.verification.memory_budget import MemoryBudget, memory_of
+from benchmarks.verification.reduced import REDUCED
 from frameworks.adapter import Setting
 from frameworks.allocator import return_free_memory
 from frameworks.errors import Unavailable
@@ -53,6 +54,11 @@ class Target:
     native: Native | None = None
     lock: Lock = field(default_factory=Lock)
     open_worker: Callable[[int], WorkerClient] | None = None
+    device: str = "cpu"  # kind of the device
+
+    def setting(self, precision: str, threads: int) -> Setting:
+        """Where and how the framework is verified."""
+        return Setting(self.device, precision, threads, self.mode)  # type: ignore[arg-type]
 
     @property
     def package(self) -> str:
@@ -94,8 +100,8 @@ class NetworkVerdict:
         return replace(self, verdicts=verdicts, cause=later.cause or self.cause, seeds=self.seeds + 1)
 
     def without_float64(self) -> NetworkVerdict:
-        """This float32 finding if the float64 finding of the same code does not agree: it does not agree either."""
-        note = "a float32 verdict rests on the float64 verdict, which is neither ok nor explained"
+        """This finding in another precision, of code whose float64 finding does not agree: it does not agree either."""
+        note = f"a {self.precision} verdict rests on the float64 verdict, which is neither ok nor explained"
         verdicts = [
             replace(stage, verdict="not verified", note=note) if stage.verdict in ("ok", "explained") else stage
             for stage in self.verdicts
@@ -127,7 +133,7 @@ class _Answer:
     failed: str | None = None
 
 
-SEEDS = 5  # a float32 difference counts only if it appears at all of them
+SEEDS = 5  # a difference in float32 or 16 bits counts only if it appears at all of them
 
 
 def verify_cases(
@@ -145,9 +151,9 @@ def verify_cases(
     native: build each framework with its default settings and compare it with a reference that has the same settings;
     their effect is then `explained`.
 
-    In float32, rounding can switch a ReLU or a maximum in one framework and not in the others, after which every step
-    differs. This happens elsewhere at another seed, but a fault appears again. Therefore a stage that differs is
-    repeated with up to `SEEDS` seeds and agrees if it agrees once.
+    In float32 and 16 bits, rounding can switch a ReLU or a maximum in one framework and not in the others, after which
+    every step differs. This happens elsewhere at another seed, but a fault appears again. Therefore a stage that
+    differs is repeated with up to `SEEDS` seeds and agrees if it agrees once.
     """
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(TemporaryFolder("cases"))
@@ -155,7 +161,7 @@ def verify_cases(
         stack.callback(pool.shutdown, cancel_futures=True)
         for target in targets:
             stack.callback(target.close)  # ends the request that a thread of the pool waits for
-        runner = _CaseRunner(pool, targets, threads, native, scratch)
+        runner = _CaseRunner(pool, targets, precisions, threads, native, scratch)
         names = list(cases)
         if not names:
             return
@@ -167,7 +173,7 @@ def verify_cases(
             for precision in precisions:
                 current = prepared[name]
                 findings = runner.findings(name, current, precision, answers[precision])
-                while precision == "float32" and _any_differs(findings) and findings[0].seeds < SEEDS:
+                while precision != "float64" and _any_differs(findings) and findings[0].seeds < SEEDS:
                     current = runner.prepare(current.case.with_next_seed())
                     later = runner.findings(name, current, precision, runner.run(current, precision))
                     findings = [finding.merged(repeated) for finding, repeated in zip(findings, later)]
@@ -197,6 +203,7 @@ class _PreparedCase:
     files: Path  # input of every framework, when the reference is computed
     reference: Future[ReferenceEvidence]
     target_references: Mapping[str, Future[ReferenceEvidence]]  # with the settings of each target, by label
+    narrow: Mapping[str, Future[Mapping[Place, float]]]  # by precision: errors of the reference with layers in 16 bits
 
     @property
     def case(self) -> Case:
@@ -208,23 +215,31 @@ class _CaseRunner:
     """The pool of threads, the targets and the folder for files."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, targets: Sequence[Target], threads: int, native: bool, scratch: Path
+        self,
+        pool: ThreadPoolExecutor,
+        targets: Sequence[Target],
+        precisions: Sequence[str],
+        threads: int,
+        native: bool,
+        scratch: Path,
     ) -> None:
         self.pool, self.targets, self.threads, self.native, self.scratch = pool, targets, threads, native, scratch
+        self.reduced = [precision for precision in precisions if precision in REDUCED]
         self.memory = MemoryBudget.of_machine()
 
     def prepare(self, case: Case) -> _PreparedCase:
         """Start the computation of the reference evidence of a case, or of a calmer one."""
         files = Path(tempfile.mkdtemp(dir=self.scratch))
         reference = self.pool.submit(self._reference, case, files)
+        narrow = {precision: self.pool.submit(self._narrow, reference, precision, files) for precision in self.reduced}
         if not self.native:
-            return _PreparedCase(files, reference, {target.label: reference for target in self.targets})
+            return _PreparedCase(files, reference, {target.label: reference for target in self.targets}, narrow)
         references = {
             target.label: self.pool.submit(self._native_reference, reference, target.native, files)
             for target in self.targets
             if target.native
         }
-        return _PreparedCase(files, reference, references)
+        return _PreparedCase(files, reference, references, narrow)
 
     def run(self, prepared: _PreparedCase, precision: str) -> list[Future[_Answer]]:
         """Start the case in all targets."""
@@ -239,7 +254,12 @@ class _CaseRunner:
         reference = prepared.reference.result()
         packages = {target.label: target.package for target in self.targets}
         verdicts = stage_verdicts(
-            errors, reference.case, precision, amplification=reference.amplification, packages=packages
+            errors,
+            reference.case,
+            precision,
+            amplification=reference.amplification,
+            narrow=prepared.narrow[precision].result() if precision in REDUCED else None,
+            packages=packages,
         )
         findings = []
         for target in self.targets:
@@ -253,7 +273,9 @@ class _CaseRunner:
                 verdicts=verdicts.get(target.label, []),
                 failed=answer.failed,
             )
-            if finding.first and finding.first.place and finding.first.place.tensor != STEP_SIZE:
+            # Causes are found by exact formulas, which 16 bits do not show.
+            derived = finding.first and finding.first.place and finding.first.place.tensor == STEP_SIZE
+            if finding.first and finding.first.place and not derived and precision not in REDUCED:
                 settled = prepared.target_references[target.label].result()
                 place, differing = finding.first.place, answer.errors.differing
                 finding = replace(finding, cause=likely(place, differing, settled.evidence, settled.case))
@@ -266,6 +288,13 @@ class _CaseRunner:
             _return_memory_of(case)
             return evidence
 
+    def _narrow(self, reference: Future[ReferenceEvidence], precision: str, files: Path) -> Mapping[Place, float]:
+        known = reference.result()  # the pool is first in, first out: this waits for no later work
+        case, needed = known.case, memory_of(known.case, "float64")
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder, self.memory.hold(needed):
+            evidence = reference_evidence(case, files, Path(folder), kind=REDUCED[precision])
+            return relative_errors(iter(evidence.items()), known, (), precision).plain
+
     def _native_reference(self, reference: Future[ReferenceEvidence], native: Native, files: Path) -> ReferenceEvidence:
         case = reference.result().case.natively(native)  # the pool is first in, first out: this waits for no later work
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder, self.memory.hold(memory_of(case, "float64")):
@@ -276,7 +305,7 @@ class _CaseRunner:
             return _Answer(RelativeErrors(), {}, "the adapter does not declare its default settings (Adapter.native)")
         reference = prepared.reference.result()
         target_reference = prepared.target_references[target.label].result()
-        setting = Setting("cpu", precision, self.threads, target.mode)  # type: ignore[arg-type]
+        setting = target.setting(precision, self.threads)
         case = target_reference.case
         with target.lock, self.memory.hold(memory_of(case, precision)):
             collector = EvidenceCollector(target.client, case, setting, prepared.files)

@@ -3,7 +3,8 @@
 In float64, a relative error above the limit of the stage is a difference, unless the network amplifies rounding to an
 error of that size (`conditioning`). In float32 there is no fixed limit: the error of a framework, against the float64
 reference, may be `TIMES` the typical error of correct frameworks at this place, or as large as rounding explains.
-Where this limit is too wide to reveal a fault, the stage is not verified. A place with a declared departure is compared
+Where this limit is too wide to reveal a fault, the stage is not verified. With layers in 16 bits, the limit is `TIMES`
+the error of the reference with such layers (`reduced`). A place with a declared departure is compared
 with the value that the formula of the departure gives.
 
 An error is relative to the largest value of all arrays of the layer: the gradient of a bias before batch normalization
@@ -23,6 +24,7 @@ import numpy as np
 
 from benchmarks.verification.cases import SEVERAL_STEPS, STAGES, Case, Evidence, Place
 from benchmarks.verification.evidence import PlacedTensor
+from benchmarks.verification.reduced import MOST_IN_OTHER, REDUCED, WIDTH, Widths
 from frameworks.adapter import UNBIASED_RUNNING_VARIANCE
 from frameworks.arrays import Array
 from frameworks.spec import BatchNorm, Dropout, StochasticDepth
@@ -34,13 +36,16 @@ SMALL_GRADIENT = 1e-4
 TIMES = 4.0
 ROUNDING = 64 * 2.0**-24  # float32 errors below this are not compared
 HEADROOM = 100.0  # how much more than by one random rounding of the weights a correct framework may be off in float64
-UNIT = {"float64": 2.0**-52, "float32": 2.0**-24}
+UNIT = {"float64": 2.0**-52, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 # A place whose limit is above this reveals too little. In float64 it concerns only stages of several steps: elsewhere,
-# rounding is amplified most where a gradient is zero except for rounding. Its limit is small beside other gradients.
-BLIND = {"float64": 1e-6, "float32": TIMES * 1e-1}
+# rounding is amplified most where a gradient is zero except for rounding. Its limit is small beside other gradients. In
+# 16 bits a place is blind where even a tensor of zeros would agree; verdicts there rest on float64.
+BLIND = {"float64": 1e-6, "float32": TIMES * 1e-1, **dict.fromkeys(REDUCED, 1.0)}
 STEP_SIZE = "step size"  # name of the tensor: the factor between the steps of the framework and the reference
 # The median step of a correct framework is off by up to this in float32, times the number of steps.
 STEP_SIZE_ROUNDING = 1e-3
+# Errors of so many units are not compared in 16 bits: a layer's input, arrays and output are rounded.
+UNITS = 4
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ def relative_errors(
     errors, room = RelativeErrors(), DIFFERING_BYTES
     target_reference = target_reference or reference
     step_sizes = _StepSizes(target_reference.case)
+    widths = Widths(target_reference.case, precision) if precision in REDUCED else None
     for place, tensor in tensors:
         if place.stage == "dropout":
             errors.masks[place] = errors.differing[place] = tensor
@@ -145,6 +151,8 @@ def relative_errors(
             if expected is not None and name in DEPARTED:
                 expected = DEPARTED[name](place, expected, target_reference.case)
         step_sizes.add(place, tensor, expected)
+        if widths:
+            widths.add(place, tensor)
         if expected is not reference.evidence.get(place):
             errors.departed[place] = _relative_error(tensor, expected, scale)
         if not errors.error(place) <= _rounding(place.stage, precision) and tensor.nbytes <= room:
@@ -153,6 +161,7 @@ def relative_errors(
     missing = [place for place in reference.evidence if place not in errors.plain and place.stage != "dropout"]
     errors.plain.update(dict.fromkeys(missing, float("inf")))
     errors.plain.update(step_sizes.errors())
+    errors.plain = {**dict(widths.errors() if widths else ()), **errors.plain}  # first, because they explain the others
     return errors
 
 
@@ -203,7 +212,9 @@ class _StepSizes:
 
 def _rounding(stage: str, precision: str) -> float:
     limit = LIMITS.get(stage, LIMIT)
-    return limit if precision == "float64" or not limit else ROUNDING
+    if precision == "float64" or not limit:
+        return limit
+    return UNITS * UNIT[precision] if precision in REDUCED else ROUNDING
 
 
 def unbiased(place: Place, reference: Array, case: Case) -> Array:
@@ -237,12 +248,14 @@ def stage_verdicts(
     precision: str,
     *,
     amplification: Mapping[Place, float] | None = None,
+    narrow: Mapping[Place, float] | None = None,
     packages: Mapping[str, str] | None = None,
 ) -> dict[str, list[StageVerdict]]:
     """The verdicts of every framework, in the order of `STAGES`.
 
-    errors: by the framework's label. amplification: see `ReferenceEvidence`. packages: the package that computes, by
-    label; modes and versions of one package count as one framework. By default each label has its own.
+    errors: by the framework's label. amplification: see `ReferenceEvidence`. narrow: the errors of the reference with
+    layers in 16 bits, if the precision is one of `REDUCED`. packages: the package that computes, by label; modes and
+    versions of one package count as one framework. By default each label has its own.
     """
     amplification = amplification or {}
     packages = packages or {name: name for name in errors}
@@ -252,6 +265,8 @@ def stage_verdicts(
     layers = {node.path: node.layer for _, node in case.network_with_dropout.walk() if isinstance(node.layer, Dropout)}
     if precision == "float64":
         limits = float64_limits(amplification)
+    elif precision in REDUCED:
+        limits = reduced_limits(narrow or {}, precision)
     else:
         limits = float32_limits(errors, amplification, packages)
     return {
@@ -298,6 +313,20 @@ def float32_limits(
         predicted = amplification.get(place, 0.0) * UNIT["float32"]
         least = STEP_SIZE_ROUNDING * place.step if place.tensor == STEP_SIZE else rounding
         return max(least, TIMES * max(median, predicted))
+
+    return limit
+
+
+def reduced_limits(narrow: Mapping[Place, float], precision: str) -> Limits:
+    """`TIMES` the error of the reference with layers in 16 bits, at a place or before it, or `UNITS` of rounding."""
+    typical = _typical(RelativeErrors({place: error for place, error in narrow.items() if place.tensor != WIDTH}))
+
+    def limit(place: Place) -> float:
+        if place.tensor == WIDTH:
+            return MOST_IN_OTHER
+        if not (rounding := _rounding(place.stage, precision)):
+            return rounding
+        return max(rounding, TIMES * typical.get(place, 0.0))
 
     return limit
 
@@ -368,12 +397,17 @@ def _unless_blind(verdict: StageVerdict, errors: RelativeErrors, limits: Limits,
         return replace(
             verdict, verdict="not verified", error=errors.error(widest), place=widest, limit=limit, note=note
         )
+    blind = [place for place in blind if place.tensor != WIDTH]
     seen = {(place.training, place.tensor) for place in places if place not in blind}
-    hidden = [place for place in blind if (place.training, place.tensor) not in seen]
+    hidden = {(place.training, place.tensor): place for place in blind if (place.training, place.tensor) not in seen}
     if not hidden:
         return verdict
-    widest = max(hidden, key=limits)
+    widest = max(hidden.values(), key=limits)
     limit = limits(widest)
+    if precision in REDUCED and seen:  # the formulas are those of the float64 verdict
+        count, total = len(hidden), len(hidden) + len(seen)
+        note = f"16 bits hide errors in {count} of {total} tensors, at most in {widest.tensor}: those below {limit:.0e}"
+        return replace(verdict, note=note)
     note = f"correct frameworks are off by {limit / TIMES:.0e}: an error below {limit:.0e} would not be seen"
     return replace(
         verdict, verdict="not distinguishable", error=errors.error(widest), place=widest, limit=limit, note=note
@@ -381,7 +415,7 @@ def _unless_blind(verdict: StageVerdict, errors: RelativeErrors, limits: Limits,
 
 
 SIGMAS = 6.0  # a fair coin is rejected twice in 1e9 tests
-SCALING = {"float64": 1e-12, "float32": 1e-5}
+SCALING = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
 class _Drawn(NamedTuple):

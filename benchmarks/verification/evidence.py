@@ -12,12 +12,13 @@ import numpy as np
 
 from benchmarks.runtime.worker_client import Built, Commands
 from benchmarks.verification.cases import Case, Place, is_large
+from benchmarks.verification.reduced import CASE_SCALE
 from benchmarks.verification.reference_client import ReferenceClient
 from frameworks.adapter import Setting
 from frameworks.arrays import Array
 from frameworks.numpy_reference import Reference
 from frameworks.spec import Auxiliary, Dropout, Network, Node, StochasticDepth
-from frameworks.training import Training
+from frameworks.training import FINITE_STEPS, SCALE, Training
 
 PlacedTensor: TypeAlias = tuple[Place, Array]
 
@@ -31,7 +32,8 @@ def write_case_files(case: Case, folder: Path) -> None:
     arrays |= {"batch_images": case.images[first_batch], "batch_labels": case.labels[first_batch]}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    np.savez(folder / "weights.npz", **case.weights)  # type: ignore[arg-type]
+    scaled = {SCALE: CASE_SCALE, FINITE_STEPS: 0}  # for float16 alone
+    np.savez(folder / "weights.npz", **case.weights, **scaled)  # type: ignore[arg-type]
 
 
 class EvidenceCollector:

@@ -54,7 +54,7 @@ def recorded(verdict: NetworkVerdict) -> Finding:
         weaker=list(_weaker(verdict, present)),
         precision=verdict.precision,
         seeds=verdict.seeds,
-        device="cpu",
+        device=target.device,
         settings=dict(verdict.settings),
         verdict=verdict.verdict,
         reason=verdict.failed,

@@ -120,7 +120,7 @@ def _verdict(
 ) -> NetworkVerdict:
     """The verdict of one target in one precision. Raises Unavailable without that precision."""
     case = reference.case
-    setting = Setting("cpu", precision, threads, target.mode)  # type: ignore[arg-type]
+    setting = target.setting(precision, threads)
     settings = target.client.build(case.network, Training(), setting).settings
     try:
         errors = relative_errors(tensors(target.client, case, setting, files), reference, (), precision)

@@ -42,16 +42,17 @@ from benchmarks.verification.framework_checks.runner import THREADS, FrameworkCh
 from benchmarks.verification.inference import verify_inference
 from benchmarks.verification.memory_budget import memory_of_network
 from benchmarks.verification.native_effects import DefaultDifference, default_differences
+from benchmarks.verification.reduced import REDUCED
 from benchmarks.verification.time_left import CHECKS as CHECK_SECONDS
 from benchmarks.verification.time_left import WorkEstimate, WorkLeft, cost
-from frameworks.adapter import Setting
 from frameworks.errors import Unavailable
 from frameworks.native import Native
 from frameworks.registry import FRAMEWORKS, FrameworkInfo, trains
 from frameworks.spec import Network
+from frameworks.training import Training
 
 PRECISIONS = ("float64", "float32")
-PRECISION_CHOICES = (*PRECISIONS, "both")
+PRECISION_CHOICES = (*PRECISIONS, "both", *REDUCED)
 SIZES = ("small", "full")
 SEMANTICS = ("aligned", "native")
 # Options that all findings of a certificate have in common.
@@ -78,6 +79,7 @@ class VerifyRequest:
     semantics: str = "aligned"  # in SEMANTICS
     seed: int = 0  # of weights and images
     threads: int = 1  # of each worker
+    device: str = "cpu"  # as in --device
     pythons: Mapping[str, str] = field(default_factory=dict)  # interpreter by framework name or label
     adapters: Sequence[str] = ()  # file.py:Class
     out: Path | None = None  # folder of certificate.json and certificate.md; None: nothing is written
@@ -107,7 +109,9 @@ class VerifyRequest:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """float32 rests on float64: a float32 verdict needs the float64 verdict of the same code."""
+        """The others rest on float64: a verdict in them needs the float64 verdict of the same code."""
+        if self.precision in REDUCED:
+            return "float64", self.precision
         return ("float64",) if self.precision == "float64" else PRECISIONS
 
     @property
@@ -236,7 +240,11 @@ def execute(
             )
             precisions = ("float64",)
         remade = [
-            *product(verified, (target.label for target in targets), precisions),
+            *(
+                (name, target.label, precision)
+                for name, target in product(verified, targets)
+                for precision in (in_checks(precisions) if name == FRAMEWORK_CHECKS else precisions)
+            ),
             *product(networks, (target.label for target in predicting), request.precisions_of_inference),
         ]
         others = of_others(request, remade)
@@ -250,7 +258,7 @@ def execute(
         )
         if targets and FRAMEWORK_CHECKS in verified and not findings[FRAMEWORK_CHECKS]:
             checks = FrameworkChecks(CHECKS, request.seed, doing)
-            for verdict in _framework_verdicts(checks, targets, precisions, request.threads):
+            for verdict in _framework_verdicts(checks, targets, in_checks(precisions), request.threads):
                 finding = recorded(verdict)
                 on_finding(finding, estimate.finished(FRAMEWORK_CHECKS))
                 findings[FRAMEWORK_CHECKS].append(finding)
@@ -338,7 +346,12 @@ def _framework_verdicts(
         assert target.open_worker, "start_targets sets it"
         with target.open_worker(threads) as client:
             for precision in precisions:
-                yield checks.verdicts(target, client, Setting("cpu", precision, threads, target.mode))  # type: ignore
+                yield checks.verdicts(target, client, target.setting(precision, threads))
+
+
+def in_checks(precisions: Sequence[str]) -> list[str]:
+    """Those in which the frameworks themselves are checked: their limits are those of exact formulas."""
+    return [precision for precision in precisions if precision in PRECISIONS]
 
 
 def certificate_of(
@@ -410,10 +423,10 @@ def _covered(
         wanted = {
             (
                 target.label,
-                lookup.Subject(identity, code[target.label], target.versions, target.mode, precision, "cpu"),
+                lookup.Subject(identity, code[target.label], target.versions, target.mode, precision, target.device),
             )
             for target in targets
-            for precision in precisions
+            for precision in (in_checks(precisions) if name == FRAMEWORK_CHECKS else precisions)
         }
         of_network = (finding for finding in certificate.findings if finding.net == name)
         present = {
@@ -440,7 +453,10 @@ def start_targets(
             started = client.started
             native = Native.from_json(started.native) if started.native else None
             target = Target(requested.label, started.file, requested.mode, client, started.versions, native)
-            targets.append(replace(target, open_worker=open_worker))
+            target = replace(target, open_worker=open_worker, device=request.device)
+            if request.precision in REDUCED or request.device != "cpu":  # what every adapter has is not tried
+                client.build(PROBE, Training(), target.setting(request.precisions[-1], request.threads))
+            targets.append(target)
         except (Unavailable, WorkerFailed) as error:
             skipped.append(f"{requested.label}: unavailable: {error}")
     return targets, skipped

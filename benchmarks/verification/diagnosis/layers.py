@@ -23,7 +23,7 @@ from benchmarks.verification.diagnosis.normalizations import (
     normalize,
     of_one_image,
 )
-from benchmarks.verification.diagnosis.precision import NARROW, rounded
+from benchmarks.verification.narrow_numbers import NARROW, rounded
 from frameworks import spec
 from frameworks.adapter import batches
 from frameworks.arrays import Array, Weights

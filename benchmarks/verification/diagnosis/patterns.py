@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.verification.cases import LARGE
 from benchmarks.verification.diagnosis.difference import Difference
-from benchmarks.verification.diagnosis.precision import RoundedPass
 from benchmarks.verification.diagnosis.steps import replayed
+from benchmarks.verification.narrow_numbers import RoundedPass
 from frameworks.arrays import Array
 from frameworks.reference_layers.base import by_channel, channel_axes
 

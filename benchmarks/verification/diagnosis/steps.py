@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.verification.cases import LARGE, Case, Evidence
 from benchmarks.verification.diagnosis.difference import Difference, Hypothesis
-from benchmarks.verification.diagnosis.precision import RoundedPass
+from benchmarks.verification.narrow_numbers import RoundedPass
 from frameworks import numpy_reference, spec
 from frameworks.adapter import batches
 from frameworks.arrays import Weights
