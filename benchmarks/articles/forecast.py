@@ -57,7 +57,7 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     """The cost from two short epochs that are discarded; zero where the job cannot run, which the run will record."""
     if isinstance(place, str):
         return CellCost(0, 0)
-    steps = int(3 * epoch_slices.SLICE[job.device] / (3 * max(job.network.macs, 1) * job.batch_size))
+    steps = int(3 * epoch_slices.SLICE[job.setting.device] / (3 * max(job.network.macs, 1) * job.batch_size))
     size = min(job.train_size, max(1, min(PROBE, steps)) * job.batch_size)
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
     with TemporaryFolder("forecast") as scratch:

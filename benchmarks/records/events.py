@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 import msgspec
 
 from benchmarks.runtime.contention import Contention, disturbed
+from benchmarks.runtime.gpu_state import GpuUse
 
 # Bounds that every measurement meets: a record outside of them is damaged, and its figures would be infinite.
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -81,6 +82,7 @@ class Epoch(Event, frozen=True, kw_only=True, gc=False):
     first_step_seconds: Seconds | None  # of the first epoch; not part of `slices`
     slices: list[tuple[Size, Seconds]]  # (images, seconds) of each timed slice
     contention: list[Contention | None] = []  # of each timed slice; empty in old records
+    gpu: GpuUse | None = None  # during the training steps; None without an NVIDIA GPU or its NVML
     train_loss: float  # mean over the epoch's images, each before the update of its step
     train_accuracy: Fraction
     test_loss: float

@@ -45,6 +45,7 @@ class PlannedNetwork(RecipeInfo, frozen=True, kw_only=True):
     requested: str  # in `--net`
     device: str
     precision: str
+    tf32: bool = False
     epochs: Count
     train_size: Count  # images
     test_size: Count

@@ -45,6 +45,7 @@ class TrainingRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     device: str
     precision: str
+    tf32: bool = False
     train_size: int | None = None
     test_size: int | None = None
     timeout: float = 600.0
@@ -85,8 +86,9 @@ class JobInfo(RecipeInfo, frozen=True, kw_only=True):
     net: str
     framework: str  # its label, such as torch or torch==2.12.1
     mode: str = ""
-    device: str
+    device: str  # as `--device` names it, such as cuda:1
     precision: str
+    tf32: bool = False  # products of float32 in TF32
     seed: int
     epochs: Count
     train_size: Count  # images
@@ -177,6 +179,7 @@ class SpeedRequestInfo(msgspec.Struct, frozen=True, kw_only=True):
     batch_sizes: list[int] = []
     threads: list[int]
     precision: list[str]
+    tf32: bool = False
     budget: float  # seconds of each comparison
     baseline: str | None = None
     modes: str = ""
@@ -201,6 +204,7 @@ class SpeedJobInfo(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: Count
     threads: Count
     precision: str
+    tf32: bool = False
     device: str
     dataset: str
     train_size: Count

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+from benchmarks.runtime import devices
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +22,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_gib: float
     system: str
     python: str
-    gpu: str | None = None  # the first NVIDIA GPU: name, memory, driver
+    gpu: str | None = None  # the NVIDIA GPU of the run, or the first one: name, memory, driver
 
     @staticmethod
-    def here() -> Machine:
-        """This machine."""
+    def here(device: str = "cuda") -> Machine:
+        """This machine. device: of the run, as `--device` names it."""
         return Machine(
             processor=_processor(),
             governor=_governor(),
@@ -33,7 +34,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
-            gpu=gpu(),
+            gpu=gpu(device),
         )
 
 
@@ -66,11 +67,15 @@ def _governor() -> str | None:
     return path.read_text().strip() if path.exists() else None
 
 
-def gpu() -> str | None:
-    """The first NVIDIA GPU by name, memory and driver, or None."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
-    lines = answer.stdout.splitlines()
-    return lines[0] if answer.returncode == 0 and lines else None
+def gpu(device: str = "cuda") -> str | None:
+    """The NVIDIA GPU of a device by name, memory and driver, or the first one; None if there is none."""
+    found = devices.nvidia_gpus() or []
+    wanted = devices.entry(device)
+    for number, each in enumerate(found):
+        if wanted in (str(number), each.get("uuid")):
+            return _text(each)
+    return _text(found[0]) if found else None
+
+
+def _text(gpu: Mapping[str, str]) -> str:
+    return ", ".join(gpu[name] for name in devices.QUERY if name in gpu)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from benchmarks.runtime.devices import Kind
+
 # Multiply-adds of one slice of training: about a second here, so that progress is shown and a hang is noticed. Slices
 # depend on the job alone, never on a clock, because each slice seeds dropout.
-SLICE = {"cpu": 10e9, "cuda": 10e12}
+SLICE: dict[Kind, float] = {"cpu": 10e9, "cuda": 10e12, "mps": 0.5e12}
 
 
-def cut(images: int, batch_size: int, macs: int, device: str, first_alone: bool) -> list[tuple[int, int]]:
+def cut(images: int, batch_size: int, macs: int, device: Kind, first_alone: bool) -> list[tuple[int, int]]:
     """(start, stop) of the slices of one epoch, in whole batches except for the last of the epoch.
 
     macs: of one image's forward pass; training takes about three times as many. first_alone: the first step

@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.certification.lookup import RowIdentity
 from benchmarks.datasets.augmentation import Augmentation
 from benchmarks.records.runs import JobInfo, RecipeInfo
+from benchmarks.runtime import devices
 from benchmarks.training.lr_schedules import CONSTANT, Schedule
 from benchmarks.training.recipes import Recipe
 from frameworks import arrays
@@ -37,13 +38,14 @@ class Job:
     shuffle: bool
     train_size: int  # images
     test_size: int
-    device: str
+    device: str  # as `--device` names it; cuda:1 has a number
     precision: str
     threads: int  # of the worker
     dataset: str
     requested: str = ""  # the network, as on the command line
     case_sha256: str = ""  # identity of the network that a certificate verifies
     mode: str = ""
+    tf32: bool = False
     lr_schedule: Schedule = CONSTANT
     augmentations: tuple[Augmentation, ...] = ()
     permutation: int | None = None  # seed of a permutation of the pixels, the same for all images
@@ -62,7 +64,8 @@ class Job:
     @property
     def setting(self) -> Setting:
         """Where and how the worker runs it."""
-        return Setting(self.device, self.precision, self.threads, self.mode)  # type: ignore[arg-type]
+        device = devices.kind(self.device)
+        return Setting(device, self.precision, self.threads, self.mode, self.tf32)  # type: ignore[arg-type]
 
 
 def order(job: Job, epoch: int) -> Array:
@@ -107,6 +110,7 @@ def describe(job: Job) -> JobInfo:
         mode=job.mode,
         device=job.device,
         precision=job.precision,
+        tf32=job.tf32,
         seed=job.seed,
         epochs=job.epochs,
         train_size=job.train_size,

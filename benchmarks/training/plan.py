@@ -14,7 +14,7 @@ from benchmarks.certification.verified_networks import case_sha256
 from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.registry import Dataset, check_name, dataset, described
 from benchmarks.records.runs import TrainingRequestInfo
-from benchmarks.runtime import machine
+from benchmarks.runtime import devices, machine, precisions
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput, refuse_repeated
 from benchmarks.runtime.networks import network, networks, with_shape
@@ -55,6 +55,7 @@ class TrainingRequest:
     )
     device: str = "auto"
     precision: str = "float32"
+    tf32: bool = False
     train_size: int | None = None
     test_size: int | None = None
     timeout: float = 600.0
@@ -77,6 +78,8 @@ class TrainingRequest:
             raise BadInput(f"--weight-average {self.weight_average}: must be more than 0 and less than 1")
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise BadInput(f"--optimizer {self.optimizer}: unknown optimizer; choose from {', '.join(OPTIMIZERS)}")
+        devices.check(self.device)
+        precisions.check([self.precision], self.tf32)
         if self.dataset is not None:
             check_name(self.dataset)
         if self.scale > 1:
@@ -155,7 +158,8 @@ def plan(
             raise BadInput(f"--python {key}=...: --fw has no {key}; it has {', '.join(each.label for each in labels)}")
     # A network that cannot be trained is refused before any data set is looked for.
     names = list(networks([_with_shape(text, request, note) for text in request.net]))
-    device = request.device if request.device != "auto" else ("cuda" if machine.gpu() else "cpu")
+    device = request.device if elsewhere and request.device != "auto" else devices.resolved(request.device)
+    precisions.check_device(device, request.tf32)
     recipes = {name: request.recipe(name) for name in names}
     named = dict.fromkeys(recipe.dataset for recipe in recipes.values())
     read = described if elsewhere else dataset
@@ -204,6 +208,7 @@ def _job(name: str, recipe: Recipe, data: Dataset, device: str, request: Trainin
         test_size=_at_most(request.test_size, data.test.count, "--test-size", data.name) or test_size,
         device=device,
         precision=request.precision,
+        tf32=request.tf32,
         threads=request.threads,
         dataset=data.name,
         requested=name,
@@ -223,8 +228,11 @@ def _at_most(requested: int | None, count: int, option: str, name: str) -> int |
 
 
 def check_memory(job: Job) -> None:
-    """Raise BadInput if training alone would take more memory than the machine has, before any weight is drawn."""
-    if job.device == "cpu":
+    """Raise BadInput if training alone would take more memory than the machine has, before any weight is drawn.
+
+    Apple's GPU has the memory of the machine.
+    """
+    if job.setting.device != "cuda":
         needed = job.network.training_bytes(min(job.batch_size, job.train_size), len(job.training.slots))
     else:
         needed = job.network.params * np.dtype(np.float64).itemsize  # drawn here, trained on the device
@@ -247,7 +255,7 @@ def too_large(group: Sequence[Job]) -> str | None:
         return None
     job, each = group[0], cell_bytes(group[0])
     free = machine.available_memory()
-    if job.device != "cpu" or each * len(group) <= free:
+    if job.setting.device == "cuda" or each * len(group) <= free:
         return None
     return (
         f"training needs about {each / 2**30:.1f} GiB in each of {len(group)} frameworks side by side, and "

@@ -16,7 +16,7 @@ from benchmarks.datasets import augmentation
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Epoch, Start
 from benchmarks.records.store import CellRecord, RunFolder, file_name
-from benchmarks.runtime import affinity
+from benchmarks.runtime import affinity, devices, gpu_state
 from benchmarks.runtime.worker_client import Evaluation, Slice, WorkerClient
 from benchmarks.training import checkpoints, epoch_slices
 from benchmarks.training.jobs import Job, dropout_seed, order
@@ -59,7 +59,13 @@ class CellTrainer:
         """Start the worker and begin."""
         log = self.folder.log(self.job.cell)
         self._worker = WorkerClient(
-            python, info.module, info.adapter, threads=self.job.threads, log=log, timeout=timeout
+            python,
+            info.module,
+            info.adapter,
+            threads=self.job.threads,
+            log=log,
+            timeout=timeout,
+            environment=devices.environment(self.job.device),
         )
         self.begin(self._worker)
 
@@ -104,12 +110,15 @@ class CellTrainer:
         order_file = self._order(number)
         slices: list[Slice] = []
         images: list[int] = []
-        cuts = epoch_slices.cut(job.train_size, job.batch_size, job.network.macs, job.device, first_alone=number == 1)
+        macs, device = job.network.macs, job.setting.device
+        cuts = epoch_slices.cut(job.train_size, job.batch_size, macs, device, first_alone=number == 1)
+        gpu = gpu_state.Meter(job.device)
         for place, (start, stop) in enumerate(cuts):
             steps = slice(start // job.batch_size, -(-stop // job.batch_size))
             lrs = self.lrs[self.epoch, steps].tolist()
             seed = dropout_seed(job.seed, number, place)
             slices.append(self.worker.train(order_file, job.batch_size, lrs, start=start, stop=stop, seed=seed))
+            gpu.read()
             images.append(stop - start)
             progress(job.cell, self.epoch + stop / job.train_size)
         test = self._evaluate()
@@ -125,6 +134,7 @@ class CellTrainer:
             first_step_seconds=timed.pop(0)[1] if number == 1 else None,
             slices=timed,
             contention=contention,
+            gpu=gpu.use,
             train_loss=self._mean(losses, job.train_size),
             train_accuracy=sum(each.correct for each in slices) / job.train_size,
             test_loss=test.loss,

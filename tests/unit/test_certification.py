@@ -309,10 +309,12 @@ def test_code_that_decides_no_number_keeps_the_certificate(tree: Path, file: str
 
 
 # Modules that the trainer imports and that decide no number of a row: records, checkpoints of the trained weights,
-# files of data sets (their digests are recorded), cores, recipes (all frameworks get the same), and the lookup itself.
+# files of data sets (their digests are recorded), cores, recipes (all frameworks get the same), the number and the
+# state of a GPU (a finding has its kind of device), and the lookup itself.
 EXEMPT = {
     "certification/lookup.py", "datasets/registry.py", "records/events.py", "records/runs.py", "records/store.py",
-    "runtime/affinity.py", "runtime/worker_client.py", "training/checkpoints.py", "training/recipes.py",
+    "runtime/affinity.py", "runtime/devices.py", "runtime/gpu_state.py", "runtime/worker_client.py",
+    "training/checkpoints.py", "training/recipes.py",
 }  # fmt: skip
 
 

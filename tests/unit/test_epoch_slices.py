@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
+from benchmarks.runtime.devices import Kind
 from benchmarks.training.epoch_slices import cut
 
 
 @pytest.mark.parametrize("first_alone", [True, False])
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("device", get_args(Kind))
 @pytest.mark.parametrize(
     "images, batch_size, macs", [(60_000, 256, 416_520), (100, 256, 1), (2_000, 64, 10**9), (64, 64, 0)]
 )
 def test_slices_cover_the_epoch_in_whole_batches(
-    images: int, batch_size: int, macs: int, device: str, first_alone: bool
+    images: int, batch_size: int, macs: int, device: Kind, first_alone: bool
 ) -> None:
     slices = cut(images, batch_size, macs, device, first_alone)
     assert slices[0][0] == 0 and slices[-1][1] == images

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import run, speed, summary, verify
 from benchmarks.cli.exit_codes import ExitCode
-from benchmarks.runtime import machine
+from benchmarks.runtime import devices, machine
 from benchmarks.verification.verify_run import VerifyRequest
 from frameworks.networks import NETWORKS
 from tests.command_line import exit_code_of
@@ -49,7 +49,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("frameworks.arrays.drawn", None)
     monkeypatch.setattr(subprocess, "Popen", None)
-    monkeypatch.setattr(machine, "gpu", lambda: None)
+    monkeypatch.setattr(devices, "nvidia_gpus", lambda: None)
     Path("nets.py").write_text(FILE)
 
 
