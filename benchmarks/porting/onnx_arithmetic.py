@@ -1,13 +1,14 @@
 """Layers that a file writes out as arithmetic, known by what they compute.
 
-Exporters write out what their version of ONNX has no operator for: GELU, layer normalization, PReLU. Each has its own
+Exporters write out what their version of ONNX has no operator for: GELU, layer normalization, PReLU, local response
+normalization. Each has its own
 way. So the operators after the last tensor on which alone a result depends are computed for random values, and so are
 the layers that they may be. Nothing depends on which operators these are, or on their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -30,6 +31,7 @@ from frameworks.spec import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     Mish,
     PReLU,
     ReLU,
@@ -41,9 +43,9 @@ from frameworks.spec import (
 )
 
 OPERATORS = frozenset(
-    "Abs Add Cast Clip Div Elu Equal Erf Exp Expand Greater GreaterOrEqual HardSigmoid Identity LeakyRelu Less "
-    "LessOrEqual Log Max Min Mul Neg Pow Reciprocal ReduceMean ReduceSum ReduceSumSquare Relu Reshape Selu Sigmoid "
-    "Sign Softplus Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
+    "Abs Add AveragePool Cast Clip Div Elu Equal Erf Exp Expand Greater GreaterOrEqual HardSigmoid Identity LeakyRelu "
+    "Less LessOrEqual Log Max Min Mul Neg Pad Pow Reciprocal ReduceMean ReduceSum ReduceSumSquare Relu Reshape Selu "
+    "Sigmoid Sign Softplus Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where".split()
 )
 MOST = 32  # operators of one layer
 ENOUGH = 64  # values of each channel: some are negative, and a factor and a bias are found and checked
@@ -51,6 +53,7 @@ FEW = 64  # values that exclude most activations
 SPREAD = 3.0  # the deviation of the random values
 ROUNDING = 1e-9
 MOST_EPS = 0.1
+MOST_BETA = 4.0
 _ACTIVATIONS = (
     GELU(),
     GELU(approximate=True),
@@ -110,8 +113,8 @@ class Arithmetic:
         constants = {name: values[name] for each in nodes for name in each.input if _is_array(values.get(name))}
         with np.errstate(all="ignore"):  # a part of a layer need not be defined everywhere
             samples = self._samples(root, value, nodes, constants)
-            reduces = any(each.op_type.startswith("Reduce") for each in nodes)
-            written = samples and _written(value, *samples, constants, reduces)
+            kinds = {each.op_type for each in nodes}
+            written = samples and _written(value, *samples, constants, kinds)
         return written and replace(written, inside=tuple(each.output[0] for each in nodes))
 
     def _since(self, node: Any, values: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
@@ -160,13 +163,17 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray)
 
 
-def _written(value: Value, x: Array, y: Array, constants: Mapping[str, Array], reduces: bool) -> Written | None:
-    """The layer that gives y for x, if there is one."""
+def _written(
+    value: Value, x: Array, y: Array, constants: Mapping[str, Array], kinds: Collection[str]
+) -> Written | None:
+    """The layer that gives y for x, if there is one. kinds: the operators that do."""
+    if "AveragePool" in kinds:
+        return _response_norm(value, x, y, constants)
     for layer in _ACTIVATIONS:
         few = np.ravel(x)[:FEW], np.ravel(y)[:FEW]
         if _equal(_computed(layer, few[0]), few[1]) and _equal(_computed(layer, x), y):
             return Written(value, layer, {})
-    if reduces:
+    if any(kind.startswith("Reduce") for kind in kinds):
         return _normalization(value, x, y, constants)
     axes = (0, *range(2, x.ndim))
     slope = np.sum(y * (x < 0), axes) / np.sum(np.minimum(x, 0), axes)
@@ -200,6 +207,27 @@ def _normalization(value: Value, x: Array, y: Array, constants: Mapping[str, Arr
             named = {role: _of_file(each, constants) for role, each in kept.items()}
             best = Written(value, replace(layer, eps=shortest(layer.eps), **options), named)
     return best
+
+
+def _response_norm(value: Value, x: Array, y: Array, constants: Mapping[str, Array]) -> Written | None:
+    """The local response normalization whose k and beta are among the constants; its size and alpha are found.
+
+    (x / y)^(1 / beta) - k is alpha / size times the sum of the squares in the window, for every value alike.
+    """
+    numbers = sorted({float(each.ravel()[0]) for each in constants.values() if each.size == 1})
+    channels = x.shape[1]
+    for beta in (number for number in numbers if 0 < number <= MOST_BETA):
+        bases = (x / y) ** (1 / beta)
+        for k in (number for number in numbers if number > 0):
+            for size in range(1, 2 * channels):
+                sums = (LocalResponseNorm("", size, alpha=1.0, beta=1.0, k=0.0), x)
+                factors = (bases - k) * _computed(*sums) / x
+                alpha = float(np.median(factors))
+                layer = LocalResponseNorm("", size, alpha=alpha, beta=beta, k=k)
+                if np.isfinite(alpha) and alpha > 0 and _equal(_computed(layer, x), y):
+                    short = {name: shortest(each) for name, each in (("alpha", alpha), ("beta", beta), ("k", k))}
+                    return Written(value, replace(layer, **short), {})
+    return None
 
 
 def _normalizations(value: Value, eps: float) -> Iterator[Any]:

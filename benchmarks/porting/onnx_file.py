@@ -261,7 +261,8 @@ def _operators(onnx: Any) -> list[Any]:
         ):
             window = kernel_shape, strides, dilations, pads, auto_pad, ceil_mode
             counts = _windows(np.ones((1, 1, *x.shape[2:])), *window, fill=float(count_include_pad))
-            return (_windows(x, *window).sum((4, 5)) / counts.sum((4, 5)),)
+            axes = tuple(range(x.ndim, counts.ndim))
+            return (_windows(x, *window).sum(axes) / counts.sum(axes),)
 
     class BatchNormalization(onnx.reference.op_run.OpRun):
         def _run(self, x, gamma, beta, mean, variance, epsilon=1e-5, **_):  # type: ignore[no-untyped-def]
@@ -306,11 +307,12 @@ def _windows(
     fill: float = 0.0,
     beyond: float = 0.0,
 ) -> Array:
-    """The values in each window: N x C x rows x columns x window. fill: of the padding. beyond: after it, for ceil."""
-    stride, gap = strides or (1, 1), dilations or (1, 1)
+    """The values in each window: N x C x places x window. fill: of the padding. beyond: after it, for ceil."""
+    ones = [1] * len(window)
+    stride, gap, pads = strides or ones, dilations or ones, pads or [0] * 2 * len(window)
     extents = [step * (size - 1) + 1 for size, step in zip(window, gap)]
     ways = list(zip(x.shape[2:], stride, extents))
-    around = list(zip((pads or [0] * 4)[:2], (pads or [0] * 4)[2:]))
+    around = list(zip(pads[: len(window)], pads[len(window) :]))
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         totals = [max(0, (-(-size // step) - 1) * step + extent - size) for size, step, extent in ways]
         around = [
@@ -325,5 +327,5 @@ def _windows(
             count -= count * step >= size + before  # it starts inside the image or the padding before it
             lacking.append((0, max(0, count * step + extent - size - before - after)))
         x = np.pad(x, [(0, 0), (0, 0), *lacking], constant_values=beyond)
-    places = np.lib.stride_tricks.sliding_window_view(x, extents, (2, 3))
-    return places[:, :, :: stride[0], :: stride[1], :: gap[0], :: gap[1]]
+    places = np.lib.stride_tricks.sliding_window_view(x, extents, tuple(range(2, x.ndim)))
+    return places[(slice(None), slice(None), *(slice(None, None, step) for step in (*stride, *gap)))]

@@ -38,6 +38,7 @@ from frameworks.spec import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LocalResponseNorm,
     MaxPool,
     Mish,
     Multiply,
@@ -518,6 +519,29 @@ def test_arrays_that_layers_share_name_no_layer(tmp_path: Path) -> None:
     result = found(make.classified(x, 4), tmp_path)
     assert [node.path for _, node in result.network.walk() if node.parameters] == ["a.conv", "b.0.conv", "fc"]
     assert result.notes == ("batch normalization may be folded into a.conv, b.0.conv: PyTorch renamed their weights",)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("form", ["rows", "volume"])
+def test_response_normalization_as_arithmetic(form: str, size: int, tmp_path: Path) -> None:
+    """As `port --to onnx` writes windows of an even size, and as PyTorch's exporters write every size."""
+    make = Maker(input=(2, *IMAGE))
+    x = make("Conv", "x", make.array("conv.weight", 7, 3, 3, 3))
+    before, after, pixels = size // 2, (size - 1) // 2, (6, 6)
+    squares = make("Mul", x, x)
+    if form == "rows":
+        y = make("Reshape", squares, make.numbers("rows", 0, 1, 7, 36))
+        y = make("AveragePool", y, kernel_shape=[size, 1], pads=[before, 0, after, 0], count_include_pad=1)
+    else:
+        y = make("Unsqueeze", squares, make.numbers("axis", 1))
+        y = make("Pad", y, make.numbers("pads", 0, 0, before, 0, 0, 0, 0, after, 0, 0))
+        y = make("AveragePool", y, kernel_shape=[size, 1, 1])
+    y = make("Reshape", y, make.numbers("images", 0, 7, *pixels))
+    y = make("Add", make("Mul", y, make.constant("alpha", np.float32(0.03))), make.constant("k", np.float32(2)))
+    x = make("Div", x, make("Pow", y, make.constant("beta", np.float32(0.75))))
+    result = found(make.classified(x, 7), tmp_path)
+    assert layers(result.network, LocalResponseNorm) == [LocalResponseNorm("", size, alpha=0.03, beta=0.75, k=2.0)]
+    assert network_import.compared(result).agrees
 
 
 def test_arguments(tmp_path: Path) -> None:
