@@ -225,8 +225,8 @@ def _response_norm(value: Value, x: Array, y: Array, constants: Mapping[str, Arr
                 alpha = float(np.median(factors))
                 layer = LocalResponseNorm("", size, alpha=alpha, beta=beta, k=k)
                 if np.isfinite(alpha) and alpha > 0 and _equal(_computed(layer, x), y):
-                    short = {name: shortest(each) for name, each in (("alpha", alpha), ("beta", beta), ("k", k))}
-                    return Written(value, replace(layer, **short), {})
+                    alpha, beta, k = map(shortest, (alpha, beta, k))
+                    return Written(value, LocalResponseNorm("", size, alpha=alpha, beta=beta, k=k), {})
     return None
 
 

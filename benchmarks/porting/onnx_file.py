@@ -328,4 +328,5 @@ def _windows(
             lacking.append((0, max(0, count * step + extent - size - before - after)))
         x = np.pad(x, [(0, 0), (0, 0), *lacking], constant_values=beyond)
     places = np.lib.stride_tricks.sliding_window_view(x, extents, tuple(range(2, x.ndim)))
-    return places[(slice(None), slice(None), *(slice(None, None, step) for step in (*stride, *gap)))]
+    steps = tuple(slice(None, None, step) for step in (1, 1, *stride, *gap))
+    return places[steps]
