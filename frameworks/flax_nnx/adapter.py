@@ -7,6 +7,7 @@ from functools import partial
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -72,6 +73,7 @@ class FlaxNNX(JaxAdapter):
         return not isinstance(layer, spec.AvgPool) or layer.count_padding
 
     def _build(self) -> None:
+        self.layer_dtype = jnp.dtype(self.setting.precision)
         self.net = self._modules()
         self.structure = nnx.graphdef(self.net)
         self._map_variables({path: self.net[number] for path, number in self.numbers.items()})
@@ -92,6 +94,8 @@ class FlaxNNX(JaxAdapter):
             # One by one: JAX searches all of a trace for the origin of each array.
             layer = nnx.eval_shape(lambda build=build: nnx.Dict(layer=build())).layer
             if isinstance(layer, nnx.Module):
+                if self.setting.reduced and isinstance(layer, (nnx.Conv, nnx.Linear)):
+                    layer.dtype = self.layer_dtype  # in which the module computes; it has its arrays in `param_dtype`
                 self.numbers[node.path] = len(modules)
                 modules.append(layer)
             else:
@@ -132,7 +136,8 @@ class FlaxNNX(JaxAdapter):
                 x = function(x, *ends)
             else:
                 module = net[self.numbers[node.path]]
-                x = module(x, rngs=rngs) if isinstance(module, nnx.Dropout) else module(x)
+                y = module(x, rngs=rngs) if isinstance(module, nnx.Dropout) else module(x)
+                x = y.astype(self.layer_dtype)  # normalizations and sums with a bias give float32
             if node.reported:
                 outputs[node.path] = x
         return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype as nnx_promoted
 
 from frameworks import spec
 from frameworks.adapter import Builder, combined
@@ -21,7 +22,18 @@ from frameworks.spec import Layer, Node, lowering, pair, sides
 
 def unused() -> dict[str, Any]:
     """Options of a module whose arrays are set later: only their shapes are computed, those of zeros fastest."""
-    return {"kernel_init": nnx.initializers.zeros, "rngs": nnx.Rngs(0)}
+    return {"kernel_init": nnx.initializers.zeros, "rngs": nnx.Rngs(0), "promote_dtype": promoted}
+
+
+def promoted(arrays: Sequence[jax.Array | None], dtype: Any = None) -> tuple[jax.Array | None, ...]:
+    """Input and kernel in a module's `dtype`, if it has one; the bias as it is.
+
+    The gradient by a bias is a sum over the batch and all places, in the precision in which the bias is added.
+    """
+    if dtype is None:
+        return nnx_promoted(arrays)
+    *factors, bias = arrays
+    return *nnx_promoted(factors, dtype=dtype), bias
 
 
 class Affine(nnx.Module):
@@ -107,8 +119,9 @@ def local_response_norm(node: Node, layer: spec.LocalResponseNorm) -> Callable[.
     window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
 
     def normalize(x: jax.Array) -> jax.Array:
-        total = jnp.square(x) @ constant(window, x)
-        return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+        wide = widened(x)
+        total = jnp.square(wide) @ constant(window, wide)
+        return (wide / (layer.k + layer.alpha / layer.size * total) ** layer.beta).astype(x.dtype)
 
     return normalize
 
@@ -134,6 +147,11 @@ def select(node: Node, layer: spec.Select) -> Callable[..., jax.Array]:
     """By a matrix product: the derivative of indexing adds value by value."""
     taken = np.equal.outer(np.arange(node.input[0]), [-1 if number is None else number for number in layer.maps])
     return lambda x: x @ constant(taken, x)
+
+
+def widened(x: jax.Array) -> jax.Array:
+    """At least in float32, for powers, which overflow in float16, and where the gradient is a sum over places."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def constant(values: npt.ArrayLike, like: jax.Array) -> jax.Array:
@@ -173,7 +191,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.Tanh: activation(jnp.tanh),
     spec.SiLU: activation(nnx.silu),
     spec.HardSwish: activation(nnx.hard_swish),
-    spec.GELU: lambda node, layer: partial(nnx.gelu, approximate=layer.approximate),
+    spec.GELU: lambda node, layer: lambda x: nnx.gelu(widened(x), approximate=layer.approximate).astype(x.dtype),
     spec.Softplus: activation(nnx.softplus),
     spec.Mish: activation(jax.nn.mish),
     spec.Flatten: activation(flatten),
@@ -182,6 +200,6 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.Select: select,
     spec.Concat: lambda node, layer: lambda x, *ends: jnp.concatenate(ends, -1),
     spec.Add: lambda node, layer: lambda x, *ends: reduce(jnp.add, ends),
-    spec.Multiply: lambda node, layer: lambda x, *ends: reduce(jnp.multiply, ends),
+    spec.Multiply: lambda node, layer: lambda x, *ends: reduce(jnp.multiply, map(widened, ends)).astype(ends[0].dtype),
     spec.Auxiliary: lambda node, layer: lambda x, *head: x,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import entry_points
 from typing import Any, TypeAlias
 
 import jax
@@ -18,11 +20,13 @@ from frameworks.adapter import LayerAdapter, Setting, Split, Trained, batches
 from frameworks.arrays import Array, Weights
 from frameworks.channels_last import canonical, channels_last
 from frameworks.errors import Unavailable
+from frameworks.jax_training.loss_scaling import STEP, finite, moved, scaling_of
 from frameworks.jax_training.optimizers import Arrays, change_of, clipped
 from frameworks.spec import Network
-from frameworks.training import AVERAGE, Training
+from frameworks.training import AVERAGE, FINITE_STEPS, LOSS_SCALE, SCALE, Training
 
-State: TypeAlias = tuple[Arrays, Arrays, Arrays]  # trained arrays, running statistics and slots, by canonical name
+# Trained arrays, running statistics and slots, by canonical name; the state of the loss scale, empty without one.
+State: TypeAlias = tuple[Arrays, Arrays, Arrays, Arrays]
 
 BLOCK = 16  # steps in one `lax.scan`: a block is compiled once, whatever the length of a slice
 
@@ -35,26 +39,38 @@ def configure(setting: Setting) -> None:
         raise Unavailable(f"JAX has started with {threads} threads in this process, not {setting.threads}")
     jax.config.update("jax_platforms", setting.device)
     jax.config.update("jax_enable_x64", setting.precision == "float64")
-    jax.config.update("jax_default_matmul_precision", "highest")
+    # Products of 16-bit factors are exact in float32 with either; the word also holds for what stays in float32.
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if setting.tf32 else "highest")
     try:
         device = jax.devices()[0]
-    except RuntimeError:
-        raise Unavailable(f"this build of JAX, {jax.__version__}, sees no CUDA device") from None
+    except RuntimeError as error:
+        raise Unavailable(f"this build of JAX, {jax.__version__}, {without_device(error)}") from None
     if (device.platform == "cpu") != (setting.device == "cpu"):
         raise Unavailable(f"JAX has started on {device.platform} in this process, not on {setting.device}")
+
+
+def without_device(error: RuntimeError) -> str:
+    """Why JAX has no device of CUDA: its support is a plug-in, which may be missing."""
+    if not any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins")):
+        return "is without CUDA"
+    return f"is with CUDA, but sees no device: {' '.join(str(error).split())}"
 
 
 class JaxAdapter(LayerAdapter):
     """An adapter whose layers a library on JAX computes. The library's part is what is abstract here."""
 
+    precisions = ("float64", "float32", "bfloat16", "float16")
     slots: Mapping[str, Any]
     """The variables of the optimizer's arrays by canonical name, `<parameter>/<slot>`."""
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
         configure(setting)
-        self.dtype = jnp.dtype(setting.precision)
+        self.dtype = jnp.dtype(setting.arrays)
         self.device = jax.devices()[0]
+        # On a GPU a step takes less time than Python takes to start it.
+        self.scanned = setting.mode == "scan" or setting.device == "cuda"
+        self.scaling: Arrays = {}  # the state of the loss scale; empty without one
         self._build()
         nodes = [node for _, node in self.network.walk()]
         self.heads = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
@@ -63,8 +79,8 @@ class JaxAdapter(LayerAdapter):
         self.block = jax.jit(self._block, donate_argnums=0)
         self.blocks: dict[int, jax.stages.Compiled] = {}  # by batch size
         self.evaluate = jax.jit(self._evaluate, static_argnames="batch_size")
-        self.loss_and_gradients = jax.jit(jax.value_and_grad(self._loss, argnums=(0, 2), has_aux=True))
-        self.forward = jax.jit(self._forward, static_argnames="training")
+        self.loss_and_gradients = jax.jit(partial(self._differentiated, (0, 2)))
+        self.forward = jax.jit(self._outputs, static_argnames="training")
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -72,7 +88,7 @@ class JaxAdapter(LayerAdapter):
 
     def settings(self) -> dict[str, str]:
         return {
-            "mode": f"scan of {BLOCK} steps" if self.setting.mode == "scan" else "jit of a step",
+            "mode": f"scan of {BLOCK} steps" if self.scanned else "jit of a step",
             "threads": os.environ["NPROC"],
             "layout": "NHWC",
             "platform": self.device.platform,
@@ -87,7 +103,7 @@ class JaxAdapter(LayerAdapter):
         data, state = self.data["train"], self._state()
         lrs, steps = lrs.astype(self.dtype), self.steps + 1 + np.arange(len(lrs))
         results, begin = [], 0
-        if self.setting.mode == "scan":
+        if self.scanned:
             block_of = self._compiled_block(batch_size)
             begin = len(order) // batch_size // BLOCK * BLOCK
             for first in range(0, begin, BLOCK):
@@ -100,7 +116,7 @@ class JaxAdapter(LayerAdapter):
             results.append(result)
         losses, correct = map(np.hstack, zip(*jax.device_get(results)))  # waits for the device
         self._keep(state)
-        self.steps += len(lrs)
+        self.steps = int(self.scaling[STEP]) if self.scaling else self.steps + len(lrs)
         return Trained(losses.astype(np.float64), int(correct.sum()))
 
     def predict(self, split: Split, batch_size: int) -> Array:
@@ -113,16 +129,17 @@ class JaxAdapter(LayerAdapter):
         return np.concatenate(jax.device_get(logits))
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
-        trained, buffers, _ = self._state()
+        trained, buffers, _, scaling = self._state()
         x = jnp.array(np.moveaxis(images, 1, -1), self.dtype)
         key = jax.random.key(0)
-        (loss, _), (by_array, by_input) = self.loss_and_gradients(trained, buffers, x, jnp.array(labels), key)
+        targets = jnp.array(labels)
+        (loss, _), (by_array, by_input) = self.loss_and_gradients(scaling, trained, buffers, x, targets, key)
         named = {name: canonical(np.asarray(gradient)) for name, gradient in by_array.items()}
         return float(loss), named | {"input": np.moveaxis(np.asarray(by_input), -1, 1)}
 
     def activations(self, images: Array, training: bool) -> Weights:
         x = jnp.array(np.moveaxis(images, 1, -1), self.dtype)
-        outputs, _ = self.forward(self._arrays(), x, training, jax.random.key(0))
+        outputs = self.forward(self._arrays(), x, training, jax.random.key(0))
         return {path: np.moveaxis(output, -1, 1) for path, output in jax.device_get(outputs).items()}
 
     def peak_memory(self) -> dict[str, int]:
@@ -156,6 +173,16 @@ class JaxAdapter(LayerAdapter):
         # A copy: XLA would compute on the memory of an array of NumPy, and it is donated.
         self._put(variable, jnp.array(channels_last(array), self.dtype))
 
+    def get_weights(self) -> Weights:
+        state = {name: np.array(value) for name, value in self.scaling.items() if name != STEP}
+        return super().get_weights() | state
+
+    def set_weights(self, weights: Weights) -> None:
+        super().set_weights(weights)
+        scale, finite_steps = weights.get(SCALE, LOSS_SCALE.first), weights.get(FINITE_STEPS, 0)
+        scaled = self.setting.precision == "float16"
+        self.scaling = scaling_of(float(scale), int(finite_steps), self.steps) if scaled else {}
+
     def _slots(self) -> dict[str, Any]:
         return dict(self.slots) if self.steps else {}
 
@@ -175,18 +202,24 @@ class JaxAdapter(LayerAdapter):
     def _state(self) -> State:
         arrays = self._arrays()
         trained, buffers = ({n: a for n, a in arrays.items() if self.arrays[n][1] is kind} for kind in (True, False))
-        return trained, buffers, {name: self._value(slot) for name, slot in self.slots.items()}
+        return trained, buffers, {name: self._value(slot) for name, slot in self.slots.items()}, self.scaling
 
     def _keep(self, state: State) -> None:
         variables = {**self._variables(), **self.slots}
-        for arrays in state:
+        *kinds, self.scaling = state
+        for arrays in kinds:
             for name, array in arrays.items():
                 self._put(variables[name], array)
 
     def _evaluate(self, arrays: Arrays, images: jax.Array, start: jax.Array, batch_size: int) -> jax.Array:
         """The logits of some images."""
         batch = lax.dynamic_slice_in_dim(images, start, batch_size).astype(self.dtype)
-        return self._forward(arrays, batch, training=False)[0][self.network.nodes[-1].path]
+        return self._outputs(arrays, batch, training=False)[self.network.nodes[-1].path]
+
+    def _outputs(self, arrays: Arrays, images: jax.Array, training: bool, key: jax.Array | None = None) -> Arrays:
+        """Every layer's output by its path, in the precision of the arrays."""
+        outputs, _ = self._forward(arrays, images, training, key)
+        return {path: output.astype(self.dtype) for path, output in outputs.items()}
 
     def _loss(
         self, trained: Arrays, buffers: Arrays, images: jax.Array, labels: jax.Array, key: jax.Array
@@ -199,9 +232,24 @@ class JaxAdapter(LayerAdapter):
             loss += weight * self._cross_entropy(outputs[head], labels)
         return loss, (logits, buffers)
 
+    def _differentiated(
+        self, which: int | tuple[int, ...], scaling: Arrays, *arguments: Any
+    ) -> tuple[tuple[jax.Array, tuple[jax.Array, Arrays]], Any]:
+        """What `_loss` returns, and the gradient of the loss by some of its arguments."""
+        if not scaling:
+            return jax.value_and_grad(self._loss, which, has_aux=True)(*arguments)
+        scale = scaling[SCALE]
+
+        def scaled(*arguments: Any) -> tuple[jax.Array, Any]:
+            loss, further = self._loss(*arguments)
+            return scale * loss, (loss, further)
+
+        gradients, unscaled = jax.grad(scaled, which, has_aux=True)(*arguments)
+        return unscaled, jax.tree.map(lambda gradient: gradient / scale, gradients)
+
     def _cross_entropy(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
         smoothing = self.training.label_smoothing
-        logarithms = jax.nn.log_softmax(logits)
+        logarithms = jax.nn.log_softmax(logits.astype(self.dtype))
         of_label = jnp.take_along_axis(logarithms, labels[:, None], axis=1).mean()
         return -(1 - smoothing) * of_label - smoothing * logarithms.mean()
 
@@ -215,14 +263,22 @@ class JaxAdapter(LayerAdapter):
         step: jax.Array,
         seed: jax.Array,
     ) -> tuple[State, jax.Array, jax.Array]:
-        """The state after one step, the loss before it, and the number of correct images."""
-        trained, buffers, slots = state
+        """The state after one step, the loss before it, and the number of correct images.
+
+        With a loss scale, `step` is that of its state.
+        """
+        trained, buffers, slots, scaling = state
+        step = scaling[STEP] + 1 if scaling else step
         x, targets = images[batch].astype(self.dtype), labels[batch]
         key = jax.random.fold_in(jax.random.key(seed), step)
-        differentiate = jax.value_and_grad(self._loss, has_aux=True)
-        (loss, (logits, buffers)), gradients = differentiate(trained, buffers, x, targets, key)
-        trained, slots = self._update(trained, slots, gradients, lr, step)
-        return (trained, buffers, slots), loss, (logits.argmax(1) == targets).sum()
+        (loss, (logits, buffers)), gradients = self._differentiated(0, scaling, trained, buffers, x, targets, key)
+        updated = self._update(trained, slots, gradients, lr, step)
+        if scaling:
+            taken = finite(gradients)
+            updated = jax.tree.map(partial(jnp.where, taken), updated, (trained, slots))
+            scaling = moved(scaling, taken)
+        trained, slots = updated
+        return (trained, buffers, slots, scaling), loss, (logits.argmax(1) == targets).sum()
 
     def _block(
         self,

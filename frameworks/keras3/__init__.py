@@ -16,7 +16,10 @@ optimizers     TensorFlow: the velocity has the learning rate in it, epsilon sta
 memory         built in a stateless scope: arrays are allocated when `set_weights` brings their values.
 float64        layers that promote types compute in float32 on JAX and PyTorch: Keras's table of promotions has float64
                while the precision is float64, which is for verification.
-TF32           is switched off: float32 means float32.
+16 bits        the policies `mixed_bfloat16` and `mixed_float16`. Layers compute in 16 bits, functions in the precision
+               of their input, which is float32 before the first layer. On JAX, a bias is added in float32, for JAX
+               sums its gradient in the precision of that sum.
+TF32           is off unless the setting asks for it: float32 means float32.
 threads        TensorFlow's are as many within an operation as for operations side by side: its way with as many cores.
 oneDNN         TensorFlow uses it by default on some processors only: switched on everywhere, unless
                TF_ENABLE_ONEDNN_OPTS says otherwise.

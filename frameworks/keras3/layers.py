@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from keras import KerasTensor, layers, ops
+from keras.backend import standardize_dtype
 
 from frameworks import spec
 from frameworks.adapter import Builder, combined
@@ -65,8 +66,14 @@ def pad(node: Node, layer: spec.Pad, x: KerasTensor) -> KerasTensor:
     return ops.pad(x, ((0, 0), *sides(layer.padding), (0, 0)), constant_values=layer.value)
 
 
-def conv(node: Node, layer: spec.Conv, x: KerasTensor, grouped: type[layers.Conv2D] = layers.Conv2D) -> KerasTensor:
-    kind = layers.Conv2D if layer.groups == 1 else grouped
+def conv(
+    node: Node,
+    layer: spec.Conv,
+    x: KerasTensor,
+    whole: type[layers.Conv2D] = layers.Conv2D,
+    grouped: type[layers.Conv2D] = layers.Conv2D,
+) -> KerasTensor:
+    kind = whole if layer.groups == 1 else grouped
     options = {"groups": layer.groups, "use_bias": layer.bias, "kernel_initializer": "zeros", "name": keras_name(node)}
     if pair(layer.dilation) == (1, 1):
         return kind(layer.channels, pair(layer.kernel), pair(layer.stride), padding_word(node), **options)(x)
@@ -96,9 +103,9 @@ def avg_pool(node: Node, layer: spec.AvgPool, x: KerasTensor) -> KerasTensor:
     return layers.AveragePooling2D(pair(layer.kernel), pair(layer.stride), padding_word(node))(x)
 
 
-def dense(node: Node, layer: spec.Dense, x: KerasTensor) -> KerasTensor:
+def dense(node: Node, layer: spec.Dense, x: KerasTensor, kind: type[layers.Dense] = layers.Dense) -> KerasTensor:
     options = {"use_bias": layer.bias, "kernel_initializer": "zeros", "name": keras_name(node)}
-    return layers.Dense(layer.units, **options)(x)
+    return kind(layer.units, **options)(x)
 
 
 def batch_norm(node: Node, layer: spec.BatchNorm, x: KerasTensor) -> KerasTensor:
@@ -123,7 +130,8 @@ def hard_sigmoid(x: Tensor, slope: float) -> Tensor:
 def gelu(x: Tensor, approximate: bool) -> Tensor:
     """As `ops.gelu`, whose constants TensorFlow rounds to float32."""
     if approximate:
-        return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        wide = widened(x)
+        return ops.cast(0.5 * wide * (1 + ops.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))), x.dtype)
     return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
 
 
@@ -144,8 +152,9 @@ def local_response_norm(node: Node, layer: spec.LocalResponseNorm, x: KerasTenso
     channels = np.arange(node.input[0])
     distance = np.subtract.outer(channels, channels)  # of channel j from channel c
     window = (distance >= -(layer.size // 2)) & (distance <= (layer.size - 1) // 2)
-    total = ops.matmul(ops.square(x), constant(window, x))
-    return x / (layer.k + layer.alpha / layer.size * total) ** layer.beta
+    wide = widened(x)
+    total = ops.matmul(ops.square(wide), constant(window, wide))
+    return ops.cast(wide / (layer.k + layer.alpha / layer.size * total) ** layer.beta, x.dtype)
 
 
 def flatten(node: Node, layer: spec.Flatten, x: KerasTensor) -> KerasTensor:
@@ -154,7 +163,7 @@ def flatten(node: Node, layer: spec.Flatten, x: KerasTensor) -> KerasTensor:
 
 def multiply(node: Node, layer: lowering.ConstantMultiply, x: KerasTensor) -> KerasTensor:
     if isinstance(layer.factor, float):  # as a layer: Keras takes the product of a number and a tensor for sparse
-        return layers.Activation(lambda y: layer.factor * y)(x)
+        return layers.Activation(lambda y: layer.factor * y, dtype=x.dtype)(x)  # pixels stay in float32
     return x * constant(layer.factor[:, :, None], x)
 
 
@@ -190,6 +199,11 @@ def padding_word(node: Node) -> str:
 
 def channels_first(x: KerasTensor) -> KerasTensor:
     return ops.moveaxis(x, -1, 1)
+
+
+def widened(x: Tensor) -> Tensor:
+    """At least in float32, for powers, which overflow in float16, and where the gradient is a sum over places."""
+    return ops.cast(x, "float32") if standardize_dtype(x.dtype) in ("bfloat16", "float16") else x
 
 
 def constant(values: npt.ArrayLike, like: KerasTensor) -> Array:

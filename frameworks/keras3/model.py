@@ -76,10 +76,12 @@ class KerasModel(LayerAdapter):
 
     def _build(self) -> None:
         """Declare all variables; `_allocate` gives them memory."""
-        keras.config.set_floatx(self.setting.precision)
-        keras.config.set_dtype_policy(self.setting.precision)  # created once from floatx, it does not follow it
+        precision = self.setting.precision
+        keras.config.set_floatx(self.setting.arrays)
+        # Created once from floatx, the policy does not follow it.
+        keras.config.set_dtype_policy(f"mixed_{precision}" if self.setting.reduced else precision)
         # Keras promotes types as JAX does without float64, on PyTorch, too: several layers would compute in float32.
-        BIT64_TO_BIT32_DTYPE["float64"] = "float64" if self.setting.precision == "float64" else PROMOTED_FLOAT64
+        BIT64_TO_BIT32_DTYPE["float64"] = "float64" if precision == "float64" else PROMOTED_FLOAT64
         with keras.StatelessScope(initialize_variables=False):
             self._build_model()
             self._declare_slots()

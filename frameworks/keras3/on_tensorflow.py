@@ -28,7 +28,7 @@ from frameworks.keras3.model import NATIVE, KerasModel
 from frameworks.keras3.tensorflow_optimizers import clipped, update_of
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network
-from frameworks.training import AVERAGE, Training
+from frameworks.training import AVERAGE, FINITE_STEPS, LOSS_SCALE, SCALE, Training
 
 # For a loop over batches: it is no faster when the next ones begin early, but each takes its memory.
 ONE_BY_ONE = {"parallel_iterations": 1}
@@ -38,7 +38,8 @@ def configure(setting: Setting) -> None:
     """Threads and devices of the process: they cannot be changed once TensorFlow has computed anything."""
     gpus = tf.config.list_physical_devices("GPU") if setting.device == "cuda" else []
     if setting.device == "cuda" and not gpus:
-        raise Unavailable(f"this build of TensorFlow, {tf.__version__}, sees no CUDA device")
+        reason = "is with CUDA, but sees no device" if tf.test.is_built_with_cuda() else "is without CUDA"
+        raise Unavailable(f"this build of TensorFlow, {tf.__version__}, {reason}")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(setting.threads)
         tf.config.threading.set_inter_op_parallelism_threads(setting.threads)
@@ -47,7 +48,7 @@ def configure(setting: Setting) -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
         raise Unavailable(f"Keras: TensorFlow has started with other settings in this process: {error}") from None
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(setting.tf32)
 
 
 class Keras3(KerasModel):
@@ -55,11 +56,12 @@ class Keras3(KerasModel):
     native = NATIVE
     layers = LAYERS | {spec.Conv: partial(conv, grouped=GroupedConv2D)}
     velocity_is_update = True
+    precisions = ("float64", "float32", "bfloat16", "float16")
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
         configure(setting)
-        self.dtype = tf.as_dtype(setting.precision)
+        self.dtype = tf.as_dtype(setting.arrays)
         self.device = "GPU:0" if setting.device == "cuda" else "CPU:0"
         # TensorFlow 2.21 gathers no uint8 on a GPU; float16 holds 0 to 255 exactly.
         self.pixel = tf.float16 if setting.device == "cuda" else tf.uint8
@@ -69,6 +71,10 @@ class Keras3(KerasModel):
         self.trained: dict[str, keras.Variable] = self._trained()
         self.data: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         self._train, self._predict = self._compiled()
+        self._loss_and_gradients = self._differentiated
+        if setting.reduced and setting.mode != "eager":  # a graph rounds to 16 bits at fewer places
+            options = {"jit_compile": setting.mode == "xla", "autograph": False}
+            self._loss_and_gradients = tf.function(self._differentiated, **options)
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -106,17 +112,14 @@ class Keras3(KerasModel):
 
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = tf.constant(np.moveaxis(images, 1, -1), self.dtype)
-        with keras.StatelessScope(), tf.GradientTape() as tape:  # changes of variables stay in the scope
-            tape.watch(x)
-            loss, _ = self._forward(x, tf.constant(labels, tf.int64))
-            *gradients, by_input = tape.gradient(loss, [*self.trained.values(), x])
+        loss, (*gradients, by_input) = self._loss_and_gradients(x, tf.constant(labels, tf.int64))
         named = {name: canonical(gradient.numpy()) for name, gradient in zip(self.trained, gradients)}
         return float(loss), named | {"input": np.moveaxis(by_input.numpy(), -1, 1)}
 
     def activations(self, images: Array, training: bool) -> Weights:
         with keras.StatelessScope():
             outputs = self.net(tf.constant(np.moveaxis(images, 1, -1), self.dtype), training=training)
-        return {path: np.moveaxis(output.numpy(), -1, 1) for path, output in outputs.items()}
+        return {path: np.moveaxis(tf.cast(output, self.dtype).numpy(), -1, 1) for path, output in outputs.items()}
 
     def peak_memory(self) -> dict[str, int]:
         peak = super().peak_memory()
@@ -135,9 +138,22 @@ class Keras3(KerasModel):
     def _declare_slots(self) -> None:
         super()._declare_slots()
         self.steps = keras.Variable("zeros", (), "int64", trainable=False)
+        self.scaling: dict[str, keras.Variable] = {}  # the state of the loss scale; empty without one
+        if self.setting.precision == "float16":
+            kinds = {SCALE: "float32", FINITE_STEPS: "int64"}
+            self.scaling = {name: keras.Variable("zeros", (), kind, trainable=False) for name, kind in kinds.items()}
 
     def _declared_variables(self) -> list[keras.Variable]:
-        return [*super()._declared_variables(), self.steps]
+        return [*super()._declared_variables(), self.steps, *self.scaling.values()]
+
+    def get_weights(self) -> Weights:
+        return super().get_weights() | {name: np.array(variable) for name, variable in self.scaling.items()}
+
+    def set_weights(self, weights: Weights) -> None:
+        super().set_weights(weights)
+        first = {SCALE: LOSS_SCALE.first, FINITE_STEPS: 0}
+        for name, variable in self.scaling.items():
+            variable.assign(weights.get(name, first[name]))
 
     # --- loss and steps -----------------------------------------------------------------------------------------------
 
@@ -173,8 +189,22 @@ class Keras3(KerasModel):
         """The loss of a batch, before the update, and the number of its images that are correct."""
         with tf.GradientTape() as tape:
             loss, logits = self._forward(images, labels)
-        self._update(tape.gradient(loss, list(self.trained.values())), tf.cast(lr, self.dtype))
+            scaled = self._scaled(loss)
+        gradients = self._unscaled(tape.gradient(scaled, list(self.trained.values())))
+        update = partial(self._update, gradients, tf.cast(lr, self.dtype))
+        if self.scaling:
+            self._update_if_finite(gradients, update)
+        else:
+            update()
         return loss, tf.math.count_nonzero(tf.argmax(logits, 1) == labels)
+
+    def _differentiated(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of a batch, and its gradients by the trained arrays and by the images."""
+        with keras.StatelessScope(), tf.GradientTape() as tape:  # changes of variables stay in the scope
+            tape.watch(images)
+            loss, _ = self._forward(images, labels)
+            scaled = self._scaled(loss)
+        return loss, self._unscaled(tape.gradient(scaled, [*self.trained.values(), images]))
 
     def _logits(self, images: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         def batch(number: tf.Tensor, logits: tf.TensorArray) -> tuple[Any, ...]:
@@ -187,7 +217,8 @@ class Keras3(KerasModel):
         return logits.concat()
 
     def _evaluate(self, images: tf.Tensor) -> tf.Tensor:
-        return self.net(tf.cast(images, self.dtype), training=False)[self.network.nodes[-1].path]
+        logits = self.net(tf.cast(images, self.dtype), training=False)[self.network.nodes[-1].path]
+        return tf.cast(logits, self.dtype)
 
     def _forward(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss, auxiliary classifiers included, and the main logits."""
@@ -199,9 +230,36 @@ class Keras3(KerasModel):
         return loss, logits
 
     def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = tf.cast(logits, self.dtype)
         smoothing, classes = self.training.label_smoothing, logits.shape[-1]
         targets = (1 - smoothing) * ops.one_hot(labels, classes, dtype=logits.dtype) + smoothing / classes
         return ops.mean(ops.categorical_crossentropy(targets, logits, from_logits=True))
+
+    def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """The loss times its scale, if it has one."""
+        return self.scaling[SCALE].value * loss if self.scaling else loss
+
+    def _unscaled(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The gradients of the loss, of those of the scaled one."""
+        return [gradient / self.scaling[SCALE].value for gradient in gradients] if self.scaling else list(gradients)
+
+    def _update_if_finite(self, gradients: Sequence[tf.Tensor], update: Callable[[], None]) -> None:
+        """Update and count the step where every gradient is finite; move the scale."""
+        scale, finite_steps = (self.scaling[name].value for name in (SCALE, FINITE_STEPS))
+
+        def taken() -> tuple[tf.Tensor, tf.Tensor]:
+            update()
+            count = finite_steps + 1
+            grown = count >= LOSS_SCALE.interval
+            return tf.where(grown, LOSS_SCALE.growth, 1.0), tf.where(grown, tf.zeros_like(count), count)
+
+        def skipped() -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.constant(LOSS_SCALE.backoff), tf.zeros_like(finite_steps)
+
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        factor, count = tf.cond(finite, taken, skipped)
+        scale.assign(scale * factor)
+        finite_steps.assign(count)
 
     def _update(self, gradients: Sequence[tf.Tensor], lr: tf.Tensor) -> None:
         training, rule = self.training, self.training.optimizer
