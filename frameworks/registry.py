@@ -65,7 +65,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             adapter="PyTorch",
             package="torch",
             python=">=3.10",
-            modes=("compile",),
+            modes=("compile", "graph"),
             weight_files={".pth": WeightFormat("state_dict.py", "state_dict_names")},
         ),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.

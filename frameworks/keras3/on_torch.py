@@ -15,7 +15,6 @@ from frameworks import spec
 from frameworks.adapter import LayerAdapter, Setting, Split, Trained
 from frameworks.arrays import Array, Weights
 from frameworks.channels_last import canonical, channels_last
-from frameworks.errors import Unavailable
 from frameworks.keras3.engine_layers import ENGINE_LAYERS
 from frameworks.keras3.model import NATIVE_ELSEWHERE, KerasModel
 from frameworks.pytorch.adapter import PyTorch
@@ -30,28 +29,22 @@ class KerasOnTorch(KerasModel, PyTorch):
     departures = ()  # type: ignore[assignment]  # Keras computes the running variance itself
     roles = KerasModel.roles
     layers = ENGINE_LAYERS
+    devices, precisions = PyTorch.devices, PyTorch.precisions
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         LayerAdapter.__init__(self, network, training, setting)
-        if setting.device == "cuda" and not torch.cuda.is_available():
-            raise Unavailable(f"this build of PyTorch, {torch.__version__}, sees no CUDA device")
-        torch.set_num_threads(setting.threads)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        self.device = torch.device(setting.device)
-        self.dtype = getattr(torch, setting.precision)
+        self._prepare()
         self._build()
         nodes = [node for _, node in self.network.walk()]
         self.weighted = {n.branches[0][-1].path: n.layer.weight for n in nodes if isinstance(n.layer, spec.Auxiliary)}
-        self.optimizer: torch.optim.Optimizer = None  # created with the first weights
-        self.averages: dict[str, Tensor] = {}  # of the trained arrays; created with the first step
-        self.data: dict[str, tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def versions() -> dict[str, str]:
         return {"keras": keras.version(), **PyTorch.versions()}
 
     def settings(self) -> dict[str, str]:
-        return super().settings() | {"layout": "NHWC"}
+        reduced = {"layers": f"policy {keras.config.dtype_policy().name}"} if self.setting.reduced else {}
+        return super().settings() | {"layout": "NHWC"} | reduced
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         super().load(split, np.moveaxis(images, 1, -1), labels)
@@ -73,7 +66,7 @@ class KerasOnTorch(KerasModel, PyTorch):
         x = torch.tensor(np.moveaxis(images, 1, -1), device=self.device, dtype=self.dtype)
         with self._buffers_restored():
             outputs = self.net(x, training=training)
-        return {path: np.moveaxis(output.cpu().numpy(), -1, 1) for path, output in outputs.items()}
+        return {path: np.moveaxis(output.to(self.dtype).cpu().numpy(), -1, 1) for path, output in outputs.items()}
 
     # --- variables ----------------------------------------------------------------------------------------------------
 
@@ -107,7 +100,7 @@ class KerasOnTorch(KerasModel, PyTorch):
         return loss, logits.detach()
 
     def _logits(self, images: Tensor) -> Tensor:
-        return self.net(self._input(images), training=False)[self.network.nodes[-1].path]
+        return self.net(self._input(images), training=False)[self.network.nodes[-1].path].to(self.dtype)
 
     def _input(self, images: Tensor) -> Tensor:
         return images.to(self.dtype)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,11 +20,13 @@ from frameworks.adapter import UNBIASED_RUNNING_VARIANCE, LayerAdapter, Setting,
 from frameworks.arrays import Array, Weights
 from frameworks.errors import Unavailable
 from frameworks.native import Default, Native
+from frameworks.pytorch.devices import check_device
+from frameworks.pytorch.graphs import CudaStepGraph, StepGraph
 from frameworks.pytorch.layers import LAYERS, Auxiliary
-from frameworks.pytorch.optimizers import SLOTS, OtherRMSprop, adapt, clip
+from frameworks.pytorch.optimizers import SLOTS, OtherRMSprop, adapt, clip, written_out
 from frameworks.registry import FRAMEWORKS
 from frameworks.spec import Network, Node, Shape
-from frameworks.training import AVERAGE, SGD, Adadelta, Adam, RMSprop, Training
+from frameworks.training import AVERAGE, FINITE_STEPS, LOSS_SCALE, SCALE, SGD, Adadelta, Adam, RMSprop, Training
 
 LAYOUT = torch.channels_last  # in memory; shapes stay N x C x H x W
 
@@ -72,15 +77,13 @@ class PyTorch(LayerAdapter):
     departures = (UNBIASED_RUNNING_VARIANCE,)
     layers = LAYERS
     roles = ROLES
+    devices = ("cpu", "cuda", "mps")
+    precisions = ("float64", "float32", "bfloat16", "float16")
+    step_graph: ClassVar[type[StepGraph]] = CudaStepGraph
 
     def __init__(self, network: Network, training: Training, setting: Setting) -> None:
         super().__init__(network, training, setting)
-        if setting.device == "cuda" and not torch.cuda.is_available():
-            raise Unavailable(f"this build of PyTorch, {torch.__version__}, sees no CUDA device")
-        torch.set_num_threads(setting.threads)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        self.device = torch.device(setting.device)
-        self.dtype = getattr(torch, setting.precision)
+        self._prepare()
         with torch.device("meta"):
             self.net = self._chain(self.primitives)
         self.modules: dict[str, nn.Module] = {m.path: m for m in self.net.modules() if hasattr(m, "path")}
@@ -88,9 +91,24 @@ class PyTorch(LayerAdapter):
         if setting.mode == "compile":
             self._compile()
         self.heads = [module for module in self.modules.values() if isinstance(module, Auxiliary)]
+
+    def _prepare(self) -> None:
+        """Obey the setting, or refuse it: what does not depend on layers."""
+        setting = self.setting
+        self.recorded = setting.mode == "graph"
+        if self.recorded:
+            self.step_graph.check(self.training, setting)
+        check_device(setting)
+        torch.set_num_threads(setting.threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = setting.tf32
+        torch.backends.cudnn.benchmark = setting.device == "cuda"
+        self.device = torch.device(setting.device)
+        self.dtype = getattr(torch, setting.arrays)
         self.optimizer: torch.optim.Optimizer = None  # created with the first weights
         self.averages: dict[str, Tensor] = {}  # of the trained arrays; created with the first step
         self.data: dict[str, tuple[Tensor, Tensor]] = {}
+        self.scaler = self._new_scaler({})
+        self.graphs: dict[int, StepGraph] = {}  # by size of batch
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -98,8 +116,9 @@ class PyTorch(LayerAdapter):
         return versions | ({"cuda": torch.version.cuda} if torch.version.cuda else {})
 
     def settings(self) -> dict[str, str]:
+        reduced = {"layers": f"{self.setting.precision}, by autocast"} if self.setting.reduced else {}
         return {
-            "mode": "torch.compile" if hasattr(self._forward, "__wrapped__") else "eager",
+            "mode": self._mode(),
             "threads": str(torch.get_num_threads()),
             "layout": "channels last",
             "optimizer": "fused" if self._fused() else "array by array",
@@ -107,28 +126,47 @@ class PyTorch(LayerAdapter):
             "cudnn autotune": str(torch.backends.cudnn.benchmark),
             "vector library": torch.backends.cpu.get_cpu_capability(),
             "mkldnn": str(torch.backends.mkldnn.is_available()),
+            **reduced,
         }
+
+    def _mode(self) -> str:
+        if hasattr(self._forward, "__wrapped__"):
+            return "torch.compile"
+        return "CUDA graph of a step" if self.recorded else "eager"
+
+    def get_weights(self) -> Weights:
+        if self.scaler is None:
+            return super().get_weights()
+        state = self.scaler.state_dict()
+        scaling = {SCALE: np.array(state["scale"]), FINITE_STEPS: np.array(state["_growth_tracker"])}
+        return super().get_weights() | scaling
+
+    def set_weights(self, weights: Weights) -> None:
+        super().set_weights(weights)
+        self.scaler = self._new_scaler(weights)
 
     def load(self, split: Split, images: Array, labels: Array) -> None:
         # A copy: the arrays may be mapped from a read-only file.
         self.data[split] = torch.tensor(images, device=self.device), torch.tensor(labels, device=self.device)
+        self.graphs.clear()  # they read the images that were there
 
     def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
-        torch.manual_seed(seed)
-        images, labels = self.data["train"]
         self.net.train()
         losses = torch.empty(len(lrs), device=self.device, dtype=self.dtype)
         correct = torch.zeros((), device=self.device, dtype=torch.int64)
         batches = torch.from_numpy(order).to(self.device).split(batch_size)
+        if self.recorded:
+            self._record(batches)
+        torch.manual_seed(seed)  # after what a recording draws; every replay of a graph continues this sequence
         for step, (batch, lr) in enumerate(zip(batches, lrs.tolist())):
-            targets = labels[batch]
-            loss, logits = self._forward(images[batch], targets)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self._update(lr)
-            losses[step] = loss.detach()
-            correct += (logits.argmax(1) == targets).sum()
-        return Trained(losses.double().cpu().numpy(), int(correct))
+            if self.recorded:
+                taken = self.steps
+                losses[step], right = self.graphs[len(batch)](batch, lr)
+                self.steps = taken + 1  # which a replay does not count
+            else:
+                losses[step], right = self._step(batch, lr)
+            correct += right
+        return Trained(losses.cpu().double().numpy(), int(correct))
 
     def predict(self, split: Split, batch_size: int) -> Array:
         self.net.eval()
@@ -139,29 +177,39 @@ class PyTorch(LayerAdapter):
     def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
         x = torch.tensor(images, device=self.device, dtype=self.dtype, requires_grad=True)
         trained = self._trained()
+        scale = 1.0 if self.scaler is None else self.scaler.get_scale()
         with self._buffers_restored():
             self.net.train()
-            loss, _ = self._forward(x, torch.tensor(labels, device=self.device))
-            gradients = torch.autograd.grad(loss, [*trained.values(), x])
-        return loss.item(), {name: array.cpu().numpy() for name, array in zip([*trained, "input"], gradients)}
+            while True:
+                loss, _ = self._forward(x, torch.tensor(labels, device=self.device))
+                gradients = torch.autograd.grad(loss * scale if scale != 1 else loss, [*trained.values(), x])
+                if scale <= 1 or all(gradient.isfinite().all() for gradient in gradients):
+                    break
+                scale *= LOSS_SCALE.backoff
+        arrays = [(gradient / scale if scale != 1 else gradient).cpu().numpy() for gradient in gradients]
+        return loss.item(), dict(zip([*trained, "input"], arrays))
 
     @torch.no_grad()
     def activations(self, images: Array, training: bool) -> Weights:
         outputs: Weights = {}
 
         def keep(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-            outputs[module.path] = output.cpu().numpy().copy()
+            outputs[module.path] = output.to(self.dtype).cpu().numpy().copy()
 
         hooks = [module.register_forward_hook(keep) for module in self.modules.values()]
-        with self._buffers_restored():
+        with self._buffers_restored(), self._autocast():
             self.net.train(training)(torch.tensor(images, device=self.device, dtype=self.dtype))
         for hook in hooks:
             hook.remove()
         return outputs
 
     def peak_memory(self) -> dict[str, int]:
-        device = {"device": torch.cuda.max_memory_allocated()} if self.device.type == "cuda" else {}
-        return super().peak_memory() | device
+        match self.device.type:
+            case "cuda":
+                return super().peak_memory() | {"device": torch.cuda.max_memory_allocated()}
+            case "mps":  # which counts no peak; its allocator keeps what it has taken
+                return super().peak_memory() | {"device": torch.mps.driver_allocated_memory()}
+        return super().peak_memory()
 
     # --- layers and variables -----------------------------------------------------------------------------------------
 
@@ -192,7 +240,8 @@ class PyTorch(LayerAdapter):
                 tensor = torch.empty_like(getattr(module, attribute), device=self.device, dtype=self.dtype)
                 trained = isinstance(getattr(module, attribute), nn.Parameter)
                 setattr(module, attribute, nn.Parameter(tensor) if trained else tensor)
-            self.net.to(self.device, self.dtype, memory_format=LAYOUT)
+            # First the precision: constants are in float64, which MPS lacks.
+            self.net.to(self.dtype).to(self.device, memory_format=LAYOUT)
 
     # --- loss and steps -----------------------------------------------------------------------------------------------
 
@@ -201,28 +250,88 @@ class PyTorch(LayerAdapter):
         torch.compiler.reset()  # graphs are kept by code, not by object: those of the network before this would count
         torch._inductor.config.compile_threads = 1  # else a pool of processes, which outlives a worker that is ended
         # A graph for each size: one for all is slower. Whole: nothing falls back to eager silently.
-        options = {"dynamic": False, "fullgraph": True}
+        options: dict[str, Any] = {"dynamic": False, "fullgraph": True}
+        if self.device.type == "cuda":
+            options["mode"] = "reduce-overhead"
         self._forward = torch.compile(self._forward, **options)  # type: ignore[method-assign]
-        self._logits = torch.compile(self._logits, **options)  # type: ignore[method-assign]
+        logits = torch.compile(self._logits, **options)
+        # A copy: the next call overwrites the results of a CUDA graph, which is what this mode makes.
+        copied = self.device.type == "cuda"
+        self._logits = (lambda images: logits(images).clone()) if copied else logits  # type: ignore[method-assign]
 
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, auxiliary classifiers included, and the main logits."""
-        logits = self.net(self._input(images))
+        with self._autocast():
+            logits = self.net(self._input(images))
         loss = self._cross_entropy(logits, labels)
         for head in self.heads:
             loss = loss + head.weight * self._cross_entropy(head.logits, labels)
         return loss, logits.detach()
 
     def _logits(self, images: Tensor) -> Tensor:
-        return self.net(self._input(images))
+        with self._autocast():
+            return self.net(self._input(images)).to(self.dtype)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """In which layers compute in the setting's precision."""
+        if not self.setting.reduced:
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.setting.precision))
 
     def _input(self, images: Tensor) -> Tensor:
         return images.to(self.dtype, memory_format=LAYOUT)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+        return F.cross_entropy(logits.to(self.dtype), labels, label_smoothing=self.training.label_smoothing)
 
-    def _update(self, lr: float) -> None:
+    def _step(self, batch: Tensor, lr: float | Tensor) -> tuple[Tensor, Tensor]:
+        """A step on the images of these indices: the loss before it, and the number of correct images."""
+        images, labels = self.data["train"]
+        targets = labels[batch]
+        loss, logits = self._forward(images[batch], targets)
+        self.optimizer.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+            self._update(lr)
+        else:
+            self.scaler.scale(loss).backward()
+            # Clipping, decay and averages, too, are of unscaled gradients and are skipped with the step.
+            whole = SimpleNamespace(param_groups=self.optimizer.param_groups, step=lambda: self._update(lr))
+            self.scaler.step(whole)
+            self.scaler.update()
+        return loss.detach(), (logits.argmax(1) == targets).sum()
+
+    def _record(self, batches: Sequence[Tensor]) -> None:
+        """A graph for each size of batch, without an effect on arrays, the optimizer and the count of steps."""
+        for batch in batches:
+            if len(batch) not in self.graphs:
+                lr = torch.zeros((), device=self.device, dtype=self.dtype)
+                with self._undone():
+                    self.graphs[len(batch)] = self.step_graph(self._step, batch, lr)
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Undo what steps do, in place: a graph has the addresses."""
+        states = [tensor for state in self.optimizer.state.values() for tensor in state.values()]
+        tensors = [*self._variables().values(), *states, *self.averages.values()]
+        values, steps = [tensor.detach().clone() for tensor in tensors], self.steps
+        yield
+        with torch.no_grad():
+            for tensor, value in zip(tensors, values):
+                tensor.copy_(value)
+        self.steps = steps
+
+    def _new_scaler(self, weights: Mapping[str, Array]) -> torch.amp.GradScaler | None:
+        """That of float16, with the state that these arrays give, if they do."""
+        if self.setting.precision != "float16":
+            return None
+        factors = {"growth_factor": LOSS_SCALE.growth, "backoff_factor": LOSS_SCALE.backoff}
+        scaler = torch.amp.GradScaler(self.device.type, growth_interval=LOSS_SCALE.interval, **factors)
+        scale, steps = float(weights.get(SCALE, LOSS_SCALE.first)), int(weights.get(FINITE_STEPS, 0))
+        scaler.load_state_dict(scaler.state_dict() | {"scale": scale, "_growth_tracker": steps})
+        return scaler
+
+    def _update(self, lr: float | Tensor) -> None:
         training = self.training
         if training.average is not None and not self.averages:
             self.averages = {name: weight.detach().clone() for name, weight in self._trained().items()}
@@ -254,19 +363,23 @@ class PyTorch(LayerAdapter):
             {"params": tensors, "weight_decay": decay, "factor": factor}
             for (decay, factor), tensors in by_options.items()
         ]
+        capturable = {"capturable": True} if self.recorded and self.device.type == "cuda" else {}
+        options: dict[str, Any]
         match rule:
-            case SGD():
+            case SGD():  # whose fused form can be captured
                 options = {"momentum": rule.momentum, "nesterov": rule.nesterov}
                 return torch.optim.SGD(groups, lr=0.0, fused=self._fused(), **options)
             case Adam():
                 kind = torch.optim.AdamW if rule.decoupled else torch.optim.Adam
-                return kind(groups, lr=0.0, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=self._fused())
+                options = {"betas": (rule.beta1, rule.beta2), "eps": rule.epsilon, "fused": self._fused()}
+                return kind(groups, lr=0.0, **options, **capturable)
             case Adadelta():
-                return torch.optim.Adadelta(groups, lr=0.0, rho=rule.rho, eps=rule.epsilon)
+                return torch.optim.Adadelta(groups, lr=0.0, rho=rule.rho, eps=rule.epsilon, **capturable)
             case RMSprop():
-                if rule.epsilon_inside or (rule.momentum and rule.lr_in_velocity):
+                if written_out(rule):
                     return OtherRMSprop(groups, rule)
-                return torch.optim.RMSprop(groups, lr=0.0, alpha=rule.rho, eps=rule.epsilon, momentum=rule.momentum)
+                options = {"alpha": rule.rho, "eps": rule.epsilon, "momentum": rule.momentum}
+                return torch.optim.RMSprop(groups, lr=0.0, **options, **capturable)
         raise NotImplementedError(f"the adapter of {self.title} has no {type(rule).__name__}")
 
     def _fused(self) -> bool:
@@ -275,6 +388,8 @@ class PyTorch(LayerAdapter):
         return isinstance(rule, Adam) or (self.device.type == "cuda" and isinstance(rule, SGD))
 
     def _slots(self) -> dict[str, Tensor]:
+        if not self.steps:
+            return {}
         states = {name: self.optimizer.state.get(tensor, {}) for name, tensor in self._trained().items()}
         slots = self.training.optimizer.slots
         of_rule = {f"{name}/{slot}": state[SLOTS[slot]] for name, state in states.items() if state for slot in slots}
@@ -282,9 +397,29 @@ class PyTorch(LayerAdapter):
 
     def _set_steps(self, steps: int) -> None:
         self.steps = steps
+        if self.recorded:
+            return self._set_recorded_steps(steps)
         self.optimizer = self._new_optimizer()
         self.averages = {}
-        for name, tensor in self._trained().items() if steps else ():
+        if steps:
+            self._new_slots(steps)
+
+    def _set_recorded_steps(self, steps: int) -> None:
+        """Graphs have the addresses of the slots: they are there before the first step, and stay."""
+        if self.optimizer is None:
+            self.optimizer = self._new_optimizer()
+            self._new_slots(steps)
+        with torch.no_grad():
+            for name, tensor in self._trained().items():
+                for slot in self.optimizer.state[tensor].values():
+                    slot.zero_()
+                self.optimizer.state[tensor]["step"].fill_(steps)
+                if name in self.averages:
+                    self.averages[name].copy_(tensor)
+
+    def _new_slots(self, steps: int) -> None:
+        """Memory for the optimizer's arrays and the averages."""
+        for name, tensor in self._trained().items():
             # Laid out as the weight in memory: the fused optimizers walk through both side by side.
             slots = {SLOTS[slot]: torch.empty_like(tensor) for slot in self.training.optimizer.slots}
             self.optimizer.state[tensor] = slots | {"step": torch.tensor(float(steps), device=self.device)}

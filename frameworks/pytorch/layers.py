@@ -94,6 +94,16 @@ class GroupNorm(nn.Module):
         return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
 
 
+class LocalResponseNorm(nn.LocalResponseNorm):
+    """At least in float32: autocast leaves the squares in float16, which ends at 65504."""
+
+    def __init__(self, node: Node, layer: spec.LocalResponseNorm) -> None:
+        super().__init__(layer.size, layer.alpha, layer.beta, layer.k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32)))
+
+
 class PReLU(nn.Module):
     def __init__(self, node: Node, layer: spec.PReLU) -> None:
         super().__init__()
@@ -206,7 +216,7 @@ LAYERS: dict[type[Layer], Builder] = {
     spec.GroupNorm: GroupNorm,
     spec.Affine: Affine,
     lowering.ConstantAffine: constant_affine,
-    spec.LocalResponseNorm: lambda node, layer: nn.LocalResponseNorm(layer.size, layer.alpha, layer.beta, layer.k),
+    spec.LocalResponseNorm: LocalResponseNorm,
     spec.Dropout: lambda node, layer: nn.Dropout(layer.rate),
     spec.StochasticDepth: StochasticDepth,
     spec.ReLU: lambda node, layer: nn.ReLU(),

@@ -21,9 +21,9 @@ SLOTS = {
 
 
 @torch.no_grad()
-def adapt(group: dict[str, Any], rule: Optimizer, lr: float, step: int) -> None:
+def adapt(group: dict[str, Any], rule: Optimizer, lr: float | Tensor, step: int) -> None:
     """Set a group's options for one step; where torch.optim's rule has another form, adapt it to the spec's."""
-    lr *= group["factor"]
+    lr = lr * group["factor"]
     group["lr"] = lr
     if isinstance(rule, Adam):
         if rule.epsilon_hat:  # torch.optim adds its epsilon to sqrt(v) / sqrt(1 - beta2^t)
@@ -39,6 +39,11 @@ def adapt(group: dict[str, Any], rule: Optimizer, lr: float, step: int) -> None:
         group["lr"], group["weight_decay"] = 1.0, 0.0 if rule.decoupled else lr * decay
         for weight in group["params"]:
             weight.grad.mul_(lr)
+
+
+def written_out(rule: RMSprop) -> bool:
+    """Whether torch.optim.RMSprop lacks the form of a rule."""
+    return rule.epsilon_inside or bool(rule.momentum and rule.lr_in_velocity)
 
 
 class OtherRMSprop(torch.optim.Optimizer):
