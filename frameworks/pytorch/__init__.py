@@ -14,10 +14,10 @@ autocast       computes layers in bfloat16 or float16; arrays, losses and logits
 layout         shapes are canonical; in memory channels are last, as PyTorch's tutorial on memory formats advises.
 
 Mode "" is eager, as PyTorch's tutorials teach. In mode "compile" the forward pass with its loss, what autograd makes of
-it, and the forward pass of evaluation are each one graph of torch.compile for every size of batch. On an NVIDIA GPU these
-are CUDA graphs. In mode "graph", for NVIDIA GPUs, a whole training step is one CUDA graph for every size of batch, from
-the gathering of its images to the update; evaluation is eager. A training that changes more than the learning rate from
-the host in each step is refused: see `graphs.host_part`.
+it, and the forward pass of evaluation are each one graph of torch.compile for every size of batch; on an NVIDIA GPU
+these are CUDA graphs. In mode "graph", for NVIDIA GPUs, a whole training step is one CUDA graph for each size of batch,
+from the gathering of its images to the update; evaluation is eager. A training of which the host changes more than the
+learning rate in each step is refused: see `graphs.host_part`.
 """
 
 from __future__ import annotations
