@@ -31,6 +31,7 @@ class FrameworkInfo:
     package: str  # the distribution whose version is the framework's: torch==2.12.1 replaces its pin
     python: str  # the Pythons it runs on, as a version specifier (PEP 440)
     modes: tuple[str, ...] = ()  # modes besides the documented default: torch:compile
+    cuda_modes: tuple[str, ...] = ()  # those of them that need an NVIDIA GPU
     weight_files: Mapping[str, WeightFormat] = field(default_factory=dict)  # by the usual ending of such files
     outside: bool = False  # an adapter from elsewhere, whose requirements no extra of pyproject.toml lists
     in_all: bool = True  # whether `--fw all` names it
@@ -46,6 +47,10 @@ class FrameworkInfo:
     def packages(self) -> list[str]:
         """The distributions that hold the framework, one of which is installed."""
         return [name for name in (self.package, self.package_cuda) if name]
+
+    def modes_on(self, device: str) -> tuple[str, ...]:
+        """The modes that a device has; on a device that is not named yet, those that every device has."""
+        return tuple(mode for mode in self.modes if device == "cuda" or mode not in self.cuda_modes)
 
     @property
     def stem(self) -> str:
@@ -66,6 +71,7 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
             package="torch",
             python=">=3.10",
             modes=("compile", "graph"),
+            cuda_modes=("graph",),
             weight_files={".pth": WeightFormat("state_dict.py", "state_dict_names")},
         ),
         # MXNet 1.9.1 uses np.bool, which NumPy 1.24 removed; NumPy 1.23 has no wheel for Python 3.12.

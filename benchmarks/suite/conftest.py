@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         f"{info.name}{mode}"
         for info in FRAMEWORKS.values()
         if info.in_all
-        for mode in ("", *(f":{m}" for m in info.modes))
+        for mode in ("", *(f":{m}" for m in info.modes_on("cpu")))
     ]
     for name, values in (("net", NETWORKS), ("framework", modes), ("what", RUNNERS)):
         metafunc.parametrize(name, list(values))

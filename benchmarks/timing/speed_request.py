@@ -88,7 +88,7 @@ class SpeedRequest:
         """The frameworks as in `--fw`, with every mode if all are requested."""
         labels = []
         for asked in parse_frameworks(self.frameworks):
-            modes = ("", *FRAMEWORKS[asked.name].modes) if self.modes == "all" else (asked.mode,)
+            modes = ("", *FRAMEWORKS[asked.name].modes_on(self.device)) if self.modes == "all" else (asked.mode,)
             labels += [replace(asked, mode=mode).label for mode in modes]
         return ",".join(labels)
 

@@ -49,7 +49,7 @@ def loops(name: str, asked: FrameworkRequest, python: Path) -> dict[str, Trainin
         article = environment(companion, {}, device="cpu", progress=command.progress).python
         compared[ARTICLE] = TrainingLoop(article, str(file), "Article", bare=True, steady=False, whole_epochs=True)
         info = FRAMEWORKS[asked.name]
-        for mode in info.modes:
+        for mode in info.modes_on("cpu"):
             compared[f":{mode}"] = TrainingLoop(python, info.module, info.adapter, mode=mode)
     return compared
 

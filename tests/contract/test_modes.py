@@ -1,4 +1,4 @@
-"""Every mode of a framework computes the losses, logits and weights of the reference."""
+"""Every mode of a framework that a CPU has computes the losses, logits and weights of the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from frameworks.spec import Network, Scale, to_json
 from frameworks.training import SGD, Training
 from tests.conftest import THREADS, Bench
 
-MODES = [(name, mode) for name in trained() for mode in ("", *FRAMEWORKS[name].modes)]
+MODES = [(name, mode) for name in trained() for mode in ("", *FRAMEWORKS[name].modes_on("cpu"))]
 NETS = ["lenet_bn"]  # has every kind of layer of lenet; to compile takes up to 40 seconds
 TRAINING = Training(SGD(momentum=0.9, weight_decay=1e-3))
 IMAGE_COUNT, BATCH_SIZE, LRS = 28, 12, [0.05, 0.05, 0.02]  # the last batch of three is shorter
@@ -86,11 +86,9 @@ def test_every_mode_computes_the_same(bench: Bench, framework: str, mode: str, n
 @pytest.mark.parametrize("framework, mode", MODES)
 def test_the_settings_name_the_mode(bench: Bench, framework: str, mode: str) -> None:
     """No two modes of a framework report the same settings."""
-    info = FRAMEWORKS[framework]
-    settings = [
-        build(bench, framework, each, network("mlp"), "float32")["settings"] for each in (mode, *info.modes, "")
-    ]
-    assert [other == settings[0] for other in settings[1:]] == [each == mode for each in (*info.modes, "")]
+    modes = FRAMEWORKS[framework].modes_on("cpu")
+    settings = [build(bench, framework, each, network("mlp"), "float32")["settings"] for each in (mode, *modes, "")]
+    assert [other == settings[0] for other in settings[1:]] == [each == mode for each in (*modes, "")]
 
 
 @pytest.mark.parametrize("framework", trained())

@@ -345,9 +345,12 @@ def test_a_network_that_does_not_fit_is_refused_before_it_starts(
 
 
 def test_modes_all_names_every_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_modes = FrameworkInfo("correct", "Correct", "", "Correct", "numpy", python=">=3.10", modes=("fast", "slow"))
+    modes = {"modes": ("fast", "slow", "graph"), "cuda_modes": ("graph",)}
+    with_modes = FrameworkInfo("correct", "Correct", "", "Correct", "numpy", python=">=3.10", **modes)
     monkeypatch.setitem(FRAMEWORKS, "correct", with_modes)
     assert SpeedRequest(frameworks="correct", modes="all").labels == "correct,correct:fast,correct:slow"
+    on_gpu = SpeedRequest(frameworks="correct", modes="all", device="cuda")
+    assert on_gpu.labels == "correct,correct:fast,correct:slow,correct:graph"
 
 
 @pytest.mark.parametrize("text, value", [("60s", 60), ("1.5m", 90), ("2h", 7200), ("7", 7)])
