@@ -29,16 +29,18 @@ if TYPE_CHECKING:
         "--fw plainjax --adapter examples/jax_adapter.py:PlainJax",
         "--net lenet_bn --semantics native",
         "--net all --out results/certificate --executor submitit",
+        "--net resnet18 --fw torch,jax --precision bfloat16",
     ),
 )
 @options.nets
 @options.frameworks
 @options.option(
     "--precision",
-    type=click.Choice(("float64", "float32", "both")),
+    type=click.Choice(("float64", "float32", "both", "bfloat16", "float16")),
     default="both",
     heading=options.WHAT,
-    help="float64 finds faults; float32 also compares the frameworks with one another, and includes float64.",
+    help="float64 finds faults; the others include it. float32 compares the frameworks with one another, bfloat16 and "
+    "float16 with what such layers give in the reference.",
 )
 @options.option(
     "--semantics",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
 @options.option(
     "--threads", type=options.THREADS, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker."
 )
+@options.device_from("cpu")
 @options.pythons
 @options.adapters
 @options.option(

@@ -133,6 +133,7 @@ class VerificationDistribution(Distribution):
             *(word for text in asked.adapters for word in ("--adapter", text)),
             *("--precision", asked.precision, "--semantics", asked.semantics, "--size", asked.size),
             *("--batch-size", str(asked.batch_size), "--seed", str(asked.seed), "--threads", str(asked.threads)),
+            *("--device", asked.device),
             *(() if asked.steps is None else ("--steps", str(asked.steps))),
             *pythons,
         )
@@ -142,7 +143,7 @@ class VerificationDistribution(Distribution):
     def needs(self) -> Needs:
         """A core or more for each framework: they compute at the same time while their memory is within a limit."""
         cpus = max(THREADS, len(self.frameworks) * self.request.threads)
-        return Needs("cpu", cpus, {number: self.memory(number) for number in range(1, self.count + 1)})
+        return Needs(self.request.device, cpus, {number: self.memory(number) for number in range(1, self.count + 1)})
 
     def memory(self, number: int) -> int:
         """The bytes that a shard takes: its largest network in the frameworks that compute at the same time."""

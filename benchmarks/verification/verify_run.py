@@ -26,7 +26,7 @@ from benchmarks.records import plans
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, now, read, write
 from benchmarks.records.lock import locked
 from benchmarks.records.store import file_name
-from benchmarks.runtime import checkout, machine
+from benchmarks.runtime import checkout, devices, machine
 from benchmarks.runtime.environments import check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.machine import Machine
@@ -102,6 +102,7 @@ class VerifyRequest:
         ):
             if number is not None and number < least:
                 raise BadInput(f"--{option} {number}: at least {least}")
+        devices.check(self.device)
         if self.resume and not self.out:
             raise BadInput("--resume: --out names the folder of the certificate to continue")
         if self.shard and not self.out:
@@ -443,18 +444,19 @@ def start_targets(
 ) -> tuple[list[Target], list[str]]:
     """A running worker for each framework, and a line for each framework that is not available."""
     targets, skipped = [], []
+    device = devices.resolved(request.device)
     for requested in parse_frameworks(request.frameworks):
         progress(f"{requested.label}: starting the worker")
         try:
-            place = environment(requested, request.pythons, device="cpu", progress=progress)
-            info = FRAMEWORKS[requested.name]
-            open_worker = partial(_worker, place.python, info, logs / f"{file_name(requested.label)}.log")
+            place = environment(requested, request.pythons, device=devices.kind(device), progress=progress)
+            info, log = FRAMEWORKS[requested.name], logs / f"{file_name(requested.label)}.log"
+            open_worker = partial(_worker, place.python, info, log, devices.environment(device))
             client = stack.enter_context(open_worker(request.threads))
             started = client.started
             native = Native.from_json(started.native) if started.native else None
             target = Target(requested.label, started.file, requested.mode, client, started.versions, native)
-            target = replace(target, open_worker=open_worker, device=request.device)
-            if request.precision in REDUCED or request.device != "cpu":  # what every adapter has is not tried
+            target = replace(target, open_worker=open_worker, device=devices.kind(device))
+            if request.precision in REDUCED or device != "cpu":  # what every adapter has is not tried
                 client.build(PROBE, Training(), target.setting(request.precisions[-1], request.threads))
             targets.append(target)
         except (Unavailable, WorkerFailed) as error:
@@ -462,5 +464,5 @@ def start_targets(
     return targets, skipped
 
 
-def _worker(python: Path, info: FrameworkInfo, log: Path, threads: int) -> WorkerClient:
-    return WorkerClient(python, info.module, info.adapter, threads=threads, log=log)
+def _worker(python: Path, info: FrameworkInfo, log: Path, environment: Mapping[str, str], threads: int) -> WorkerClient:
+    return WorkerClient(python, info.module, info.adapter, threads=threads, log=log, environment=environment)
