@@ -37,23 +37,19 @@ def configure(setting: Setting) -> None:
     threads = os.environ.setdefault("NPROC", str(setting.threads))
     if threads != str(setting.threads):
         raise Unavailable(f"JAX has started with {threads} threads in this process, not {setting.threads}")
+    if setting.device == "cuda" and not any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins")):
+        raise Unavailable(f"this build of JAX, {jax.__version__}, is without CUDA")
     jax.config.update("jax_platforms", setting.device)
     jax.config.update("jax_enable_x64", setting.precision == "float64")
     # Products of 16-bit factors are exact in float32 with either; the word also holds for what stays in float32.
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if setting.tf32 else "highest")
     try:
         device = jax.devices()[0]
-    except RuntimeError as error:
-        raise Unavailable(f"this build of JAX, {jax.__version__}, {without_device(error)}") from None
+    except (RuntimeError, AssertionError) as error:  # an assertion, without a text, where the machine has no GPU
+        cause = " ".join(str(error).split()) or "this machine has no GPU of NVIDIA"
+        raise Unavailable(f"this build of JAX, {jax.__version__}, is with CUDA, but sees no device: {cause}") from None
     if (device.platform == "cpu") != (setting.device == "cpu"):
         raise Unavailable(f"JAX has started on {device.platform} in this process, not on {setting.device}")
-
-
-def without_device(error: RuntimeError) -> str:
-    """Why JAX has no device of CUDA: its support is a plug-in, which may be missing."""
-    if not any("cuda" in plugin.name for plugin in entry_points(group="jax_plugins")):
-        return "is without CUDA"
-    return f"is with CUDA, but sees no device: {' '.join(str(error).split())}"
 
 
 class JaxAdapter(LayerAdapter):
