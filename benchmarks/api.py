@@ -32,7 +32,7 @@ from benchmarks.datasets.registry import dataset as load_dataset
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import run_report, speed_report
 from benchmarks.reporting.certificate_pages import verification_text, write_pages
-from benchmarks.runtime import user_files
+from benchmarks.runtime import devices, user_files
 from benchmarks.runtime.environments import environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, DataError, WorkerFailed
 from benchmarks.runtime.importers import use_importer
@@ -103,8 +103,9 @@ def run(
     train_size: int | None = None,
     test_size: int | None = None,
     quick: bool = False,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    precision: Literal["float32", "float64"] = "float32",
+    device: str = "auto",
+    precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32",
+    tf32: bool = False,
     threads: int | None = None,
     save: bool = False,
     pythons: Mapping[str, str] | None = None,
@@ -129,6 +130,9 @@ def run(
     weight_average: decay of an exponential moving average of the weights, with which the network is tested.
     train_size, test_size: use only the first images of each split.
     quick: 2 epochs on at most 2,000 images that are included in the package.
+    device: `cpu`, `cuda`, `cuda:1` (the second GPU), `mps` (Apple's GPU), or `auto`: `cuda` if there is an NVIDIA GPU.
+    precision: in which layers compute; with `bfloat16` and `float16`, arrays and the loss stay in float32.
+    tf32: let NVIDIA GPUs round the factors of float32 products to TF32.
     threads: CPU threads of each framework; None: all cores.
     save: write the trained weights to `<folder>/weights`, for `load_weights`.
     pythons: interpreters to use instead of the cached environments, by framework name.
@@ -161,6 +165,7 @@ def run(
         threads=defaults.threads if threads is None else threads,
         device=device,
         precision=precision,
+        tf32=tf32,
         train_size=train_size,
         test_size=test_size,
         timeout=timeout,
@@ -232,11 +237,12 @@ def speed(
     batch_size: Numbers = (),
     threads: Numbers = (),
     precision: Names = "float32",
+    tf32: bool = False,
     budget: float = 60.0,
     baseline: str | None = None,
     dataset: str | None = None,
     images: ImageOptions | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: str = "auto",
     pythons: Mapping[str, str] | None = None,
     adapters: Sequence[str] = (),
     timeout: float = 600.0,
@@ -246,7 +252,7 @@ def speed(
     """Time training steps and predictions side by side and return one row per network, framework, work and setting.
 
     what: `train`, `infer`, or both. batch_size, threads, precision: one value or several; every combination is timed.
-    An empty `batch_size` means the batch size of the recipe, an empty `threads` all cores.
+    An empty `batch_size` means the batch size of the recipe, an empty `threads` all cores. device, tf32: as in `run`.
     budget: seconds for each comparison; the roofline measurements come on top.
     baseline: the framework that the others are compared with; None: the first one. It also runs a second time, as
     an A/A control, which shows the smallest difference that this machine can detect now.
@@ -268,6 +274,7 @@ def speed(
         batch_sizes=_numbers(batch_size),
         threads=_numbers(threads) or defaults.threads,
         precision=_names(precision),
+        tf32=tf32,
         budget=budget,
         baseline=baseline,
         dataset=dataset,
@@ -294,7 +301,7 @@ def predict(
     images: np.ndarray,
     framework: str = "torch",
     *,
-    device: Literal["cpu", "cuda"] = "cpu",
+    device: str = "cpu",
     threads: int = 1,
     pythons: Mapping[str, str] | None = None,
     timeout: float = 600.0,
@@ -303,6 +310,7 @@ def predict(
 
     weights: a file written by `run(save=True)` or `onespec import-weights`, or the result of `load_weights`.
     images: uint8, N x C x H x W with the input shape of the network (`load_weights(file).network.input`).
+    device: as in `run`.
 
     Raises BadInput if the file or the shape of the images cannot be used, Unavailable if the machine does not have
     the framework, WorkerFailed if the framework fails.
@@ -312,7 +320,10 @@ def predict(
     if images.dtype != np.uint8 or images.shape[1:] != expected:
         raise BadInput(f"images: uint8 N x {expected} are needed, not {images.dtype} {images.shape}")
     (requested,) = parse_frameworks(framework)
-    place = environment(requested, pythons or {}, device=device, progress=ProgressDisplay(quiet=True).message)
+    devices.check(device)
+    device = devices.resolved(device)
+    kind = devices.kind(device)
+    place = environment(requested, pythons or {}, device=kind, progress=ProgressDisplay(quiet=True).message)
     return prediction.logits(checkpoint, images, place, requested, threads=threads, device=device, timeout=timeout)
 
 

@@ -16,7 +16,6 @@ from benchmarks.runtime.errors import BadInput
 
 if TYPE_CHECKING:
     from benchmarks.cli.progress import ProgressDisplay
-    from benchmarks.runtime.environments import Device
     from benchmarks.training.checkpoints import Checkpoint
 
 
@@ -63,9 +62,7 @@ if TYPE_CHECKING:
 @options.option(
     "--test-size", type=options.IMAGES, metavar="N", heading=options.WHAT, help="Use the first N test images."
 )
-@options.option(
-    "--device", type=click.Choice(("cpu", "cuda")), default="cpu", heading=options.WHERE, help="Device of the workers."
-)
+@options.device_from("cpu")
 @options.option(
     "--threads", type=options.THREADS, default=1, metavar="N", heading=options.WHERE, help="Threads of each worker."
 )
@@ -104,7 +101,7 @@ def command(
     images: Path | None,
     invert: bool,
     test_size: int | None,
-    device: Device,
+    device: str,
     threads: int,
     timeout: float,
     pythons: dict[str, str],
@@ -127,12 +124,14 @@ def command(
     from benchmarks.cli.progress import ProgressDisplay
     from benchmarks.datasets.registry import check_name
     from benchmarks.reporting import prediction_report
+    from benchmarks.runtime import devices
     from benchmarks.runtime.environments import parse_frameworks
     from benchmarks.training import prediction
 
     if dataset is not None:
         check_name(dataset)
     parse_frameworks(frameworks)  # refuses an unknown name before any file is read
+    device = devices.resolved(device)
     progress = ProgressDisplay(quiet)
     checkpoint = _read(weights, pixels, pythons, progress)
     chosen = prediction.choose(

@@ -65,8 +65,9 @@ TIMING = "How long"
     default="float32",
     metavar="NAME,...",
     heading=options.WHAT,
-    help="float32, float64, or both.",
+    help="float32, float64, bfloat16, float16, or several.",
 )
+@options.tf32
 @options.dataset("Data set", heading=options.WHAT, show_default="the recipe's")
 @options.option("--layers", is_flag=True, show_default=False, heading=options.WHAT, help="Report rooflines by layer.")
 @options.option(

@@ -20,7 +20,8 @@ from packaging.utils import canonicalize_name
 from benchmarks.cli import options
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.cli.streams import show
-from benchmarks.runtime.environments import Device, parse_frameworks, requirements
+from benchmarks.runtime.devices import Kind
+from benchmarks.runtime.environments import parse_frameworks, requirements
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 from research import command
@@ -28,7 +29,7 @@ from research import command
 CHECKOUT = Path(__file__).parents[1]
 
 
-def wanted(frameworks: str, device: Device, have: Iterable[str]) -> list[str]:
+def wanted(frameworks: str, device: Kind, have: Iterable[str]) -> list[str]:
     """The requirements of frameworks, each once, without the packages of `have`. Raises BadInput for two versions."""
     absent = set(map(canonicalize_name, have))
     chosen: dict[str, Requirement] = {}
@@ -72,7 +73,7 @@ def downloads(folder: Path, packages: Sequence[str], python: str | None) -> list
 @options.option(
     "--out", type=options.NEW_FOLDER, required=True, metavar="FOLDER", heading=options.RESULTS, help="The folder."
 )
-def main(frameworks: str, have: str, python_version: str | None, device: Device, out: Path) -> ExitCode:
+def main(frameworks: str, have: str, python_version: str | None, device: Kind, out: Path) -> ExitCode:
     """Collect the wheels that a machine without a network needs, in a folder to carry there."""
     present = [name.strip() for name in have.split(",") if name.strip()]
     packages = wanted(frameworks, device, present)

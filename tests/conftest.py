@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cli.heartbeat import SWITCH
-from benchmarks.runtime.environments import Device, FrameworkRequest, environment
+from benchmarks.runtime.devices import Kind
+from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.worker_client import WorkerClient
 from benchmarks.verification.cases import Case, Evidence
 from benchmarks.verification.evidence import reference_evidence, write_case_files
@@ -77,7 +78,7 @@ def _no_slice_is_disturbed() -> Iterator[None]:
 class Bench:
     """Running workers by framework, and the requests that tests send to them."""
 
-    def __init__(self, scratch: Path, device: Device = "cpu", pythons: Mapping[str, str] | None = None) -> None:
+    def __init__(self, scratch: Path, device: Kind = "cpu", pythons: Mapping[str, str] | None = None) -> None:
         self.scratch, self.device, self.pythons = scratch, device, pythons or {}
         self.sessions: dict[str, WorkerClient] = {}
 

@@ -4,7 +4,8 @@ A finding covers a run if it is about the same network, code (`covered_code`), p
 device, and if its verification asked at least what the default asks. The number of threads is not part of it, because
 the framework checks repeat a case with two threads. A row needs the finding on its network and the one on the
 framework itself (`FRAMEWORK_CHECKS`), both in float64; in float32 it needs both in that precision, too, and with layers
-in 16 bits the one on the network.
+in 16 bits the one on the network. Float32 without these is certified in float64 only; 16 bits are not certified then,
+and TF32 never is.
 A framework that only predicts needs the finding on the network in its precision: evaluation is all that it does.
 
 Findings are stored in the user's cache, each in a file of its own. The certificate of a checkout is read, too. A file
@@ -136,6 +137,8 @@ def covering_trained(
 
 def covering(row: RowIdentity) -> Coverage:
     """What a row says of its verification."""
+    if row.setting.tf32:  # verification computes in float32 itself
+        return Coverage(f"{NOT_CERTIFIED}: never verified with TF32")
     code = code_parts(row.adapter, trains(row.framework))
     mode, device = row.setting.mode, row.setting.device
     network = Subject(row.case_sha256, code, row.versions, mode, "float64", device)
@@ -151,7 +154,9 @@ def covering(row: RowIdentity) -> Coverage:
         outcomes = [_outcome(replace(subject, precision=row.setting.precision), row) for subject in in_own]
         if failure := next((each for each in outcomes if each.refused), None):
             return Coverage(f"{NOT_CERTIFIED}: {failure.reason} in {row.setting.precision}", failure.certificate)
-        if any(each.reason for each in outcomes):
+        if failure := next((each for each in outcomes if each.reason), None):
+            if row.setting.reduced:  # it computes with other code than float64
+                return Coverage(f"{NOT_CERTIFIED}: {failure.reason}", failure.certificate)
             return Coverage(ONLY_FLOAT64, outcomes[0].certificate)
     return Coverage(CERTIFIED, outcomes[0].certificate)
 

@@ -16,7 +16,7 @@ import click
 
 from benchmarks.cli.command import Command, CommandGroup, Option
 from benchmarks.datasets.image_options import FITS, LARGEST, ImageOptions
-from benchmarks.runtime import user_files
+from benchmarks.runtime import devices, user_files
 from benchmarks.runtime.errors import BadInput
 from frameworks.registry import FRAMEWORKS
 
@@ -337,6 +337,17 @@ class OutputPath(click.Path):
         return None
 
 
+class Device(click.ParamType):
+    """`cuda:1`: auto, cpu, cuda with or without the number of a GPU, or mps."""
+
+    name = "device"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:
+        if not devices.is_device(str(value)):
+            _refuse(parameter, value, devices.FORMS)
+        return str(value)
+
+
 class Interpreters(click.ParamType):
     """`torch=/path/to/python`: a framework or label, and its interpreter."""
 
@@ -416,12 +427,27 @@ weight_average = option(
     heading=HOW,
     help="Test with an exponential moving average of the weights, such as 0.999.",
 )
-device = option(
-    "--device",
-    type=click.Choice(("auto", "cpu", "cuda")),
-    default="auto",
-    heading=WHERE,
-    help="auto: cuda if there is an NVIDIA GPU.",
+
+
+def device_from(default: str) -> Decorator:
+    """The option `--device`."""
+    return option(
+        "--device",
+        type=Device(),
+        default=default,
+        metavar="NAME",
+        heading=WHERE,
+        help="cpu, cuda, cuda:1 (the second GPU), mps (Apple's GPU), or auto: cuda if there is an NVIDIA GPU.",
+    )
+
+
+device = device_from("auto")
+tf32 = option(
+    "--tf32",
+    is_flag=True,
+    show_default=False,
+    heading=HOW,
+    help="Let NVIDIA GPUs round the factors of float32 products to TF32.",
 )
 threads = option(
     "--threads", type=THREADS, metavar="N", show_default="all cores", heading=WHERE, help="Threads of each worker."
@@ -621,6 +647,14 @@ def training(function: Callable[..., Any]) -> Callable[..., Any]:
             option("--train-size", type=IMAGES, metavar="N", heading=HOW, help="Use the first N training images."),
             option("--test-size", type=IMAGES, metavar="N", heading=HOW, help="Use the first N test images."),
             images,
+            option(
+                "--precision",
+                type=click.Choice(("float32", "bfloat16", "float16")),
+                default="float32",
+                heading=HOW,
+                help="In which layers compute; arrays and the loss stay in float32.",
+            ),
+            tf32,
             device,
             threads,
             adapters,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from benchmarks.distribution.node import Outcome, ShardTask
+from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.errors import BadInput
 
 
@@ -16,7 +17,7 @@ from benchmarks.runtime.errors import BadInput
 class Needs:
     """What shards need of their nodes."""
 
-    device: str  # cpu or cuda
+    device: Kind
     cpus: int
     memory: Mapping[int, int]  # bytes, by the number of the shard
     files: Mapping[str, str] = field(default_factory=dict)  # texts by name, for nodes that do not share the folder

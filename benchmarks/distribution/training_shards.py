@@ -20,7 +20,7 @@ from benchmarks.records import json_files, plans
 from benchmarks.records.merging import merge
 from benchmarks.records.plans import Plan
 from benchmarks.records.store import CellRecord, RunFolder
-from benchmarks.runtime import user_files
+from benchmarks.runtime import devices, user_files
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import code_references
 
@@ -87,7 +87,10 @@ class TrainingDistribution(Distribution):
             number: max(group.memory for group in plans.of_shard(number, self.count, self.plan.groups))
             for number in range(1, self.count + 1)
         }
-        return Needs(self.plan.request.device, self.plan.request.threads, memory, {plans.NAME: self.plan.text})
+        request = self.plan.request
+        if devices.number(request.device):
+            raise BadInput(f"--device {request.device}: a shard has one GPU with --executor; write --device cuda")
+        return Needs(devices.kind(request.device), request.threads, memory, {plans.NAME: self.plan.text})
 
     def label(self, number: int) -> str:
         """A shard in words: its group, or how many it has."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 
+from benchmarks.runtime import devices
 from benchmarks.runtime.contention import Contention, disturbed
 from benchmarks.runtime.gpu_state import GpuUse
 
@@ -132,6 +133,10 @@ class End(Event, frozen=True, kw_only=True, gc=False):
     peak: dict[str, Size] = {}  # bytes: `resident`, and on a device also `device`
     peaks: list[dict[str, Size]] = []  # of each launch of a speed run, whose medians are `peak`
 
+    def peak_on(self, device: str) -> int | None:
+        """Peak bytes of the memory in which a device computes."""
+        return self.peak.get("resident" if devices.kind(device) == "cpu" else "device")
+
 
 class Launch(_Ready, frozen=True, kw_only=True, gc=False):
     """A worker of a speed run is ready for its rounds."""
@@ -180,6 +185,7 @@ class Roofline(Event, frozen=True, kw_only=True, gc=False):
     framework: str
     threads: int
     precision: str
+    tf32: bool = False
     products: list[tuple[Amount, Amount, Seconds]]  # size n, operations, seconds
     convolutions: list[tuple[Amount, Amount, Seconds]] = []  # the same products as convolutions
     copies: list[tuple[Amount, Seconds]]  # bytes, seconds

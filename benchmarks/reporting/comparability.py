@@ -87,7 +87,8 @@ def different_computation(before: TimedSeries, after: TimedSeries) -> Iterator[s
     for name, work in (("A", before), ("B", after)):
         if work.reason and work.reason.startswith(WRONG_RESULTS):
             yield f"{name}: {work.reason}"
-    tolerance = CURVE_TOLERANCE.get(before.key.precision or "", LOW_PRECISION_TOLERANCE)
+    known = {} if before.key.tf32 else CURVE_TOLERANCE
+    tolerance = known.get(before.key.precision or "", LOW_PRECISION_TOLERANCE)
     for seed in sorted(before.losses.keys() & after.losses.keys()):
         losses = [np.array(work.losses[seed]) for work in (before, after)]
         epochs = min(map(len, losses))

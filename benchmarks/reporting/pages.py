@@ -16,6 +16,7 @@ from benchmarks.records.runs import TrainingRun
 from benchmarks.reporting.charts import Chart, Curve, Style, finite, line_chart
 from benchmarks.reporting.number_formats import count, day, number
 from benchmarks.reporting.templates import render, stylesheet
+from benchmarks.runtime import precisions
 from frameworks.registry import FRAMEWORKS
 
 MOST_CELLS = 2000  # of a run whose cells and curves the page shows; a browser needs seconds for that many
@@ -259,8 +260,10 @@ def _facts(run: TrainingRun, cells: pd.DataFrame, styles: dict[str, Style]) -> d
     if len(run.machines) == 1:  # several are in the notes
         (machine,) = run.machines
         facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(machine).items()}
-    for label, *settings in cells[["framework", "mode", "precision", "device"]].itertuples(index=False):
-        facts[styles[label].full] = ", ".join(filter(None, settings))
+    for label, mode, precision, tf32, device in cells[["framework", "mode", "precision", "tf32", "device"]].itertuples(
+        index=False
+    ):
+        facts[styles[label].full] = ", ".join(filter(None, (mode, precisions.named(precision, tf32), device)))
     for job in run.jobs:
         facts[f"{job.net}: SHA-256 of the network"] = job.spec_sha256
         weights = job.weights_sha256 or "not started"

@@ -6,9 +6,11 @@ rounding explains:
 
 1. First step. Without dropout, the losses of the first step are one function of the same numbers. They differ by at
    most 3e-4 of their value in float32 (deep networks with batch normalization; 1e-6 for others) and 1e-12 in float64;
-   `FIRST` leaves room for a factor of three.
+   `FIRST` leaves room for a factor of three. In bfloat16 and float16 they were off by up to 0.45 of the unit of
+   rounding (`precisions.rounding`), TF32 rounds like float16, and `REDUCED_FIRST` units are allowed.
 2. Next steps, without dropout. Rounding grows from step to step, and a wrong gradient or update shows at once. A step
-   may differ by `GROWTH` times the largest difference of any two frameworks before it, and by `SMOOTH` in any case.
+   may differ by `GROWTH` times the largest difference of any two frameworks before it, and by `SMOOTH`, or
+   `REDUCED_SMOOTH` units, in any case.
    Adam divides a gradient by its size, so a gradient that is zero except for rounding moves its weight by a whole
    step: losses of correct frameworks jumped from 1e-7 to 2e-2 in one step. With Adam, RMSprop and Adadelta, which
    do the same, the floor is `ADAM`.
@@ -34,10 +36,11 @@ from benchmarks.records.events import Epoch
 from benchmarks.records.runs import JobInfo
 from benchmarks.records.store import CellRecord
 from benchmarks.reporting.number_formats import counted
+from benchmarks.runtime import precisions
 
 FIRST = {"float64": 1e-9, "float32": 1e-3}
 SMOOTH = {"float64": 1e-8, "float32": 1e-3}
-LOW_PRECISION = 5e-2  # TF32 and 16-bit formats have 8 to 11 bits
+REDUCED_FIRST, REDUCED_SMOOTH = 4, 16  # units of rounding of bfloat16, float16 and TF32
 ADAM = 0.2
 DIVIDED = ("Adam", "RMSprop", "Adadelta")  # optimizers that divide a gradient by its size
 GROWTH = 1000.0
@@ -102,9 +105,21 @@ def _losses(cells: Sequence[Cell]) -> dict[str, str]:
 def _limit(job: JobInfo, step: int, before: float) -> float:
     """The relative difference of the losses of a step that rounding explains. before: the largest one so far."""
     if step == 0:
-        return FIRST.get(job.precision, LOW_PRECISION)
-    smooth = ADAM if job.optimizer.startswith(DIVIDED) else SMOOTH.get(job.precision, LOW_PRECISION)
+        return first_limit(job)
+    smooth = ADAM if job.optimizer.startswith(DIVIDED) else smooth_limit(job)
     return max(smooth, GROWTH * before)
+
+
+def first_limit(job: JobInfo) -> float:
+    """The relative difference of two losses of the first step that rounding explains."""
+    reduced = REDUCED_FIRST * precisions.rounding(job.precision, job.tf32)
+    return reduced if job.tf32 else FIRST.get(job.precision, reduced)
+
+
+def smooth_limit(job: JobInfo) -> float:
+    """That of a later step if rounding has not grown; with an optimizer that divides by a gradient's size: `ADAM`."""
+    reduced = REDUCED_SMOOTH * precisions.rounding(job.precision, job.tf32)
+    return reduced if job.tf32 else SMOOTH.get(job.precision, reduced)
 
 
 def _gap(a: float, b: float) -> float:

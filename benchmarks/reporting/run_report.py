@@ -31,9 +31,9 @@ from benchmarks.reporting.number_formats import (
     percent_text,
     ratio,
 )
-from benchmarks.reporting.run_agreement import disagreements
+from benchmarks.reporting.run_agreement import disagreements, first_limit, smooth_limit
 from benchmarks.reporting.training_speed import TimedEpochs, TrainingSpeed, training_speed
-from benchmarks.runtime import user_files
+from benchmarks.runtime import precisions, user_files
 from benchmarks.runtime.contention import DISTURBED, disturbance
 from benchmarks.timing.statistics import Estimate
 from frameworks.spec import times
@@ -45,6 +45,7 @@ COLUMNS = (
     "mode",
     "device",
     "precision",
+    "tf32",
     "dataset",
     "seed",
     "batch_size",
@@ -186,7 +187,7 @@ def _row(job: JobInfo, record: CellRecord, speed: TrainingSpeed, missing: End) -
         "cpu_load": found.load,
         "certified": record.start.verified if record.start else NOT_CERTIFIED,
         "certificate": certificate.certificate if certificate else None,
-        "peak_memory_mib": _mebibytes(end.peak.get("device" if job.device == "cuda" else "resident")),
+        "peak_memory_mib": _mebibytes(end.peak_on(job.device)),
     }
 
 
@@ -354,6 +355,7 @@ def notes(folder: RunFolder, warnings: Mapping[str, str] | None = None) -> list[
         *(f"{name}: the files differ from the published ones." for name in unpublished),
         *(_own_images(name, data) for name, data in run.data.items() if data.images),
         f"{run_text(run)}.",
+        *_precision(run.jobs[0]),
         *_machines(run),
         "Each row is one run. Examples/s: geometric mean over epochs, without the first step, and its 95 % interval. "
         "Relative speed: ratio to the first framework, paired by round, and its 95 % interval.",
@@ -449,9 +451,20 @@ def _harness_overhead(folder: RunFolder) -> float | None:
 def run_text(run: TrainingRun) -> str:
     """The machine, the setting and the date of a run in one line."""
     job, machines = run.jobs[0], run.machines
-    setting = f"{counted(job.threads, 'thread')}, {job.precision} on {job.device}"
+    setting = f"{counted(job.threads, 'thread')}, {precisions.named(job.precision, job.tf32)} on {job.device}"
     where = machine_text(run.machine) if len(machines) == 1 else f"{len(machines)} machines"
     return "; ".join([where, setting, day(run.began)])
+
+
+def _precision(job: JobInfo) -> list[str]:
+    """What is computed in a precision that rounds more than float32, and how far losses may then differ."""
+    if not precisions.rounds_more(job.precision, job.tf32):
+        return []
+    first, later = percent(first_limit(job)), percent(smooth_limit(job))
+    return [
+        f"Precision: {precisions.described(job.precision, job.tf32)}. Losses of two frameworks count as equal within "
+        f"its rounding: {first} of their value in the first step, at least {later} in later ones."
+    ]
 
 
 def _machines(run: TrainingRun) -> list[str]:

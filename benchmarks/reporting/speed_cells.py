@@ -17,6 +17,7 @@ from benchmarks.records.runs import SpeedJobInfo
 from benchmarks.records.store import RunFolder
 from benchmarks.reporting import contention_text
 from benchmarks.reporting.number_formats import counted
+from benchmarks.runtime import precisions
 from benchmarks.runtime.contention import Contention, disturbance
 from benchmarks.runtime.errors import BadInput
 from benchmarks.timing import roofline, sanity_checks
@@ -25,7 +26,7 @@ from benchmarks.timing.rounds import Rounds, baseline_workers, paired, rounds_of
 from benchmarks.timing.statistics import Estimate, NoiseFloor, break_even, launches_ratio, noise_floor
 
 UNFINISHED = End(cell="", status="unfinished", reason="stopped before its end")
-GROUPED_BY = ("net", "what", "batch_size", "threads", "precision")  # jobs equal in these were interleaved
+GROUPED_BY = ("net", "what", "batch_size", "threads", "precision", "tf32")  # jobs equal in these were interleaved
 WORKLOADS = {"train": "training", "infer": "inference"}
 
 
@@ -193,7 +194,7 @@ class SpeedComparison:
             WORKLOADS[job.what],
             f"batch size {job.batch_size}",
             counted(job.threads, "thread"),
-            job.precision,
+            precisions.named(job.precision, job.tf32),
             job.device,
         )
         return ", ".join(parts)

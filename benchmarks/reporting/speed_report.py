@@ -66,6 +66,7 @@ def _row(comparison: SpeedComparison, job: SpeedJobInfo) -> SpeedRow:
         mode=last.settings.get("mode", job.mode) if last else job.mode,
         device=job.device,
         precision=job.precision,
+        tf32=job.tf32,
         dataset=job.dataset,
         what=job.what,
         batch_size=job.batch_size,
@@ -151,7 +152,7 @@ class Memory(NamedTuple):
 
 def _memory(job: SpeedJobInfo, cell: CellMeasurements) -> Memory:
     """The median of the launches' peaks; on a device nothing is subtracted for the import."""
-    peak = cell.end.peak.get("device" if job.device == "cuda" else "resident")
+    peak = cell.end.peak_on(job.device)
     imported = cell.typical("import_memory")
     net = peak - imported if peak and imported and job.device == "cpu" else peak
     return Memory(*(size / 2**20 if size else None for size in (peak, imported, net)))

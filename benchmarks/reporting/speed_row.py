@@ -17,6 +17,7 @@ class SpeedRow:
     mode: str
     device: str
     precision: str
+    tf32: bool
     dataset: str
     what: str
     batch_size: int

@@ -22,7 +22,9 @@ from benchmarks.reporting.number_formats import (
 from benchmarks.reporting.speed_cells import SpeedComparison, layer_costs
 from benchmarks.reporting.speed_row import SpeedRow
 from benchmarks.reporting.tables import Row, fitted, markdown, wrapped
+from benchmarks.runtime import precisions
 from benchmarks.runtime.contention import DISTURBED
+from benchmarks.timing import sanity_checks
 
 Form: TypeAlias = Callable[[Row, Sequence[Row]], str]
 Comparisons: TypeAlias = "Sequence[tuple[SpeedComparison, Sequence[SpeedRow]]]"
@@ -249,8 +251,20 @@ def _notes(run: SpeedRun) -> list[str]:
         f"{machine_text(run.machine)}; {day(run.began)}.",
         f"Load average of the machine over a minute: {start} at the start, {end} at the end.",
         f"Environment variables of the workers: {environment or 'those of the system'}.",
+        *_precisions(run),
         *NOTES,
     ]
+
+
+def _precisions(run: SpeedRun) -> Iterator[str]:
+    """What is computed in precisions that round more than float32, and how far results may then differ."""
+    for precision, tf32 in dict.fromkeys((job.precision, job.tf32) for job in run.jobs):
+        if precisions.rounds_more(precision, tf32):
+            yield (
+                f"Precision: {precisions.described(precision, tf32)}. Before timing, results differ from those of the "
+                f"reference by at most {percent(sanity_checks.limit(precision, tf32))} of the largest, or by what "
+                "rounding changes in a network with batch normalization; a skipped step may go unnoticed."
+            )
 
 
 def _latencies(row: SpeedRow) -> str:

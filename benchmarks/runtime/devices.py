@@ -18,13 +18,19 @@ from benchmarks.runtime.errors import BadInput
 Kind: TypeAlias = Literal["cpu", "cuda", "mps"]
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"  # CUDA C++ Programming Guide, environment variables
+FORMS = "write auto, cpu, cuda, cuda:N with the number of a GPU, or mps"
 QUERY = ("name", "memory.total", "driver_version")
 
 
+def is_device(name: str) -> bool:
+    """Whether this is a value of `--device`."""
+    return bool(re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", name))
+
+
 def check(name: str) -> None:
-    """Raise BadInput unless this is a value of `--device`, which may be auto."""
-    if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?|mps", name, re.ASCII):
-        raise BadInput(f"--device {name}: choose from auto, cpu, cuda, cuda:1 (the second GPU), ..., and mps")
+    """Raise BadInput unless this is a value of `--device`."""
+    if not is_device(name):
+        raise BadInput(f"--device {name}: {FORMS}")
 
 
 def resolved(name: str) -> str:

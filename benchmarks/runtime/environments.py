@@ -34,12 +34,12 @@ from packaging.version import InvalidVersion, Version
 from platformdirs import user_cache_path
 
 from benchmarks.runtime import user_files
+from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import worker_path
 from frameworks.errors import Unavailable
 from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo, in_all
 
-Device = Literal["cpu", "cuda"]
 Note = Callable[[str], None]
 
 RUNNING = ".".join(map(str, sys.version_info[:3]))  # platform.python_version() may have a suffix that specifiers reject
@@ -104,7 +104,7 @@ def parse_pythons(texts: Iterable[str]) -> dict[str, str]:
 
 
 def environment(
-    requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Device, progress: Note
+    requested: FrameworkRequest, pythons: Mapping[str, str], *, device: Kind, progress: Note
 ) -> Environment:
     """The interpreter for a framework or a companion; an environment is created if needed.
 
@@ -173,10 +173,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ONESPEC_CACHE") or user_cache_path("onespec")).absolute()
 
 
-def requirements(info: FrameworkInfo, version: str | None, device: Device) -> list[Requirement]:
+def requirements(info: FrameworkInfo, version: str | None, device: Kind) -> list[Requirement]:
     """The requirements of a framework's extra in pyproject.toml, with `version` in place of the pin if it is given."""
     name = info.name
-    extras = [info.extra] if device == "cpu" else [f"{info.extra}-cuda", info.extra]
+    extras = [f"{info.extra}-cuda", info.extra] if device == "cuda" else [info.extra]
     try:
         ours = importlib.metadata.requires("onespec") or []
     except importlib.metadata.PackageNotFoundError:

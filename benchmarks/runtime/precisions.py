@@ -21,7 +21,7 @@ def check(precisions: Sequence[str], tf32: bool) -> None:
     """Raise BadInput for an unknown value of `--precision`, or for one that has no TF32."""
     for precision in precisions:
         if precision not in PRECISIONS:
-            raise BadInput(f"--precision {precision}: choose from {', '.join(PRECISIONS)}")
+            raise BadInput(f"--precision {precision}: allowed are {', '.join(PRECISIONS)}")
         if tf32 and precision != "float32":
             raise BadInput(f"--tf32: it is a form of float32, not of {precision}; leave out --tf32 or --precision")
 
@@ -37,9 +37,16 @@ def rounding(precision: str, tf32: bool = False) -> float:
     return TF32_ROUNDING if tf32 else ROUNDING[precision]
 
 
-def described(precision: str, tf32: bool = False) -> str:
+def named(precision: str, tf32: bool = False) -> str:
     """A precision in words."""
-    if tf32:
-        return f"{precision} with TF32"
-    reduced = Setting(precision=precision).reduced  # type: ignore[arg-type]
-    return f"{precision}, arrays and loss in float32" if reduced else precision
+    return f"{precision} with TF32" if tf32 else precision
+
+
+def rounds_more(precision: str, tf32: bool = False) -> bool:
+    """Whether products are rounded to fewer bits than those of float32."""
+    return rounding(precision, tf32) > ROUNDING["float32"]
+
+
+def described(precision: str, tf32: bool = False) -> str:
+    """What is computed in a precision that rounds more than float32, as a part of a sentence."""
+    return "factors of float32 products rounded to TF32" if tf32 else f"{precision}, arrays and loss in float32"

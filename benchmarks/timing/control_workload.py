@@ -41,6 +41,7 @@ def control_workload(like: Job, scratch: Path) -> tuple[TimedJob, WorkloadFiles]
         test_size=IMAGES,
         device="cpu",
         precision="float64",
+        tf32=False,
         dataset="noise",
     )
     data = Dataset("noise", (1, 28, 28), 10, (), split, split, {}, True, "")

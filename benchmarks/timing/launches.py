@@ -26,7 +26,8 @@ from benchmarks.certification import lookup
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import EvaluationTime, Launch, TimedSlice
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import affinity
+from benchmarks.runtime import affinity, devices, precisions
+from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.errors import Refused, WorkerFailed
 from benchmarks.runtime.worker_client import Built, Calls, Slice, WorkerClient
 from benchmarks.timing import sanity_checks
@@ -51,7 +52,7 @@ TRIAL_SECONDS = 0.05
 LR = 1e-4
 
 # Multiply-adds of one call of `predict`: about 50 ms here; never less than a batch.
-CALL = {"cpu": 2e9, "cuda": 200e9}
+CALL: dict[Kind, float] = {"cpu": 2e9, "cuda": 200e9, "mps": 20e9}
 
 EVALUATION_BATCH = 256
 
@@ -90,9 +91,9 @@ class WorkloadFiles:
         if checked:
             split = data.train if timed.what == "train" else data.test
             images, labels = (np.load(path, mmap_mode="r") for path in (split.images, split.labels))
-            self.check = ReferenceCheck.compute(
-                job.network, job.training, timed.what, initial, images, labels, job.batch_size, job.lr
-            )
+            given = (job.network, job.training, timed.what, initial, images, labels, job.batch_size, job.lr)
+            unit = max(sanity_checks.FLOAT32, precisions.rounding(job.precision, job.tf32))
+            self.check = ReferenceCheck.compute(*given, unit=unit)
             np.save(self.check_order, self.check.order)
 
 
@@ -126,6 +127,7 @@ class WorkloadRunner(ABC):
             log=self.folder.log(self.timed.cell),
             timeout=self.timeout,
             steady=self.steady,
+            environment=devices.environment(job.device),
         )
         started = self.client.started
         check = self.files.check
@@ -288,7 +290,7 @@ class TrainingRunner(WorkloadRunner):
     def _check(self, check: ReferenceCheck) -> None:
         self.running.set_weights(self.files.weights)
         trained = self._train(self.files.check_order, 0, check.steps, check.batch_size, check.lr, 0)
-        check.compare(trained.losses, self.timed.job.precision)
+        check.compare(trained.losses, self.timed.job.precision, self.timed.job.tf32)
 
     def _train(self, order: Path, start: int, steps: int, batch_size: int, lr: float, seed: int) -> Slice:
         stop = start + steps * batch_size
@@ -326,7 +328,8 @@ class InferenceRunner(WorkloadRunner):
 
     def _check(self, check: ReferenceCheck) -> None:
         self._load("test", check.batch_size)
-        check.compare(self.running.predict("test", check.batch_size), self.timed.job.precision)
+        logits = self.running.predict("test", check.batch_size)
+        check.compare(logits, self.timed.job.precision, self.timed.job.tf32)
         self._load_all()
 
     @property
@@ -342,7 +345,7 @@ def images_of_a_call(job: Job) -> int:
     """Images of one call of `predict`: whole batches; a single image at batch 1, whose time is a latency."""
     if job.batch_size == 1:
         return 1
-    batches = int(CALL[job.device] / (max(1, job.network.macs) * job.batch_size))
+    batches = int(CALL[job.setting.device] / (max(1, job.network.macs) * job.batch_size))
     return job.batch_size * min(max(1, batches), 8, max(1, job.test_size // job.batch_size))
 
 

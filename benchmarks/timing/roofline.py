@@ -21,6 +21,8 @@ from math import prod
 import numpy as np
 
 from benchmarks.records.events import Roofline
+from benchmarks.runtime.devices import Kind
+from benchmarks.runtime.precisions import ITEMSIZE
 from benchmarks.runtime.worker_client import Commands
 from frameworks.adapter import Setting
 from frameworks.arrays import initial
@@ -50,8 +52,9 @@ class RawRoofline:
 
 
 # Side of the images for products; n is its square.
-SIDES = {"cpu": (16, 32, 36), "cuda": (32, 64, 90)}
-MEBI_VALUES = {"cpu": (4, 8, 16), "cuda": (64, 128, 256)}  # size of the input that is copied
+SIDES: dict[Kind, tuple[int, ...]] = {"cpu": (16, 32, 36), "cuda": (32, 64, 90), "mps": (24, 48, 64)}
+# Size of the input that is copied.
+MEBI_VALUES: dict[Kind, tuple[int, ...]] = {"cpu": (4, 8, 16), "cuda": (64, 128, 256), "mps": (16, 32, 64)}
 PRODUCTS, COPIES, CALLS = 4, (1, 9), 3
 
 # If two times differ by less than this fraction of the longer one, the difference is noise, or the chain was fused.
@@ -73,7 +76,7 @@ def measure(client: Commands, setting: Setting) -> RawRoofline:
         n = side * side
         for times, network, count in ((raw.products, _products(side), n), (raw.convolutions, _convolutions(side), 1)):
             times.append((n, 2.0 * network.macs * count, _seconds(client, network, count, setting)))
-    itemsize = np.dtype(setting.precision).itemsize
+    itemsize = ITEMSIZE[setting.precision]
     for mebi in MEBI_VALUES[setting.device]:
         few, many = (_seconds(client, _copies(mebi, passes), 1, setting) for passes in COPIES)
         moved = 2.0 * (COPIES[1] - COPIES[0]) * (mebi << 20) * itemsize

@@ -41,11 +41,12 @@ class SeriesKey(NamedTuple):
     precision: str | None
     device: str | None
     dataset: str | None
+    tf32: bool = False
 
     @property
     def interleaved(self) -> tuple[object, ...]:
         """Equal for workloads that were interleaved: everything but the framework."""
-        return self.net, self.what, self.batch_size, self.threads, self.precision, self.device, self.dataset
+        return self.net, self.what, self.batch_size, self.threads, self.precision, self.tf32, self.device, self.dataset
 
 
 @dataclass
@@ -174,7 +175,7 @@ def _cells(run: SavedRun, info: AnyRun) -> Iterator[tuple[str, tuple[TimedSeries
 def _key(job: JobInfo | SpeedJobInfo) -> SeriesKey:
     what = job.what if isinstance(job, SpeedJobInfo) else "train"
     setting = (job.batch_size, job.threads, job.precision, job.device, job.dataset)
-    return SeriesKey(job.net, job.framework, job.mode, what, *setting)
+    return SeriesKey(job.net, job.framework, job.mode, what, *setting, tf32=job.tf32)
 
 
 def _report(path: Path) -> SavedRun:
@@ -192,7 +193,8 @@ def _report(path: Path) -> SavedRun:
             mode, what, *setting = (row.get(name) for name in names)
             if not row["net"] or not row["framework"]:
                 raise ValueError("a row without network or framework")
-            key = SeriesKey(row["net"], row["framework"], mode, what or "train", *setting)
+            tf32 = bool(row.get("tf32"))  # older tables have no such column
+            key = SeriesKey._make((row["net"], row["framework"], mode, what or "train", *setting, tf32))
             params = None if row["params"] is None else int(row["params"])
             series = known.setdefault(key, TimedSeries(key, None, row["status"], row["reason"], params=params))
             series.versions = {str(row["framework"]).partition("==")[0]: str(row["version"])}

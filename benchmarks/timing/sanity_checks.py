@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.records.events import TimedSlice
+from benchmarks.runtime import precisions
 from benchmarks.runtime.errors import Refused
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
@@ -32,6 +33,11 @@ WORK = 2e10
 # from raw pixels; elsewhere 1e-8 to 3e-6); the update of the tenth step left out 1.3e-3 and more; half the batch 1e-2.
 LIMITS = {"float32": 4e-4, "float64": 1e-9}
 
+# In reduced precision and with TF32, in units of rounding (`precisions.rounding`). Measured for bfloat16 and float16 in
+# PyTorch on a CPU: losses of LeNet over ten steps up to 0.1, with batch norm up to 2; logits of AlexNet up to 4.1. A
+# skipped step may move the losses by less, and then this check does not find it.
+REDUCED_LIMIT = 16
+
 # Where batch norm computes its statistics over a few values, rounding errors increase suddenly, and not in the same
 # step in every framework. On three images of 32 x 32, the losses of ResNet-18 in three frameworks were off by 4e-6 to
 # 6e-6 in the first step and by 4e-2 to 6e-2 in the fourth. Therefore the reference repeats the steps three times from
@@ -42,6 +48,9 @@ LIMITS = {"float32": 4e-4, "float64": 1e-9}
 # second loss by 18 draws (tests/unit/test_sanity_checks.py checks that it is refused). Draws of 64 roundings do not
 # separate the two: correct frameworks were off by up to 1.7 draws, and so was the framework that skips a step.
 DRAWS, ROUNDINGS, MARGIN = 3, 16, 10
+
+
+FLOAT32 = precisions.rounding("float32")
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class ReferenceCheck:
     order: Array  # indices of training images
     expected: Array
     rounding: Array  # the largest change of `expected`, up to each step, from perturbing the weights by some roundings
+    unit: float = FLOAT32  # of these roundings
 
     @staticmethod
     def compute(
@@ -67,12 +77,14 @@ class ReferenceCheck:
         batch_size: int,
         lr: float,
         *,
+        unit: float = FLOAT32,
         draws: int = DRAWS,
         roundings: int = ROUNDINGS,
     ) -> ReferenceCheck:
         """Run the reference on these images in their order, from the start again if there are too few.
 
         what: train or infer. images: uint8, N x C x H x W; labels: N. batch_size, lr: upper limits, see `WORK`.
+        unit: of rounding in the work that is checked, if it is more than that of float32.
         """
         plain = without_dropout(network)
         macs = max(1, plain.macs) * (3 if what == "train" else 1)
@@ -95,11 +107,12 @@ class ReferenceCheck:
         expected = results(weights)
         rounding = np.zeros_like(expected)
         if what == "train" and has_batch_norm(plain):
-            changes = [np.abs(results(_perturbed(weights, draw, roundings)) - expected) for draw in range(draws)]
+            most = roundings * unit
+            changes = [np.abs(results(_perturbed(weights, draw, most)) - expected) for draw in range(draws)]
             rounding = np.maximum.accumulate(np.max(changes, axis=0))
-        return ReferenceCheck(plain, batch_size, steps, lr, order, expected, rounding)
+        return ReferenceCheck(plain, batch_size, steps, lr, order, expected, rounding, unit)
 
-    def compare(self, results: npt.ArrayLike, precision: str) -> None:
+    def compare(self, results: npt.ArrayLike, precision: str, tf32: bool = False) -> None:
         """`Refused` if these results differ from the reference's by more than rounding explains."""
         given = np.asarray(results, np.float64)
         if given.shape != self.expected.shape:
@@ -108,9 +121,9 @@ class ReferenceCheck:
             )
         largest = np.abs(self.expected).max()
         gaps = np.abs(given - self.expected).reshape(len(given), -1).max(1) / largest
-        finer = np.finfo(precision).eps / np.finfo("float32").eps
+        finer = precisions.rounding(precision, tf32) / self.unit
         rounding = self.rounding.reshape(len(given), -1).max(1) / largest
-        limits = np.maximum(LIMITS[precision], MARGIN * finer * rounding)
+        limits = np.maximum(limit(precision, tf32), MARGIN * finer * rounding)
         wrong = np.flatnonzero(~(gaps <= limits))  # NaN is wrong, too
         if len(wrong):
             first = int(wrong[0])
@@ -121,9 +134,16 @@ class ReferenceCheck:
             )
 
 
-def _perturbed(weights: Weights, draw: int, roundings: int) -> Weights:
-    """The weights, each changed by some roundings of float32, up or down at random."""
-    stream, most = np.random.default_rng(draw), roundings * float(np.finfo("float32").eps) / 2
+def limit(precision: str, tf32: bool = False) -> float:
+    """The fraction of the largest loss or logit that rounding explains in a network without batch norm."""
+    if tf32 or precision not in LIMITS:
+        return REDUCED_LIMIT * precisions.rounding(precision, tf32)
+    return LIMITS[precision]
+
+
+def _perturbed(weights: Weights, draw: int, most: float) -> Weights:
+    """The weights, each changed by this fraction of its value, up or down at random."""
+    stream = np.random.default_rng(draw)
     return {name: array * (1 + most * stream.choice([-1, 1], array.shape)) for name, array in weights.items()}
 
 

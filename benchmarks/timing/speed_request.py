@@ -6,24 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from typing import get_args, get_type_hints
 
 import msgspec
 
 from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.runs import SpeedRequestInfo
+from benchmarks.runtime import devices, precisions
 from benchmarks.runtime.environments import parse_frameworks
 from benchmarks.runtime.errors import BadInput, refuse_repeated
 from benchmarks.runtime.plugins import register
 from benchmarks.timing.launches import RUNNERS, TimedJob
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
-from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS
 
 WORKLOADS: tuple[str, ...] = tuple(RUNNERS)
-PRECISIONS: tuple[str, ...] = get_args(get_type_hints(Setting)["precision"])
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class SpeedRequest:
     batch_sizes: Sequence[int] = ()  # batch sizes; none: the recipe's
     threads: Sequence[int] = (TrainingRequest().threads,)
     precision: Sequence[str] = ("float32",)
+    tf32: bool = False
     budget: float = 60.0  # seconds of each comparison
     baseline: str | None = None  # a label; None: the first framework
     modes: str = ""  # all: every mode of every framework
@@ -57,10 +56,11 @@ class SpeedRequest:
             ("precision", self.precision),
         ):
             refuse_repeated(option, values)
-        for option, given, allowed in (("what", self.what, WORKLOADS), ("precision", self.precision, PRECISIONS)):
-            for value in given:
-                if value not in allowed:
-                    raise BadInput(f"--{option} {value}: allowed are {', '.join(allowed)}")
+        for value in self.what:
+            if value not in WORKLOADS:
+                raise BadInput(f"--what {value}: allowed are {', '.join(WORKLOADS)}")
+        devices.check(self.device)
+        precisions.check(self.precision, self.tf32)
         for option, numbers in (("batch-size", self.batch_sizes), ("threads", self.threads)):
             if wrong := [number for number in numbers if number < 1]:
                 raise BadInput(f"--{option} {wrong[0]}: must be at least 1")
@@ -130,6 +130,7 @@ def comparisons(request: SpeedRequest, progress: Progress) -> tuple[list[Compare
         dataset=request.dataset,
         images=request.images,
         device=request.device,
+        tf32=request.tf32,
         timeout=request.timeout,
         pythons=request.pythons,
     )

@@ -26,7 +26,7 @@ from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Roofline, TimedSlice
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import checkout, cpu_load, worker_client
+from benchmarks.runtime import checkout, cpu_load, precisions, worker_client
 from benchmarks.runtime.environments import Environment, check_cache, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
@@ -71,7 +71,7 @@ def execute(
     try:
         device = compared[0].baseline.job.device
         available = environments(request.labels, request.pythons, device, progress)
-        machine = Machine.here()
+        machine = Machine.here(device)
         if hint := cpu_load.hint_since(processes, machine.cores or 1):
             progress.message(hint)
         info = SpeedRun(
@@ -307,6 +307,7 @@ class SpeedMeasurement(Measurement[WorkloadRunner]):
                 framework=job.framework,
                 threads=job.threads,
                 precision=job.precision,
+                tf32=job.tf32,
                 products=raw.products,
                 convolutions=raw.convolutions,
                 copies=raw.copies,
@@ -339,7 +340,7 @@ def _opening_side_by_side(runners: Sequence[WorkloadRunner]) -> float:
 
 def _costs(timed: TimedJob) -> list[roofline.LayerCost]:
     job = timed.job
-    return roofline.costs(job.network, timed.what, job.batch_size, np.dtype(job.precision).itemsize)
+    return roofline.costs(job.network, timed.what, job.batch_size, precisions.ITEMSIZE[job.precision])
 
 
 def _description(timed: TimedJob, cells: ComparedCells) -> SpeedJobInfo:
@@ -354,6 +355,7 @@ def _description(timed: TimedJob, cells: ComparedCells) -> SpeedJobInfo:
         batch_size=job.batch_size,
         threads=job.threads,
         precision=job.precision,
+        tf32=job.tf32,
         device=job.device,
         dataset=job.dataset,
         train_size=job.train_size,

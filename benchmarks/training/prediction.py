@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ from benchmarks.datasets.image_options import ImageOptions
 from benchmarks.datasets.image_pool import Broken, ImagePool
 from benchmarks.datasets.images import SUFFIXES
 from benchmarks.datasets.registry import DATASETS, dataset
-from benchmarks.runtime.environments import Device, Environment, FrameworkRequest, environment, parse_frameworks
+from benchmarks.runtime import devices
+from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.runtime.worker_client import WorkerClient
@@ -155,17 +157,16 @@ def predict(
     progress: Progress,
     *,
     threads: int,
-    device: Device,
+    device: str,
     timeout: float,
 ) -> Predictions:
-    """Predict in each framework of `--fw`. Raises BadInput."""
+    """Predict in each framework of `--fw`. device: as `devices.resolved` gives it. Raises BadInput."""
     predictions = Predictions()
     for requested in parse_frameworks(frameworks):
         progress.preparation(f"{requested.label}: predicting")
         try:
-            place = environment(requested, pythons, device=device, progress=progress.message)
-            setting = Setting(device=device, threads=threads, mode=requested.mode)
-            values, coverage = _predicted(checkpoint, images, place, requested, setting, timeout)
+            place = environment(requested, pythons, device=devices.kind(device), progress=progress.message)
+            values, coverage = _predicted(checkpoint, images, place, requested, device, threads, timeout)
             predictions.logits[requested.label] = values
             predictions.verification[requested.label] = coverage.text
         except Unavailable as error:
@@ -182,12 +183,11 @@ def logits(
     requested: FrameworkRequest,
     *,
     threads: int = 1,
-    device: Device = "cpu",
+    device: str = "cpu",
     timeout: float = 600.0,
 ) -> Array:
     """The logits of one framework, N x classes, for images uint8, N x C x H x W. Unavailable, WorkerFailed."""
-    setting = Setting(device=device, threads=threads, mode=requested.mode)
-    return _predicted(checkpoint, images, place, requested, setting, timeout)[0]
+    return _predicted(checkpoint, images, place, requested, device, threads, timeout)[0]
 
 
 def _predicted(
@@ -195,17 +195,26 @@ def _predicted(
     images: Array,
     place: Environment,
     requested: FrameworkRequest,
-    setting: Setting,
+    device: str,
+    threads: int,
     timeout: float,
 ) -> tuple[Array, Coverage]:
     """The logits of one framework, and the certificate that covers them."""
     info = FRAMEWORKS[requested.name]
-    with TemporaryFolder("predict") as folder:
-        log, threads = folder / "log", setting.threads
-        with WorkerClient(place.python, info.module, info.adapter, threads=threads, log=log, timeout=timeout) as client:
-            started = client.started
-            coverage = covering_trained(checkpoint.network, requested.label, setting, started.file, started.versions)
-            client.build(checkpoint.network, Training(), setting)
-            client.set_weights(checkpoint.weights)
-            client.load("test", images, labels=np.zeros(len(images), np.int64))  # predictions do not use labels
-            return client.predict("test", BATCH_SIZE), coverage
+    setting = Setting(device=devices.kind(device), threads=threads, mode=requested.mode)
+    with TemporaryFolder("predict") as folder, contextlib.ExitStack() as stack:
+        client = WorkerClient(
+            place.python,
+            info.module,
+            info.adapter,
+            threads=threads,
+            log=folder / "log",
+            timeout=timeout,
+            environment=devices.environment(device),
+        )
+        started = stack.enter_context(client).started
+        coverage = covering_trained(checkpoint.network, requested.label, setting, started.file, started.versions)
+        client.build(checkpoint.network, Training(), setting)
+        client.set_weights(checkpoint.weights)
+        client.load("test", images, labels=np.zeros(len(images), np.int64))  # predictions do not use labels
+        return client.predict("test", BATCH_SIZE), coverage

@@ -19,7 +19,7 @@ from benchmarks.records import plans
 from benchmarks.records.lock import locked
 from benchmarks.records.runs import DataInfo, JobInfo, PartInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
-from benchmarks.runtime import checkout, cpu_load
+from benchmarks.runtime import checkout, cpu_load, devices
 from benchmarks.runtime.environments import Environment, check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
@@ -44,7 +44,9 @@ def environments(
     for framework in parse_frameworks(frameworks):
         progress.preparation(f"{framework.label}: locating the environment")
         try:
-            result[framework.label] = environment(framework, pythons, device=device, progress=progress.message)  # type: ignore[arg-type]
+            result[framework.label] = environment(
+                framework, pythons, device=devices.kind(device), progress=progress.message
+            )
         except Unavailable as error:
             result[framework.label] = str(error)
             progress.message(f"{framework.label}: {error}")
@@ -111,8 +113,9 @@ def _train(
         _check_checkpoints(folder)
         folder.repair()
         on_folder(folder)
-    places = environments(request.frameworks, request.pythons, groups[0][0].device, progress)
-    machine = Machine.here()
+    device = groups[0][0].device
+    places = environments(request.frameworks, request.pythons, device, progress)
+    machine = Machine.here(device)
     if hint := cpu_load.hint_since(processes, machine.cores or 1):
         progress.message(hint)
     earlier = folder.training_run if resume else None

@@ -21,7 +21,7 @@ from benchmarks.records import plans
 from benchmarks.records.plans import Plan, PlannedData, PlannedFramework, PlannedGroup, PlannedNetwork
 from benchmarks.records.runs import DataInfo, ShardInfo, TrainingRequestInfo
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import user_files
+from benchmarks.runtime import devices, user_files
 from benchmarks.runtime.environments import parse_frameworks, pinned_version
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.plugins import register
@@ -140,6 +140,7 @@ def shard_groups(
     """
     try:
         _refuse("frameworks", plans.differences(shard.plan.frameworks, _frameworks(request)))
+        devices.resolved(request.device)
         every, read = plan(request, note, elsewhere=True)
         _check_jobs(shard.plan, every)
         own = {name: _data(each) for name, each in read.items() if each.images}

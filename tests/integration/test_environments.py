@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from benchmarks import run, speed, verify
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.runtime import environments
+from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from frameworks.errors import Unavailable
@@ -256,9 +257,7 @@ def test_an_unknown_framework_is_bad_input(text: str, part: str) -> None:
         ("slow", None, "cuda", ["slownet==1.0"]),
     ],
 )
-def test_requirements_are_read_from_metadata(
-    name: str, version: str | None, device: environments.Device, expected: list[str]
-) -> None:
+def test_requirements_are_read_from_metadata(name: str, version: str | None, device: Kind, expected: list[str]) -> None:
     assert [str(each) for each in environments.requirements(FAKES[name], version, device)] == expected
 
 
@@ -583,9 +582,7 @@ def imported(info: FrameworkInfo, package: Path) -> Path:
 
 @pytest.mark.parametrize("info", REGISTERED)
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_installed_extra_pins_the_framework(
-    info: FrameworkInfo, device: environments.Device, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_installed_extra_pins_the_framework(info: FrameworkInfo, device: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the metadata of the installed onespec, not the replacement
     wanted = environments.requirements(info, None, device)
     pins = [str(each.specifier) for each in wanted if each.name in info.packages]

@@ -41,7 +41,8 @@ VALUES: dict[type[click.ParamType], tuple[str, ...]] = {
     options.Channels: (*TEXTS, *HUGE, "0", "2", "4", "rgb"),
     options.Interpreters: ("", "torch", "=", "=python", "torch=", "torch"),
     options.OutputPath: ("", " ", "\t", LONG_PATH, f"{'d/' * 3000}f"),
-    click.Choice: (*(text for text in TEXTS), *HUGE, "TABLE", "cpu,cuda", "float16"),
+    click.Choice: (*(text for text in TEXTS), *HUGE, "TABLE", "cpu,cuda", "float8"),
+    options.Device: (*TEXTS, *HUGE, "cpu,cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:9999", "cpu:0", "gpu"),
 }  # fmt: skip
 # Options whose text the command itself checks, with values that are refused before anything else is done.
 NAMED: dict[str, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "--fw": ("", " ", "torhc", "torch==", "torch==x", "torch,torch", ":", "==1", "all,torch", "²"),
     "--adapter": ("", "x", "no.py", "no.py:Class", ":Class", "/"),
     "--what": ("", "sleep", "train,"),
-    "--precision": ("", "float16", "float32,"),
+    "--precision": ("", "float8", "float32,", "tf32"),
     "--baseline": ("", "nobody", "²"),
     "--modes": ("some", "²"),
     "--dataset": ("", " ", "mnits", "²", "no/such/folder", "no.npz"),
