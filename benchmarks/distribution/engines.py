@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from benchmarks.distribution.node import Outcome, ShardTask
+from benchmarks.runtime import devices
 from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.errors import BadInput
 
@@ -21,6 +22,15 @@ class Needs:
     cpus: int
     memory: Mapping[int, int]  # bytes, by the number of the shard
     files: Mapping[str, str] = field(default_factory=dict)  # texts by name, for nodes that do not share the folder
+
+
+def device_of_nodes(device: str) -> Kind:
+    """Where shards compute that run with `--device`. Raises BadInput for a GPU or a choice that a node may not have."""
+    if device == "auto":
+        raise BadInput("--device auto: nodes of --executor may differ; write cpu or cuda")
+    if devices.number(device):
+        raise BadInput(f"--device {device}: a shard has one GPU with --executor; write --device cuda")
+    return devices.kind(device)
 
 
 class Engine(ABC):

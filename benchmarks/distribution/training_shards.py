@@ -13,14 +13,14 @@ import msgspec
 
 from benchmarks.distribution import coordinator
 from benchmarks.distribution.coordinator import RECORD, Distribution, shard_count
-from benchmarks.distribution.engines import Engine, Needs
+from benchmarks.distribution.engines import Engine, Needs, device_of_nodes
 from benchmarks.distribution.node import ShardCommand, folder_of
 from benchmarks.distribution.work import Work
 from benchmarks.records import json_files, plans
 from benchmarks.records.merging import merge
 from benchmarks.records.plans import Plan
 from benchmarks.records.store import CellRecord, RunFolder
-from benchmarks.runtime import devices, user_files
+from benchmarks.runtime import user_files
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import code_references
 
@@ -88,9 +88,7 @@ class TrainingDistribution(Distribution):
             for number in range(1, self.count + 1)
         }
         request = self.plan.request
-        if devices.number(request.device):
-            raise BadInput(f"--device {request.device}: a shard has one GPU with --executor; write --device cuda")
-        return Needs(devices.kind(request.device), request.threads, memory, {plans.NAME: self.plan.text})
+        return Needs(device_of_nodes(request.device), request.threads, memory, {plans.NAME: self.plan.text})
 
     def label(self, number: int) -> str:
         """A shard in words: its group, or how many it has."""

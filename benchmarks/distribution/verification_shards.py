@@ -19,7 +19,7 @@ from benchmarks.certification import lookup
 from benchmarks.certification.covered_code import code_parts
 from benchmarks.distribution import coordinator, verification_merging
 from benchmarks.distribution.coordinator import RECORD, Distribution, shard_count
-from benchmarks.distribution.engines import Engine, Needs
+from benchmarks.distribution.engines import Engine, Needs, device_of_nodes
 from benchmarks.distribution.node import SHARDS, ShardCommand, folder_of
 from benchmarks.distribution.verification_merging import VerificationInfo, merge
 from benchmarks.distribution.work import Work
@@ -143,7 +143,8 @@ class VerificationDistribution(Distribution):
     def needs(self) -> Needs:
         """A core or more for each framework: they compute at the same time while their memory is within a limit."""
         cpus = max(THREADS, len(self.frameworks) * self.request.threads)
-        return Needs(self.request.device, cpus, {number: self.memory(number) for number in range(1, self.count + 1)})
+        memory = {number: self.memory(number) for number in range(1, self.count + 1)}
+        return Needs(device_of_nodes(self.request.device), cpus, memory)
 
     def memory(self, number: int) -> int:
         """The bytes that a shard takes: its largest network in the frameworks that compute at the same time."""
