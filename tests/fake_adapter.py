@@ -98,6 +98,50 @@ class Correct(Reference):
         return {"mode": "NumPy", **super().settings()}
 
 
+class Anywhere(Adapter):
+    """The reference, which says that it obeys every setting, and reports what the worker got of it."""
+
+    devices = ("cpu", "cuda", "mps")
+    precisions = ("float64", "float32", "bfloat16", "float16")
+
+    def __init__(self, network: Network, training: Training, setting: Setting) -> None:
+        super().__init__(network, training, setting)
+        self.reference = Reference(network, training, Setting(precision="float64"))
+        self.arrays = self.reference.arrays
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return {"anywhere": "1.0"}
+
+    def settings(self) -> dict[str, str]:
+        own = {name: str(getattr(self.setting, name)) for name in ("device", "precision", "tf32")}
+        return own | {name: os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")}
+
+    def get_weights(self) -> Weights:
+        return self.reference.get_weights()
+
+    def set_weights(self, weights: Weights) -> None:
+        self.reference.set_weights(weights)
+
+    def load(self, split: Split, images: Array, labels: Array) -> None:
+        self.reference.load(split, images, labels)
+
+    def train(self, order: Array, batch_size: int, lrs: Array, seed: int) -> Trained:
+        return self.reference.train(order, batch_size, lrs, seed)
+
+    def predict(self, split: Split, batch_size: int) -> Array:
+        return self.reference.predict(split, batch_size)
+
+    def gradients(self, images: Array, labels: Array) -> tuple[float, Weights]:
+        return self.reference.gradients(images, labels)
+
+    def activations(self, images: Array, training: bool) -> Weights:
+        return self.reference.activations(images, training)
+
+    def peak_memory(self) -> dict[str, int]:
+        return {**super().peak_memory(), "device": 3 << 20}
+
+
 class Early(Correct):
     """Returns after a sixtieth of its work. A thread continues, and reading the weights waits for it."""
 

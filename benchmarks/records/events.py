@@ -162,6 +162,7 @@ class TimedSlice(Event, frozen=True, kw_only=True, gc=False):
     idle_cpu_seconds: Seconds
     calls: list[Seconds] | None = None  # seconds of each call of `predict`, at batch size 1
     contention: Contention | None = None  # None: the system does not count waiting, or an old record
+    gpu: GpuUse | None = None  # as in `Epoch`
 
     @property
     def seconds_per_image(self) -> float:

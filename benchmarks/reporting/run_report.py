@@ -16,7 +16,7 @@ from benchmarks.records.csv_cells import csv_text, valid_frame
 from benchmarks.records.events import NOT_CERTIFIED, End, Epoch
 from benchmarks.records.runs import DataInfo, JobInfo, TrainingRequestInfo, TrainingRun
 from benchmarks.records.store import CellRecord, FrozenRunFolder, RunFolder, collector_paused
-from benchmarks.reporting import pages, tables
+from benchmarks.reporting import gpu_text, pages, tables
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.markers import put
 from benchmarks.reporting.number_formats import (
@@ -73,6 +73,7 @@ COLUMNS = (
     "first_step_seconds",
     "train_seconds",
     "evaluation_seconds",
+    "energy_joules",
     "peak_memory_mib",
     "import_seconds",
     "import_memory_mib",
@@ -222,7 +223,14 @@ def _results(epochs: Sequence[Epoch]) -> dict[str, object]:
         "train_seconds": sum(epoch.slice_seconds for epoch in epochs),
         "slices": sum(len(epoch.slices) for epoch in epochs),
         "evaluation_seconds": sum(epoch.evaluation_seconds for epoch in epochs),
+        "energy_joules": _energy(epochs),
     }
+
+
+def _energy(epochs: Sequence[Epoch]) -> float | None:
+    """What the GPU took for the training steps of all epochs; None if that of an epoch is not known."""
+    joules = [epoch.gpu.joules for epoch in epochs if epoch.gpu and epoch.gpu.joules is not None]
+    return sum(joules) if len(joules) == len(epochs) else None
 
 
 def _columns_of(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -362,7 +370,9 @@ def notes(folder: RunFolder, warnings: Mapping[str, str] | None = None) -> list[
         *augmentation_notes(folder),
         *(f"Warning: {cell}: {warning}." for cell, warning in warnings.items()),
     ]
-    epochs = [epoch for _, record in jobs_with_records(folder) for epoch in record.epochs]
+    listed = jobs_with_records(folder)
+    lines += gpu_text.warnings((job.framework, epoch.gpu) for job, record in listed for epoch in record.epochs)
+    epochs = [epoch for _, record in listed for epoch in record.epochs]
     found = disturbance(epoch.contention for epoch in epochs)
     if found.disturbed:
         lines.append(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from benchmarks.records.runs import SpeedRun
+from benchmarks.reporting import gpu_text
 from benchmarks.reporting.contention_text import WITHHELD
 from benchmarks.reporting.number_formats import (
     count,
@@ -117,7 +118,13 @@ def _parts(run: SpeedRun, comparisons: Comparisons, form: Form) -> Iterator[tupl
             yield form(*_layers(comparison)), True
     yield "## Settings", False
     yield form(*_settings([comparison for comparison, _ in comparisons])), True
-    yield "\n".join(f"- {note}" for note in _notes(run)), False
+    uses = [
+        (job.framework, slice_.gpu)
+        for comparison, _ in comparisons
+        for job in comparison.jobs
+        for slice_ in comparison.of(job).timed_slices
+    ]
+    yield "\n".join(f"- {note}" for note in [*gpu_text.warnings(uses), *_notes(run)]), False
 
 
 def detectable_difference(comparison: SpeedComparison) -> str:

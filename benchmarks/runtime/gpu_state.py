@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -16,10 +17,10 @@ import msgspec
 
 from benchmarks.runtime import devices
 
-MISSING = "clocks, power and energy of the GPU are not recorded: pip install 'onespec[gpu]'"
+NOT_RECORDED = "clocks, power and energy of the GPU are not recorded"
+PACKAGE, INSTALL = "pynvml", "pip install 'onespec[gpu]'"
 
-# NvmlClocksEventReasons, bits of nvmlDeviceGetCurrentClocksEventReasons. An idle GPU lowers its clocks by itself.
-IDLE = 0x1
+# Bits of nvmlDeviceGetCurrentClocksThrottleReasons (NvmlClocksEventReasons), without 0x1, idleness.
 REASONS = {
     0x2: "application clocks",
     0x4: "power limit",
@@ -29,24 +30,24 @@ REASONS = {
     0x40: "temperature (hardware)",
     0x80: "external power brake",
     0x100: "display clocks",
+    0x200: "board limit",
+    0x400: "reliability",
 }
 
 Figure: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class GpuInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU and its driver."""
+    """What NVML says of a GPU beside its name, memory and driver, which nvidia-smi gives."""
 
-    name: str
-    driver: str
-    cuda: str | None = None  # the newest CUDA that the driver supports
+    cuda: str | None = None  # the newest that the driver supports
     power_limit_watts: Figure | None = None
 
 
 class GpuUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A GPU during some work: its readings after each part of it. None: the GPU does not report it."""
 
-    joules: Figure | None = None  # from the begin of the work to its last reading
+    joules: Figure | None = None  # from the start of the work to its last reading
     sm_mhz: Figure | None = None  # the lowest
     memory_mhz: Figure | None = None  # the lowest
     watts: Figure | None = None  # the highest
@@ -79,13 +80,11 @@ class Nvml:
 
     @property
     def info(self) -> GpuInfo:
-        """The GPU and its driver."""
+        """What does not change."""
         nvml = self.nvml
         cuda = self._asked(nvml.nvmlSystemGetCudaDriverVersion_v2)
         limit = self._asked(nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
         return GpuInfo(
-            name=str(self._asked(nvml.nvmlDeviceGetName, self.handle)),
-            driver=str(self._asked(nvml.nvmlSystemGetDriverVersion)),
             cuda=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
             power_limit_watts=None if limit is None else limit / 1000,
         )
@@ -128,13 +127,27 @@ class Meter:
         return used(self._begin, self._readings) if self._readings else None
 
 
+def info(device: str) -> GpuInfo | None:
+    """The GPU of a device; None without a GPU, NVML or its package."""
+    gpu = opened(devices.entry(device))
+    return gpu.info if gpu else None
+
+
+def hint(device: str) -> str | None:
+    """What is not recorded of the GPU of a device, and what to install; None if nothing is missing."""
+    if devices.kind(device) != "cuda" or opened(devices.entry(device)):
+        return None
+    installed = importlib.util.find_spec(PACKAGE)
+    return f"{NOT_RECORDED}: {'NVML does not find it' if installed else INSTALL}"
+
+
 @cache
 def opened(entry: str) -> Nvml | None:
     """A GPU, as CUDA_VISIBLE_DEVICES names it; None without a GPU, NVML or its package."""
     if not entry:
         return None
     try:
-        return Nvml(importlib.import_module("pynvml"), entry)
+        return Nvml(importlib.import_module(PACKAGE), entry)
     except (ImportError, OSError):
         return None
 

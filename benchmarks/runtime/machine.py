@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.runtime import devices
+from benchmarks.runtime import devices, gpu_state
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +24,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     gpu: str | None = None  # the NVIDIA GPU of the run, or the first one: name, memory, driver
 
+    cuda: str | None = None  # the newest CUDA that the driver of this GPU supports, as NVML reports it
+    power_limit_watts: float | None = None  # of this GPU
+
     @staticmethod
     def here(device: str = "cuda") -> Machine:
         """This machine. device: of the run, as `--device` names it."""
+        of_gpu = gpu_state.info(device)
         return Machine(
             processor=_processor(),
             governor=_governor(),
@@ -35,6 +39,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
             gpu=gpu(device),
+            cuda=of_gpu.cuda if of_gpu else None,
+            power_limit_watts=of_gpu.power_limit_watts if of_gpu else None,
         )
 
 

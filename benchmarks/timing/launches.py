@@ -20,13 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import msgspec
 import numpy as np
 
 from benchmarks.certification import lookup
 from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import EvaluationTime, Launch, TimedSlice
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import affinity, devices, precisions
+from benchmarks.runtime import affinity, devices, gpu_state, precisions
 from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.errors import Refused, WorkerFailed
 from benchmarks.runtime.worker_client import Built, Calls, Slice, WorkerClient
@@ -175,7 +176,10 @@ class WorkloadRunner(ABC):
 
     def slice(self, number: int) -> None:
         """Run the slice of a round, timed by the worker, and record it."""
+        gpu = gpu_state.Meter(self.timed.job.device)
         timed = self._play(self.units, number)
+        gpu.read()
+        timed = msgspec.structs.replace(timed, gpu=gpu.use)
         self.slices.append(timed)
         self.folder.record(timed, durable=False)
 

@@ -26,7 +26,7 @@ from benchmarks.datasets.registry import Dataset
 from benchmarks.records.events import End, Roofline, TimedSlice
 from benchmarks.records.runs import DataInfo, SpeedJobInfo, SpeedRun
 from benchmarks.records.store import RunFolder
-from benchmarks.runtime import checkout, cpu_load, precisions, worker_client
+from benchmarks.runtime import checkout, cpu_load, gpu_state, precisions, worker_client
 from benchmarks.runtime.environments import Environment, check_cache, parse_frameworks
 from benchmarks.runtime.errors import BadInput, Refused, WorkerFailed
 from benchmarks.runtime.interleaving import Limit, Measurement, measure
@@ -73,6 +73,8 @@ def execute(
         available = environments(request.labels, request.pythons, device, progress)
         machine = Machine.here(device)
         if hint := cpu_load.hint_since(processes, machine.cores or 1):
+            progress.message(hint)
+        if hint := gpu_state.hint(device):
             progress.message(hint)
         info = SpeedRun(
             began=datetime.now().astimezone().isoformat(timespec="seconds"),

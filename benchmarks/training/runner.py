@@ -19,7 +19,7 @@ from benchmarks.records import plans
 from benchmarks.records.lock import locked
 from benchmarks.records.runs import DataInfo, JobInfo, PartInfo, TrainingRun
 from benchmarks.records.store import CellRecord, RunFolder
-from benchmarks.runtime import checkout, cpu_load, devices
+from benchmarks.runtime import checkout, cpu_load, devices, gpu_state
 from benchmarks.runtime.environments import Environment, check_cache, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput, WorkerFailed
 from benchmarks.runtime.interleaving import interleaved
@@ -117,6 +117,8 @@ def _train(
     places = environments(request.frameworks, request.pythons, device, progress)
     machine = Machine.here(device)
     if hint := cpu_load.hint_since(processes, machine.cores or 1):
+        progress.message(hint)
+    if hint := gpu_state.hint(device):
         progress.message(hint)
     earlier = folder.training_run if resume else None
     described = {name: DataInfo(one.sha256, one.published, one.source, one.images) for name, one in data.items()}

@@ -47,6 +47,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--train-size", "100"],
         ["--test-size", "100"],
         ["--device", "cpu"],
+        ["--precision", "bfloat16"],
+        ["--tf32"],
         ["--threads", "2"],
         ["--out", "elsewhere"],
         ["--save"],

@@ -233,6 +233,22 @@ def test_float32_needs_the_checks_in_float32(adapter: Path) -> None:
     assert covering(row).text == "not certified: framework checks: differs at stage gradients in float32"
 
 
+def test_reduced_precision_needs_a_finding_of_its_own(adapter: Path) -> None:
+    """Its code is not that of float64, so a finding in float64 or float32 says nothing about it."""
+    row = a_row(adapter, Setting(precision="bfloat16"))
+    keep(*(a_finding(replace(row, setting=setting)) for setting in (FLOAT64, FLOAT32)))
+    assert covering(row).text == "not certified: never verified in bfloat16"
+    keep(a_finding(row))
+    assert covering(row).text == "certified"
+
+
+def test_no_finding_covers_tf32(adapter: Path) -> None:
+    row = a_row(adapter, Setting(device="cuda", tf32=True))
+    keep(*(a_finding(replace(row, setting=replace(setting, device="cuda"))) for setting in (FLOAT64, FLOAT32)))
+    assert covering(row).text == "not certified: never verified with TF32"
+    assert covering(replace(row, setting=Setting(device="cuda"))).text == "certified"
+
+
 def test_a_weaker_finding_does_not_replace_a_complete_one(adapter: Path) -> None:
     row = a_row(adapter)
     keep(a_finding(row))

@@ -49,6 +49,9 @@ FAULTS = {
     "learning rate too large in float64": ([0, 1e-7, 2e-7, 3e-7, 4e-7, 5e-7], {"precision": "float64"}, 2),
     "momentum changed at the fourth step": ([1e-7, 1e-7, 1e-7, 1e-7, 5e-3, 1e-2], {}, 5),
     "loss that is not finite": ([0, 0, float("nan"), 0, 0, 0], {}, 3),
+    "another first loss in bfloat16": ([2e-2] * 6, {"precision": "bfloat16"}, 1),
+    "another first loss in float16": ([3e-3] * 6, {"precision": "float16"}, 1),
+    "another first loss with TF32": ([3e-3] * 6, {"tf32": True}, 1),
     "wrong step of Adam": ([0, 0.3, 0.4, 0.5, 0.5, 0.5], {"optimizer": "Adam"}, 2),
 }
 NO_FAULTS = {
@@ -56,7 +59,9 @@ NO_FAULTS = {
     "rounding that grows by 100 in a step": ([1e-6, 1e-4, 1e-2, 0.5, 0.9, 0.3], {}),
     "deep network with batch normalization": ([5e-4, 1e-2, 0.1, 0.5, 0.5, 0.5], {}),
     "signs of small gradients with Adam": ([1e-7, 2e-2, 1e-2, 8e-2, 3e-2, 3e-2], {"optimizer": "Adam"}),
-    "16-bit format": ([1e-2] * 6, {"precision": "bfloat16"}),
+    "rounding of bfloat16": ([1e-2] * 6, {"precision": "bfloat16"}),
+    "rounding of float16": ([1.5e-3] * 6, {"precision": "float16"}),
+    "rounding of TF32": ([1.5e-3] * 6, {"tf32": True}),
 }
 
 
