@@ -89,6 +89,8 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(channels)) if layer.beta else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.requires_grad:  # PyTorch 2.13 ends the process in the backward pass, if channels are last in memory
+            x = x.contiguous()
         if self.weight is None and self.bias is not None:  # of which the backward pass fails
             return F.group_norm(x, self.groups, eps=self.eps) + self.bias.view(self.shape)
         return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)

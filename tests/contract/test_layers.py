@@ -173,3 +173,25 @@ def test_a_layer_agrees_with_the_reference(bench: Bench, framework: str, name: s
     for tensor, value in right.items():
         assert actual[tensor].shape == value.shape, tensor
         assert np.abs(actual[tensor] - value).max() <= LIMITS[precision] * np.abs(value).max(), tensor
+
+
+WITH_ARRAYS = [repr(layer) for layer in (*ACTIVATIONS, *OTHERS) if len(of_image(layer).parameters) > 2]  # Dense has two
+
+
+@pytest.mark.parametrize("name", WITH_ARRAYS)
+@pytest.mark.parametrize("framework", trained())
+def test_a_layer_with_arrays_trains_on_images(bench: Bench, framework: str, name: str) -> None:
+    """It is the first: its input, unlike in `gradients`, needs no gradient."""
+    net, images = NETS[name], images_of(NETS[name])
+    bench.build(framework, net, precision="float64", weights=weights_of(net))
+    session, reference = bench.session(framework), Reference(net, Training(), Setting(precision="float64"))
+    reference.set_weights(weights_of(net))
+    order, lrs = np.tile(np.arange(IMAGES), 2), [0.1, 0.05]
+    for each in (session, reference):
+        each.load("train", images, LABELS)
+    session.train(order, IMAGES, lrs, start=0, stop=len(order), seed=0)
+    reference.train(order, IMAGES, np.array(lrs), 0)
+    weights = session.get_weights()
+    for parameter in net.parameters:
+        expected = reference.weights[parameter.name]
+        assert np.abs(weights[parameter.name] - expected).max() <= LIMITS["float64"] * np.abs(expected).max()
