@@ -52,6 +52,7 @@ ADAPTER_ABLATIONS = {
     "jax": (
         Ablation("state donated to the step", "Undonated"),
         Ablation("padding in the layers", "PaddedBefore"),
+        Ablation("grey images by blocks of columns", "WithoutBlocks"),
     ),
 }
 HEAD = ("network", "framework", "choice", "training", "prediction", "memory")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import jax
+from flax import nnx
 
+from frameworks import spec
 from frameworks.adapter import Setting
 from frameworks.flax_nnx import FlaxNNX
-from frameworks.spec import Network, Node
+from frameworks.flax_nnx.layers import LAYERS, unused
+from frameworks.spec import Network, Node, pair, sides
 from frameworks.training import Training
 
 
@@ -24,3 +27,16 @@ class PaddedBefore(FlaxNNX):
     @classmethod
     def pads(cls, node: Node) -> bool:
         return False
+
+
+def conv(node: Node, layer: spec.Conv) -> nnx.Conv:
+    """A convolution as JAX has it."""
+    window = {"strides": pair(layer.stride), "padding": sides(layer.padding), "kernel_dilation": pair(layer.dilation)}
+    options = {"feature_group_count": layer.groups, "use_bias": layer.bias, **unused()}
+    return nnx.Conv(node.input[0], layer.channels, pair(layer.kernel), **window, **options)
+
+
+class WithoutBlocks(FlaxNNX):
+    """Images of one channel convolved as they are, not by blocks of columns."""
+
+    layers = LAYERS | {spec.Conv: conv}
