@@ -55,7 +55,7 @@ class GpuUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     throttled: list[str] = []  # reasons for lower clocks, other than idleness, in at least one reading
 
 
-class Reading(NamedTuple):
+class GpuReading(NamedTuple):
     """What a GPU reports at a moment."""
 
     millijoules: float | None = None  # since the driver was loaded
@@ -89,10 +89,10 @@ class Nvml:
             power_limit_watts=None if limit is None else limit / 1000,
         )
 
-    def read(self) -> Reading:
+    def read(self) -> GpuReading:
         """The state now."""
         nvml, handle = self.nvml, self.handle
-        return Reading(
+        return GpuReading(
             self._asked(nvml.nvmlDeviceGetTotalEnergyConsumption, handle),
             self._asked(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
             self._asked(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
@@ -113,8 +113,8 @@ class Meter:
 
     def __init__(self, device: str) -> None:
         self._gpu = opened(devices.entry(device))
-        self._begin = self._gpu.read() if self._gpu else Reading()
-        self._readings: list[Reading] = []
+        self._begin = self._gpu.read() if self._gpu else GpuReading()
+        self._readings: list[GpuReading] = []
 
     def read(self) -> None:
         """Read the GPU after a part of the work."""
@@ -152,7 +152,7 @@ def opened(entry: str) -> Nvml | None:
         return None
 
 
-def used(begin: Reading, readings: Sequence[Reading]) -> GpuUse:
+def used(begin: GpuReading, readings: Sequence[GpuReading]) -> GpuUse:
     """What readings after the parts of some work say of it."""
     before, after = begin.millijoules, readings[-1].millijoules
     milliwatts = max(_known(each.milliwatts for each in readings), default=None)
