@@ -259,7 +259,8 @@ def _facts(run: TrainingRun, cells: pd.DataFrame, styles: dict[str, Style]) -> d
     facts: dict[str, object] = {"command": " ".join(run.command), "began": run.began, "commit": run.commit}
     if len(run.machines) == 1:  # several are in the notes
         (machine,) = run.machines
-        facts |= {name.replace("_gib", ", GiB"): value for name, value in msgspec.structs.asdict(machine).items()}
+        known = msgspec.to_builtins(machine)
+        facts |= {name.replace("_gib", ", GiB"): value for name, value in known.items()}
     for label, mode, precision, tf32, device in cells[["framework", "mode", "precision", "tf32", "device"]].itertuples(
         index=False
     ):

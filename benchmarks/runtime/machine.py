@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from benchmarks.runtime import devices, gpu_state
 
@@ -23,9 +24,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     python: str
     gpu: str | None = None  # the NVIDIA GPU of the run, or the first one: name, memory, driver
-
-    cuda: str | None = None  # the newest CUDA that the driver of this GPU supports, as NVML reports it
-    power_limit_watts: float | None = None  # of this GPU
+    # What NVML says of this GPU; UNSET is left out of a record, so that the digests of older certificates hold.
+    cuda: str | UnsetType | None = UNSET  # the newest that the driver supports
+    power_limit_watts: float | UnsetType | None = UNSET
 
     @staticmethod
     def here(device: str = "cuda") -> Machine:
@@ -39,8 +40,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
             system=f"{platform.system()} {platform.release()}",
             python=platform.python_version(),
             gpu=gpu(device),
-            cuda=of_gpu.cuda if of_gpu else None,
-            power_limit_watts=of_gpu.power_limit_watts if of_gpu else None,
+            cuda=of_gpu.cuda if of_gpu else UNSET,
+            power_limit_watts=of_gpu.power_limit_watts if of_gpu else UNSET,
         )
 
 

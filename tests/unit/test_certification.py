@@ -557,3 +557,10 @@ def test_the_page_names_the_machine_of_every_finding(
     ours = [machine_text(each) if each else "earlier ones do not name theirs" for each in expected]
     assert "; ".join(ours) in text
     assert (machine_text(OTHER) in text) == (OTHER in expected)
+
+
+def test_fields_that_records_have_gained_keep_the_digest_of_a_certificate() -> None:
+    """A digest is computed from the parsed record, so that a field without a value must not be in it."""
+    folder = Path(__file__).parents[2] / "results" / "certificate"
+    recorded = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))["sha256"]
+    assert certificates.read(folder).sha256 == recorded

@@ -215,9 +215,21 @@ def _batch(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
         job["batch_size"] = 32
 
 
+def _tf32(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for job in run["jobs"]:
+        job["tf32"] = True
+
+
+def _precision(run: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+    for job in run["jobs"]:
+        job["precision"] = "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (_tf32, "tf32 False in A, True in B"),
+        (_precision, "precision float32 in A, bfloat16 in B"),
         (_machine, "machine: processor One in A, Another in B"),
         (_threads, "threads 2 in A, 1 in B"),
         (_dataset, "data files"),
