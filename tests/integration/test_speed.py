@@ -309,7 +309,7 @@ def test_the_roofline_takes_the_best_of_its_sizes() -> None:
         ({"batch-size": "one"}, "--batch-size one: write whole numbers from 1"),
         ({"batch-size": "4096"}, "--batch-size 4096: fashion-mnist-mini has 2000 images to train with"),
         ({"threads": "0"}, "--threads 0: write whole numbers from 1 to 1,024"),
-        ({"precision": "float8"}, "--precision float8: allowed are float32"),
+        ({"precision": "float8"}, "--precision float8: allowed are float64, float32, bfloat16, float16"),
         ({"budget": "soon"}, "--budget soon: not a duration; write 60s, 5m or 1h"),
         ({"budget": "0s"}, "--budget 0s: must be more than 0"),
         ({"baseline": "torch"}, "--baseline torch: not among the frameworks of --fw: correct"),
