@@ -53,7 +53,7 @@ class GroupsInAnotherOrder(Keras3):
             return super().convolution_op(inputs, ops.concatenate(kernels[::-1], -1))
 
     layers = LAYERS | {
-        spec.Conv: lambda node, layer, x: keras3.conv(node, layer, x, GroupsInAnotherOrder.GroupedConv2D)
+        spec.Conv: lambda node, layer, x: keras3.conv(node, layer, x, grouped=GroupsInAnotherOrder.GroupedConv2D)
     }
 
 
