@@ -8,7 +8,7 @@ in 16 bits the one on the network. Float32 without these is certified in float64
 and TF32 never is.
 A framework that only predicts needs the finding on the network in its precision: evaluation is all that it does.
 
-Findings are stored in the user's cache, each in a file of its own. The certificate of a checkout is read, too. A file
+Findings are stored in the user's cache, each in a file of its own. The certificates of a checkout are read, too. A file
 that was changed by hand covers nothing, and the row names it.
 """
 
@@ -35,7 +35,8 @@ from frameworks.adapter import Setting
 from frameworks.registry import FRAMEWORKS, trains
 from frameworks.spec import Network
 
-SHIPPED = Path(__file__).parents[2] / "results" / "certificate"  # in a checkout
+# In a checkout; those of other precisions are beside it, with longer names.
+SHIPPED = Path(__file__).parents[2] / "results" / "certificate"
 
 CERTIFIED, ONLY_FLOAT64 = "certified", "certified in float64 only"
 
@@ -275,9 +276,10 @@ def _read_all(folder: Path) -> tuple[list[StoredFinding], list[str]]:
 
 
 def _shipped() -> tuple[list[StoredFinding], list[str]]:
-    """The findings of the checkout's certificate, or why it is refused."""
-    path = SHIPPED / "certificate.json"
-    return _read_shipped(SHIPPED, path.stat().st_mtime_ns) if path.is_file() else ([], [])
+    """The findings of the checkout's certificates, and why some are refused."""
+    paths = sorted(SHIPPED.parent.glob(f"{SHIPPED.name}*/{certificates.NAME}"))
+    known = [_read_shipped(path.parent, path.stat().st_mtime_ns) for path in paths]
+    return [each for findings, _ in known for each in findings], [reason for _, reasons in known for reason in reasons]
 
 
 @cache

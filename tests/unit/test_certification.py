@@ -167,10 +167,12 @@ def test_a_complete_finding_certifies(adapter: Path) -> None:
     assert covering(replace(row, setting=replace(FLOAT64, threads=8))).text == "certified"
 
 
-def test_the_certificate_of_the_checkout_certifies(adapter: Path) -> None:
+@pytest.mark.parametrize("name", ["", "_bfloat16"])
+def test_the_certificates_of_the_checkout_certify(adapter: Path, name: str) -> None:
     row = a_row(adapter)
-    lookup.SHIPPED.mkdir()
-    certificates.write(with_checks(a_finding(row)), lookup.SHIPPED)
+    folder = lookup.SHIPPED.with_name(f"{lookup.SHIPPED.name}{name}")
+    folder.mkdir()
+    certificates.write(with_checks(a_finding(row)), folder)
     assert covering(row).text == "certified"
 
 
