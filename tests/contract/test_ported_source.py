@@ -68,6 +68,7 @@ from frameworks.spec import (
     Tanh,
     same,
 )
+from frameworks.spec.value_checks import METHODS, POSITIONS
 from frameworks.training import SGD, Adam, Training
 from tests.conftest import Bench
 
@@ -75,6 +76,8 @@ SCRIPT = Path(__file__).parents[1] / "ported_source.py"
 FRAMEWORK = {"torch": "torch", "gluon": "mxnet", "keras": "keras", "flax": "jax"}
 TOLERANCE = 1e-10  # of the largest logit
 LARGEST = 1e9  # multiply-adds of a network on demand
+CORNERS = "aligned_corners"
+EQUAL = "equal"  # the name of convolutions whose kernel is 0: all pixels of their output are equal
 
 
 def mobile() -> Network:
@@ -125,9 +128,22 @@ def heads() -> Network:
     return Network("heads", (3, 12, 10), layers)
 
 
+def windows() -> Network:
+    """Maxima over dilated windows, of which one has equal values only, and resizes."""
+    layers: list[Layer] = [
+        Concat("", [[Conv(EQUAL, 2, 3, padding=1)], [Conv("conv", 4, 3, padding=1)]]),
+        MaxPool("pool", (2, 3), (1, 2), ((0, 1), (2, 1)), dilation=(3, 2)),
+        *(Resize("corners", 11, 7, positions=CORNERS), Conv("conv2", 4, 3)),
+        *(Resize("between", 6, 8, "nearest", "asymmetric"), Conv("conv3", 4, 3), Resize("doubled", 8, 12, "nearest")),
+        *(MaxPool("last", 3, 2, 1, dilation=2), Resize("linear", 5, 3), Flatten(), Dense("fc", 5)),
+    ]
+    return Network("windows", (3, 12, 10), layers)
+
+
 SMALL = {name: NETWORKS[name] for name in ("lenet", "lenet_bn", "cifar_resnet20", "googlenet_fashion")} | {
     "mobile": mobile,
     "heads": heads,
+    "windows": windows,
 }
 
 
@@ -137,6 +153,8 @@ def weights_of(network: Network) -> Weights:
     for parameter in network.parameters:
         if parameter.role != "weight":
             weights[parameter.name] = weights[parameter.name] + stream.uniform(0.05, 0.3, parameter.shape)
+        elif parameter.name == f"{EQUAL}.weight":
+            weights[parameter.name] = np.zeros(parameter.shape)
     return weights
 
 
@@ -324,6 +342,15 @@ NORMS = {"batch": BatchNorm, "layer": LayerNorm, "instance": InstanceNorm, "grou
 ACTIVATIONS: tuple[type[Layer], ...] = (
     *(ReLU, ReLU6, LeakyReLU, PReLU, ELU, SELU, Sigmoid, HardSigmoid, Tanh, SiLU, HardSwish, GELU, Softplus, Mish),
 )
+
+
+def enlarged(name: str, height: int, width: int, dilation: int) -> list[Layer]:
+    """Layers of a group that are equal up to sizes."""
+    conv, corners = Conv(f"{name}.conv", 4, 3, padding=1), Resize(f"{name}.corners", height, width, "linear", CORNERS)
+    pool = MaxPool(f"{name}.pool", 2, 1, dilation=dilation)
+    return [conv, corners, ReLU(), pool, Resize(f"{name}.linear", height, width)]
+
+
 KINDS: dict[str, tuple[Layer, ...]] = {
     "conv at two sides": (Conv("a", 4, 3, 1, ((0, 1), (1, 0))),),
     "conv dilated": (Conv("a", 4, 3, 1, 2, dilation=2),),
@@ -334,6 +361,8 @@ KINDS: dict[str, tuple[Layer, ...]] = {
     "mean up over a small image": (AvgPool("small", 4, 4), AvgPool("a", 3, 2, ceil=True)),
     "max at two sides": (MaxPool("a", 3, 2, ((0, 1), (1, 0))),),
     "max dilated": (MaxPool("a", 3, 2, 1, dilation=2),),
+    "max dilated at two sides": (MaxPool("a", (2, 3), (1, 2), ((0, 1), (2, 1)), dilation=(3, 2)),),
+    "max dilated up": (MaxPool("a", (2, 3), 3, dilation=2, ceil=True),),
     "mean padded": (AvgPool("a", 3, 2, 1),),
     "mean not counted": (AvgPool("a", 3, 1, 1, count_padding=False),),
     "mean up": (AvgPool("a", 2, 2, ceil=True),),
@@ -350,8 +379,18 @@ KINDS: dict[str, tuple[Layer, ...]] = {
     **{kind.__name__: (kind("a"),) for kind in ACTIVATIONS},
     "other slopes": (LeakyReLU("a", slope=0.3), ELU("b", alpha=0.7), HardSigmoid("c", slope=0.3)),
     "GELU by tanh": (GELU("a", approximate=True),),
-    "linear resize": (Resize("a", 7, 13),),
-    "nearest resize": (Resize("a", 7, 13, method="nearest"),),
+    **{
+        f"{method} resize, {positions}": (Resize("a", 7, 13, method, positions),)
+        for method in METHODS
+        for positions in POSITIONS
+    },
+    **{f"repeated pixels, {positions}": (Resize("a", 18, 24, "nearest", positions),) for positions in POSITIONS},
+    "doubled pixels": (Resize("a", 18, 16, "nearest"),),
+    "resize to a pixel": (Resize("a", 1, 1, positions=CORNERS), Resize("b", 3, 2)),
+    "two resizes": (Resize("a", 5, 6, "linear", "asymmetric"), Resize("b", 6, 5, "nearest", CORNERS)),
+    # In float32, some positions between two pixels are rounded to the other one.
+    "resize between pixels": (Resize("a", 26, 41, "nearest"), Resize("b", 22, 20, "nearest", "asymmetric")),
+    "blocks of windows": (*enlarged("up1", 12, 11, 2), *enlarged("up2", 14, 16, 3)),
     "selections": (
         Select("a", (3, 0, 1)),
         Select("b", (0, 1, 2, None)),
@@ -363,12 +402,12 @@ KINDS: dict[str, tuple[Layer, ...]] = {
     "flat joins": (*FLAT, Concat("a", [[Dense("b", 3)], []]), Residual("c", [Dense("d", 9)], [Dense("e", 9)])),
 }
 # What a writer refuses, by target: a layer that the framework has not got, or not in this form.
-REFUSED = {
+REFUSED: dict[str, set[str]] = {
     "torch": {"layer norm without gamma", "group norm without gamma", "group norm without beta"}
     | {"instance norm without gamma", "instance norm without beta", "batch norm without beta"},
-    "gluon": {"max dilated", "linear resize", "nearest resize"},
-    "keras": {"max dilated", "linear resize", "nearest resize", "mean up, not counted"},
-    "flax": {"max dilated"},
+    "gluon": set(),
+    "keras": {"mean up, not counted"},
+    "flax": set(),
 }
 
 
@@ -501,7 +540,9 @@ def test_keras_s_source_trains_on_every_engine(bench: Bench, tmp_path: Path, eng
     """In float32; on JAX, Keras' layers are not those of float64. The spec's names have dots, which PyTorch refuses."""
     activations = [GELU("a"), GELU("b", approximate=True), LeakyReLU("c", slope=0.3), HardSigmoid("d", slope=0.3)]
     norms = [LocalResponseNorm("norm", 4), BatchNorm("stage.0.bn"), Affine("stage.0.scale")]
-    layers = [*DEFAULT.pixels, Conv("stage.0.conv", 4, 3), *activations, *norms, Flatten(), Dense("fc", 5)]
+    resizes = [Resize("doubled", 8, 6, "nearest"), Resize("corners", 7, 5, positions=CORNERS)]
+    windows = [*resizes, MaxPool("pool", 3, 1, 1, dilation=2)]
+    layers = [*DEFAULT.pixels, Conv("stage.0.conv", 4, 3), *activations, *norms, *windows, Flatten(), Dense("fc", 5)]
     network = Network("net", (2, 6, 5), layers)
     weights = arrays.initial(network, 0, DEFAULT.initial)
     made = ported(network, "keras", weights, recipe=DEFAULT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import keyword
 import re
 import subprocess
@@ -24,6 +25,7 @@ from benchmarks.porting.source import training
 from benchmarks.porting.source.blocks import Blocks, snake, title
 from benchmarks.porting.source.code import Call, call, literal, parsed, statement
 from benchmarks.porting.source.export import WRITERS, flat_orders, ported
+from benchmarks.porting.source.forms import RESIZE_WEIGHTS
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
 from benchmarks.porting.source.pytorch import PyTorchWriter
@@ -32,6 +34,7 @@ from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints, lr_schedules
 from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
 from frameworks import arrays
+from frameworks.arrays import resize_matrix
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
     Auxiliary,
@@ -42,12 +45,14 @@ from frameworks.spec import (
     Flatten,
     GlobalAvgPool,
     Layer,
-    MaxPool,
+    LayerNorm,
     Network,
     ReLU,
     Residual,
+    Resize,
     Select,
 )
+from frameworks.spec.value_checks import METHODS, POSITIONS
 from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
 
 ROOT = Path(__file__).parents[2]
@@ -389,11 +394,11 @@ def test_a_page_loads_nothing_and_escapes_names() -> None:
 
 
 def test_a_layer_that_one_framework_lacks_is_said_in_its_cell() -> None:
-    layers = [MaxPool("pool", 2, 1, dilation=2), Flatten(), Dense("fc", 3)]
+    layers = [LayerNorm("norm", gamma=False), Flatten(), Dense("fc", 3)]
     tree = ElementTree.fromstring(page(Network("net", (1, 8, 8), layers), ["torch", "flax"], {}))
     text = "".join(tree.itertext())
-    assert "flax: no source for pool (MaxPool): Flax has no maximum over dilated windows" in text
-    assert "self.pool = nn.MaxPool2d(2, stride=1, dilation=2)" in text
+    assert "torch: no source for norm (LayerNorm): it has beta and no gamma" in text
+    assert "self.norm = nnx.LayerNorm(1, epsilon=1e-5, use_scale=False, rngs=rngs)" in text
 
 
 def test_the_command_writes_a_page(tmp_path: Path) -> None:
@@ -406,6 +411,52 @@ def test_the_command_writes_a_page(tmp_path: Path) -> None:
     assert CliRunner().invoke(onespec, words, prog_name="onespec").exit_code == ExitCode.OK
     text = (tmp_path / "lenet_side_by_side.html").read_text(encoding="utf-8")
     assert "lenet in Flax</title>" in text
+
+
+# --- resizes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_source_has_the_spec_s_matrices(method: str, positions: str) -> None:
+    """Also where a position is in the middle of two pixels, and for a single pixel."""
+    names: dict[str, Any] = {"np": np}
+    exec(RESIZE_WEIGHTS, names)
+    for size, to in itertools.product(range(1, 45), repeat=2):
+        expected = resize_matrix(Resize("", to, to, method, positions), size, to)
+        found = names["resize_weights"](size, to, method, positions)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13, err_msg=f"{size} to {to}")
+        if method == "nearest":
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "layer", "text"),
+    [
+        (9, Resize("a", 7, 7), 'F.interpolate(x, (7, 7), mode="bilinear", align_corners=False)'),
+        (9, Resize("a", 7, 7, "nearest"), 'F.interpolate(x, (7, 7), mode="nearest-exact")'),
+        (26, Resize("a", 52, 52, "nearest", "asymmetric"), 'F.interpolate(x, (52, 52), mode="nearest")'),
+        # 11 / 22 of 26 pixels are 13, in float32 one less
+        (26, Resize("a", 22, 22, "nearest", "asymmetric"), 'resize(x, (22, 22), "nearest", "asymmetric")'),
+        (9, Resize("a", 7, 7, positions="asymmetric"), 'resize(x, (7, 7), "linear", "asymmetric")'),
+    ],
+)
+def test_pytorch_s_own_interpolation_is_used_where_it_is_the_spec_s(size: int, layer: Resize, text: str) -> None:
+    source = ported(Network("net", (1, size, size), [layer, Flatten(), Dense("fc", 2)]), "torch").source
+    assert text in source
+    assert ("def resize" in source) == text.startswith("resize")
+
+
+def test_a_repetition_of_pixels_is_a_framework_s_own_layer() -> None:
+    network = Network("net", (1, 4, 4), [Resize("a", 8, 8, "nearest"), Flatten(), Dense("fc", 2)])
+    texts = {
+        "torch": 'F.interpolate(x, (8, 8), mode="nearest-exact")',
+        "gluon": 'F.UpSampling(x, scale=2, sample_type="nearest")',
+        "keras": 'layers.UpSampling2D(2, name="a")',
+        "flax": 'jax.image.resize(x, (x.shape[0], 8, 8, x.shape[-1]), "nearest", antialias=False)',
+    }
+    for target, text in texts.items():
+        assert text in ported(network, target).source
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -433,12 +484,12 @@ def test_auxiliary_classifiers_are_for_training(target: str, text: str) -> None:
     assert text in ported(NETWORKS["googlenet_bn_aux"](), target).source
 
 
-DILATED = """
-from frameworks.spec import Dense, Flatten, MaxPool, Network
+SHIFTED = """
+from frameworks.spec import Dense, Flatten, LayerNorm, Network
 
 
 def net():
-    return Network("net", (1, 8, 8), [MaxPool("pool", 2, 1, dilation=2), Flatten(), Dense("fc", 3)])
+    return Network("net", (1, 8, 8), [LayerNorm("norm", gamma=False), Flatten(), Dense("fc", 3)])
 """
 
 
@@ -451,8 +502,8 @@ def net():
         ),
         ("lenot --to torch -o out", "--net lenot: no such network. Did you mean lenet? `onespec networks` lists all"),
         (
-            "dilated.py:net --to torch,keras -o out",
-            "keras: no source for pool (MaxPool): Keras has no maximum over dilated windows",
+            "shifted.py:net --to keras,torch -o out",
+            "torch: no source for norm (LayerNorm): it has beta and no gamma",
         ),
         ("lenet --to torch --weights cnn.npz -o out", "--weights cnn.npz: weights of cnn, not of lenet"),
         ("lenet --to torch --weights no.npz -o out", "no.npz: no such file"),
@@ -468,7 +519,7 @@ def net():
 )
 def test_wrong_input_is_one_line(arguments: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "dilated.py").write_text(DILATED, encoding="utf-8")
+    (tmp_path / "shifted.py").write_text(SHIFTED, encoding="utf-8")
     cnn = NETWORKS["cnn"]()
     checkpoints.save(tmp_path / "cnn.npz", cnn, arrays.initial(cnn, 0), {})
     result = CliRunner().invoke(onespec, ["port", "-q", *arguments.split()], prog_name="onespec")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
-from benchmarks.porting.source.forms import described
+from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import ModuleWriter, Values, atom
 from benchmarks.porting.source.program import Op, collapsed, lacking
 from benchmarks.porting.source.pytorch import number, scaled_tanh, slice_text, times
@@ -61,6 +61,29 @@ def adaptive_avg_pool(x, height, width):
         return jnp.asarray(inside / inside.sum(1, keepdims=True), x.dtype)
 
     return jnp.einsum("nhwc,ih,jw->nijc", x, means(x.shape[1], height), means(x.shape[2], width))
+''',
+    "dilated_max_pool": '''
+def dilated_max_pool(x, window_shape, dilation, strides=(1, 1), padding=((0, 0), (0, 0))):
+    """The maximum over dilated windows, which Flax lacks; of equal values, the first takes the gradient."""
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    rows, columns = (
+        [slice(place * gap, size - (count - 1 - place) * gap, stride) for place in range(count)]
+        for size, count, gap, stride in zip(x.shape[1:3], window_shape, dilation, strides)
+    )
+    first, *others = (x[:, row, column] for row in rows for column in columns)
+    for other in others:
+        first = jnp.where(other > first, other, first)
+    return first
+''',
+    "resize": RESIZE_WEIGHTS
+    + '''
+
+def resize(x, size, method, positions):
+    """A product with a matrix for each axis; JAX has half-pixel positions only, and finds nearest pixels in float32."""
+    rows, columns = (
+        jnp.asarray(resize_weights(before, to, method, positions), x.dtype) for before, to in zip(x.shape[1:3], size)
+    )
+    return jnp.einsum("nhwc,ih,jw->nijc", x, rows, columns)
 ''',
     "channel_shuffle": """
 def channel_shuffle(x, groups):
@@ -126,15 +149,17 @@ class FlaxWriter(ModuleWriter):
         form, values = described(self, layer, node)
         if isinstance(layer, Conv):
             form = (*form, isinstance(values["kernel"], int))
-        if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
-            raise lacking(self, node, layer, "Flax has no maximum over dilated windows")
         if isinstance(layer, (MaxPool, AvgPool)):
             whole: Pool = layer
             if layer.ceil:
                 if isinstance(layer, AvgPool) and layer.padding and form[0] and layer.count_padding:
                     raise lacking(self, node, layer, "it counts some of the places outside")
                 whole = replace(with_whole_padding(layer, node.input), ceil=False)
+            if isinstance(layer, MaxPool):
+                form = (*form, values.pop("dilation") if dilated(layer) else 1)
             form = (*form, sides(whole.padding), isinstance(values["kernel"], int), isinstance(values["stride"], int))
+        if form == ("linear", "half_pixel") or repetitions(layer, node):
+            form = ("built-in", form[0])
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
         return form, values
@@ -188,8 +213,7 @@ class FlaxWriter(ModuleWriter):
                 note = self.note("Flax approximates by default") if not form[0] else ""
                 return "nnx.gelu" if form[0] else call("partial", "nnx.gelu", approximate=False, comment=note)
             case "MaxPool" | "AvgPool":
-                head = "nnx.max_pool" if kind == "MaxPool" else "nnx.avg_pool"
-                options = self.window_options(op, v)
+                head, options = self.pool(op), self.window_options(op, v)
                 return call("partial", head, window_shape=squared(v["kernel"], form[-2]), **options)
             case "HardSigmoid" if v["slope"] == 1 / 6:
                 return "nnx.hard_sigmoid"
@@ -202,8 +226,7 @@ class FlaxWriter(ModuleWriter):
         kind, *form = op.form
         match kind:
             case "MaxPool" | "AvgPool":
-                head = "nnx.max_pool" if kind == "MaxPool" else "nnx.avg_pool"
-                options = self.window_options(op, v)
+                head, options = self.pool(op), self.window_options(op, v)
                 return str(call(head, x, squared(v["kernel"], form[-2]), **options))
             case "GlobalAvgPool":
                 return f"{atom(x)}.mean((1, 2), keepdims=True)"
@@ -242,13 +265,12 @@ class FlaxWriter(ModuleWriter):
             case "Select":
                 return self.selected(op, v, x)
             case "Resize":
-                method, positions = form
-                if positions != "half_pixel":
-                    raise lacking(self, op.node, op.layer, f"JAX has no positions {positions}")
-                height, width = v["size"]
-                name = {"linear": "bilinear", "nearest": "nearest"}[method]
-                shape = f"(x.shape[0], {height}, {width}, x.shape[-1])"
-                return f'jax.image.resize({x}, {shape}, "{name}", antialias=False)'
+                first, second = form
+                if first != "built-in":
+                    return str(call(self.uses("resize"), Symbol(x), v["size"], f'"{first}"', f'"{second}"'))
+                size = f"*{v['size']}" if isinstance(v["size"], Symbol) else ", ".join(map(str, v["size"]))
+                name = {"linear": "bilinear", "nearest": "nearest"}[second]
+                return f'jax.image.resize({x}, (x.shape[0], {size}, x.shape[-1]), "{name}", antialias=False)'
             case _ if kind in SIMPLE:
                 return f"{SIMPLE[kind]}({x})"
         return None
@@ -280,10 +302,16 @@ class FlaxWriter(ModuleWriter):
         odd = all(size % 2 for size in pair(kernel))
         return odd and not isinstance(padding, Symbol) and padding == collapsed(tuple(k // 2 for k in pair(kernel)))
 
+    def pool(self, op: Op) -> str:
+        if op.layer.kind == "AvgPool":
+            return "nnx.avg_pool"
+        return self.uses("dilated_max_pool") if dilated(op.layer) else "nnx.max_pool"
+
     def window_options(self, op: Op, v: Values) -> dict[str, Any]:
         *_, around, _, square = op.form
         stride = squared(v["stride"], square)
-        options: dict[str, Any] = {"strides": None if stride == "(1, 1)" else stride}
+        options: dict[str, Any] = {"dilation": pair(op.form[2])} if dilated(op.layer) else {}
+        options["strides"] = None if stride == "(1, 1)" else stride
         if around != ((0, 0), (0, 0)):
             options["padding"] = around
             counts = op.layer.kind == "MaxPool" or (op.form[2] and not op.form[1])

@@ -19,7 +19,25 @@ from frameworks.spec import (
     Resize,
     Select,
     Tanh,
+    pair,
 )
+
+# A helper of the sources, for frameworks whose interpolation is not that of the spec or has its weights in float32.
+RESIZE_WEIGHTS = '''
+def resize_weights(size, to, method, positions):
+    """The matrix, to x size, that interpolates one axis: row i has the weights of the pixels at the position of i."""
+    position = np.arange(to)
+    if positions == "half_pixel":
+        position = (position + 0.5) * size / to - 0.5
+    elif positions == "aligned_corners":
+        position = position * (size - 1) / max(to - 1, 1)
+    else:  # "asymmetric"
+        position = position * size / to
+    if method == "nearest":
+        position = np.floor(position if positions == "asymmetric" else position + 0.5)
+    position = np.clip(position, 0, size - 1)
+    return np.maximum(1 - np.abs(position[:, None] - np.arange(size)), 0)
+'''
 
 
 def described(target: SourceTarget, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -100,3 +118,18 @@ def described(target: SourceTarget, layer: Layer, node: Node) -> tuple[tuple[Any
             form = (layer.method, layer.positions)
             values = {"size": (layer.height, layer.width)}
     return form, values
+
+
+def dilated(layer: Layer) -> bool:
+    """Whether a layer is a maximum over windows with gaps."""
+    return isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1)
+
+
+def repetitions(layer: Layer, node: Node) -> tuple[int, int] | None:
+    """How often a resize repeats each row and each column, if it does nothing else."""
+    if not isinstance(layer, Resize) or layer.method != "nearest" or layer.positions == "aligned_corners":
+        return None
+    (_, height, width), (_, rows, columns) = node.output, node.input
+    if height % rows or width % columns:
+        return None
+    return height // rows, width // columns

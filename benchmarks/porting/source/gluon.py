@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
-from benchmarks.porting.source.forms import described
+from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import ModuleWriter, Values, atom
 from benchmarks.porting.source.program import Op, lacking
 from benchmarks.porting.source.pytorch import same, scaled_tanh, times
-from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pad, Select, pair, sides
+from frameworks.arrays import resize_matrix
+from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pad, Resize, Select, pair, sides
 from frameworks.spec.lowering import symmetric
 
 HELPERS = {
@@ -130,6 +131,34 @@ def local_response_norm(F, x, size, alpha=1e-4, beta=0.75, k=2.0):
     mean = F.reshape_like(F.Pooling(padded, kernel=(size, 1), pool_type="avg"), x)
     return x / (k + alpha * mean) ** beta
 ''',
+    "dilated_max_pool": '''
+def dilated_max_pool(F, x, size, stride, dilation):
+    """The maximum over dilated windows, which Gluon lacks; of equal values, the first takes the gradient."""
+    size, stride, dilation = (np.broadcast_to(each, 2).tolist() for each in (size, stride, dilation))
+    y = None
+    for place in np.ndindex(*size):
+        begin = [each * gap for each, gap in zip(place, dilation)]
+        end = [(each - count + 1) * gap or None for each, count, gap in zip(place, size, dilation)]  # from the end
+        part = F.slice(x, begin=(None, None, *begin), end=(None, None, *end), step=(None, None, *stride))
+        y = part if y is None else F.broadcast_maximum(y, part)
+    return y
+''',
+    "Resize": RESIZE_WEIGHTS
+    + '''
+
+class Resize(gluon.HybridBlock):
+    """A product with a matrix for each axis; MXNet's operator has positions in float32."""
+
+    def __init__(self, size, to, method, positions):
+        super().__init__()
+        rows, columns = (resize_weights(*axis, method, positions) for axis in zip(size, to))
+        self.rows = self.params.get_constant("rows", rows)
+        self.columns = self.params.get_constant("columns", columns)
+
+    def hybrid_forward(self, F, x, rows, columns):
+        y = F.swapaxes(F.dot(F.swapaxes(x, 2, 3), rows, transpose_b=True), 2, 3)
+        return F.dot(y, columns, transpose_b=True)
+''',
     "channel_shuffle": """
 def channel_shuffle(F, x, groups):
     return x.reshape((0, -4, groups, -1, -2)).swapaxes(1, 2).reshape((0, -3, -2))
@@ -166,8 +195,6 @@ class GluonWriter(ModuleWriter):
     def prepared(self, layer: Layer, node: Node) -> list[tuple[Layer, Node]]:
         if not isinstance(layer, (Conv, MaxPool, AvgPool)):
             return [(layer, node)]
-        if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
-            raise lacking(self, node, layer, "Gluon has no maximum over dilated windows")
         around = sides(layer.padding)
         if isinstance(layer, AvgPool) and layer.ceil and not np.any(around):
             # Gluon refuses a window larger than the image; the mean of what is inside is that of a smaller window.
@@ -176,12 +203,16 @@ class GluonWriter(ModuleWriter):
             if inside != pair(layer.kernel):
                 layer = replace(layer, kernel=inside)
                 node = replace(node, layer=layer)
-        if symmetric(around) and not (isinstance(layer, MaxPool) and layer.ceil and not _full(layer, node)):
+        own = not dilated(layer) and not (isinstance(layer, MaxPool) and layer.ceil and not _full(layer, node))
+        if own and symmetric(around):
             return [(layer, node)]
         if isinstance(layer, AvgPool) and (layer.ceil or not layer.count_padding):
             raise lacking(self, node, layer, "its padding differs at the sides and does not count")
-        if isinstance(layer, MaxPool) and layer.ceil:
-            around, layer = sides(layer.resolved(node.input).padding), replace(layer, ceil=False)  # type: ignore[attr-defined]
+        if isinstance(layer, MaxPool):
+            layer = layer.resolved(node.input)
+            around = sides(layer.padding)
+            if not np.any(around):
+                return [(layer, replace(node, layer=layer))]
         pad = Pad("", around, float("-inf") if isinstance(layer, MaxPool) else 0.0)
         padded = Node(f"{node.path}/pad", pad, node.input, pad.output(node.input), (), 0)
         bare = replace(layer, padding=0)
@@ -193,6 +224,13 @@ class GluonWriter(ModuleWriter):
             values.pop("channels")
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
+        if isinstance(layer, MaxPool):
+            form = (*form, dilated(layer))
+        if isinstance(layer, Resize):
+            repeats = repetitions(layer, node)
+            if repeats and repeats[0] == repeats[1]:
+                return ("repeated",), {"scale": repeats[0]}
+            values = {"pixels": node.input[1:], **values}
         if isinstance(layer, Select) and form[0] in ("zeros", "gap"):
             if values["count"] > node.input[0]:
                 raise lacking(self, node, layer, "it has more channels of zeros than of images")
@@ -224,7 +262,7 @@ class GluonWriter(ModuleWriter):
                 return call("nn.Conv2D", v["outputs"], v["kernel"], **options, use_bias=None if form[0] else False)
             case "Dense":
                 return call("nn.Dense", v["outputs"], use_bias=None if form[0] else False)
-            case "MaxPool" | "AvgPool":
+            case "MaxPool" | "AvgPool" if not dilated(op.layer):
                 stride = None if v["stride"] == v["kernel"] else v["stride"]
                 options = {"strides": stride, "padding": v.unless("padding", 0)}
                 options |= {"ceil_mode": True if form[0] else None}
@@ -250,6 +288,9 @@ class GluonWriter(ModuleWriter):
                 return call(self.uses("Affine"), v["channels"], shift=None if form[1] else False)
             case "PReLU":
                 return call(self.uses("PReLU"), 1, v["channels"], *[1] * (len(op.node.input) - 1))
+            case "Resize" if form != ["repeated"]:
+                method, positions = (f'"{each}"' for each in form)
+                return call(self.uses("Resize"), v["pixels"], v["size"], method, positions)
             case "Dropout":
                 return call("nn.Dropout", v["rate"])
             case "StochasticDepth":
@@ -270,6 +311,11 @@ class GluonWriter(ModuleWriter):
                 return f"F.mean({x}, axis=(2, 3), keepdims=True)"
             case "AdaptiveAvgPool":
                 return f"F.contrib.AdaptiveAvgPooling2D({x}, output_size={literal(tuple(pair(v['size'])))})"
+            case "MaxPool" if dilated(op.layer):
+                window = (v[name] for name in ("kernel", "stride", "dilation"))
+                return str(call(self.uses("dilated_max_pool"), Symbol("F"), Symbol(x), *window))
+            case "Resize" if form == ["repeated"]:
+                return f'F.UpSampling({x}, scale={v["scale"]}, sample_type="nearest")'
             case "LocalResponseNorm":
                 options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75)}
                 name = self.uses("local_response_norm")
@@ -361,10 +407,14 @@ class GluonWriter(ModuleWriter):
         return [(p.role, p.role, same) for p in op.node.parameters]
 
     def constants(self) -> list[tuple[str, Any]]:
-        """Gluon's fixed gamma is 1 and its fixed beta 0."""
-        norms = [each for each in self.owned(self.root, "") if each[0].layer.kind in ("BatchNorm", "LayerNorm")]
+        """Gluon's fixed gamma is 1 and its fixed beta 0; a resize has its matrices."""
         found = []
-        for op, prefix in norms:
+        for op, prefix in self.owned(self.root, ""):
+            if isinstance(op.layer, Resize):
+                ways = zip(("rows", "columns"), op.node.input[1:], op.node.output[1:])
+                found += [(f"{prefix}{name}", resize_matrix(op.layer, size, to)) for name, size, to in ways]
+            if op.layer.kind not in ("BatchNorm", "LayerNorm"):
+                continue
             roles = {parameter.role for parameter in op.node.parameters}
             for role, value in (("gamma", 1.0), ("beta", 0.0)):
                 if role not in roles:
@@ -372,7 +422,8 @@ class GluonWriter(ModuleWriter):
         return found
 
     def has_arrays(self, op: Op) -> bool:
-        return bool(op.node.parameters) or op.layer.kind == "LayerNorm"
+        is_constant = op.layer.kind == "Resize" and op.form[1:] != ("repeated",)
+        return bool(op.node.parameters) or op.layer.kind == "LayerNorm" or is_constant
 
     def loader(self) -> str:
         return LOADER

@@ -22,9 +22,19 @@ from benchmarks.porting.source.code import (
     statement,
 )
 from benchmarks.porting.source.flax import channels_last
-from benchmarks.porting.source.forms import described
+from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import About, Values, definition
-from benchmarks.porting.source.program import Fork, Group, Item, Op, SourceTarget, identifier, lacking, program
+from benchmarks.porting.source.program import (
+    Fork,
+    Group,
+    Item,
+    Op,
+    SourceTarget,
+    collapsed,
+    identifier,
+    lacking,
+    program,
+)
 from benchmarks.porting.source.pytorch import fraction, number, slice_text
 from benchmarks.porting.source.training import training_source
 from benchmarks.training.recipes import Recipe
@@ -97,6 +107,41 @@ def insert_zeros(x, begin, count):
     """Channels of zeros before the channel `begin`."""
     padding = ((0, 0),) * (len(x.shape) - 1)
     return ops.concatenate([ops.pad(x[..., :begin], (*padding, (0, count))), x[..., begin:]], axis=-1)
+''',
+    "DilatedMaxPooling2D": '''
+class DilatedMaxPooling2D(layers.Layer):
+    """The maximum over dilated windows, which Keras lacks; of equal values, the first takes the gradient."""
+
+    def __init__(self, pool_size, strides=1, dilation_rate=1, **options):
+        super().__init__(**options)
+        self.window = [np.broadcast_to(each, 2).tolist() for each in (pool_size, strides, dilation_rate)]
+
+    def call(self, x):
+        rows, columns = (
+            [slice(place * gap, size - (count - 1 - place) * gap, stride) for place in range(count)]
+            for size, count, stride, gap in zip(x.shape[1:3], *self.window)
+        )
+        first, *others = (x[:, row, column] for row in rows for column in columns)
+        for other in others:
+            first = ops.where(other > first, other, first)
+        return first
+''',
+    "Resize": RESIZE_WEIGHTS
+    + '''
+
+class Resize(layers.Layer):
+    """A product with a matrix for each axis; TensorFlow's operator computes in float32."""
+
+    def __init__(self, size, method, positions, **options):
+        super().__init__(**options)
+        self.size, self.method, self.positions = size, method, positions
+
+    def call(self, x):
+        rows, columns = (
+            ops.cast(resize_weights(before, to, self.method, self.positions), x.dtype)
+            for before, to in zip(x.shape[1:3], self.size)
+        )
+        return ops.einsum("nhwc,ih,jw->nijc", x, rows, columns)
 ''',
     "channel_shuffle": """
 def channel_shuffle(x, groups):
@@ -177,8 +222,6 @@ class KerasWriter(SourceTarget):
     def described(self, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
         form, values = described(self, layer, node)
         if isinstance(layer, (Conv, MaxPool, AvgPool)):
-            if isinstance(layer, MaxPool) and pair(layer.dilation) != (1, 1):
-                raise lacking(self, node, layer, "Keras has no maximum over dilated windows")
             if isinstance(layer, AvgPool) and layer.ceil and form[0]:
                 if layer.padding and layer.count_padding:
                     raise lacking(self, node, layer, "it counts some of the places outside")
@@ -186,8 +229,8 @@ class KerasWriter(SourceTarget):
                 form = (False, False)
             whole = layer.resolved(node.input) if isinstance(layer, MaxPool) else layer
             values["padding"] = _padding(sides(whole.padding))  # type: ignore[attr-defined]
-            values["_same"] = is_same(whole, node)
-            form = (*form, _depthwise(layer, node))
+            values["_same"] = is_same(whole, node) and not dilated(layer)
+            form = (*form, _depthwise(layer, node), dilated(layer))
             if isinstance(layer, AvgPool):
                 form = (*form, layer.count_padding and values["padding"] != 0)
                 if values["padding"] != 0 and not layer.count_padding and not values["_same"]:
@@ -197,6 +240,8 @@ class KerasWriter(SourceTarget):
                 values["multiplier"] = values.pop("groups") and layer.channels // node.input[0]  # type: ignore[union-attr]
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
+        if repeats := repetitions(layer, node):
+            form, values = ("repeated",), {"repetitions": collapsed(repeats)}
         values.pop("channels", None)
         return form, values
 
@@ -428,6 +473,9 @@ class KerasWriter(SourceTarget):
             case "Dense":
                 options = {"activation": fused, "use_bias": None if form[0] else False}
                 yield call("layers.Dense", v["outputs"], **options, **named)
+            case "MaxPool" if dilated(layer):
+                options = {"strides": v.unless("stride", 1), "dilation_rate": v["dilation"]}
+                yield call(self.uses("DilatedMaxPooling2D"), v["kernel"], **options, **named)
             case "MaxPool" | "AvgPool":
                 head = "layers.MaxPooling2D" if kind == "MaxPool" else "layers.AveragePooling2D"
                 stride = None if v["stride"] == v["kernel"] else v["stride"]
@@ -459,6 +507,11 @@ class KerasWriter(SourceTarget):
             case "LocalResponseNorm":
                 options = {"alpha": v.unless("alpha", 1e-4), "beta": v.unless("beta", 0.75), "k": v.unless("k", 1.0)}
                 yield lambda x: call(self.uses("local_response_norm"), x, v["size"], **options)
+            case "Resize" if form == ["repeated"]:
+                yield call("layers.UpSampling2D", v["repetitions"], **named)
+            case "Resize":
+                method, positions = (f'"{each}"' for each in form)
+                yield call(self.uses("Resize"), v["size"], method, positions, **named)
             case "Dropout":
                 yield call("layers.Dropout", v["rate"])
             case "StochasticDepth":

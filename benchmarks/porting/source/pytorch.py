@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
+from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described
 from benchmarks.porting.source.modules import ModuleWriter, Values, atom
 from benchmarks.porting.source.program import Group, Op, identifier, lacking
-from frameworks.spec import AvgPool, BatchNorm, Conv, Layer, MaxPool, Node, Pad, pair, sides
+from frameworks.arrays import resize_matrix
+from frameworks.spec import AvgPool, BatchNorm, Conv, Layer, MaxPool, Node, Pad, Resize, pair, sides
 from frameworks.spec.lowering import symmetric
 
 HELPERS = {
@@ -60,6 +62,17 @@ def insert_zeros(x, begin, count):
     """Channels of zeros before the channel `begin`."""
     return torch.cat([x[:, :begin], x.new_zeros(len(x), count, *x.shape[2:]), x[:, begin:]], dim=1)
 ''',
+    "resize": RESIZE_WEIGHTS
+    + '''
+
+def resize(x, size, method, positions):
+    """A product with a matrix for each axis; F.interpolate has no such positions, or takes another nearest pixel."""
+    rows, columns = (
+        torch.tensor(resize_weights(before, to, method, positions), dtype=x.dtype, device=x.device)
+        for before, to in zip(x.shape[2:], size)
+    )
+    return torch.einsum("nchw,ih,jw->ncij", x, rows, columns)
+''',
     "StochasticDepth": '''
 class StochasticDepth(nn.Module):
     """Drops whole images in training."""
@@ -84,6 +97,12 @@ def load_weights(model, file):
 '''
 
 ROLES = {"weight": "weight", "gamma": "weight", "bias": "bias", "beta": "bias", "slope": "weight"}
+INTERPOLATION = {  # arguments of F.interpolate
+    ("linear", "half_pixel"): 'mode="bilinear", align_corners=False',
+    ("linear", "aligned_corners"): 'mode="bilinear", align_corners=True',
+    ("nearest", "half_pixel"): 'mode="nearest-exact"',
+    ("nearest", "asymmetric"): 'mode="nearest"',
+}
 SIMPLE = {  # activations without options: the function and the module
     "ReLU": ("F.relu", "nn.ReLU"),
     "ReLU6": ("F.relu6", "nn.ReLU6"),
@@ -125,6 +144,10 @@ class PyTorchWriter(ModuleWriter):
         padded = Node(f"{node.path}/pad", pad, node.input, pad.output(node.input), (), 0)
         bare = replace(layer, padding=0)
         return [(pad, padded), (bare, replace(node, layer=bare, input=padded.output))]
+
+    def described(self, layer: Layer, node: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        form, values = described(self, layer, node)
+        return (*form, _interpolates(layer, node)) if isinstance(layer, Resize) else form, values
 
     def constructor(self, op: Op, v: Values) -> Expression | None:
         layer = op.layer
@@ -255,7 +278,10 @@ class PyTorchWriter(ModuleWriter):
             case "Select":
                 return self.selected(op, v, x)
             case "Resize":
-                return self.resized(op, v, x)
+                method, positions, interpolates = form
+                if interpolates:
+                    return f"F.interpolate({x}, {v['size']}, {INTERPOLATION[method, positions]})"
+                return str(call(self.uses("resize"), Symbol(x), v["size"], f'"{method}"', f'"{positions}"'))
             case _ if kind in SIMPLE:
                 return f"{SIMPLE[kind][0]}({x})"
         return None
@@ -274,18 +300,6 @@ class PyTorchWriter(ModuleWriter):
             case "gap":
                 return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
-
-    def resized(self, op: Op, v: Values, x: str) -> str:
-        _, method, positions = op.form
-        modes = {
-            ("linear", "half_pixel"): 'mode="bilinear", align_corners=False',
-            ("linear", "aligned_corners"): 'mode="bilinear", align_corners=True',
-            ("nearest", "half_pixel"): 'mode="nearest-exact"',
-            ("nearest", "asymmetric"): 'mode="nearest"',
-        }
-        if (method, positions) not in modes:
-            raise lacking(self, op.node, op.layer, f"PyTorch has no {method} with {positions}")
-        return f"F.interpolate({x}, {v['size']}, {modes[method, positions]})"
 
     @staticmethod
     def stride(v: Values) -> Any:
@@ -352,6 +366,20 @@ def slice_text(v: Values) -> str:
 
 def same(array: Any) -> Any:
     return array
+
+
+def _interpolates(layer: Resize, node: Node) -> bool:
+    """Whether F.interpolate is a resize: it finds nearest pixels in float32, so where two are equally near it may take
+    another than the spec."""
+    if (layer.method, layer.positions) not in INTERPOLATION:
+        return False
+    first = np.float32(0.5 if layer.positions == "half_pixel" else 0)
+    for size, to in zip(node.input[1:], node.output[1:]):
+        pixels = np.floor((np.arange(to, dtype=np.float32) + first) * (np.float32(size) / np.float32(to)))
+        own = resize_matrix(layer, size, to).argmax(axis=1)
+        if layer.method == "nearest" and not np.array_equal(np.minimum(pixels, size - 1), own):
+            return False
+    return True
 
 
 def number(value: float) -> str:
