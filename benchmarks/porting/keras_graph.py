@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from benchmarks.porting.array_builder import ArrayBuilder, short_padding, short_pair
 from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, refused
+from benchmarks.porting.interpolation import interpolation
 from benchmarks.porting.keras_arithmetic import Part, Response, Whole, after, erf_of
+from benchmarks.porting.keras_windows import Larger, Maximum, chosen, larger, pool
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
@@ -83,10 +85,11 @@ _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 _SOFTMAX = ("softmax", "log_softmax")
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _IDENTITY = ("Identity", "ActivityRegularization")
+_OF_WINDOWS = ("Greater", "Where")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
 
-Result: TypeAlias = "Value | Probabilities | Part"
+Result: TypeAlias = "Value | Probabilities | Part | Larger | Maximum"
 
 
 class LayerCall:
@@ -99,7 +102,7 @@ class LayerCall:
         self.output: str = node["outputs"][0]
         self.others: list[Any] = []  # arguments that are no tensors
         self.inputs: list[Value] = []
-        self.parts: list[Part] = []
+        self.parts: list[Part | Larger | Maximum] = []
         for argument in [*node["args"], *node["kwargs"].values()]:
             for each in argument if isinstance(argument, list) else [argument]:
                 if not (isinstance(each, dict) and "tensor" in each):
@@ -171,6 +174,8 @@ class _KerasConverter:
 
     def run(self) -> tuple[Graph, str, Weights]:
         for node in self.graph["nodes"]:
+            if node["class"] not in _OF_WINDOWS:
+                self._end_maxima(each["tensor"] for each in _tensors([node["args"], *node["kwargs"].values()]))
             call = LayerCall(node, self.values)
             if not node["own"]:
                 raise call.refused("only Keras' own layers are imported")
@@ -184,6 +189,7 @@ class _KerasConverter:
                 raise call.refused(f"it gives {len(node['outputs'])} tensors")
             self.values |= zip(node["outputs"], results)
         name, *others = self.graph["outputs"]
+        self._end_maxima([name])
         value = self.values[name]
         if others:
             self.builder.notes.append(f"the output {name} is the network's; left out: {', '.join(others)}")
@@ -196,6 +202,8 @@ class _KerasConverter:
 
     def _results(self, call: LayerCall) -> list[Result]:
         """The outputs of a layer or operation. Raises BadInput for what has no layer."""
+        if call.kind in _OF_WINDOWS:
+            return [self._of_windows(call)]
         if call.parts:
             return [self._of_part(call, call.parts[0])]
         if not call.inputs:
@@ -535,11 +543,51 @@ class _KerasConverter:
             return gate
         raise call.refused("it is no part of a GELU")
 
+    def on_Einsum(self, call: LayerCall) -> Value:
+        """The product of rows and columns with matrices, which `port --to keras` writes for a resize."""
+        matrices = [np.array(each, np.float64) for each in call.node["args"] if isinstance(each, list)]
+        if call("subscripts") != "nhwc,ih,jw->nijc" or len(matrices) != 2 or len(call.inputs) != 1:
+            raise call.refused(f"{call('subscripts')}")
+        value = self._image(call)
+        if [each.shape[1:] for each in matrices] != [(size,) for size in value.of[1:]]:
+            raise call.refused(f"{call('subscripts')} of {times(value.shape)}")
+        layer = interpolation(self._name(call), value.of, matrices[0], matrices[1], tolerance=1e-6)  # of float32
+        if layer is None:
+            raise call.refused("its matrices interpolate in no way of the spec")
+        return self._add(call, layer, input=value)
+
     def on_Square(self, call: LayerCall) -> Part:
         return Response(call.input)
 
-    def _of_part(self, call: LayerCall, part: Part) -> Result:
+    def _of_windows(self, call: LayerCall) -> Result:
+        """A part of the maximum over dilated windows."""
+        operands = [self.values[each["tensor"]] for each in _tensors(call.node["args"])]
+        result: Result | None = None
+        match call.kind, operands:
+            case "Greater", [one, other]:
+                result = larger(one, other)
+            case "Where", [condition, one, other]:
+                result = chosen(condition, one, other)
+        if result is None:
+            raise call.refused("it is no part of a maximum over windows")
+        return result
+
+    def _end_maxima(self, names: Iterable[str]) -> None:
+        """Have the maxima of these names end: what takes them takes the output of a layer."""
+        for name in names:
+            maximum = self.values[name]
+            if not isinstance(maximum, Maximum):
+                continue
+            whole = self.builder.whole(maximum.slices[0].source, last=self.last)
+            layer, where = pool(maximum, whole), f"operation {name}"
+            if layer is None:
+                raise refused("Where", where, "a maximum of values that are no windows")
+            self.values[name] = self.builder.layer(whole, layer, where=where, node=name)
+
+    def _of_part(self, call: LayerCall, part: Part | Larger | Maximum) -> Result:
         """An operation on a part of GELU or of local response normalization."""
+        if isinstance(part, (Larger, Maximum)):
+            raise call.refused("it takes a part of a maximum over windows")
         first = call.node["args"][0]
         divides = isinstance(first, dict) and "tensor" in first and self.values[first["tensor"]] is not part
         result = after(self.builder, part, call.kind, call.others, call.inputs, part_divides=divides)

@@ -18,15 +18,15 @@ import numpy as np
 
 from benchmarks.porting.array_builder import ArrayBuilder, is_of_input, short_padding, short_pair
 from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, called_twice, refused
+from benchmarks.porting.interpolation import interpolation
 from benchmarks.porting.numbers import shortest
 from benchmarks.porting.onnx_arithmetic import OPERATORS, Arithmetic, Unknown
 from benchmarks.runtime.errors import BadInput
-from frameworks.arrays import Array, Weights, parts_matrix, resize_matrix
+from frameworks.arrays import Array, Weights
 from frameworks.spec import (
     ELU,
     GELU,
     SELU,
-    AdaptiveAvgPool,
     Add,
     Affine,
     AvgPool,
@@ -49,7 +49,6 @@ from frameworks.spec import (
     PReLU,
     ReLU,
     ReLU6,
-    Resize,
     Scale,
     Shape,
     Sides,
@@ -62,7 +61,6 @@ from frameworks.spec import (
 )
 from frameworks.spec.activations import SELU_ALPHA, SELU_SCALE
 from frameworks.spec.joins import Join
-from frameworks.spec.value_checks import METHODS, POSITIONS
 
 BATCH = 2  # images, where the model leaves the number free
 MOST_VALUES = 1 << 26  # of a constant that is computed
@@ -617,7 +615,7 @@ class _OnnxConverter:
 
     def _layer_of(self, call: OnnxCall, of: Shape, rows: Array, columns: Array) -> Layer:
         """The layer that multiplies rows and columns with these matrices."""
-        found = _interpolation(self._path(call), of, rows, columns)
+        found = interpolation(self._path(call), of, rows, columns)
         if found is None:
             raise call.refused("no interpolation of the spec gives these pixels")
         return found
@@ -918,18 +916,3 @@ def _resize_matrix(call: OnnxCall, size: int, to: int, factor: float) -> Array:
     np.add.at(matrix, (pixels, below), 1 - (places - below))
     np.add.at(matrix, (pixels, np.minimum(below + 1, size - 1)), places - below)
     return matrix
-
-
-def _interpolation(name: str, of: Shape, rows: Array, columns: Array) -> Layer | None:
-    """The layer that multiplies the rows and columns of images of this shape with two matrices."""
-    (height, _), (width, _) = rows.shape, columns.shape
-    layers = [Resize(name, height, width, method, positions) for method in METHODS for positions in POSITIONS]
-    for layer in sorted(layers, key=lambda each: each.positions != "asymmetric" or each.method != "nearest"):
-        if all(
-            np.allclose(resize_matrix(layer, size, len(matrix)), matrix, rtol=0, atol=1e-9)
-            for size, matrix in zip(of[1:], (rows, columns))
-        ):
-            return layer
-    if all(np.allclose(parts_matrix(matrix.shape[1], len(matrix)), matrix) for matrix in (rows, columns)):
-        return AdaptiveAvgPool(name, height, width)
-    return None

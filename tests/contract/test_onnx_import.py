@@ -20,6 +20,7 @@ from benchmarks.porting.source.export import write
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
 from frameworks.adapter import Setting
+from frameworks.arrays import resize_matrix
 from frameworks.networks import NETWORKS
 from frameworks.numpy_reference import Reference
 from frameworks.spec import (
@@ -627,7 +628,7 @@ def test_resize(tmp_path: Path, name: str) -> None:
     x = make("Resize", "x", "", "", make.numbers("sizes", 2, 3, 8, 6), **options)
     result = found(make.classified(make("Relu", make("Conv", x, make.array("c.weight", 4, 3, 3, 3))), 4), tmp_path)
     (layer,) = layers(result.network, Resize)
-    matrices = [network_import.onnx_graph.resize_matrix(each, 5, 8) for each in (layer, expected)]
+    matrices = [resize_matrix(each, 5, 8) for each in (layer, expected)]
     assert np.allclose(*matrices)
     comparison = network_import.compared(result)
     assert comparison.agrees, comparison.text
