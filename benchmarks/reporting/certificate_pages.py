@@ -15,6 +15,7 @@ from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.machine import Machine
 from benchmarks.verification.cases import STAGES
 from benchmarks.verification.native_effects import Effect
+from benchmarks.verification.reduced import REDUCED
 from benchmarks.verification.verify_run import Verification
 from frameworks.registry import FRAMEWORKS
 
@@ -112,7 +113,7 @@ def summary(certificate: Certificate) -> str:
         (
             net,
             *(
-                " / ".join(verdicts.get((net, label, precision), "not verified") for precision in precisions)
+                " / ".join(verdicts.get((net, label, each), _absent(net, each)) for each in precisions)
                 for label in labels
             ),
         )
@@ -122,7 +123,7 @@ def summary(certificate: Certificate) -> str:
     machines, began = _machines(certificate), day(certificate.began)
     where = f"{machines}; {began}" if asked else f"the command above ran on {began}; the findings are from {machines}"
     setting = (
-        f"{_images(of_networks(findings))}; seed {certificate.seed}, and in float32 as many seeds as stated. "
+        f"{_images(of_networks(findings))}; seed {certificate.seed}{_further_seeds(precisions)}. "
         f"{', '.join(in_order(findings, 'version'))}; {where}. "
         f"Certificate {certificate.sha256[:12]}."
     )
@@ -132,6 +133,16 @@ def summary(certificate: Certificate) -> str:
         "relative error of any stage with respect to the NumPy reference in float64:"
     )
     return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
+
+
+def _absent(net: str, precision: str) -> str:
+    """What a table says in place of a verdict; the frameworks themselves are not checked in 16 bits."""
+    return "-" if net == FRAMEWORK_CHECKS and precision in REDUCED else "not verified"
+
+
+def _further_seeds(precisions: Sequence[str]) -> str:
+    others = [precision for precision in precisions if precision != "float64"]
+    return f", and in {' and '.join(others)} as many seeds as stated" if others else ""
 
 
 def _machines(certificate: Certificate) -> str:

@@ -20,6 +20,7 @@ from benchmarks.records.store import RunFolder
 from benchmarks.reporting.certificate_pages import of_networks, page, summary
 from benchmarks.reporting.network_list import Filters, entries, report
 from benchmarks.reporting.run_report import frame, jobs_with_records, markdown
+from benchmarks.verification.reduced import REDUCED
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS, trained, trains
 
@@ -170,6 +171,16 @@ def test_the_certificate_has_many_networks_in_evaluation(framework: str) -> None
     findings = [finding for finding in FINDINGS if finding.framework == framework]
     assert {finding.verdict for finding in findings} == {"ok"}
     assert len({finding.net for finding in findings}) >= IN_EVALUATION[framework]
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_the_certificate_of_a_reduced_precision_covers_the_current_code(precision: str) -> None:
+    """If not: the command in its page."""
+    findings = read(CERTIFICATE.with_name(f"{CERTIFICATE.name}_{precision}")).findings
+    assert {finding.precision for finding in findings} == {"float64", precision}
+    assert all(finding.certified for finding in findings)
+    for finding in findings:
+        assert finding.code_sha256 == code_sha256(code_parts(FRAMEWORKS[finding.framework].module)), finding.framework
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
