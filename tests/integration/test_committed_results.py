@@ -20,6 +20,7 @@ from benchmarks.records.store import RunFolder
 from benchmarks.reporting.certificate_pages import of_networks, page, summary
 from benchmarks.reporting.network_list import Filters, entries, report
 from benchmarks.reporting.run_report import frame, jobs_with_records, markdown
+from benchmarks.runtime import contention
 from benchmarks.verification.reduced import REDUCED
 from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS, trained, trains
@@ -32,6 +33,7 @@ FULL_RUNS = {"d2l-lenet": 5, "gluon-lenet": 5, "fc-vs-cnn": 5, "fc-vs-cnn-permut
 VARIANTS = [(name, variant) for name, experiment in EXPERIMENTS.items() for variant in experiment.variants]
 # The runs of all networks and of the articles' experiments are older than the adapter of JAX.
 BEFORE_JAX = ("torch", "mxnet", "keras")
+DISTURBED = contention.DISTURBED  # before `conftest` switches it off; a published run may have disturbed slices
 GENERATED = {"report.html", "report.md", "report.csv", "curves.csv"}
 
 
@@ -49,7 +51,9 @@ def run_in(document: str) -> RunFolder | None:
     folders = [RunFolder(path.parent) for path in sorted(RESULTS.glob("*/run.json"))]
     runs = [folder for folder in folders if folder.info.kind != "speed"]
     part = generated_part(document, "results")
-    return next((run for run in runs if markdown(run, frame(run)).strip() in part), None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contention, "DISTURBED", DISTURBED)
+        return next((run for run in runs if markdown(run, frame(run)).strip() in part), None)
 
 
 @cache
