@@ -51,7 +51,7 @@ def resolved(name: str) -> str:
 
 
 def kind(device: str) -> Kind:
-    """Where a device computes, which is all that an adapter is told."""
+    """Where a device computes, which is all that an adapter gets."""
     return device.partition(":")[0]  # type: ignore[return-value]
 
 

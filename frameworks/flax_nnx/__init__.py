@@ -14,7 +14,7 @@ memory         built by `nnx.eval_shape`: arrays are allocated when `set_weights
 16 bits        convolutions and dense layers compute in the module's `dtype`, with arrays in `param_dtype` float32. A
                bias is added in float32, for JAX sums its gradient in the precision of that sum. Normalizations compute
                in float32, where Flax would round running statistics in evaluation. The rest follows its input, which
-               is float32 before the first module. XLA is told to leave out no rounding between layers on a CPU.
+               is float32 before the first module. On a CPU, XLA may leave out no rounding between layers.
 TF32           is off unless the setting asks for it: float32 means float32.
 threads        XLA reads their number once in a process, from NPROC.
 
