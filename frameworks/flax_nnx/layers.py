@@ -59,9 +59,8 @@ class PReLU(nnx.Module):
 class BlockedConv(nnx.Conv):
     """A convolution with stride 1 that takes `COLUMNS` neighboring columns as channels, and gives as many.
 
-    XLA is slow on a CPU where an input has a single channel: forward and backward together take half the time so, and
-    forward alone an eighth (docs/performance.md). The kernel is the same one `COLUMNS` times, each a column further,
-    between zeros.
+    XLA is slow on a CPU where an input has a single channel: docs/performance.md has the effect on LeNet. The kernel is
+    the same one `COLUMNS` times, each a column further, between zeros.
     """
 
     COLUMNS = 4
