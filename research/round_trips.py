@@ -232,12 +232,12 @@ def of_onnx(trips: Mapping[str, Trip]) -> Iterator[dict[str, Any]]:
         path = trip.folder / "model.onnx"
         try:
             proto = model(trip.network, trip.weights, about(trip.network, ONNX), "float64")
-        except Lacking as error:
-            yield {"network": name, "problem": str(error)}
+            path.write_bytes(proto.SerializeToString())
+            read = onnx_file.read(path, str(path), trip.network.input)
+            found = onnx_file.values(read, trip.images, ["logits"])["logits"]
+        except OnespecError as error:
+            yield {"network": name, "problem": str(error).replace(f"{trip.folder}/", "")}
             continue
-        path.write_bytes(proto.SerializeToString())
-        read = onnx_file.read(path, str(path), trip.network.input)
-        found = onnx_file.values(read, trip.images, ["logits"])["logits"]
         yield {"network": name, "logits": logit_error(trip.logits, found), **_again(trip, ONNX, str(path), "")}
 
 

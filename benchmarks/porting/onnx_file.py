@@ -6,8 +6,9 @@ file is read from the folder of the file only, and operators of other domains ar
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import erf, pi, sqrt
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,7 @@ def _computed(onnx: Any, proto: Any, node: Any, inputs: Mapping[str, Array]) -> 
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
     graph = helper.make_graph([node], "constant", given, outputs)
     model = helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)
-    return list(_evaluator(onnx, model, node.op_type).run(None, dict(inputs)))
+    return list(_run(_evaluator(onnx, model, node.op_type), node.op_type, inputs))
 
 
 def values(model: Model, images: Array, names: Sequence[str] | None) -> Weights:
@@ -207,7 +208,7 @@ def values(model: Model, images: Array, names: Sequence[str] | None) -> Weights:
     for start in range(0, len(feed), step):
         batch = feed[start : start + step]
         full = np.concatenate([batch, np.repeat(batch[-1:], step - len(batch), 0)])
-        found = evaluator.run(None, {image: np.ascontiguousarray(full, np.float64)}, intermediate=True)
+        found = _run(evaluator, "the model", {image: np.ascontiguousarray(full, np.float64)}, intermediate=True)
         for name, array in found.items():
             wanted = name in names if names is not None else isinstance(array, np.ndarray) and array.ndim
             if wanted and len(array) == step and array.dtype == np.float64:
@@ -217,10 +218,8 @@ def values(model: Model, images: Array, names: Sequence[str] | None) -> Weights:
 
 def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
     """onnx.reference with attributes as people write them, as in the spec, and with a fast convolution."""
-    try:
+    with _refused(what):
         evaluator = onnx.reference.ReferenceEvaluator(proto, new_ops=_operators(onnx))
-    except (NotImplementedError, RuntimeError) as error:
-        raise BadInput(f"onnx.reference cannot compute {what}: {_one_line(error)}") from None
     for operator in evaluator.rt_nodes_:
         for name, value in vars(operator).items():
             if isinstance(value, np.float32):
@@ -228,8 +227,23 @@ def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
     return evaluator
 
 
+def _run(evaluator: Any, what: str, inputs: Mapping[str, Array], **options: Any) -> Any:
+    """What an evaluator computes from tensors by name. It notices only here which attributes it cannot handle."""
+    with _refused(what):
+        return evaluator.run(None, dict(inputs), **options)
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Raise BadInput where onnx.reference lacks what it needs."""
+    try:
+        yield
+    except (NotImplementedError, RuntimeError) as error:
+        raise BadInput(f"onnx.reference cannot compute {what}: {_one_line(error)}") from None
+
+
 def _operators(onnx: Any) -> list[Any]:
-    """Operators that onnx.reference 1.22 computes slowly, in float32 (erf), or wrongly.
+    """Operators that onnx.reference 1.22 computes slowly, in float32 (erf), wrongly, or not in float64.
 
     Its convolution pads where `auto_pad` is VALID, its maximum in windows of stride 1 takes the padding of one side for
     both, its batch normalization of opsets 9 to 13 takes statistics of the batch, and its LRN computes as many channels
@@ -292,7 +306,17 @@ def _operators(onnx: Any) -> list[Any]:
             sums = np.lib.stride_tricks.sliding_window_view(squares, size, 1).sum(-1)
             return (x / (bias + alpha / size * sums) ** beta,)
 
-    return [Conv, MaxPool, AveragePool, BatchNormalization, HardSwish, LRN, Erf, Gelu]
+    class LayerNormalization(onnx.reference.op_run.OpRun):
+        """In the type of its input, whatever `stash_type` is: onnx.reference has only float32 there."""
+
+        def _run(self, x, gamma, beta=None, axis=-1, epsilon=1e-5, stash_type=1):  # type: ignore[no-untyped-def]
+            axes = tuple(range(axis % x.ndim, x.ndim))
+            mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+            scale = 1 / np.sqrt(variance + epsilon)
+            y = (x - mean) * scale * gamma
+            return (y if beta is None else y + beta, mean, scale)
+
+    return [Conv, MaxPool, AveragePool, BatchNormalization, LayerNormalization, HardSwish, LRN, Erf, Gelu]
 
 
 def _windows(

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from benchmarks.porting import onnx_file
 from benchmarks.porting.source.export import WRITERS, Ported, about, own_weights, ported, scales_pixels
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Lacking
@@ -264,6 +265,13 @@ def test_the_onnx_model_computes_the_reference_s_logits(name: str) -> None:
     assert {parameter.name for parameter in network.parameters if not parameter.name.startswith("aux.")} <= named
 
 
+def test_arrays_that_no_onnx_file_holds_are_refused() -> None:
+    """Before any is made: a message of Protocol Buffers has less than 2 GiB."""
+    network = Network("wide", (1, 8, 8), [Flatten(), Dense("fc", 2**23)])
+    with pytest.raises(Lacking, match=r"^onnx: wide: its arrays in float32 take 2\.0 GiB, and an ONNX file holds"):
+        model(network, {}, about(network, "onnx"))
+
+
 # --- gradients --------------------------------------------------------------------------------------------------------
 
 # Of the largest gradient of the network. A smaller gradient may be a sum of values that cancel, such as that of a bias
@@ -415,6 +423,19 @@ def of_kind(name: str) -> Network:
     layers = KINDS[name]
     flat = len(Network("net", (4, 9, 8), layers).output) == 1
     return Network("net", (4, 9, 8), [*layers, *(() if flat else (Flatten("flat"),)), Dense("fc", 5)])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", KINDS)
+def test_the_onnx_model_of_a_kind_is_read_and_computed(tmp_path: Path, name: str, precision: str) -> None:
+    """By the operators with which a model of a user is compared with its spec, in float64 whatever the file has."""
+    network, path = of_kind(name), tmp_path / "model.onnx"
+    weights = weights_of(network)
+    path.write_bytes(model(network, weights, about(network, "onnx"), precision).SerializeToString())
+    read = onnx_file.read(path, "model.onnx", network.input)
+    logits = onnx_file.values(read, images_of(network), ["logits"])["logits"]
+    rounded = {key: array.astype(precision).astype(np.float64) for key, array in weights.items()}
+    assert distance(logits, network, rounded) < (1e-10 if precision == "float64" else 1e-6)
 
 
 @pytest.fixture(scope="module")
