@@ -22,8 +22,8 @@ def model(network: Network, weights: Weights, about: About, dtype: str = "float3
     """
     if (size := (network.params + network.buffers) * np.dtype(dtype).itemsize) > LARGEST:
         raise Lacking(
-            f"onnx: {network.name}: its arrays in {dtype} take {size / 2**30:.1f} GiB, and an ONNX file holds less than "
-            "2 GiB; choose another target"
+            f"onnx: {network.name}: its arrays in {dtype} take {size / 2**30:.1f} GiB, and an ONNX file holds less "
+            "than 2 GiB; choose another target"
         )
     try:
         from frameworks.onnx_model import NotInONNX, onnx_model
