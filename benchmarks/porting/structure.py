@@ -22,6 +22,7 @@ from frameworks.spec import (
     BatchNorm,
     Concat,
     Conv,
+    Dropout,
     HardSigmoid,
     HardSwish,
     Layer,
@@ -104,32 +105,43 @@ class Structure:
 
     def _place(self, name: str) -> list[Layer]:
         operator = self.operators[name]
-        if name in self.placed:
+        again = name in self.placed
+        if again and (operator.join is not None or not all(map(_is_repeatable, operator.layers))):
             why = "two branches use it, and one of them joins a third before they join each other"
             raise BadInput(f"no nested form for {_at(operator)}: {why}")
         self.placed.add(name)
         fork = self.dominator[name]
         layers = list(operator.layers) if operator.join is None else self._join(operator.join, fork, operator.inputs)
-        layers = [replace(layer) for layer in layers]  # each layer is an object of its own
+        # Each layer is an object of its own, and a name is that of one layer.
+        layers = [replace(layer, name="") if again else replace(layer) for layer in layers]
         if operator.node and layers:
             self.origins[id(layers[-1])] = layers[-1], operator.node
         return [*layers, *(self.heads.get(name, []) if name in self.main else [])]
 
     def _join(self, kind: type[Join], fork: str, ends: Sequence[str]) -> list[Layer]:
-        """A join whose branches end at these operators. Branches with a common part become a join of their own."""
+        """A join whose branches end at these operators. Branches with a common part become a join of their own.
+
+        Maps of a concatenation whose branches have a common part need not stand side by side: they are put in order.
+        """
         if kind is Concat and (summed := self._summed(ends)):
             return [_sum([[*self._chain(fork, source), *self._select(source, m)] for source, m in summed.items()])]
-        groups: dict[tuple[str, int], list[str]] = {}
+        groups: dict[tuple[str, int], list[int]] = {}
         for number, end in enumerate(ends):
             top = self._top(end, fork)
-            groups.setdefault((top, number if top == fork else -1), []).append(end)
-        order = [end for group in groups.values() for end in group]
-        if kind is Concat and order != list(ends):
-            raise BadInput(f"no nested form for {_at(self.operators[ends[0]])}: its maps are not side by side after it")
-        chains = [self._branch(kind, fork, group) for group in groups.values()]
+            groups.setdefault((top, number if top == fork else -1), []).append(number)
+        chains = [self._branch(kind, fork, [ends[number] for number in group]) for group in groups.values()]
         if kind is Add:
             return [_sum(chains)]
-        return [kind("", _flattened(kind, chains))]
+        joined: list[Layer] = [kind("", _flattened(kind, chains))]
+        order = [number for group in groups.values() for number in group]
+        return joined if kind is not Concat else [*joined, *self._in_order(ends, order)]
+
+    def _in_order(self, ends: Sequence[str], order: Sequence[int]) -> list[Layer]:
+        """The maps of a concatenation of outputs in an order, brought into their own."""
+        sizes = [self._channels(end) for end in ends]
+        places = {number: sum(sizes[other] for other in order[:place]) for place, number in enumerate(order)}
+        maps = tuple(places[number] + each for number, size in enumerate(sizes) for each in range(size))
+        return [] if maps == tuple(range(len(maps))) else [Select("", maps)]
 
     def _branch(self, kind: type[Join], fork: str, ends: list[str]) -> list[Layer]:
         if len(ends) == 1:
@@ -183,6 +195,11 @@ class Structure:
         while name != fork and self.dominator[name] != fork:
             name = self.dominator[name]
         return name
+
+
+def _is_repeatable(layer: Layer) -> bool:
+    """Whether two such layers on one input compute what one computes for both: no arrays, nothing drawn."""
+    return not isinstance(layer, Dropout) and not layer.parameters((1, 1, 1))
 
 
 def _at(operator: Operator) -> str:

@@ -21,6 +21,7 @@ from frameworks.spec import (
     Concat,
     Conv,
     Dense,
+    Dropout,
     Flatten,
     GlobalAvgPool,
     HardSwish,
@@ -36,6 +37,7 @@ from frameworks.spec import (
     Select,
     Sigmoid,
     SiLU,
+    StochasticDepth,
     sides,
 )
 
@@ -237,10 +239,40 @@ def test_branches_that_no_nested_form_has(draw: Drawing) -> None:
 
 
 def test_maps_of_a_shared_branch_apart_from_each_other(draw: Drawing) -> None:
+    """The concatenation has other maps between them, so a selection brings them into its order."""
     shared = draw.conv("a", draw.start)
     parts = draw.conv("b", shared), draw.conv("c", draw.start), draw.conv("d", shared)
-    with pytest.raises(BadInput, match="not side by side"):
-        Structure(draw.graph(draw.join(Concat, *parts)))
+    layers = Structure(draw.graph(draw.join(Concat, *parts))).layers
+    branches = [[conv("a"), Concat("", [[conv("b")], [conv("d")]])], [conv("c")]]
+    assert layers == [Concat("", branches), Select("", (*range(4), *range(8, 12), *range(4, 8)))]
+
+
+def test_the_input_of_a_branch_between_its_maps(draw: Drawing) -> None:
+    """As in deep layer aggregation: a stage, its input, and the stage before it."""
+    first = draw.conv("a", draw.start)
+    second = draw.conv("b", first)
+    layers = Structure(draw.graph(draw.join(Concat, second, draw.start, first))).layers
+    branches = [[conv("a"), Concat("", [[conv("b")], []])], []]
+    assert layers == [Concat("", branches), Select("", (*range(4), *range(8, 12), *range(4, 8)))]
+
+
+def test_a_layer_without_arrays_that_two_branches_use(draw: Drawing) -> None:
+    """A maximum that a projection and a later concatenation take is computed in both branches."""
+    pooled = draw.builder.layer(draw.start, MaxPool("pool", 3, 1, 1), where="pool")
+    inner = draw.join(Add, draw.conv("a", draw.start), draw.conv("b", pooled))
+    layers = Structure(draw.graph(draw.join(Concat, inner, pooled))).layers
+    sums = Add("", [[conv("a")], [MaxPool("pool", 3, 1, 1), conv("b")]])
+    assert layers == [Concat("", [[sums], [MaxPool("", 3, 1, 1)]])]
+    assert Network("net", INPUT, [*layers, Flatten(), Dense("fc", 2)]).params
+
+
+@pytest.mark.parametrize("layer", [Dropout(rate=0.5), StochasticDepth(rate=0.5), BatchNorm("pool"), Affine("pool")])
+def test_a_layer_that_two_branches_cannot_both_have(draw: Drawing, layer: Layer) -> None:
+    """Its arrays would be two, or what it draws."""
+    used = draw.builder.layer(draw.start, layer, where="pool")
+    inner = draw.join(Add, draw.conv("a", draw.start), draw.conv("b", used))
+    with pytest.raises(BadInput, match="no nested form for pool: two branches use it"):
+        Structure(draw.graph(draw.join(Concat, inner, used)))
 
 
 def test_a_layer_that_is_called_twice(draw: Drawing) -> None:
