@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from benchmarks.records.atomic import write_text
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StageRecord, in_order, read
 from benchmarks.reporting.markers import put
-from benchmarks.reporting.number_formats import counted, day, machine_text, relative_error, signed
+from benchmarks.reporting.number_formats import count, counted, day, machine_text, relative_error, signed
 from benchmarks.reporting.tables import Row, markdown, table
 from benchmarks.runtime.machine import Machine
 from benchmarks.verification.cases import STAGES
 from benchmarks.verification.native_effects import Effect
-from benchmarks.verification.reduced import REDUCED
 from benchmarks.verification.verify_run import Verification
+from frameworks.networks import NETWORKS
 from frameworks.registry import FRAMEWORKS
 
 HEAD = ("network", "precision", "framework", *STAGES)
+VERDICTS = ("ok", "explained", "not distinguishable", "not verified", "differs", "failed")
+ALWAYS = ("ok", "explained")  # columns of a summary, whether a network has this verdict or not
 WITHHELD = ("not verified", "not distinguishable")  # verdicts that neither accept nor refuse
 
 
@@ -105,39 +109,53 @@ def hidden(finding: Finding) -> Iterator[str]:
 
 
 def summary(certificate: Certificate) -> str:
-    """The verdicts by network and framework, and the setting in which they were reached."""
+    """How many networks have which verdict, by framework and precision, and the setting in which they were reached."""
     findings = by_framework(certificate.findings)
     labels, nets, precisions = (in_order(findings, name) for name in ("framework", "net", "precision"))
-    verdicts = {(finding.net, finding.framework, finding.precision): brief(finding) for finding in findings}
-    rows = [
-        (
-            net,
-            *(
-                " / ".join(verdicts.get((net, label, each), _absent(net, each)) for each in precisions)
-                for label in labels
-            ),
-        )
-        for net in nets
-    ]
+    networks = of_networks(findings)
+    verdicts = [each for each in VERDICTS if each in {*ALWAYS, *(finding.verdict for finding in networks)}]
+    rows = []
+    for label, precision in product(labels, precisions):
+        own = [each for each in findings if (each.framework, each.precision) == (label, precision)]
+        if not own:
+            continue
+        counts = Counter(each.verdict for each in of_networks(own))
+        errors = [stage.error for each in of_networks(own) if each.certified for stage in each.stages]
+        numbers = [counts.total(), *(counts[each] for each in verdicts)]
+        largest = f"{max(errors):.0e}" if errors else "-"
+        checks = next((each.verdict for each in own if each.net == FRAMEWORK_CHECKS), "-")
+        rows.append((label, precision, *map(count, numbers), largest, checks))
     asked = _asked(certificate.command, nets, precisions, labels)
     machines, began = _machines(certificate), day(certificate.began)
     where = f"{machines}; {began}" if asked else f"the command above ran on {began}; the findings are from {machines}"
     setting = (
-        f"{_images(of_networks(findings))}; seed {certificate.seed}{_further_seeds(precisions)}. "
+        f"{_images(networks)}; seed {certificate.seed}{_further_seeds(precisions)}. "
         f"{', '.join(in_order(findings, 'version'))}; {where}. "
         f"Certificate {certificate.sha256[:12]}."
     )
-    earlier = "," if asked else ", with the findings that its folder held before,"
+    earlier = "" if asked else ", with the findings that its folder held before,"
     introduction = (
-        f"`{_in_short(certificate.command)}` gives{earlier} in {' / '.join(precisions)}, the verdict and the largest "
-        "relative error of any stage with respect to the NumPy reference in float64:"
+        f"`{_in_short(certificate.command)}` gives{earlier} these numbers of networks by verdict. Largest error: of "
+        "any stage of the networks that are ok or explained, relative to the reference in float64."
     )
-    return "\n\n".join([introduction, markdown(("network", *labels), rows), setting])
+    head = ("framework", "precision", "networks", *verdicts, "largest error", FRAMEWORK_CHECKS)
+    return "\n\n".join([introduction, markdown(head, rows), setting])
 
 
-def _absent(net: str, precision: str) -> str:
-    """What a table says in place of a verdict; the frameworks themselves are not checked in 16 bits."""
-    return "-" if net == FRAMEWORK_CHECKS and precision in REDUCED else "not verified"
+def matrix(findings: Sequence[Finding]) -> str:
+    """The verdict on every network in every framework, networks in the order of the catalogue, others at the end."""
+    labels, nets, precisions = (in_order(findings, name) for name in ("framework", "net", "precision"))
+    verdicts = {(finding.net, finding.framework, finding.precision): brief(finding) for finding in findings}
+    places = {name: place for place, name in enumerate([FRAMEWORK_CHECKS, *NETWORKS])}
+    rows = [
+        (net, *(" / ".join(verdicts.get((net, label, each), "-") for each in precisions) for label in labels))
+        for net in sorted(nets, key=lambda name: places.get(name, len(places)))
+    ]
+    introduction = (
+        f"In {' / '.join(precisions)}, the verdict and the largest error of any stage, relative to the NumPy reference "
+        "in float64; -: not verified."
+    )
+    return f"{introduction}\n\n{markdown(('network', *labels), rows)}"
 
 
 def _further_seeds(precisions: Sequence[str]) -> str:
@@ -209,6 +227,7 @@ def page(certificate: Certificate) -> str:
                 explanations.setdefault(finding.framework, f"{finding.net}, {stage.stage}: {stage.note}")
     parts = [
         summary(certificate),
+        matrix(findings),
         *(f"First explained difference in {framework}: {text}." for framework, text in explanations.items()),
         *(line for finding in findings for line in difference(finding)),
         *(line for finding in findings for line in hidden(finding)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -559,6 +560,51 @@ def test_the_page_names_the_machine_of_every_finding(
     ours = [machine_text(each) if each else "earlier ones do not name theirs" for each in expected]
     assert "; ".join(ours) in text
     assert (machine_text(OTHER) in text) == (OTHER in expected)
+
+
+# --- tables of a certificate ------------------------------------------------------------------------------------------
+
+
+def of_framework(adapter: Path, net: str, framework: str, verdict: str = "ok", **other: Any) -> Finding:
+    return a_finding(a_row(adapter, requested=net), framework=framework, verdict=verdict, **other)
+
+
+def test_a_summary_counts_networks_by_verdict(adapter: Path) -> None:
+    """Every framework and precision has a row, and the framework checks count as no network."""
+    large = [msgspec.structs.replace(stage("loss"), error=error) for error in (1e-3, 3e-2)]
+    findings = [
+        of_framework(adapter, certificates.FRAMEWORK_CHECKS, "torch", "explained"),
+        of_framework(adapter, "lenet", "torch", stages=large[:1]),
+        of_framework(adapter, "mlp", "torch", "explained"),
+        of_framework(adapter, "lenet", "keras", "differs", stages=large[1:]),
+        of_framework(adapter, "mlp", "keras", "failed", reason="it ended"),
+        of_framework(adapter, "lenet", "torch", "not distinguishable", precision="float32"),
+    ]
+    lines = certificate_pages.summary(a_certificate(*findings)).splitlines()
+    head, _, *rows = [re.split(r" *\| *", line.strip("| ")) for line in lines if line.startswith("|")]
+    verdicts = ["ok", "explained", "not distinguishable", "differs", "failed"]
+    assert head == ["framework", "precision", "networks", *verdicts, "largest error", "framework checks"]
+    assert rows == [
+        ["torch", "float64", "2", "1", "1", "0", "0", "0", "1e-03", "explained"],
+        ["torch", "float32", "1", "0", "0", "1", "0", "0", "-", "-"],
+        ["keras", "float64", "2", "0", "0", "0", "1", "1", "-", "-"],
+    ]
+
+
+def test_the_matrix_has_a_cell_for_every_network_framework_and_precision(adapter: Path) -> None:
+    """Networks in the order of the catalogue, others after them; what was not verified is a dash."""
+    findings = [
+        of_framework(adapter, "of_my_own", "torch"),
+        of_framework(adapter, "mlp", "torch", "not distinguishable", precision="float32"),
+        of_framework(adapter, "lenet", "keras"),
+        of_framework(adapter, certificates.FRAMEWORK_CHECKS, "torch"),
+    ]
+    lines = certificate_pages.matrix(findings).splitlines()
+    head, _, *rows = [re.split(r" *\| *", line.strip("| ")) for line in lines if line.startswith("|")]
+    assert lines[0].startswith("In float64 / float32, ") and head == ["network", "torch", "keras"]
+    assert [row[0] for row in rows] == [certificates.FRAMEWORK_CHECKS, "lenet", "mlp", "of_my_own"]
+    assert rows[1][1:] == ["- / -", f"{certificate_pages.brief(findings[2])} / -"]
+    assert rows[2][1:] == [f"- / {certificate_pages.brief(findings[1])}", "- / -"]
 
 
 def test_fields_that_records_have_gained_keep_the_digest_of_a_certificate() -> None:
