@@ -141,9 +141,10 @@ FRAMEWORKS: dict[str, FrameworkInfo] = {
     )
 }
 
-# Extras of pyproject.toml that tests and baselines run beside the frameworks: located and installed in the same way.
+# Extras of pyproject.toml that tests and research run beside the frameworks: located and installed in the same way.
 COMPANIONS: dict[str, FrameworkInfo] = {
     "torchvision": FrameworkInfo("torchvision", "torchvision", "", "", "torchvision", python=">=3.10"),
+    "timm": FrameworkInfo("timm", "timm", "", "", "timm", python=">=3.10"),
 }
 
 

@@ -2,8 +2,9 @@
 
     python -m research.imports --out docs/imports.md
 
-Every convolutional classifier of torchvision and keras.applications is imported at its published size, in a process of
-its own; of the latter, all but NASNet, which is no nest of joins. Arrays are counted on both sides. Then the original
+Every convolutional classifier of torchvision and keras.applications, and one or two of each convolutional family of
+timm, are imported at their published size, in a process of their own; of keras.applications, all but NASNet, which is
+no nest of joins. Arrays are counted on both sides. Then the original
 and its spec compute the same images in float64, at a smaller size if the network takes more than `LARGEST`
 multiply-adds and has a smaller size.
 
@@ -60,18 +61,30 @@ HEAD = (
 )
 WRONG_HEAD = ("library", "network", "what is wrong")
 
+# Of timm, whose list has more than 1000 names: small networks of every family without attention.
+TIMM = """
+resnet18 resnet18d resnet26t resnext50_32x4d seresnet18 ecaresnet26t resnetblur18 skresnet18 resnest14d res2net50_14w_8s
+resnetv2_18 resnetv2_50x1_bit nf_resnet26 nfnet_l0 tresnet_m gernet_s repvgg_a0 mobileone_s0 regnetx_002 regnety_002
+regnetz_c16 densenet121 rdnet_tiny dpn68 dla34 dla46x_c hrnet_w18_small vgg11_bn ese_vovnet19b_dw selecsls42
+legacy_seresnet18 inception_v4 inception_resnet_v2 legacy_xception xception41 nasnetalarge pnasnet5large darknet53
+cspresnet50 cs3darknet_focus_s hgnet_tiny hgnetv2_b0 efficientnet_lite0 efficientnet_es tf_efficientnet_b0 mixnet_s
+tinynet_a mnasnet_small mobilenetv2_100 spnasnet_100 fbnetc_100 hardcorenas_a lcnet_050 mobilenetv3_large_100 fbnetv3_b
+mobilenetv4_conv_small ghostnet_100 ghostnetv2_100 repghostnet_050 rexnet_100 repvit_m0_9 starnet_s1 fasternet_t0
+convmixer_768_32 convnext_atto convnext_atto_rms convnextv2_atto inception_next_atto mambaout_femto poolformer_s12
+""".split()
 # How a program imports a library, how it lists the networks, as pairs of a name and a side, and the user's file that
-# gives one. torchvision's wheel is built for CUDA: beside another PyTorch its import stops unless these two operators,
-# which no network calls, are declared.
-_START = {
-    "torchvision": """
+# gives one. torchvision's wheel, which timm imports, is built for CUDA: beside another PyTorch its import stops unless
+# these two operators, which no network calls, are declared.
+_DECLARED = """
 import torch
 if not torch.version.cuda:
     declared = torch.library.Library("torchvision", "DEF")  # a declaration lasts as long as its object
     for operator in ("nms", "qnms"):
         declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-import torchvision
-""",
+"""
+_START = {
+    "torchvision": f"{_DECLARED}import torchvision\n",
+    "timm": f"{_DECLARED}import timm\n",
     "keras.applications": "import keras\n",
 }
 _LISTED = {
@@ -80,6 +93,10 @@ import json
 from torchvision import models
 names = [n for n in models.list_models(module=models) if not n.startswith(("vit_", "swin_", "maxvit"))]
 print(json.dumps([(n, models.get_model_weights(n).DEFAULT.transforms().crop_size[0]) for n in names]))
+""",
+    "timm": f"""
+import json
+print(json.dumps([(n, timm.get_pretrained_cfg(n).input_size[-1]) for n in {TIMM}]))
 """,
     "keras.applications": """
 import inspect, json
@@ -93,6 +110,10 @@ _FILES = {
 def net(name):
     options = {"init_weights": False} if name.startswith(("googlenet", "inception")) else {}
     return torchvision.models.get_model(name, **options)
+""",
+    "timm": """
+def net(name):
+    return timm.create_model(name)
 """,
     "keras.applications": """
 def net(name, side=0):
@@ -135,6 +156,7 @@ class Library:
 LIBRARIES = (
     Library("torchvision", network_import.TORCH, "torchvision", "torchvision"),
     Library("keras.applications", network_import.KERAS, "keras", "keras"),
+    Library("timm", network_import.TORCH, "timm", "timm"),
 )
 
 

@@ -237,6 +237,12 @@ class OperatorCall:
             raise self.refused("it mixes the images of a batch")
         return axis
 
+    @property
+    def is_of_arrays(self) -> bool:
+        """Whether no input of it depends on the images."""
+        inputs = [each for each in self.options.values() if isinstance(each, (Value, Attribute, Probabilities))]
+        return bool(inputs) and all(isinstance(each, Attribute) for each in inputs)
+
     def refused(self, why: str = "") -> BadInput:
         return refused(self.given, self.where, why)
 
@@ -284,7 +290,11 @@ class _TorchConverter:
         if call.places and isinstance(call.places[0], Attribute) and call.target in (*_RESHAPES.split(), "getitem"):
             return self._reshaped_attribute(call, call.places[0])
         if batches != {(2,)}:
-            raise call.refused("its result has not one row for each image")
+            raise call.refused(
+                "it computes from arrays of the network alone, and weights that are computed have no layer"
+                if call.is_of_arrays
+                else "its result has not one row for each image"
+            )
         result = self._layers(call)
         if isinstance(result, Value) and result.shape != call.shape and call.target not in ("expand", "expand_as"):
             raise call.refused(f"it gives {call.shape}, the layer {result.shape}")

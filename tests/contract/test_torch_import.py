@@ -275,6 +275,8 @@ REFUSED = {
              "no layer for nn.Conv2d (conv, net.py:14): a hook changes what it computes"),
     "weight norm": ("self.conv = nn.utils.parametrizations.weight_norm(self.conv)", "",
                     "no layer for nn.Conv2d (conv, net.py:14): its weights are computed from others"),
+    "standardized weights": ("", "x = F.conv2d(x, F.layer_norm(self.conv.weight, (3, 1, 1)))",
+                             "no layer for torch.layer_norm (net.py:{line}): it computes from arrays of the network"),
     "one array": ("self.other = nn.Conv2d(3, 3, 1); self.other.weight = self.conv.weight", "x = self.other(x)",
                   "conv.weight and other.weight are one array"),
     "dropout in evaluation": ("", "x = F.dropout(x, 0.5)", "in evaluation it gives other values at a second call"),
