@@ -65,7 +65,10 @@ TOLERANCE = 1e-10  # of the largest logit, and of the largest gradient of an arr
 # values that cancel, with the rounding of these.
 FLOOR = 1e-3
 # Why the gradients of a target's source may be off by more: a layer, the most that it explains, and the reason.
-KNOWN = {"torch": ("HardSigmoid", 1e-7, "PyTorch has 1/6 in float32 in the gradient of Hardsigmoid")}
+KNOWN = {
+    "torch": ("HardSigmoid", 1e-7, "PyTorch has 1/6 in float32 in the gradient of Hardsigmoid"),
+    "gluon": ("GELU", 1e-7, "MXNet has the root of pi in float32 in the gradient of erf"),
+}
 COLUMNS = ("network", "target", "input", "logits", "gradients", "imported", "problem", "commit")
 HEAD = ("target", "networks", "logits equal", "largest error", "gradients equal", "largest error", "imported the same")
 OTHER_HEAD = ("network", "target", "what is not equal")

@@ -229,7 +229,7 @@ def _evaluator(onnx: Any, proto: Any, what: str) -> Any:
 
 def _run(evaluator: Any, what: str, inputs: Mapping[str, Array], **options: Any) -> Any:
     """What an evaluator computes from tensors by name. It notices only here which attributes it cannot handle."""
-    with _refused(what):
+    with _refused(what), np.errstate(all="ignore"):  # where it takes one of two values, it computes both
         return evaluator.run(None, dict(inputs), **options)
 
 
@@ -246,8 +246,8 @@ def _operators(onnx: Any) -> list[Any]:
     """Operators that onnx.reference 1.22 computes slowly, in float32 (erf), wrongly, or not in float64.
 
     Its convolution pads where `auto_pad` is VALID, its maximum in windows of stride 1 takes the padding of one side for
-    both, its batch normalization of opsets 9 to 13 takes statistics of the batch, and its LRN computes as many channels
-    as there are images.
+    both, its batch normalization of opsets 9 to 13 takes statistics of the batch, its LRN computes as many channels as
+    there are images, and its Softplus and Mish are infinite from 710 on.
     """
 
     class Conv(onnx.reference.op_run.OpRun):
@@ -294,6 +294,14 @@ def _operators(onnx: Any) -> list[Any]:
                 return (x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2,)
             return (x * (1 + np.vectorize(erf, otypes=[np.float64])(x / sqrt(2))) / 2,)
 
+    class Softplus(onnx.reference.op_run.OpRun):
+        def _run(self, x):  # type: ignore[no-untyped-def]
+            return (np.logaddexp(0, x),)
+
+    class Mish(onnx.reference.op_run.OpRun):
+        def _run(self, x):  # type: ignore[no-untyped-def]
+            return (x * np.tanh(np.logaddexp(0, x)),)
+
     class HardSwish(onnx.reference.op_run.OpRun):
         """With 1/6 in float64; as a function of ONNX, it has an attribute in float32."""
 
@@ -316,7 +324,8 @@ def _operators(onnx: Any) -> list[Any]:
             y = (x - mean) * scale * gamma
             return (y if beta is None else y + beta, mean, scale)
 
-    return [Conv, MaxPool, AveragePool, BatchNormalization, LayerNormalization, HardSwish, LRN, Erf, Gelu]
+    norms = [BatchNormalization, LayerNormalization, LRN]
+    return [Conv, MaxPool, AveragePool, *norms, Softplus, Mish, HardSwish, Erf, Gelu]
 
 
 def _windows(

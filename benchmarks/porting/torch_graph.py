@@ -108,6 +108,7 @@ _POSITIONS: dict[str, str] = {
     "split": "input size dim",
     "unbind": "input dim",
     "transpose": "input dim0 dim1",
+    "movedim": "input source destination",
     "narrow": "input dim start length",
     "select": "input dim index",
     "flip": "input dims",
@@ -121,8 +122,14 @@ _POSITIONS: dict[str, str] = {
 _ALIASES = {
     **{"iadd": "add", "radd": "add", "isub": "sub", "subtract": "sub", "imul": "mul", "multiply": "mul"},
     **{"truediv": "div", "itruediv": "div", "divide": "div", "concat": "cat", "concatenate": "cat", "clip": "clamp"},
-    **{"swapaxes": "transpose", "swapdims": "transpose", "tensor_split": "split", "split_with_sizes": "split"},
-    **{"feature_dropout": "dropout2d", "rsub": "rsub", "true_divide": "div"},
+    **{
+        "moveaxis": "movedim",
+        "swapaxes": "transpose",
+        "swapdims": "transpose",
+        "tensor_split": "split",
+        "split_with_sizes": "split",
+    },
+    **{"feature_dropout": "dropout2d", "moveaxis": "movedim", "rsub": "rsub", "true_divide": "div"},
 }
 _MODULES = {
     "Conv2d": "conv2d",
@@ -722,6 +729,10 @@ class _TorchConverter:
     def on_transpose(self, call: OperatorCall) -> Value:
         one, other = call.axis(call("dim0")), call.axis(call("dim1"))
         return call.input.moved(lambda index: index.swapaxes(one, other))
+
+    def on_movedim(self, call: OperatorCall) -> Value:
+        source, destination = ([call.axis(each) for each in np.ravel(call(name))] for name in ("source", "destination"))
+        return call.input.moved(lambda index: np.moveaxis(index, source, destination))
 
     def on_permute(self, call: OperatorCall) -> Value:
         dims = call.options.get("dims", call.places[1:])

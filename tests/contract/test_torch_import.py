@@ -235,6 +235,7 @@ WAYS: dict[str, tuple[str, str, list[Layer]]] = {
                                [Select("", (1, 2)), GlobalAvgPool(), Conv("c2", 3, 1)]),
     "a sum from 0 on": ("self.c = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))", "x = sum(c(x) for c in self.c)",
                         [Add("", [[Conv("c.0", 3, 1)], [Conv("c.1", 3, 1)]])]),
+    "moved axes": ("", "x = F.relu(x.movedim(1, -1)).moveaxis((1, 2), (2, 3))", [ReLU()]),
     "means of columns": ("", "x = F.relu(x.mean(2, keepdim=True))", [AdaptiveAvgPool("", 1, 8), ReLU()]),
     "channels of zeros": ("self.c2 = nn.Conv2d(5, 3, 1)",
                           "x = self.c2(torch.cat((x, torch.zeros(x.size(0), 2, *x.shape[2:])), 1))",

@@ -71,7 +71,7 @@ def selu(F, x):
 ''',
     "gelu": '''
 def gelu(F, x):
-    """In full precision; MXNet's operator rounds to float32."""
+    """In full precision, but for a factor in the gradient of erf; MXNet's operator rounds to float32."""
     return 0.5 * x * (1 + F.erf(x / 2**0.5))
 ''',
     "gelu_tanh": """
