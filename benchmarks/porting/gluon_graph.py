@@ -53,6 +53,7 @@ _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "softrelu": Softplus,
 }
 _SUMS = ("elemwise_add", "_Plus", "_plus", "broadcast_add", "broadcast_plus", "add_n", "ElementWiseSum")
+_DIFFERENCES = ("elemwise_sub", "_Minus", "_sub", "broadcast_sub", "broadcast_minus")
 _PRODUCTS = ("elemwise_mul", "_Mul", "_mul", "broadcast_mul")
 _SAME = ("identity", "_copy", "BlockGrad", "stop_gradient", "Cast", "cast")
 _SOFTMAX = ("softmax", "log_softmax", "SoftmaxOutput", "Softmax", "SoftmaxActivation")
@@ -153,6 +154,8 @@ class _GluonConverter:
         if call.kind in (*_SUMS, *_PRODUCTS):
             kind = Add if call.kind in _SUMS else Multiply
             return self.builder.join(kind, [call.value(i) for i in range(len(call.inputs))], call.where, call.name)
+        if call.kind in _DIFFERENCES:
+            return self.builder.difference(call.value(0), call.value(1), call.where, call.name)
         method = getattr(self, f"on_{call.kind.lstrip('_')}", None)
         if method is None:
             raise call.refused()
@@ -310,6 +313,11 @@ class _GluonConverter:
     def on_plus_scalar(self, call: SymbolCall) -> Value:
         mean = np.array([-float(call("scalar"))])
         return self.builder.normalized(call.input, call.where, call.name, mean=mean)
+
+    def on_rminus_scalar(self, call: SymbolCall) -> Value:
+        negative = self.builder.layer(call.input, Scale(factor=-1.0), where=call.where)
+        mean = np.array([-float(call("scalar"))])
+        return self.builder.normalized(negative, call.where, call.name, mean=mean)
 
     def on_minus_scalar(self, call: SymbolCall) -> Value:
         return self.builder.normalized(call.input, call.where, call.name, mean=np.array([float(call("scalar"))]))

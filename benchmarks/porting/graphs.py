@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.runtime.errors import BadInput
 from frameworks.arrays import Array
 from frameworks.spec import (
+    Add,
     AvgPool,
     Concat,
     Conv,
@@ -24,6 +25,7 @@ from frameworks.spec import (
     Flatten,
     GlobalAvgPool,
     Layer,
+    Scale,
     Select,
     Shape,
     SpecError,
@@ -155,6 +157,10 @@ class Builder:
         if len(set(lasts)) > 1:
             raise refused(kind.__name__, where, "the channels are last in some of its inputs and first in others")
         return self.whole(self._add(sources, (), kind, where, node), lasts[0])
+
+    def difference(self, one: Value, other: Value, where: str, node: str = "") -> Value:
+        """The first value minus the second, as a sum with its negative: there is no layer for it."""
+        return self.join(Add, [one, self.layer(other, Scale(factor=-1.0), where=where)], where, node)
 
     def concatenated(self, values: Sequence[Value], axis: int, where: str, node: str = "") -> Value:
         """Values side by side along an axis: different values of one output are a selection, others are channels."""

@@ -639,9 +639,13 @@ class _KerasConverter:
 
     def on_Subtract(self, call: LayerCall) -> Value:
         constant = self._constant(call)
-        if constant is None or not isinstance(call.node["args"][0], dict):
-            raise call.refused("a difference with a tensor")
-        return self.builder.normalized(call.input, call.where, call.output, mean=constant)
+        if constant is None:
+            one, other = call.inputs
+            return self.builder.difference(one, other, call.where, call.output)
+        if isinstance(call.node["args"][0], dict):
+            return self.builder.normalized(call.input, call.where, call.output, mean=constant)
+        negative = self.builder.layer(call.input, Scale(factor=-1.0), where=call.where)
+        return self.builder.normalized(negative, call.where, call.output, mean=-constant)
 
     def on_TrueDivide(self, call: LayerCall) -> Value:
         constant = self._constant(call)

@@ -723,10 +723,16 @@ class _OnnxConverter:
         return self.builder.join(Add, values, call.where, call.output) if len(values) > 1 else values[0]
 
     def on_Sub(self, call: OnnxCall) -> Value:
-        if not isinstance(call.inputs[1], np.ndarray):
-            raise call.refused("a difference with a tensor")
-        mean = self._constants(call, call.input, call.inputs[1])
-        return self.builder.normalized(call.input, call.where, call.output, mean=mean)
+        constant = call.operand
+        if constant is None:
+            one, other = call.value(0), call.value(1)
+            return self._written(call) or self.builder.difference(one, other, call.where, call.output)
+        value = call.value(call.tensors[0])
+        numbers = self._constants(call, value, constant)
+        if constant is call.inputs[1]:
+            return self.builder.normalized(value, call.where, call.output, mean=numbers)
+        negative = self.builder.layer(value, Scale(factor=-1.0), where=call.where)
+        return self.builder.normalized(negative, call.where, call.output, mean=-numbers)
 
     def on_Mul(self, call: OnnxCall) -> Value:
         other = call.operand

@@ -115,6 +115,7 @@ _POSITIONS: dict[str, str] = {
     "channel_shuffle": "input groups",
     "add": "input other alpha",
     "sub": "input other alpha",
+    "rsub": "input other alpha",
     "mul": "input other",
     "div": "input other",
 }
@@ -569,17 +570,24 @@ class _TorchConverter:
             raise call.refused(f"alpha={call('alpha')}")
         if isinstance(one, Value) and isinstance(other, Value):
             if sign < 0:
-                raise call.refused("a difference of two tensors")
+                return self.builder.difference(one, other, call.where, call.name)
             return self._joined(call, Add, one, other)
         value, added = (one, other) if isinstance(one, Value) else (other, one)
         if sign < 0 and value is not one:
-            raise call.refused("a number minus a tensor")
+            return self._subtracted_from(call, value, added)
         if isinstance(added, Attribute) and added.trained:
             return self._coefficients(call, value, added, "bias")
         numbers = self._numbers(call, value, added)
         if not any(numbers):  # sum() starts with 0
             return value
         return self._add(call, Normalize(mean=tuple(-sign * number for number in numbers)), input=value)
+
+    def _subtracted_from(self, call: OperatorCall, value: Value, constant: Any) -> Value:
+        """A constant minus a value."""
+        if isinstance(constant, Attribute) and constant.trained:
+            raise call.refused("a trained array minus a tensor")
+        mean = tuple(-number for number in self._numbers(call, value, constant))
+        return self._add(call, Scale(factor=-1.0), *([Normalize(mean=mean)] if any(mean) else []), input=value)
 
     def _times(self, call: OperatorCall, divide: bool) -> Value:
         one, other = self._binary(call)
@@ -657,6 +665,14 @@ class _TorchConverter:
 
     def on_sub(self, call: OperatorCall) -> Value:
         return self._plus(call, -1.0)
+
+    def on_rsub(self, call: OperatorCall) -> Value:
+        one, other = self._binary(call)
+        if call("alpha", 1) != 1:
+            raise call.refused(f"alpha={call('alpha')}")
+        if isinstance(other, Value):
+            return self.builder.difference(other, one, call.where, call.name)
+        return self._subtracted_from(call, one, other)
 
     def on_mul(self, call: OperatorCall) -> Value:
         return self._times(call, divide=False)

@@ -185,6 +185,17 @@ def channels_last() -> ModelProto:
 
 
 @named
+def differences() -> ModelProto:
+    """Of tensors, and of a number and a tensor."""
+    make = Maker()
+    x = make("Conv", "x", make.array("c1.weight", 3, 3, 1, 1))
+    x = make("Sub", make("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]), x)
+    x = make("Sub", make.constant("one", 1), make("Tanh", x))
+    x = make("Sub", make("Relu", x), make("Conv", x, make.array("c2.weight", 3, 3, 1, 1)))
+    return make.classified(x, 3)
+
+
+@named
 def activations() -> ModelProto:
     make = Maker(input=(2, 3, 6, 6))
     x = make("Clip", "x", make.constant("least", 0), make.constant("most", 6))

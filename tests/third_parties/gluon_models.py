@@ -31,6 +31,7 @@ class Gated(nn.HybridBlock):
     def hybrid_forward(self, F, x):
         x = self.norm(self.conv(x))
         x = F.broadcast_mul(x, self.gate(self.pool(x)))
+        x = 0.5 - (F.tanh(x) - x)
         x = F.LRN(x, alpha=0.02, beta=0.6, knorm=1.5, nsize=3)
         return F.concat(self.slope(x), F.LeakyReLU(x, act_type="elu", slope=1.0), dim=1)
 

@@ -45,7 +45,7 @@ def branched():
 
 
 def nested():
-    """Models inside a model, as in transfer learning; sums and products by operators."""
+    """Models inside a model, as in transfer learning; sums, differences and products by operators."""
     block = keras.Sequential(
         [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same"), layers.GroupNormalization(2)], name="block"
     )
@@ -55,6 +55,7 @@ def nested():
     image = keras.Input((8, 8, 1))
     x = backbone(image)
     x = x * 0.5 + keras.ops.relu(x)
+    x = 2.0 - layers.Subtract()([x, keras.ops.tanh(x)])
     x = layers.UpSampling2D(2)(layers.LayerNormalization()(x))
     x = layers.Conv2D(3, 3, dilation_rate=2, groups=1)(x)
     x = layers.Dense(6, activation="tanh")(x)
