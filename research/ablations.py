@@ -53,6 +53,7 @@ ADAPTER_ABLATIONS = {
         Ablation("state donated to the step", "Undonated"),
         Ablation("padding in the layers", "PaddedBefore"),
         Ablation("grey images by blocks of columns", "WithoutBlocks"),
+        Ablation("own forms of convolutions in groups", "WithoutGroups"),
     ),
 }
 HEAD = ("network", "framework", "choice", "training", "prediction", "memory")

@@ -54,7 +54,11 @@ CASES = {
     "lenet": TimedCase((1, 28, 28), 256, 4, 40, 0.9, Training(SGD())),
     "vgg_small": TimedCase((1, 224, 224), 64, 1, 8, 0.01, Training(SGD(momentum=0.9))),
     "resnet18": TimedCase((3, 32, 32), 128, 1, 16, 0.01, Training(SGD(momentum=0.9))),
+    # With convolutions in groups, which some choices are about: by name only.
+    "cifar_mobilenet_v2": TimedCase((3, 32, 32), 32, 1, 8, 0.01, Training(SGD(momentum=0.9))),
+    "cifar_resnext29_32x4d": TimedCase((3, 32, 32), 4, 1, 4, 0.01, Training(SGD(momentum=0.9))),
 }
+IN_ALL = ("lenet", "vgg_small", "resnet18")  # what `--net all` names
 
 PREDICTED_BATCHES = 10  # of test images in a round, at most
 EPOCH_ROUNDS = 4  # rounds of a loop whose slice is an epoch
@@ -228,7 +232,7 @@ class TimingOptions:
     @property
     def names(self) -> tuple[str, ...]:
         """The networks."""
-        return tuple(CASES) if self.nets == ("all",) else self.nets
+        return IN_ALL if self.nets == ("all",) else self.nets
 
     def description(self) -> str:
         """What was timed and on which machine."""
@@ -263,7 +267,7 @@ def timing_options(nets: str) -> Callable[[Callable[..., Any]], Callable[..., An
             default=nets,
             metavar="NAME,...",
             heading=options.WHAT,
-            help=f"Networks: {', '.join(CASES)}, or all.",
+            help=f"Networks: {', '.join(CASES)}, or all, which are {', '.join(IN_ALL)}.",
         )
         for declare in (command.threads, options.pythons, command.rounds, command.launches, options.frameworks):
             with_timing = declare(with_timing)

@@ -15,6 +15,7 @@ from flax.nnx.nn.dtypes import promote_dtype as nnx_promoted
 
 from frameworks import spec
 from frameworks.adapter import Builder, combined
+from frameworks.flax_nnx.grouped_convolutions import depthwise, grouped
 from frameworks.spec import Layer, Node, lowering, pair, sides
 
 # --- layers -----------------------------------------------------------------------------------------------------------
@@ -93,9 +94,14 @@ def pad(node: Node, layer: spec.Pad) -> Callable[..., jax.Array]:
 def conv(node: Node, layer: spec.Conv) -> nnx.Module:
     window = {"strides": pair(layer.stride), "padding": sides(layer.padding), "kernel_dilation": pair(layer.dilation)}
     options = {"feature_group_count": layer.groups, "use_bias": layer.bias, **unused()}
-    steps_of_one = {pair(layer.stride), pair(layer.dilation)} == {(1, 1)}
-    grey = jax.default_backend() == "cpu" and node.input[0] == 1 and steps_of_one and pair(layer.kernel)[1] > 1
-    return (BlockedConv if grey else nnx.Conv)(node.input[0], layer.channels, pair(layer.kernel), **window, **options)
+    kind = nnx.Conv
+    if jax.default_backend() == "cpu":
+        steps_of_one = {pair(layer.stride), pair(layer.dilation)} == {(1, 1)}
+        if node.input[0] == 1 and steps_of_one and pair(layer.kernel)[1] > 1:
+            kind = BlockedConv
+        elif layer.groups > 1:
+            options["conv_general_dilated"] = depthwise if layer.groups == node.input[0] else grouped
+    return kind(node.input[0], layer.channels, pair(layer.kernel), **window, **options)
 
 
 def max_pool(node: Node, layer: spec.MaxPool) -> Callable[..., jax.Array]:

@@ -39,4 +39,10 @@ def conv(node: Node, layer: spec.Conv) -> nnx.Conv:
 class WithoutBlocks(FlaxNNX):
     """Images of one channel convolved as they are, not by blocks of columns."""
 
-    layers = LAYERS | {spec.Conv: conv}
+    layers = LAYERS | {spec.Conv: lambda node, layer: (conv if node.input[0] == 1 else LAYERS[spec.Conv])(node, layer)}
+
+
+class WithoutGroups(FlaxNNX):
+    """Convolutions in groups as XLA computes them."""
+
+    layers = LAYERS | {spec.Conv: lambda node, layer: (conv if layer.groups > 1 else LAYERS[spec.Conv])(node, layer)}

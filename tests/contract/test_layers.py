@@ -72,6 +72,7 @@ OTHERS: tuple[Layer, ...] = (
     Select("s", (2, None, None, 0, 1, 3, 3)), Select("s", (3, None)),
     Conv("c", 5, 3, 1, 1, dilation=2), Conv("c", 6, 3, 2, 2, groups=2, dilation=(2, 1)),
     Conv("c", 4, 3, 2, ((1, 2), (0, 2)), groups=4, dilation=2),
+    Conv("c", 12, (3, 2), (1, 3), ((1, 0), (2, 1)), groups=4), Conv("c", 8, (2, 3), (3, 1), ((0, 1), (2, 0)), groups=2),
     MaxPool("m", 2, 2, dilation=2), MaxPool("m", 3, 2, 1, dilation=2),
     MaxPool("m", 3, 2, ((1, 0), (1, 1)), ceil=True, dilation=(1, 2)), MaxPool("m", 3, 2, 1, ceil=True),
     AvgPool("a", 3, 2, 1, ceil=True), AvgPool("a", 3, 2, 1, ceil=True, count_padding=False),
