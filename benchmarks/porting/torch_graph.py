@@ -266,6 +266,7 @@ class _TorchConverter:
         self.builder = Builder(input)
         self.values: dict[str, Result] = {}
         self.averaged: dict[str, Value] = {}  # what an operator gives the means of rows or columns of
+        self.attributes = {node["target"] for node in graph["nodes"] if node["op"] == "attribute"}
         self.calls = Counter(node["path"] for node in graph["nodes"] if node["op"] == "module")
 
     def run(self) -> tuple[Graph, str]:
@@ -648,7 +649,7 @@ class _TorchConverter:
             return self._add(call, Affine(array.target, beta=False), input=value)
         name = array.target.rpartition(".")[0]
         if role == "weight":
-            return self._add(call, Affine(name), input=value)
+            return self._add(call, Affine(name, beta=f"{name}.bias" in self.attributes), input=value)
         before = self.builder.operators.get(value.source)
         if before is None or not before.layers or before.layers[-1] != Affine(name):
             raise call.refused(f"a trained sum, {array.target}, without a trained factor {name}.weight before it")

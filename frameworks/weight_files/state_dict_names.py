@@ -33,7 +33,9 @@ def canonical(network: Network, arrays: Weights) -> Weights:
 
 def converted(network: Network, arrays: Weights, about: Mapping[str, Any]) -> Converted:
     """The arrays as `canonical` gives them, and what was removed from their names or left out."""
-    named = {state_dict_name(node, each): each for _, node in network.walk() for each in node.parameters}
+    placed = [(node, each) for _, node in network.walk() for each in node.parameters]
+    named = {f"{node.path}.weight": each for node, each in placed if _is_scale(node)}  # of a module of its own
+    named |= {state_dict_name(node, each): each for node, each in placed}
     heads = any(isinstance(node.layer, Auxiliary) for _, node in network.walk())
     counters = [name for name in arrays if name not in named and name.rpartition(".")[2] in _COUNTERS]
     kept = {name: array for name, array in arrays.items() if name not in counters}
@@ -90,9 +92,13 @@ def state_dict_name(node: Node, parameter: Parameter) -> str:
 
     A layer scale, which is `Affine` without beta, is a parameter of the module around it and no module itself.
     """
-    if isinstance(node.layer, Affine) and not node.layer.beta:
+    if _is_scale(node):
         return node.path
     return f"{node.path}.{_ATTRIBUTES.get(parameter.role, parameter.role)}"
+
+
+def _is_scale(node: Node) -> bool:
+    return isinstance(node.layer, Affine) and not node.layer.beta
 
 
 def significant(shape: Shape) -> Shape:

@@ -240,6 +240,11 @@ WAYS: dict[str, tuple[str, str, list[Layer]]] = {
     "differences": ("", "x = F.avg_pool2d(x, 3, 1, 1) - x; x = torch.rsub(x, F.relu(x)); x = 1 - x",
                     [Add("", [[AvgPool("", 3, 1, 1)], [Scale(factor=-1.0)]]),
                      Add("", [[ReLU()], [Scale(factor=-1.0)]]), Scale(factor=-1.0), Normalize(mean=(-1.0,))]),
+    "a factor for each channel": ("self.scale = nn.ParameterDict({'weight': nn.Parameter(torch.rand(3, 1, 1) + 0.5)})",
+                                  "x = x * self.scale['weight']", [Affine("scale", beta=False)]),
+    "a factor and a summand": ("self.scale = nn.ParameterDict({'weight': nn.Parameter(torch.rand(3, 1, 1) + 0.5),"
+                               " 'bias': nn.Parameter(torch.rand(3, 1, 1))})",
+                               "x = x * self.scale['weight'] + self.scale['bias']", [Affine("scale")]),
     "means of columns": ("", "x = F.relu(x.mean(2, keepdim=True))", [AdaptiveAvgPool("", 1, 8), ReLU()]),
     "channels of zeros": ("self.c2 = nn.Conv2d(5, 3, 1)",
                           "x = self.c2(torch.cat((x, torch.zeros(x.size(0), 2, *x.shape[2:])), 1))",
