@@ -111,7 +111,7 @@ def environment(
     pythons: the interpreters of `--python`, by label or framework. progress: called with each line to show.
     Raises BadInput, and Unavailable if there is no interpreter and none can be created.
     """
-    info = FRAMEWORKS.get(requested.name) or COMPANIONS[requested.name]
+    info = _info(requested)
     for key in (requested.label, requested.name):
         if key in pythons:
             return Environment(_named(key, pythons[key], requested), (), "named with --python")
@@ -246,13 +246,17 @@ def installed_versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
     return versions
 
 
+def _info(requested: FrameworkRequest) -> FrameworkInfo:
+    return FRAMEWORKS.get(requested.name) or COMPANIONS[requested.name]
+
+
 def _named(key: str, text: str, requested: FrameworkRequest) -> Path:
     """The interpreter that the user named; it must have the framework installed."""
     option = f"--python {key}={text}"
     executable = shutil.which(user_files.expanded(text))
     if not executable:
         raise BadInput(f"{option}: no such interpreter; give its path, or a name on PATH such as python3")
-    packages = FRAMEWORKS[requested.name].packages
+    packages = _info(requested).packages
     try:
         versions = installed_versions(Path(executable), packages)
     except _NO_PYTHON as error:

@@ -25,7 +25,7 @@ from benchmarks.runtime.devices import Kind
 from benchmarks.runtime.environments import Environment, FrameworkRequest, environment, parse_frameworks
 from benchmarks.runtime.errors import BadInput
 from frameworks.errors import Unavailable
-from frameworks.registry import FRAMEWORKS, FrameworkInfo, in_all
+from frameworks.registry import COMPANIONS, FRAMEWORKS, FrameworkInfo, in_all
 from tests.command_line import exit_code_of
 from tests.conftest import heed_interrupts
 
@@ -514,6 +514,12 @@ def test_named_python_that_cannot_be_used_is_bad_input(text: str, part: str) -> 
         make("fake", None, {"fake": text})
     message = str(caught.value)
     assert message.startswith(f"--python fake={text}: ") and part in message and "\n" not in message
+
+
+@pytest.mark.parametrize("name", COMPANIONS)
+def test_an_interpreter_can_be_named_for_a_companion(name: str) -> None:
+    with pytest.raises(BadInput, match=f"^--python {name}=.*: that Python .* has no {name}; install it there"):
+        environment(FrameworkRequest(name), {name: sys.executable}, device="cpu", progress=print)
 
 
 @pytest.mark.parametrize(
