@@ -48,9 +48,8 @@ class SamePadding(FlaxNNX):
 
     @staticmethod
     def conv(node: Node, layer: spec.Conv) -> nnx.Module:
-        module: Any = flax_nnx.conv(node, layer)
-        module.padding = "SAME"
-        return module
+        padding = spec.same(layer.kernel, layer.stride, node.input[1:], dilation=layer.dilation)
+        return flax_nnx.conv(node, replace(layer, padding=padding))
 
     layers = LAYERS | {spec.Conv: conv}
 
