@@ -188,7 +188,7 @@ def measured(library: Library, name: str, side: int, python: str, folder: Path) 
     try:
         found = imported(library, text, shape, python)
     except OnespecError as error:
-        return {"problem": str(error)}
+        return {"problem": str(error).removeprefix(f"{text}: ")}
     result = {
         "input": "x".join(map(str, found.network.input)),
         "values": sum(each.size for key, each in found.original.arrays.items() if not NO_ARRAYS.fullmatch(key)),
@@ -295,10 +295,13 @@ def report(results: pd.DataFrame) -> str:
     ]
     rest = f"\n\n{markdown(WRONG_HEAD, lines)}" if lines else ""
     commits = ", ".join(dict.fromkeys(results["commit"].astype(str)))
+    of_timm = int((results["library"] == "timm").sum())
+    listed = f" Of the {len(TIMM)} networks of timm in the list, {of_timm} so far." if 0 < of_timm < len(TIMM) else ""
     return (
         f"{text}{rest}\n\nSeconds and MiB: of the import at the published size, in the larger of the two processes, "
         "with the start of the library, which the last column has alone. Largest difference: of the logits of two "
-        f"images in float64, relative to the largest logit. {versions}; {command.machine()}; commit {commits}.\n"
+        f"images in float64, relative to the largest logit.{listed} {versions}; {command.machine()}; commit "
+        f"{commits}.\n"
     )
 
 
