@@ -244,12 +244,12 @@ def write_pages(certificate: Certificate, folder: Path) -> None:
 
 
 def rewrite_pages(folder: Path, readme: Path | None = None) -> str:
-    """Write certificate.md again from certificate.json, and the table of `readme`; returns the table. BadInput."""
+    """Write certificate.md again from certificate.json, and the counts of `readme`; returns both tables. BadInput."""
     certificate = read(folder)
     write_pages(certificate, folder)
     if readme:
         put(readme, "certificates", summary(certificate))
-    return summary(certificate)
+    return f"{summary(certificate)}\n\n{matrix(by_framework(certificate.findings))}"
 
 
 def verification_text(verification: Verification) -> str:
