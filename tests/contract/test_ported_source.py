@@ -449,7 +449,8 @@ def test_the_onnx_model_of_a_kind_is_read_and_computed(tmp_path: Path, name: str
     weights = weights_of(network)
     path.write_bytes(model(network, weights, about(network, "onnx"), precision).SerializeToString())
     read = onnx_file.read(path, "model.onnx", network.input)
-    with warnings.catch_warnings(action="error"):  # of overflow: a user would see them
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of overflow: a user would see them
         logits = onnx_file.values(read, images_of(network), ["logits"])["logits"]
         large = onnx_file.values(read, 100 * images_of(network), ["logits"])["logits"]
     rounded = {key: array.astype(precision).astype(np.float64) for key, array in weights.items()}
