@@ -58,7 +58,7 @@ CASES = {
     "cifar_mobilenet_v2": TimedCase((3, 32, 32), 32, 1, 8, 0.01, Training(SGD(momentum=0.9))),
     "cifar_resnext29_32x4d": TimedCase((3, 32, 32), 4, 1, 4, 0.01, Training(SGD(momentum=0.9))),
 }
-IN_ALL = ("lenet", "vgg_small", "resnet18")  # what `--net all` names
+IN_ALL = ("lenet", "vgg_small", "resnet18")  # what `--net all` names; these have bare loops too
 
 PREDICTED_BATCHES = 10  # of test images in a round, at most
 EPOCH_ROUNDS = 4  # rounds of a loop whose slice is an epoch
@@ -224,10 +224,11 @@ class TimingOptions:
     rounds: int | None  # of each launch; None: those of the case
     threads: int
     pythons: Mapping[str, str]
+    allowed: tuple[str, ...]  # networks
 
     def __post_init__(self) -> None:
-        if unknown := [name for name in self.names if name not in CASES]:
-            raise BadInput(f"--net {unknown[0]}: not timed here; allowed are {', '.join(CASES)} and all")
+        if unknown := [name for name in self.names if name not in self.allowed]:
+            raise BadInput(f"--net {unknown[0]}: not timed here; allowed are {', '.join(self.allowed)} and all")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -244,8 +245,13 @@ class TimingOptions:
         return f"{'; '.join(cases)}. {self.launches} launches, {self.threads} threads, float32. {command.machine()}."
 
 
-def timing_options(nets: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the options of `TimingOptions` for a command, which receives them as `timing`. nets: the default."""
+def timing_options(
+    nets: str, allowed: tuple[str, ...] = tuple(CASES)
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the options of `TimingOptions` for a command, which receives them as `timing`.
+
+    nets: the default. allowed: the networks that the command can time.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
@@ -258,7 +264,8 @@ def timing_options(nets: str) -> Callable[[Callable[..., Any]], Callable[..., An
             pythons: Mapping[str, str],
             **others: Any,
         ) -> Any:
-            return function(TimingOptions(nets, frameworks, launches, rounds, threads, pythons), **others)
+            timing = TimingOptions(nets, frameworks, launches, rounds, threads, pythons, allowed)
+            return function(timing, **others)
 
         of_nets = options.option(
             "--net",
@@ -267,7 +274,7 @@ def timing_options(nets: str) -> Callable[[Callable[..., Any]], Callable[..., An
             default=nets,
             metavar="NAME,...",
             heading=options.WHAT,
-            help=f"Networks: {', '.join(CASES)}, or all, which are {', '.join(IN_ALL)}.",
+            help=f"Networks: {', '.join(allowed)}, or all, which are {', '.join(IN_ALL)}.",
         )
         for declare in (command.threads, options.pythons, command.rounds, command.launches, options.frameworks):
             with_timing = declare(with_timing)

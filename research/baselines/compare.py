@@ -106,7 +106,7 @@ HEAD = (
 
 
 @command.research_command("research.baselines.compare")
-@loop_timing.timing_options(nets="lenet")
+@loop_timing.timing_options(nets="lenet", allowed=loop_timing.IN_ALL)
 @command.out_file
 def main(timing: TimingOptions, out: Path | None) -> None:
     """Compare the adapters with bare loops."""

@@ -18,7 +18,7 @@ from frameworks.registry import FRAMEWORKS, FrameworkInfo
 from research import loop_timing
 from research.baselines import compare
 from research.baselines.compare import BARE, LOOPS
-from research.loop_timing import CASES, Launch, LoopSamples, TimedLoops
+from research.loop_timing import CASES, IN_ALL, Launch, LoopSamples, TimedLoops
 from tests.conftest import THREADS, Bench
 
 KINDS = [
@@ -30,7 +30,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("framework, kind", KINDS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", IN_ALL)
 def test_a_bare_loop_trains_the_network(bench: Bench, tmp_path: Path, name: str, framework: str, kind: str) -> None:
     case = CASES[name]
     net = NETWORKS[name](classes=10).with_input(case.input)
