@@ -28,6 +28,7 @@ from frameworks.spec import (
     Normalize,
     Padding,
     Pair,
+    Scale,
     Shape,
     Sides,
     times,
@@ -170,6 +171,13 @@ class ArrayBuilder(Builder):
             if each is not None
         }
         return self.layer(value, Normalize(**options), where=where, node=node)
+
+    def subtracted_from(self, constant: Array, value: Value, where: str, node: str) -> Value:
+        """constant - value, of a constant by channel: there is no layer for it."""
+        negated = Scale(factor=-1.0)
+        if not np.any(constant):
+            return self.layer(value, negated, where=where, node=node)
+        return self.normalized(self.layer(value, negated, where=where), where, node, mean=-constant)
 
 
 def _natural(value: Value) -> tuple[Value, Array | None]:

@@ -315,9 +315,8 @@ class _GluonConverter:
         return self.builder.normalized(call.input, call.where, call.name, mean=mean)
 
     def on_rminus_scalar(self, call: SymbolCall) -> Value:
-        negative = self.builder.layer(call.input, Scale(factor=-1.0), where=call.where)
-        mean = np.array([-float(call("scalar"))])
-        return self.builder.normalized(negative, call.where, call.name, mean=mean)
+        constant = np.array([float(call("scalar"))])
+        return self.builder.subtracted_from(constant, call.input, call.where, call.name)
 
     def on_minus_scalar(self, call: SymbolCall) -> Value:
         return self.builder.normalized(call.input, call.where, call.name, mean=np.array([float(call("scalar"))]))

@@ -644,8 +644,7 @@ class _KerasConverter:
             return self.builder.difference(one, other, call.where, call.output)
         if isinstance(call.node["args"][0], dict):
             return self.builder.normalized(call.input, call.where, call.output, mean=constant)
-        negative = self.builder.layer(call.input, Scale(factor=-1.0), where=call.where)
-        return self.builder.normalized(negative, call.where, call.output, mean=-constant)
+        return self.builder.subtracted_from(constant, call.input, call.where, call.output)
 
     def on_TrueDivide(self, call: LayerCall) -> Value:
         constant = self._constant(call)

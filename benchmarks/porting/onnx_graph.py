@@ -731,8 +731,7 @@ class _OnnxConverter:
         numbers = self._constants(call, value, constant)
         if constant is call.inputs[1]:
             return self.builder.normalized(value, call.where, call.output, mean=numbers)
-        negative = self.builder.layer(value, Scale(factor=-1.0), where=call.where)
-        return self.builder.normalized(negative, call.where, call.output, mean=-numbers)
+        return self.builder.subtracted_from(numbers, value, call.where, call.output)
 
     def on_Mul(self, call: OnnxCall) -> Value:
         other = call.operand
