@@ -129,7 +129,8 @@ def run(
     clip_norm: the norm to which the gradients are scaled down, that of all of them together.
     weight_average: decay of an exponential moving average of the weights, with which the network is tested.
     train_size, test_size: use only the first images of each split.
-    quick: 2 epochs on at most 2,000 images that are included in the package.
+    quick: at most 2,000 images that are included in the package, for two epochs, or four if a large network gets 100
+    images or fewer.
     device: `cpu`, `cuda`, `cuda:1` (the second GPU), `mps` (Apple's GPU), or `auto`: `cuda` if there is an NVIDIA GPU.
     precision: in which layers compute; with `bfloat16` and `float16`, arrays and the loss stay in float32.
     tf32: let NVIDIA GPUs round the factors of float32 products to TF32.
@@ -205,9 +206,9 @@ def verify(
     out: a folder for certificate.json and certificate.md; None: the findings go only to the cache.
 
     The result has `same`, whether all frameworks compute the same function; `findings`, one per network, framework
-    and precision, with `verdict` (`ok`, `explained`, `differs` or `failed`) and `stages`; `skipped`, the reasons
-    for frameworks that were not verified, and `lacking`, the reasons why one that only predicts was verified in one
-    precision alone. `verification_text(result)` is the text that the command prints.
+    and precision, with `verdict` (`ok`, `explained`, `differs`, `failed`, `not verified` or `not distinguishable`) and
+    `stages`; `skipped`, the reasons for frameworks that were not verified, and `lacking`, the reasons why one that only
+    predicts was verified in one precision alone. `verification_text(result)` is the text that the command prints.
 
     Raises BadInput for an argument that cannot be used.
     """

@@ -105,7 +105,7 @@ def mini(quiet: bool) -> ExitCode:
 @options.as_json
 @options.quiet
 def datasets(as_json: bool, quiet: bool) -> ExitCode:
-    """List the data sets: images, classes, size of the download, and where each one was found on this machine."""
+    """List the data sets: images, classes, size of the download, and where their files are on this machine."""
     return _list(as_json)
 
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=options.FOLDER,
     metavar="FOLDER",
     heading=options.WHAT,
-    help="Predict the image files in this folder: PNG, JPEG, BMP or GIF.",
+    help="Predict the image files in this folder: PNG, JPEG, WebP, BMP, GIF, PPM or TIFF.",
 )
 @options.option(
     "--invert",

@@ -52,7 +52,7 @@ ADAPTER_ABLATIONS = {
     "jax": (
         Ablation("state donated to the step", "Undonated"),
         Ablation("padding in the layers", "PaddedBefore"),
-        Ablation("grey images by blocks of columns", "WithoutBlocks"),
+        Ablation("gray images by blocks of columns", "WithoutBlocks"),
         Ablation("own forms of convolutions in groups", "WithoutGroups"),
     ),
 }

@@ -2,7 +2,7 @@
 
     python -m research.round_trips --out docs/round-trips.md
 
-Each network of the catalogue, with the small input with which `verify` uses it, is written for every target of `port`.
+Each network of the catalog, with the small input with which `verify` uses it, is written for every target of `port`.
 The source runs in the bare interpreter of its framework in float64. Its logits in evaluation, and without dropout the
 gradients of its loss by every trained array in training, are compared with those of the NumPy reference. What can be
 imported is imported again, and its layers and arrays are compared with those of the network.

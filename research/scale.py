@@ -1,4 +1,4 @@
-"""How planning, merging and reporting grow with the number of cells, and what the whole catalogue costs.
+"""How planning, merging and reporting grow with the number of cells, and what the whole catalog costs.
 
     python -m research.scale --cells 1000,10000,100000 --write docs/scale.md
     python -m research.scale --cost --write docs/scale.md
@@ -50,7 +50,7 @@ from frameworks.registry import FRAMEWORKS, in_all
 from research import command
 
 ROOT = Path(frameworks.__file__).parents[1]
-NETS = 50  # the first ones of the catalogue, with as many seeds as give the number of cells
+NETS = 50  # the first ones of the catalog, with as many seeds as give the number of cells
 SLICES = 4  # of an epoch
 MIB, GIB = 2**20, 2**30
 
@@ -400,7 +400,7 @@ def _environments() -> Iterator[tuple[str, str]]:
     "--epochs", type=options.EPOCHS, default=2, metavar="N", heading=command.HOW, help="Epochs of each cell."
 )
 @options.option(
-    "--cost", is_flag=True, show_default=False, heading=command.HOW, help="Compute the cost of the catalogue instead."
+    "--cost", is_flag=True, show_default=False, heading=command.HOW, help="Compute the cost of the catalog instead."
 )
 @options.option(
     "--seed-count",
@@ -413,7 +413,7 @@ def _environments() -> Iterator[tuple[str, str]]:
 )
 @command.write
 def main(cells: tuple[int, ...], shards: int, epochs: int, cost: bool, seeds: int, write: Path | None) -> ExitCode:
-    """Measure how merging and reporting grow, or compute what the whole catalogue costs."""
+    """Measure how merging and reporting grow, or compute what the whole catalog costs."""
     command.check_page(write, "cost" if cost else "growth")
     if cost:
         text = _cost_page(seeds)

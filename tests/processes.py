@@ -16,7 +16,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks processes up i
 def require(name: str) -> None:
     """Skip the test where a package is missing."""
     if importlib.util.find_spec(name) is None:
-        pytest.skip(f"the package {name} is missing: pip install 'onespec[{name}]'")
+        pytest.skip(f"the package {name} is missing: pip install -e '.[{name}]'")
 
 
 def processes(*words: str) -> list[int]:

@@ -26,7 +26,7 @@ COMMANDS = {
     "report": Entry("Inspect", "report", "Write the tables of a saved run again."),
     "networks": Entry("Inspect", "networks", "List the networks."),
     "frameworks": Entry("Inspect", "frameworks", "List the frameworks and their versions."),
-    "datasets": Entry("Data and weights", "data", "List the data sets and where they were found.", "datasets"),
+    "datasets": Entry("Data and weights", "data", "List the data sets and where their files are.", "datasets"),
     "data": Entry("Data and weights", "data", "Describe, fetch and verify data sets."),
     "predict": Entry("Data and weights", "predict", "Predict with trained weights in any framework."),
     "import-weights": Entry(

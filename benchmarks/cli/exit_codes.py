@@ -26,8 +26,8 @@ MEANINGS = {
     ExitCode.BAD_INPUT: "An option, a file or a network cannot be used.",
     ExitCode.BAD_DATA: "A data set is missing, damaged or not the published one.",
     ExitCode.DIFFERENT: "Results differ: the frameworks of predict give different labels, the runs of compare compute "
-    "different things, the spec of port computes something else than the module, or the two networks of port are not "
-    "the same function.",
+    "different things, the spec of port or the checkpoint of import-weights computes something else than the original, "
+    "or the two networks of port are not the same function.",
     ExitCode.NOT_MEASURED: "compare could not measure or compare a row, which may hide a slowdown.",
     ExitCode.STORAGE_FAILED: "A file, or standard output, could not be written or read: the disk is full, read-only or "
     "failing; finished work is saved.",

@@ -634,7 +634,7 @@ def training(function: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 show_default=False,
                 heading=WHAT,
-                help="2 epochs on the 2,000 images that come with onespec.",
+                help="At most 2,000 images that come with onespec; 2 epochs, or 4 with 100 images or fewer.",
             ),
             dataset("Data set"),
             option("--epochs", type=EPOCHS, metavar="N", heading=HOW, help="Epochs."),

@@ -21,7 +21,7 @@ from benchmarks.datasets.splits import Part, part_of_name, parts_of
 from benchmarks.runtime.errors import BadInput, DataError
 from benchmarks.runtime.valid_text import valid
 
-NEEDS_PYARROW = "Parquet files need pyarrow: pip install 'onespec[parquet]'"
+NEEDS_PYARROW = "Parquet files need pyarrow: pip install -e '.[parquet]'"
 LISTED = 5  # names in a message
 Stamp = tuple[int, int]  # bytes and time of modification in nanoseconds, of a file or of its archive
 

@@ -42,7 +42,7 @@ from benchmarks.datasets.sources import UNREADABLE, Note
 from benchmarks.datasets.splits import Part, divided, stored_order
 from benchmarks.runtime.errors import BadInput, DataError
 
-NEEDS_PILLOW = "image files need Pillow: pip install 'onespec[images]'"
+NEEDS_PILLOW = "image files need Pillow: pip install -e '.[images]'"
 RECENT = 2_000_000_000  # nanoseconds; a file that changed so recently may change again within the clock's resolution
 EVERY = 5.0  # seconds between two lines of progress
 NUMBERS_MOST = 16  # digits of a class name that is sorted as a number

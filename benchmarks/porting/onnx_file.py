@@ -38,7 +38,7 @@ def read(path: Path, text: str, input: Shape | None) -> Model:
         import onnx.inliner
         import onnx.reference
     except ImportError:
-        raise Unavailable(f"{text}: needs the package onnx: pip install onnx, or onespec[onnx]") from None
+        raise Unavailable(f"{text}: needs the package onnx: pip install -e '.[onnx]'") from None
     from google.protobuf.message import DecodeError
 
     try:

@@ -1,4 +1,4 @@
-"""Reads a network from wherever it is: the catalogue, a spec file, or another program, with weights of a file.
+"""Reads a network from wherever it is: the catalog, a spec file, or another program, with weights of a file.
 
 `onespec port` takes one such network or two.
 """
@@ -125,7 +125,7 @@ def program_of(text: str) -> str:
     if text in NETWORKS:
         return SPEC
     if not user_files.is_file(text):
-        # A name that the catalogue lacks is refused as such.
+        # A name that the catalog lacks is refused as such.
         return next((program for ending, program in network_import.ENDINGS.items() if text.endswith(ending)), SPEC)
     file, _ = user_files.split(text)
     if not Path(file).is_file():

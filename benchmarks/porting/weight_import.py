@@ -113,7 +113,7 @@ def _read_safetensors(path: Path, notes: list[str]) -> Weights:
     try:
         from safetensors import SafetensorError, deserialize
     except ImportError:
-        raise Unavailable(f"{path}: needs safetensors: pip install safetensors, or onespec[imports]") from None
+        raise Unavailable(f"{path}: needs safetensors: pip install -e '.[imports]'") from None
     try:
         found = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
     except (SafetensorError, OSError) as error:

@@ -36,7 +36,10 @@ class PlaceRecord(msgspec.Struct, frozen=True):
 
 
 class StageRecord(msgspec.Struct, frozen=True):
-    """The verdict of one stage: ok, explained, differs, or none if the network has nothing to compare."""
+    """The verdict of one stage: ok, explained, differs, not verified, not distinguishable, or none.
+
+    none: the network has nothing to compare. not verified, not distinguishable: neither agrees nor differs, see `note`.
+    """
 
     stage: str
     verdict: str
@@ -80,7 +83,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     seeds: int
     device: str
     settings: dict[str, str]
-    verdict: str  # ok, explained, differs or failed
+    verdict: str  # ok, explained, differs, failed, not verified or not distinguishable
     reason: str | None = None  # of a failure
     cause: str | None = None  # likely, of the first difference
     stages: list[StageRecord]

@@ -143,7 +143,7 @@ def summary(certificate: Certificate) -> str:
 
 
 def matrix(findings: Sequence[Finding]) -> str:
-    """The verdict on every network in every framework, networks in the order of the catalogue, others at the end."""
+    """The verdict on every network in every framework, networks in the order of the catalog, others at the end."""
     labels, nets, precisions = (in_order(findings, name) for name in ("framework", "net", "precision"))
     verdicts = {(finding.net, finding.framework, finding.precision): brief(finding) for finding in findings}
     places = {name: place for place, name in enumerate([FRAMEWORK_CHECKS, *NETWORKS])}

@@ -18,7 +18,7 @@ import msgspec
 from benchmarks.runtime import devices
 
 NOT_RECORDED = "clocks, power and energy of the GPU are not recorded"
-PACKAGE, INSTALL = "pynvml", "pip install 'onespec[gpu]'"
+PACKAGE, INSTALL = "pynvml", "pip install -e '.[gpu]'"
 
 # Bits of nvmlDeviceGetCurrentClocksThrottleReasons (NvmlClocksEventReasons), without 0x1, idleness.
 REASONS = {

@@ -32,7 +32,7 @@ from frameworks.spec import times
 from frameworks.training import Training
 
 BATCH_SIZE = 256
-NEEDS_PILLOW = "needs Pillow: pip install pillow, or onespec[images]"
+NEEDS_PILLOW = "needs Pillow: pip install -e '.[images]'"
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

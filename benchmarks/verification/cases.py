@@ -46,8 +46,8 @@ DEFAULT_TRAINING = "adam, decay, smoothed labels"
 # SGD, which keeps no arrays beside the weights. The learning rate changes after the third step.
 LARGE, LARGE_MACS, LARGE_STEPS = 1_000_000, 30_000_000, 4
 LARGE_TRAINING = "sgd, decay, smoothed labels"
-# A network with more than HEAVY multiply-adds per image accepts no small images (Inception v3 with its auxiliary
-# classifier). It gets one batch and HEAVY_STEPS steps; more would take more memory and time than all other networks.
+# A network with more than HEAVY multiply-adds per image at the verified input gets one batch and HEAVY_STEPS steps;
+# more would take more memory and time than all other networks.
 HEAVY, HEAVY_STEPS = 2_000_000_000, 2
 STEPS = 10  # after which weights are compared, as after the first
 CURVE = 50  # losses of the last training

@@ -294,7 +294,7 @@ def test_without_pillow_everything_but_the_grid_is_written(
     monkeypatch.setattr(builtins, "__import__", no_pillow)
     given = ["--weights", str(untrained), "--fw", "torch", "--out", str(tmp_path), "--test-size", "10"]
     assert main(given) == 0
-    assert "pip install pillow" in capsys.readouterr().err
+    assert "pip install -e '.[images]'" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"predictions.csv", "confusion.csv"}
     assert main([*given[:4], "--images", str(Path(__file__).parent)]) == 2, "no image files there"
 

@@ -172,7 +172,7 @@ def test_the_reference_page_has_every_exit_code_command_and_renamed_option() -> 
     for name in COMMANDS:
         assert f"| `{name}` |" in page
     for old, new in RENAMED.items():
-        assert f"`{old}` is now `{new}`" in page
+        assert f"`{old}` (`{new}`)" in page
 
 
 def test_the_first_line_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

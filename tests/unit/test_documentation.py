@@ -1,4 +1,4 @@
-"""The documents: every link leads to a file, and every column, command and public name is documented."""
+"""The documents: every link leads to a place, and every column, command and public name is documented."""
 
 from __future__ import annotations
 
@@ -24,13 +24,27 @@ from tests.faults import CHECK_FAULTS, FAULTS
 ROOT = Path(__file__).parents[2]
 STRICT = ("torch", "mxnet", "keras")  # of which the text says how many networks are certified in float64
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md"])
+RESULTS = sorted((ROOT / "results").rglob("*.md"))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_relative_links_lead_to_files(path: Path) -> None:
-    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
-    assert [link for link in links if not (path.parent / link).exists()] == []
+def test_relative_links_lead_to_files_and_headings(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", _without_code(path))
+    targets = [(path.parent / file if file else path, anchor) for file, anchor in links]
+    assert [file for file, _ in targets if not file.exists()] == []
+    assert [(file.name, anchor) for file, anchor in targets if anchor and anchor not in _anchors(file)] == []
+
+
+def _without_code(path: Path) -> str:
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def _anchors(path: Path) -> set[str]:
+    """By GitHub's rule: lower case without punctuation, hyphens for spaces, and a number if a heading occurs again."""
+    headings = re.findall(r"^#+ (.+?) *$", _without_code(path), flags=re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    numbers = [slugs[:index].count(slug) for index, slug in enumerate(slugs)]
+    return {f"{slug}-{number}" if number else slug for slug, number in zip(slugs, numbers)}
 
 
 @pytest.mark.parametrize("column", sorted({*run_report.COLUMNS, *speed_report.COLUMNS}))
@@ -86,6 +100,16 @@ def test_every_command_in_a_document_exists(path: Path) -> None:
     files = {module: ROOT / (module.replace(".", "/") + ".py") for module in modules}
     assert [module for module, file in files.items() if not file.exists()] == []
     assert commands - set(COMMANDS) == set()
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_that_a_result_names_exists(path: Path) -> None:
+    """Under its present name, which results/README.md has for modules of earlier versions."""
+    names = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    present = dict(re.findall(r"`([\w.]+)` is now\s+`([\w.]+)`", names))
+    modules = set(re.findall(r"python -m ([\w.]+)", path.read_text(encoding="utf-8")))
+    files = {module: ROOT / (present.get(module, module).replace(".", "/") + ".py") for module in modules}
+    assert [module for module, file in files.items() if not file.exists()] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -63,7 +63,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     gpu_state.opened.cache_clear()
     monkeypatch.setattr(gpu_state.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
-    assert str(gpu_state.hint("cuda")).endswith("are not recorded: pip install 'onespec[gpu]'")
+    assert str(gpu_state.hint("cuda")).endswith("are not recorded: pip install -e '.[gpu]'")
     assert gpu_state.hint("cpu") is None
     assert used("cuda") is None
 

@@ -781,7 +781,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "own.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BadInput, match=r"pip install 'onespec\[parquet\]'"):
+    with pytest.raises(BadInput, match=r"pip install -e '\.\[parquet\]'"):
         read(tmp_path / "own.parquet")
 
 

@@ -28,7 +28,7 @@ def model(network: Network, weights: Weights, about: About, dtype: str = "float3
     try:
         from frameworks.onnx_model import NotInONNX, onnx_model
     except ImportError:
-        raise Unavailable("--to onnx: needs the package onnx: pip install onnx, or onespec[onnx]") from None
+        raise Unavailable("--to onnx: needs the package onnx: pip install -e '.[onnx]'") from None
     try:
         return onnx_model(network, weights, dtype, text="\n".join([about.title, *about.lines]))[0]
     except NotInONNX as error:
