@@ -207,8 +207,9 @@ def verify(
 
     The result has `same`, whether all frameworks compute the same function; `findings`, one per network, framework
     and precision, with `verdict` (`ok`, `explained`, `differs`, `failed`, `not verified` or `not distinguishable`) and
-    `stages`; `skipped`, the reasons for frameworks that were not verified, and `lacking`, the reasons why one that only
-    predicts was verified in one precision alone. `verification_text(result)` is the text that the command prints.
+    `stages`; `skipped`, the reasons for frameworks and networks that were not verified, and `lacking`, the reasons for
+    precisions in which frameworks were not verified, though in another. `verification_text(result)` is the text that
+    the command prints.
 
     Raises BadInput for an argument that cannot be used.
     """

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ from research import command
 ROOT = Path(frameworks.__file__).parents[1]
 TRAINING = (
     *("--net", "mlp", "--fw", "reference", "--adapter", f"{ROOT}/frameworks/numpy_reference.py:Reference"),
-    *("--quick", "--threads", "1", "--train-size", "256", "--test-size", "32", "--batch-size", "16", "--epochs", "6"),
+    *("--quick", "--threads", "1", "--train-size", "256", "--test-size", "32", "--batch-size", "16", "--epochs", "120"),
 )
 FULL_DISK = "full disk"
 STOPS = ("SIGKILL", "SIGKILL to the worker", "SIGTERM", "SIGHUP", "SIGINT", FULL_DISK)
@@ -77,6 +77,7 @@ class Crash:
     orphans: int  # processes of the run after ORPHAN_SECONDS
     identical: bool  # the resumed run has the epochs of the uninterrupted one
     left: int  # folders for temporary files after the resumed run
+    from_state: bool  # it went on from a state on disk, not from the initial weights
 
     @property
     def passed(self) -> bool:
@@ -92,7 +93,7 @@ def uninterrupted(folder: Path) -> Uninterrupted:
     """Train once without a stop. folder: a new folder for the results and temporary files."""
     began = time.monotonic()
     process = _start(_temporary(folder), *TRAINING, "--out", str(folder / "out"))
-    _wait_for_record(folder, process)
+    _wait_until(lambda: _recorded(folder), process)
     recorded = time.monotonic()
     _, errors = process.communicate(timeout=PATIENCE)
     ended = time.monotonic()
@@ -104,7 +105,8 @@ def uninterrupted(folder: Path) -> Uninterrupted:
 def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
     """Stop a run and resume it. folder: a new folder.
 
-    number: chooses the stop, and seeds its moment: by turns during the start, and after the first record.
+    number: chooses the stop, and seeds its moment: by turns after a state was kept, during the start, and after the
+    first record.
     """
     stream, stop = random.Random(number), STOPS[number % len(STOPS)]
     temporary = _temporary(folder)
@@ -112,9 +114,14 @@ def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
     process = _start(temporary, *TRAINING, "--out", str(folder / "out"), largest_file=largest)
     finished = False
     if stop != FULL_DISK:
-        moment = stream.uniform(0.02, 1.0) * whole.start
-        if number // len(STOPS) % 2 == 0:
-            _wait_for_record(folder, process)
+        turn = number // len(STOPS) % 3
+        if turn == 0:
+            _wait_until(lambda: any(map(_kept, _recorded(folder))), process)
+            moment = stream.uniform(0.0, 0.5)
+        elif turn == 1:
+            moment = stream.uniform(0.02, 1.0) * whole.start
+        else:
+            _wait_until(lambda: _recorded(folder), process)
             moment = stream.uniform(0.0, 0.9) * whole.training
         try:
             process.wait(moment)
@@ -127,6 +134,7 @@ def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
     finished = finished or process.returncode == ExitCode.OK
     orphans = _remaining(temporary)
     recorded = _recorded(folder)
+    from_state = not finished and any(_kept(folder) for folder in recorded)
     for abandoned in temporary.iterdir():  # a folder younger than a minute may belong to a process that starts
         os.utime(abandoned, (0, 0))
     again = ["--resume", str(recorded[0])] if recorded else [*TRAINING, "--out", str(folder / "out")]
@@ -142,6 +150,7 @@ def crash(number: int, whole: Uninterrupted, folder: Path) -> Crash:
         orphans=orphans,
         identical=final is not None and resumed.returncode == ExitCode.OK and _epochs(final) == whole.epochs,
         left=len(list(temporary.iterdir())),
+        from_state=from_state,
     )
 
 
@@ -155,8 +164,8 @@ def _while_importing(errors: str) -> bool:
     return "_find_and_load" in errors and errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def _wait_for_record(folder: Path, process: subprocess.Popen[str]) -> None:
-    while not _recorded(folder) and process.poll() is None:
+def _wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    while not condition() and process.poll() is None:
         time.sleep(0.01)
 
 
@@ -226,11 +235,26 @@ def _epochs(folder: Path) -> Epochs:
     return [_results(epoch) for epoch in record.epochs]
 
 
+def _kept(folder: Path) -> int:
+    """The epoch after which the last state of an unfinished run was kept; 0 if there is none."""
+    return max((record.kept for record in RunFolder.open(folder).records().values()), default=0)
+
+
 def _results(epoch: Epoch) -> tuple[int, float, float, float]:
     return epoch.epoch, epoch.train_loss, epoch.test_loss, epoch.test_accuracy
 
 
-HEAD = ("stop", "runs", "before run.json", "finished before", "identical", "tracebacks", "orphans", "folders left")
+HEAD = (
+    "stop",
+    "runs",
+    "before run.json",
+    "finished before",
+    "from a state",
+    "identical",
+    "tracebacks",
+    "orphans",
+    "folders left",
+)
 
 
 def table(crashes: Sequence[Crash]) -> str:
@@ -248,6 +272,7 @@ def _row(name: str, crashes: Sequence[Crash]) -> tuple[str, ...]:
         {
             "recorded": sum(not one.recorded for one in crashes),
             "finished": sum(one.finished for one in crashes),
+            "from_state": sum(one.from_state for one in crashes),
             "identical": sum(one.identical for one in crashes),
             "traceback": sum(one.traceback for one in crashes),
             "orphans": sum(one.orphans for one in crashes),

@@ -17,6 +17,7 @@ from benchmarks.runtime.errors import WorkerFailed
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training import epoch_slices
 from benchmarks.training.jobs import Job
+from benchmarks.training.kept_states import AtAPrice
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
 from benchmarks.training.runner import environments
@@ -43,7 +44,7 @@ def forecast(request: TrainingRequest, progress: Progress, resume: Path | None =
     for _, of_network in itertools.groupby(groups, key=lambda group: group[0].name):
         by_seed = list(of_network)
         for same in zip(*by_seed):  # one framework's jobs, which differ in the seed
-            left = [job.epochs - len(records.get(job.cell, CellRecord()).epochs) for job in same]
+            left = [_epochs_left(job, records.get(job.cell, CellRecord())) for job in same]
             if not any(left) or too_large(by_seed[0]):
                 continue
             cost = _cost(same[0], data[same[0].dataset], places[same[0].framework], request.timeout)
@@ -51,6 +52,10 @@ def forecast(request: TrainingRequest, progress: Progress, resume: Path | None =
                 cost.once + epochs * cost.epoch for epochs in left if epochs
             )
     return seconds
+
+
+def _epochs_left(job: Job, record: CellRecord) -> int:
+    return 0 if record.finished else job.epochs - record.kept
 
 
 def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> CellCost:
@@ -62,7 +67,8 @@ def _cost(job: Job, data: Dataset, place: Environment | str, timeout: float) -> 
     small = replace(job, epochs=2, train_size=size, test_size=min(job.test_size, size))
     with TemporaryFolder("forecast") as scratch:
         folder = RunFolder(scratch)
-        with CellTrainer(small, data, folder, scratch, CellRecord()) as cell:
+        keeping = AtAPrice(small.network, small.training)
+        with CellTrainer(small, data, folder, scratch, CellRecord(), keeping=keeping) as cell:
             try:
                 began = time.perf_counter()
                 cell.open(place.python, FRAMEWORKS[parse_frameworks(job.framework)[0].name], timeout)

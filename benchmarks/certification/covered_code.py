@@ -56,6 +56,12 @@ def code_parts(adapter: str, trains: bool = True) -> dict[str, str]:
 
 
 PARTS = ("adapter", "spec", "worker", "trainer", "verification")
+CHECKED_ONLY = ("trainer",)  # parts that only the framework checks run
+
+
+def of_network(code: Mapping[str, str]) -> dict[str, str]:
+    """The parts of the code that decide a finding on a network: those that its verification runs."""
+    return {part: digest for part, digest in code.items() if part not in CHECKED_ONLY}
 
 
 def _files(adapter: str) -> dict[str, list[Path]]:

@@ -1,11 +1,12 @@
 """Stored findings, and what a row of a report says of its verification.
 
 A finding covers a run if it is about the same network, code (`covered_code`), package versions, mode, precision and
-device, and if its verification asked at least what the default asks. The number of threads is not part of it, because
-the framework checks repeat a case with two threads. A row needs the finding on its network and the one on the
-framework itself (`FRAMEWORK_CHECKS`), both in float64; in float32 it needs both in that precision, too, and with layers
-in 16 bits the one on the network. Float32 without these is certified in float64 only; 16 bits are not certified then,
-and TF32 never is.
+device, and if its verification asked at least what the default asks. Only the framework checks run the trainer, so it
+is no part of the code of a finding on a network. The number of threads is not part of a finding, because the framework
+checks repeat a case with two threads. A row needs the finding on its network and the one on the framework itself
+(`FRAMEWORK_CHECKS`), both in float64; in float32 it needs both in that precision, too, and with layers in 16 bits the
+one on the network. Float32 without these is certified in float64 only; 16 bits are not certified then, and TF32 never
+is.
 A framework that only predicts needs the finding on the network in its precision: evaluation is all that it does.
 
 Findings are stored in the user's cache, each in a file of its own. The certificates of a checkout are read, too. A file
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from benchmarks.certification.covered_code import PARTS, code_parts
+from benchmarks.certification.covered_code import PARTS, code_parts, of_network
 from benchmarks.certification.verified_networks import verified_forms
 from benchmarks.records import certificates
 from benchmarks.records.certificates import FRAMEWORK_CHECKS, Certificate, Finding, StoredFinding
@@ -67,7 +68,7 @@ class Subject:
     """What a finding is about: everything that decides its numbers."""
 
     network: str  # the digest of the verified network, or FRAMEWORK_CHECKS
-    code: Mapping[str, str]  # digest by part
+    code: Mapping[str, str]  # digest by part, of those that decide the numbers
     versions: Mapping[str, str]
     mode: str
     precision: str
@@ -82,12 +83,20 @@ class Subject:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
     @staticmethod
+    def about(
+        network: str, code: Mapping[str, str], versions: Mapping[str, str], mode: str, precision: str, device: str
+    ) -> Subject:
+        """The subject of a finding that is made with all this. code: digest of every part."""
+        deciding = code if network == FRAMEWORK_CHECKS else of_network(code)
+        return Subject(network, deciding, versions, mode, precision, device)
+
+    @staticmethod
     def of(finding: Finding) -> Subject | None:
         """The subject of a finding; None if an earlier version made it, which did not record the code by part."""
         if finding.code is UNSET:
             return None
         network = FRAMEWORK_CHECKS if finding.net == FRAMEWORK_CHECKS else finding.case_sha256
-        return Subject(network, finding.code, finding.versions, finding.mode, finding.precision, finding.device)
+        return Subject.about(network, finding.code, finding.versions, finding.mode, finding.precision, finding.device)
 
 
 # --- stored -----------------------------------------------------------------------------------------------------------
@@ -142,11 +151,14 @@ def covering(row: RowIdentity) -> Coverage:
         return Coverage(f"{NOT_CERTIFIED}: never verified with TF32")
     code = code_parts(row.adapter, trains(row.framework))
     mode, device = row.setting.mode, row.setting.device
-    network = Subject(row.case_sha256, code, row.versions, mode, "float64", device)
+    network, checks = (
+        Subject.about(identity, code, row.versions, mode, "float64", device)
+        for identity in (row.case_sha256, FRAMEWORK_CHECKS)
+    )
     if not trains(row.framework):  # it may lack float64, and its checks are those of training
         outcome = _outcome(replace(network, precision=row.setting.precision), row)
         return Coverage(f"{NOT_CERTIFIED}: {outcome.reason}" if outcome.reason else CERTIFIED, outcome.certificate)
-    needed = [network, replace(network, network=FRAMEWORK_CHECKS)]
+    needed = [network, checks]
     outcomes = [_outcome(subject, row) for subject in needed]
     if failure := next((each for each in outcomes if each.reason), None):
         return Coverage(f"{NOT_CERTIFIED}: {failure.reason}", outcomes[0].certificate)

@@ -160,7 +160,7 @@ def when_stopped(advice: str) -> None:
 def resume_advice(folder: Path) -> str:
     """What is saved of a training run, and the command that goes on with it."""
     command = f"{click.get_current_context().command_path} --resume {shlex.quote(str(folder))}"
-    return f"finished epochs are saved; continue with: {command}"
+    return f"what has finished is recorded; continue with: {command}"
 
 
 def announce(line: str, quiet: bool) -> None:

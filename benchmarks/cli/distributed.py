@@ -67,7 +67,7 @@ class Executor:
         """What is saved, and the command that goes on."""
         path = click.get_current_context().command_path
         command = f"{path} --executor {self.name} --resume {shlex.quote(str(run.home))}"
-        return f"finished epochs are saved; continue with: {command}"
+        return f"what has finished is recorded; continue with: {command}"
 
 
 def check_resumed_options(folder: str, given: Mapping[str, tuple[str, Any]]) -> None:

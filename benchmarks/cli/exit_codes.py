@@ -22,7 +22,8 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.OK: "The command succeeded.",
     ExitCode.FAILED: "A framework named with --fw is unavailable or failed; a worker was refused; verify found a "
-    "difference; compare found a slowdown beyond the limit; or merge lacks a finished cell or a part.",
+    "difference or could not judge a stage; compare found a slowdown beyond the limit; or merge lacks a finished cell "
+    "or a part.",
     ExitCode.BAD_INPUT: "An option, a file or a network cannot be used.",
     ExitCode.BAD_DATA: "A data set is missing, damaged or not the published one.",
     ExitCode.DIFFERENT: "Results differ: the frameworks of predict give different labels, the runs of compare compute "

@@ -193,6 +193,7 @@ class _Shard:
     work: dict[str, float]  # of all epochs of a cell
     epochs: dict[str, int]  # of a cell
     done: dict[str, int] = field(default_factory=dict)  # the last epoch that a cell finished
+    saved: dict[str, int] = field(default_factory=dict)  # the last one that is not trained again
     folder: Path | None = None
     read: int = 0  # bytes of cells.jsonl
 
@@ -225,11 +226,16 @@ class TrainingWork(Work):
         shard.read += len(complete)
         for line in complete.splitlines():
             event = json.loads(line)
-            if event.get("event") == "epoch" and event.get("cell") in shard.work:
-                shard.done[event["cell"]] = event["epoch"]
+            cell = event.get("cell")
+            if cell in shard.work and event.get("event") == "epoch":
+                shard.done[cell] = event["epoch"]
+                if event.get("state_kept", True):
+                    shard.saved[cell] = event["epoch"]
+            elif cell in shard.work and event.get("event") == "end" and event.get("status") == "ok":
+                shard.saved[cell] = shard.epochs[cell]
 
     def steps(self, number: int) -> int:
-        return sum(self.shards[number].done.values())
+        return sum(self.shards[number].saved.values())
 
     def done(self, number: int) -> float:
         shard = self.shards[number]

@@ -58,7 +58,7 @@ class VerificationShard(msgspec.Struct, frozen=True, kw_only=True):
     number: int  # from 1
     count: int
     info: VerificationInfo
-    skipped: list[str] = []  # a line for each framework or precision that was not verified
+    skipped: list[str] = []  # as in `Verification`
     lacking: list[str] = []
     native_differences: list[DefaultDifference] = []
 

@@ -93,6 +93,7 @@ class Epoch(Event, frozen=True, kw_only=True, gc=False):
     first_losses: list[float] = []  # of the run's first steps, before their updates; in epoch 1, without dropout
     augment_seconds: Seconds | None = None  # drawing augmented images; None if another cell has drawn them
     reload_seconds: Seconds = 0.0  # moving them to the device
+    state_kept: bool = True  # the state after this epoch was on disk when the event was written
 
     @property
     def images(self) -> int:

@@ -240,6 +240,11 @@ class CellRecord:
                 self.end = event
 
     @property
+    def kept(self) -> int:
+        """The last epoch after which the state was kept, from which training goes on; 0 if none was."""
+        return max((each.epoch for each in self.epochs if each.state_kept), default=0)
+
+    @property
     def finished(self) -> bool:
         return self.end is not None and self.end.status == "ok"
 

@@ -28,6 +28,7 @@ from benchmarks.runtime.plugins import register
 from benchmarks.runtime.temporary_folders import TemporaryFolder
 from benchmarks.training import code_references
 from benchmarks.training.jobs import Job, describe, weights_sha256
+from benchmarks.training.kept_states import AtAPrice
 from benchmarks.training.plan import TrainingRequest, plan, too_large
 from benchmarks.training.progress import Progress
 from benchmarks.training.shards import Shard, data_infos, shard_groups, shard_of
@@ -190,7 +191,9 @@ def _run_group(
         cells = []
         for job in group:
             record = records.get(job.cell, CellRecord())
-            cell = CellTrainer(job, data[job.dataset], folder, scratch, record, request.save)
+            _remove_other_states(folder, job.cell, record)
+            keeping = AtAPrice(job.network, job.training)
+            cell = CellTrainer(job, data[job.dataset], folder, scratch, record, request.save, keeping)
             cells.append(stack.enter_context(cell))
         unfinished = [cell for cell in cells if not cell.ended]
         if reason := too_large([cell.job for cell in unfinished]):
@@ -199,6 +202,17 @@ def _run_group(
                 progress.cell_failed(cell.job.cell, reason)
         elif unfinished:
             side_by_side(unfinished, places, request.timeout, progress)
+
+
+def _remove_other_states(folder: RunFolder, cell: str, record: CellRecord) -> None:
+    """Remove the states of a cell but the one from which it goes on: a stop may leave one that no event names."""
+    kept = 0 if record.finished else record.kept
+    first = checkpoint(folder, cell, 0)
+    start = first.stem.removesuffix("0")
+    for path in first.parent.glob("*.npz"):
+        epoch = path.stem.removeprefix(start)
+        if epoch != path.stem and epoch.isdecimal() and int(epoch) != kept:
+            path.unlink()
 
 
 def side_by_side(
@@ -262,10 +276,10 @@ def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _check_checkpoints(folder: RunFolder) -> None:
-    """Raise BadInput unless every unfinished cell has the state after its last finished epoch."""
+    """Raise BadInput unless every unfinished cell has the state that was kept last."""
     for cell, record in folder.records().items():
-        path = checkpoint(folder, cell, len(record.epochs))
-        if record.epochs and not record.finished and not path.is_file():
+        path = checkpoint(folder, cell, record.kept)
+        if record.kept and not record.finished and not path.is_file():
             raise BadInput(
                 f"--resume {folder.path}: {path.relative_to(folder.path)} is missing, without which {cell} cannot "
                 "continue; put it back, or start a new run"

@@ -20,6 +20,7 @@ from benchmarks.runtime import affinity, devices, gpu_state
 from benchmarks.runtime.worker_client import Evaluation, Slice, WorkerClient
 from benchmarks.training import checkpoints, epoch_slices
 from benchmarks.training.jobs import Job, dropout_seed, order
+from benchmarks.training.kept_states import EveryEpoch, Keeping
 from frameworks import arrays
 from frameworks.adapter import Split
 from frameworks.registry import FrameworkInfo
@@ -40,18 +41,25 @@ def checkpoint(folder: RunFolder, cell: str, epoch: int) -> Path:
 class CellTrainer:
     """A job and its worker. Every method may raise `WorkerFailed` or `Unavailable`; the cell has then ended.
 
-    record: what the folder holds of the cell; training goes on from its last finished epoch.
-    save: keep the weights after the last epoch.
+    record: what the folder holds of the cell; training goes on from its last epoch with a kept state.
+    save: keep the weights after the last epoch. keeping: which states are kept; by default all.
     """
 
     def __init__(
-        self, job: Job, data: Dataset, folder: RunFolder, scratch: Path, record: CellRecord, save: bool = False
+        self,
+        job: Job,
+        data: Dataset,
+        folder: RunFolder,
+        scratch: Path,
+        record: CellRecord,
+        save: bool = False,
+        keeping: Keeping | None = None,
     ) -> None:
         self.job, self.data, self.folder, self.scratch, self.record = job, data, folder, scratch, record
-        self.save = save
+        self.save, self.keeping = save, keeping or EveryEpoch()
         steps = -(-job.train_size // job.batch_size)
         self.lrs = job.lr * job.lr_schedule.factors(job.epochs, steps).reshape(job.epochs, steps)
-        self.epoch = len(record.epochs)  # finished epochs
+        self.epoch = self.kept = record.kept  # finished epochs, and the one whose state is on disk
         self.ended = record.finished
         self._worker: WorkerClient | None = None
 
@@ -70,7 +78,7 @@ class CellTrainer:
         self.begin(self._worker)
 
     def begin(self, worker: WorkerClient) -> None:
-        """Build the network in a worker, load the data, and restore the state of the last finished epoch."""
+        """Build the network in a worker, load the data, and restore the last kept state."""
         self._worker = worker
         job, started = self.job, worker.started
         built = worker.build(job.network, job.training, job.setting)
@@ -122,7 +130,7 @@ class CellTrainer:
             images.append(stop - start)
             progress(job.cell, self.epoch + stop / job.train_size)
         test = self._evaluate()
-        self.worker.save_weights(self._checkpoint(number))
+        keeps = self._keep(number, time.perf_counter() - began)
         busy = sum(each.seconds for each in slices) + test.seconds + (augment_seconds or 0.0) + reload_seconds
         timed = list(zip(images, [each.seconds for each in slices]))
         contention = [each.contention for each in slices[number == 1 :]]
@@ -144,10 +152,13 @@ class CellTrainer:
             augment_seconds=augment_seconds,
             reload_seconds=reload_seconds,
             harness_seconds=time.perf_counter() - began - busy,
+            state_kept=keeps,
         )
         self.folder.record(event)
-        self._checkpoint(number - 1).unlink(missing_ok=True)
         self.epoch = number
+        if keeps:
+            self._forget(self.kept)
+            self.kept = number
         self.record.add(event)
         return event
 
@@ -158,7 +169,7 @@ class CellTrainer:
         last = self.record.epochs[-1].train_loss
         diverged = None if math.isfinite(last) else f"diverged: the training loss is {last}"
         self._end(End(cell=self.job.cell, status="ok", reason=diverged, peak=self.worker.peak_memory()))
-        self._checkpoint(self.epoch).unlink(missing_ok=True)
+        self._forget(self.kept)
         with contextlib.suppress(OSError):  # it holds the checkpoints of other cells
             self._checkpoint(self.epoch).parent.rmdir()
 
@@ -280,6 +291,21 @@ class CellTrainer:
         if self.data.images:
             about["images"] = self.data.images.options.record
         checkpoints.save(path, self.job.network, trained, about)
+
+    def _keep(self, epoch: int, seconds: float) -> bool:
+        """Write the state after an epoch that took so long, if it is due; whether it was."""
+        is_last = epoch == self.job.epochs
+        due = self.keeping.is_due(seconds, is_last)
+        if not (due or (self.save and is_last)):
+            return False
+        began = time.perf_counter()
+        self.worker.save_weights(self._checkpoint(epoch))
+        self.keeping.kept(time.perf_counter() - began)
+        return True
+
+    def _forget(self, epoch: int) -> None:
+        """Remove the state after an epoch, if there is one."""
+        self._checkpoint(epoch).unlink(missing_ok=True)
 
     def _weights(self) -> Path:
         """The state after the last finished epoch, or the initial weights, which all frameworks share."""

@@ -181,9 +181,9 @@ class Verification:
 
     certificate: Certificate  # as written to `out`, with findings of earlier verifications
     findings: list[Finding]  # of this request: one per network, framework and precision
-    skipped: tuple[str, ...]  # a line for each framework or precision that was not verified, with the reason
+    skipped: tuple[str, ...]  # a line for each framework or network that was not verified, with the reason
     native_differences: tuple[DefaultDifference, ...] = ()  # with semantics="native"
-    lacking: tuple[str, ...] = ()  # a line where a framework that only predicts was verified in one precision alone
+    lacking: tuple[str, ...] = ()  # a line for each precision in which frameworks were not verified, though in another
 
     @property
     def same(self) -> bool:
@@ -226,6 +226,7 @@ def execute(
         earlier = earlier_certificate(request) if request.resume else None  # before the workers start
         logs = stack.enter_context(TemporaryFolder("logs"))
         started, skipped = start_targets(request, logs, stack, progress)
+        lacking: list[str] = []
         targets = [target for target in started if trains(target.label)]
         predicting = [target for target in started if not trains(target.label)]
         if native and predicting:
@@ -235,7 +236,7 @@ def execute(
         if targets and "float32" in precisions and len({target.package for target in targets}) < 2:
             if request.precision == "float32":
                 raise BadInput(FLOAT32_ALONE)
-            skipped.append(
+            lacking.append(
                 "float32: not verified, because frameworks are compared with one another and there is only one"
                 + (" that trains" if predicting else "")
             )
@@ -282,7 +283,6 @@ def execute(
             doing(next(parts, "writing the certificate"))
             if request.out:
                 _write(certificate_of(request, findings.values(), others, command), request.out, write_pages)
-        lacking: list[str] = []
         for name, verdict in _inference_verdicts(
             request, networks if predicting else {}, predicting, logs, skipped, lacking
         ):
@@ -424,7 +424,9 @@ def _covered(
         wanted = {
             (
                 target.label,
-                lookup.Subject(identity, code[target.label], target.versions, target.mode, precision, target.device),
+                lookup.Subject.about(
+                    identity, code[target.label], target.versions, target.mode, precision, target.device
+                ),
             )
             for target in targets
             for precision in (in_checks(precisions) if name == FRAMEWORK_CHECKS else precisions)

@@ -93,7 +93,8 @@ def test_a_signal_writes_the_report_and_removes_workers_and_temporary_folders(
     (folder,) = out.iterdir()
     assert process.returncode == ExitCode.STOPPED
     assert stderr.splitlines()[-1] == (
-        f"stopped by {stop.name}; finished epochs are saved; continue with: python -m benchmarks.run --resume {folder}"
+        f"stopped by {stop.name}; what has finished is recorded; "
+        f"continue with: python -m benchmarks.run --resume {folder}"
     )
     assert (folder / "report.md").is_file()
     assert not list(temporary.iterdir()) and not any(map(is_alive, workers(out)))
@@ -252,7 +253,7 @@ def test_a_run_on_a_full_disk_resumes_to_the_same_results(
     (folder,) = (tmp_path / "parts").iterdir()
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"{os.strerror(failure)}; make space, or name another place")
-    assert line.endswith(f"finished epochs are saved; continue with: onespec run --resume {folder}")
+    assert line.endswith(f"what has finished is recorded; continue with: onespec run --resume {folder}")
 
     assert main(["--resume", str(folder)]) == 0
     (whole,) = (tmp_path / "whole").iterdir()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.datasets.registry import dataset
+from benchmarks.records.events import Epoch
 from benchmarks.records.store import RunFolder
 from benchmarks.run import command
+from benchmarks.runtime.errors import WorkerFailed
+from benchmarks.training import runner
 from benchmarks.training.checkpoints import load
+from benchmarks.training.kept_states import Keeping
+from benchmarks.training.trainer import CellTrainer
 from frameworks.adapter import Setting
 from frameworks.numpy_reference import Reference, cross_entropy
 from frameworks.training import Training
@@ -93,9 +99,73 @@ def test_a_missing_checkpoint_is_refused_with_the_remedy(
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     cells = folder / "cells.jsonl"
-    cells.write_text("".join(cells.read_text().splitlines(keepends=True)[:3]))  # the start and two epochs
+    start, first, second = cells.read_text().splitlines(keepends=True)[:3]
+    cells.write_text("".join([start, first, second.replace('"state_kept": false', '"state_kept": true')]))
     assert main(["--resume", str(folder)]) == ExitCode.BAD_INPUT
     assert capsys.readouterr().err == (
         f"--resume {folder}: checkpoints/lenet.fake.0.2.npz is missing, without which lenet.fake.0 cannot continue; "
         "put it back, or start a new run\n"
     )
+
+
+class SecondEpoch(Keeping):
+    """The state after the second epoch alone."""
+
+    def __init__(self, *_: object) -> None:
+        self.epochs = 0
+
+    def is_due(self, seconds: float, is_last: bool) -> bool:
+        self.epochs += 1
+        return self.epochs == 2
+
+    def kept(self, seconds: float) -> None:
+        pass
+
+
+def results(folder: Path) -> list[tuple[int, float, float, float]]:
+    (record,) = RunFolder.open(folder).records().values()
+    return [(each.epoch, each.train_loss, each.test_loss, each.test_accuracy) for each in record.epochs]
+
+
+@pytest.mark.parametrize("stopped", range(1, 6), ids=lambda number: f"in epoch {number}")
+def test_epochs_after_the_kept_state_are_trained_again(
+    stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same results; each is counted once, and a state that no event names is removed."""
+    options = ["--net", "mlp", "--adapter", FAKE.replace(":Fake", ":Correct"), "--fw", "correct", "--quick"]
+    options += ["--train-size", "40", "--test-size", "20", "--threads", "1", "--epochs", "5", "-q"]
+    assert main([*options, "--out", str(tmp_path / "whole")]) == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    train_epoch, trained = CellTrainer.train_epoch, []
+
+    def until(self: CellTrainer, *arguments: Any) -> Epoch:
+        if self.epoch + 1 == stopped:
+            raise WorkerFailed("stopped here")
+        return train_epoch(self, *arguments)
+
+    def noted(self: CellTrainer, *arguments: Any) -> Epoch:
+        trained.append(self.epoch + 1)
+        return train_epoch(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "AtAPrice", SecondEpoch)
+        patch.setattr(CellTrainer, "train_epoch", until)
+        assert main([*options, "--out", str(tmp_path / "parts")]) == ExitCode.FAILED
+    (folder,) = (tmp_path / "parts").iterdir()
+    kept = 2 if stopped > 2 else 0
+    assert [path.name for path in folder.glob("checkpoints/*")] == ["mlp.correct.0.2.npz"] * (kept == 2)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    for name in ("mlp.correct.0.4.npz", "mlp.correct.0.0.2.npz"):  # the second is another cell's
+        (folder / "checkpoints" / name).write_bytes(b"")
+    monkeypatch.setattr(CellTrainer, "train_epoch", noted)
+    assert main(["--resume", str(folder), "-q"]) == 0
+    assert trained == list(range(kept + 1, 6))
+    assert results(folder) == results(whole)
+    assert [path.name for path in folder.glob("checkpoints/*")] == ["mlp.correct.0.0.2.npz"]
+
+
+def test_short_epochs_keep_no_state(finished: Path) -> None:
+    """And none is left: the last epoch needs none."""
+    (record,) = RunFolder.open(finished).records().values()
+    assert len(record.epochs) == 3 and record.kept == 0
+    assert not (finished / "checkpoints").exists()

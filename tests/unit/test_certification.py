@@ -315,7 +315,21 @@ def test_other_code_voids_the_certificate(tree: Path, file: str) -> None:
     keep(a_finding(row))
     with (tree / file).open("a") as changed:
         changed.write("\n_CHANGED = 1\n")
-    assert covering(row).text == f"not certified: {CODE[file]} changed since"
+    of = "framework checks: " if CODE[file] == "trainer" else ""
+    assert covering(row).text == f"not certified: {of}{CODE[file]} changed since"
+
+
+@pytest.mark.parametrize("file", CODE)
+def test_another_trainer_needs_new_framework_checks_alone(tree: Path, file: str) -> None:
+    """No finding on a network runs it."""
+    row = a_row("frameworks.pytorch")
+    finding = a_finding(row)
+    keep(finding)
+    with (tree / file).open("a") as changed:
+        changed.write("\n_CHANGED = 1\n")
+    checks, _ = with_checks(a_finding(row)).findings
+    lookup.keep(a_certificate(checks, finding))
+    assert (covering(row).text == "certified") == (CODE[file] == "trainer")
 
 
 @pytest.mark.parametrize("file", ["frameworks/registry.py", "frameworks/keras3/model.py", "benchmarks/run.py"])
@@ -329,11 +343,11 @@ def test_code_that_decides_no_number_keeps_the_certificate(tree: Path, file: str
 
 # Modules that the trainer imports and that decide no number of a row: records, checkpoints of the trained weights,
 # files of data sets (their digests are recorded), cores, recipes (all frameworks get the same), the number and the
-# state of a GPU (a finding has its kind of device), and the lookup itself.
+# state of a GPU (a finding has its kind of device), which states are kept, and the lookup itself.
 EXEMPT = {
     "certification/lookup.py", "datasets/registry.py", "records/events.py", "records/runs.py", "records/store.py",
     "runtime/affinity.py", "runtime/devices.py", "runtime/gpu_state.py", "runtime/worker_client.py",
-    "training/checkpoints.py", "training/recipes.py",
+    "training/checkpoints.py", "training/kept_states.py", "training/recipes.py",
 }  # fmt: skip
 
 
