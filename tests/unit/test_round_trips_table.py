@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 
 from frameworks.networks import NETWORKS
+from frameworks.spec import Auxiliary
+from frameworks.spec.layers import KINDS
 from research import round_trips
 from research.round_trips import SAME, TOLERANCE, Trip
 
@@ -71,3 +74,15 @@ def test_a_trip_has_the_small_input_and_scales_what_the_network_does_not(tmp_pat
     assert trip.network.input[1] < NETWORKS["alexnet"]().input[1] and trip.network.classes == 10
     assert trip.images.max() <= 1 and trip.parts == [1.0]
     assert len(Trip.of("googlenet_aux", tmp_path).parts) == 3
+
+
+def test_only_an_auxiliary_classifier_has_a_weight() -> None:
+    """The name says that a difference is that of the weight of an auxiliary loss."""
+    named = [kind for kind in KINDS.values() if round_trips.AUXILIARY_WEIGHT in {each.name for each in fields(kind)}]
+    assert named == [Auxiliary]
+
+
+@pytest.mark.parametrize(("name", "most"), [("lenet", 0), ("efficientnet_b3", 4 << 30), ("efficientnet_b6", 13 << 30)])
+def test_kernels_in_groups_are_counted_as_dense(name: str, most: int) -> None:
+    found = round_trips.as_dense(NETWORKS[name]())
+    assert 0.75 * most <= found <= most and (found > round_trips.DENSE) == (name == "efficientnet_b6")
