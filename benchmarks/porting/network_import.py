@@ -179,7 +179,7 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     file = _existing(text, parts["file"] if parts else text)
     if not parts and file.suffix == ".py":
         raise BadInput(f"{text}: write FILE.py:NAME, the function that gives a keras.Model")
-    task: dict[str, Any] = {"file": str(file.resolve())}
+    task: dict[str, Any] = {"text": text, "file": str(file.resolve())}
     if parts:
         task |= {"name": parts["name"], "call": parts["call"] or ""}
     python = environment(FrameworkRequest(KERAS), pythons, device="cpu", progress=progress).python
@@ -215,7 +215,7 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         kinds = {node["op"] for node in symbol["nodes"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{text}: no symbol of MXNet: {type(error).__name__}: {error}") from None
-    task: dict[str, Any] = {"file": str(file.resolve()), "params": str(params[-1].resolve())}
+    task: dict[str, Any] = {"text": text, "file": str(file.resolve()), "params": str(params[-1].resolve())}
     python = environment(FrameworkRequest(GLUON), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text, GLUON_SCRIPT)
@@ -272,7 +272,8 @@ def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progr
     file = _existing(text, parts["file"])
     if input is None:
         raise ShapeMissing(f"{text}: the shape of the images is missing")
-    task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
+    task = {"text": text, "file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or ""}
+    task |= {"input": list(input)}
     python = environment(FrameworkRequest(TORCH), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text)
@@ -487,6 +488,5 @@ def _values(
     with TemporaryFolder("import") as folder:
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         np.save(folder / "images.npy", images)
-        text = ":".join(filter(None, (task["file"], task.get("name"))))
-        _run(python, "values", folder, {**task, "values": names}, text, script)
+        _run(python, "values", folder, {**task, "values": names}, task["text"], script)
         return read_npz(folder / "values.npz", "file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -42,7 +43,7 @@ REFUSED = {
     "transposed": r"no layer for Conv2DTranspose \(layer up\)",
     "of_some_images": r"no layer for GetItem \(operation get_item\): it takes some of the images",
     "custom": r"no layer for .*Doubled \(own\): only Keras' own classes",
-    "of_any_size": "the model takes images of 3xanyxany; give --input C,H,W",
+    "of_any_size": "the model takes images of any size with 3 channels; give --input C,H,W",
 }
 
 
@@ -134,7 +135,7 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
     pythons = {"keras": str(bench.python("keras"))}
     result = network_import.imported(str(folder / "of_any_size.keras"), (3, 9, 7), pythons, print)
     assert result.network.input == (3, 9, 7) and network_import.compared(result).agrees
-    with pytest.raises(BadInput, match="an input of 1x9x7: the model takes 3xanyxany"):
+    with pytest.raises(BadInput, match="an input of 1x9x7: the model takes images of any size"):
         network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
 
 
@@ -212,6 +213,45 @@ def test_a_damaged_file(bench: Bench, tmp_path: Path) -> None:
         network_import.imported(str(tmp_path / "damaged.keras"), None, {"keras": str(bench.python("keras"))}, print)
 
 
+# --- layers that compute something else in training ------------------------------------------------------------------
+
+
+def test_layers_that_augment_are_left_out(bench: Bench, tmp_path: Path) -> None:
+    """Keras has `training=True` as the default of these layers."""
+    python = bench.python("keras")
+    subprocess.run([python, MODELS, tmp_path, "augmented"], check=True, capture_output=True)
+    for text in (str(tmp_path / "augmented.keras"), f"{MODELS}:augmented"):
+        result = network_import.imported(text, None, {"keras": str(python)}, print, source="keras")
+        comparison = network_import.compared(result)
+        assert comparison.agrees, comparison.text
+        assert [type(each.layer).__name__ for each in result.network.nodes] == ["Conv", "Flatten", "Dense"]
+        ends = " augments images in training: left out"
+        kinds = {note.removesuffix(ends).partition(" (")[0] for note in result.notes if note.endswith(ends)}
+        assert {"RandomFlip", "RandomZoom", "RandomRotation", "RandomContrast", "MixUp"} <= kinds
+        assert "RandomFlip (again)" + ends in result.notes
+        assert len(result.notes) == len(set(result.notes)) == 1 + len(kinds)
+
+
+def test_a_layer_of_ones_own_that_augments(bench: Bench) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    result = network_import.imported(f"{MODELS}:with_layer('Flipped')", None, pythons, print, source="keras")
+    assert network_import.compared(result).agrees
+    assert "RandomFlip (own.flip) augments images in training: left out" in result.notes
+
+
+def test_evaluation_whatever_the_calls_say(bench: Bench) -> None:
+    """`predict` replaces `training=True` in the calls of a graph."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(MODELS.parent)!r}); import numpy as np, keras_models as models\n"
+        "model, x = models.in_training(), np.random.default_rng(0).uniform(size=(4, 8, 8, 2))\n"
+        "assert (model.predict(x, verbose=0) == model.predict(x, verbose=0)).all()"
+    )
+    python = bench.python("keras")
+    subprocess.run([python, "-c", code], check=True, capture_output=True)
+    result = network_import.imported(f"{MODELS}:in_training", None, {"keras": str(python)}, print, source="keras")
+    assert network_import.compared(result).agrees
+
+
 # --- functions of a user's file ---------------------------------------------------------------------------------------
 
 
@@ -251,12 +291,40 @@ def test_layers_of_ones_own_that_have_no_layer(bench: Bench, kind: str, message:
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("too_small", "ValueError: Computed output size would be zero or negative. .*"),
+        ("with_list", "ValueError: one two"),
+    ],
+)
+def test_an_error_of_several_lines_is_one(bench: Bench, name: str, message: str, hook: bool) -> None:
+    """Keras adds a list of the arguments. hook: the error ends the script, as one in a layer of Keras does."""
+    python = bench.python("keras")
+    if hook:
+        folders = [str(network_import.KERAS_SCRIPT.parent), str(MODELS.parent)]
+        code = (
+            f"import sys; sys.path += {folders}; import keras_model, keras_models; sys.excepthook = keras_model.fail\n"
+            f"keras_models.{name}()"
+        )
+        given = subprocess.run([python, "-c", code], check=False, capture_output=True, text=True).stderr.splitlines()[
+            -1
+        ]
+    else:
+        with pytest.raises(BadInput) as error:
+            network_import.imported(f"{MODELS}:{name}", None, {"keras": str(python)}, print, source="keras")
+        given = str(error.value).partition(": keras_models.py:")[2].partition(": ")[2]
+    assert re.fullmatch(message, given), given
+    assert given.isprintable() and "Arguments received" not in given and "\u2022" not in given
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("fails", r"keras_models\.py:\d+: ZeroDivisionError"),
         ("absent", "it has no function 'absent'"),
-        ("Subclassed", "is a subclass of keras.Model; only functional and sequential"),
+        ("Subclassed", "is a subclass of keras.Model; only functional and sequential models are imported"),
         ("Path", "gives PosixPath and no keras.Model"),
     ],
 )

@@ -89,6 +89,28 @@ def selected():
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
 
 
+# Arguments of the layers that change images in training alone.
+AUGMENTING = {
+    **{f"Random{each}": {} for each in ("Flip", "Rotation", "Erasing", "Grayscale", "ColorJitter", "Perspective")},
+    **{f"Random{each}": {} for each in ("Invert", "Shear", "GaussianBlur", "ElasticTransform")},
+    **{f"Random{each}": {"factor": 0.5} for each in ("Contrast", "Brightness", "Hue", "Saturation", "Sharpness")},
+    **{"RandomColorDegeneration": {"factor": 0.5}, "RandomPosterization": {"factor": 4}},
+    **{"RandomZoom": {"height_factor": 0.3}, "RandomCrop": {"height": 8, "width": 7}},
+    **{"RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3}},
+    **{each: {} for each in ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")},
+}
+AUGMENTING["RandomRotation"] = {"factor": 0.2}
+
+
+def augmented():
+    """All layers that augment, most of them in a model that has no input of its own."""
+    image = keras.Input((8, 7, 3))
+    made = [getattr(layers, kind)(**options) for kind, options in AUGMENTING.items() if hasattr(layers, kind)]
+    x = keras.Sequential(made, name="augmentation")(image)
+    x = layers.Conv2D(4, 3, name="conv")(x)
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.RandomFlip(name="again")(x))))
+
+
 def of_some_images():
     image = keras.Input((8, 8, 1))
     return keras.Model(image, layers.Dense(2)(layers.Flatten()(image[:1, ...])))
@@ -168,6 +190,26 @@ class OfTraining(layers.Layer):
         return 2 * x if training else x
 
 
+class Flipped(layers.Layer):
+    """A layer that augments, with and without a word on training, inside of one of the user's."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.flip, self.turn = layers.RandomFlip(name="flip"), layers.RandomRotation(0.2, name="turn")
+
+    def call(self, x, training=None):
+        return self.turn(self.flip(x), training=training)
+
+
+def in_training():
+    """Layers, and a model, called with an argument that Keras replaces in evaluation."""
+    image = keras.Input((8, 8, 2))
+    x = layers.Dropout(0.5)(layers.Conv2D(4, 3)(image), training=True)
+    x = layers.RandomFlip()(layers.BatchNormalization()(x, training=True), training=True)
+    x = keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.5)])(x, training=True)
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+
+
 class OnValues(layers.Layer):
     def call(self, x):
         return x if x[0, 0, 0, 0] > 0 else -x
@@ -218,6 +260,14 @@ class Subclassed(keras.Model):
 
 def fails():
     return 1 // 0
+
+
+def too_small():
+    return layers.Conv2D(4, 9, name="large")(np.zeros((1, 8, 8, 1)))
+
+
+def with_list():
+    raise ValueError("one\ntwo\n\nArguments received by Own.call():\n  \u2022 x=3\n  \u2022 training=True")
 
 
 if __name__ == "__main__":
