@@ -87,6 +87,8 @@ _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _IDENTITY = ("Identity", "ActivityRegularization")
 # Layers beside Random... that change images in training alone.
 _AUGMENTING = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")
+# Layers that interpolate. TensorFlow's operators for it (ResizeBilinear) give float32, whatever their input is.
+_RESIZES = ("Resizing", "UpSampling2D")
 _OF_WINDOWS = ("Greater", "Where")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
@@ -167,6 +169,12 @@ def _images(shape: tuple[int | None, ...]) -> str:
 def is_first(graph: Description) -> bool:
     """Whether the model has its channels first."""
     return any(node["config"].get("data_format") == FIRST for node in graph["nodes"])
+
+
+def in_float32(graph: Description) -> list[str]:
+    """The kinds of layers of a model that compute in float32 though the model is in float64."""
+    of = {node["class"] for node in graph["nodes"] if node["config"].get("interpolation", "nearest") != "nearest"}
+    return sorted(of & set(_RESIZES))
 
 
 def converted(graph: Description, arrays: Weights, input: Shape) -> tuple[Graph, str, Weights]:

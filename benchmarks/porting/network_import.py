@@ -199,7 +199,8 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     if is_config(text):
         graph = replace(graph, notes=(*graph.notes, CONFIG))
     stem = parts["name"] if parts else file.stem
-    return _assembled(text, stem, graph, named, output, values, arrays)
+    result = _assembled(text, stem, graph, named, output, values, arrays)
+    return _in_single(result, "Keras computes values of", keras_graph.in_float32(description))
 
 
 def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
@@ -236,10 +237,14 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         lambda images, names: _values(python, task, arrays, images, names, GLUON_SCRIPT),
         arrays,
     )
-    single = sorted(kinds & set(gluon_graph.SINGLE))
-    if not single:
+    return _in_single(result, "MXNet holds constants or values of", sorted(kinds & set(gluon_graph.SINGLE)))
+
+
+def _in_single(result: Imported, what: str, kinds: Sequence[str]) -> Imported:
+    """An import with a note, and with `SINGLE` as its rounding, if the framework uses float32 in these layers."""
+    if not kinds:
         return result
-    note = f"MXNet holds constants or values of {', '.join(single)} in float32: a difference of {SINGLE:g} is rounding"
+    note = f"{what} {', '.join(kinds)} in float32: a difference of {SINGLE:g} is rounding"
     return replace(result, notes=(*result.notes, note), original=replace(result.original, rounding=SINGLE))
 
 

@@ -213,6 +213,20 @@ def test_a_damaged_file(bench: Bench, tmp_path: Path) -> None:
         network_import.imported(str(tmp_path / "damaged.keras"), None, {"keras": str(bench.python("keras"))}, print)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("kind", ["UpSampling2D", "Resizing"])
+def test_an_interpolation_in_float32_is_rounding(bench: Bench, kind: str, interpolation: str) -> None:
+    """TensorFlow interpolates in float32; what Keras does in float64 keeps the bound of float64."""
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:resized({kind!r}, {interpolation!r})"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    comparison, single = network_import.compared(result), interpolation == "bilinear"
+    assert comparison.agrees, comparison.text
+    assert (comparison.difference > network_import.ROUNDING * comparison.scale) == single
+    assert result.original.rounding == (network_import.SINGLE if single else network_import.ROUNDING)
+    note = f"Keras computes values of {kind} in float32: a difference of 1e-06 is rounding"
+    assert result.notes == ((note,) if single else ())
+
+
 # --- layers that compute something else in training ------------------------------------------------------------------
 
 

@@ -89,6 +89,15 @@ def selected():
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
 
 
+def resized(kind, interpolation):
+    """A resize to 12 rows and 10 columns."""
+    of = {"UpSampling2D": {"size": 2}, "Resizing": {"height": 12, "width": 10}}[kind]
+    image = keras.Input((8, 7, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(image)
+    x = getattr(layers, kind)(**of, interpolation=interpolation)(x)
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x))))
+
+
 # Arguments of the layers that change images in training alone.
 AUGMENTING = {
     **{f"Random{each}": {} for each in ("Flip", "Rotation", "Erasing", "Grayscale", "ColorJitter", "Perspective")},
