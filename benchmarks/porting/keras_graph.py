@@ -64,6 +64,7 @@ from frameworks.spec import (
 
 Description: TypeAlias = Mapping[str, Any]  # of the graph or a node, as the script writes it
 LINEAR = ":linear"
+SHOWN = 6  # layers that a note names
 FIRST = "channels_first"
 _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "relu": ReLU,
@@ -208,6 +209,9 @@ class _KerasConverter:
             if len(node["outputs"]) != len(results):
                 raise call.refused(f"it gives {len(node['outputs'])} tensors")
             self.values |= zip(node["outputs"], results)
+        if frozen := self.graph["frozen"]:
+            named = ", ".join(frozen[:SHOWN]) + (f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else "")
+            self.builder.notes.append(f"not trained in the original (trainable=False), trained in the port: {named}")
         name, *others = self.graph["outputs"]
         self._end_maxima([name])
         value = self.values[name]

@@ -328,9 +328,13 @@ def graph(model: Any, folder: Path) -> None:
     arrays: dict[str, Any] = {}  # variables by name
     calls: dict[str, int] = {}
     operands: dict[int, str] = {}  # names of the arrays of the user's layers
+    frozen: list[str] = []  # layers with arrays that are not trained
 
     def enter(layer: Any, path: str) -> None:
-        for role, variable in own_roles_of(layer).items():
+        own = own_roles_of(layer)
+        if own and not layer.trainable:
+            frozen.append(path)
+        for role, variable in own.items():
             operands[id(variable)] = f"{path}/{role}"
             arrays[f"{path}/{role}"] = variable
 
@@ -341,6 +345,8 @@ def graph(model: Any, folder: Path) -> None:
         own = type(operation).__module__.startswith("keras.")
         node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
         variables = roles_of(operation) if is_layer else {}
+        if variables and not operation.trainable and type(operation).__name__ != "Normalization":  # has constants alone
+            frozen.append(path)
         for role, variable in variables.items():
             arrays[f"{path}/{role}"] = variable
         config = settings(operation, is_layer) if own else {}
@@ -355,6 +361,7 @@ def graph(model: Any, folder: Path) -> None:
         sys.exit(f"the model has {len(shapes)} inputs; a network has one")
     outputs = walked(model, [Name("input")], visit, enter)
     answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
+    answer["frozen"] = frozen
     (folder / "graph.json").write_text(json.dumps(answer))
     save(folder / "arrays.npz", arrays)
 
@@ -417,6 +424,8 @@ def computed(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         case "Activation":
             return exact(operation.activation)(*args)
         case "LeakyReLU":
+            return leaky_relu(args[0], operation.negative_slope)
+        case "ReLU" if operation.negative_slope and operation.max_value is None and not operation.threshold:
             return leaky_relu(args[0], operation.negative_slope)
         case "Gelu":
             return gelu(args[0], operation.approximate)

@@ -227,6 +227,26 @@ def test_an_interpolation_in_float32_is_rounding(bench: Bench, kind: str, interp
     assert result.notes == ((note,) if single else ())
 
 
+@pytest.mark.parametrize("kind", ["ReLU", "LeakyReLU"])
+def test_a_slope_is_not_rounded_to_float32(bench: Bench, kind: str) -> None:
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:sloped({kind!r})"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    comparison = network_import.compared(result)
+    assert comparison.agrees and not result.notes, comparison.text
+
+
+@pytest.mark.parametrize(("call", "layer"), [("frozen", "bn"), ("frozen(own=True)", "scaled"), ("", "bn")])
+def test_frozen_layers_are_named(bench: Bench, tmp_path: Path, call: str, layer: str) -> None:
+    """In a function, and without a call in a file."""
+    python, text = bench.python("keras"), f"{MODELS}:{call}"
+    if not call:
+        subprocess.run([python, MODELS, tmp_path, "frozen"], check=True, capture_output=True)
+        text = str(tmp_path / "frozen.keras")
+    result = network_import.imported(text, None, {"keras": str(python)}, print, source="keras")
+    names = f"backbone.conv, backbone.{layer}, fixed"
+    assert result.notes == (f"not trained in the original (trainable=False), trained in the port: {names}",)
+
+
 # --- layers that compute something else in training ------------------------------------------------------------------
 
 

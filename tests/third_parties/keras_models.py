@@ -89,6 +89,23 @@ def selected():
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
 
 
+def sloped(kind):
+    image = keras.Input((8, 7, 3))
+    x = getattr(layers, kind)(negative_slope=0.3)(layers.Conv2D(4, 3)(image))
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def frozen(own=False):
+    """A model and a layer that are not trained, as in transfer learning; also one of the user's own class."""
+    backbone = keras.Sequential([keras.Input((8, 7, 3)), layers.Conv2D(4, 3, name="conv")], name="backbone")
+    backbone.add(Scaled(name="scaled") if own else layers.BatchNormalization(name="bn"))
+    backbone.trainable = False
+    image = keras.Input((8, 7, 3))
+    x = layers.Conv2D(4, 3, name="free")(layers.ReLU()(backbone(image, training=False)))
+    x = layers.Conv2D(4, 1, name="fixed", trainable=False)(x)
+    return keras.Model(image, layers.Dense(3, name="fc")(layers.GlobalAveragePooling2D()(x)))
+
+
 def resized(kind, interpolation):
     """A resize to 12 rows and 10 columns."""
     of = {"UpSampling2D": {"size": 2}, "Resizing": {"height": 12, "width": 10}}[kind]
