@@ -7,6 +7,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.port import command
-from benchmarks.porting import network_import, spec_source
+from benchmarks.porting import network_import, spec_source, weight_comparison, weight_import
 from benchmarks.porting.network_import import Imported
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
@@ -245,6 +246,47 @@ def test_frozen_layers_are_named(bench: Bench, tmp_path: Path, call: str, layer:
     result = network_import.imported(text, None, {"keras": str(python)}, print, source="keras")
     names = f"backbone.conv, backbone.{layer}, fixed"
     assert result.notes == (f"not trained in the original (trainable=False), trained in the port: {names}",)
+
+
+def test_a_final_sigmoid_is_compared_before_it(bench: Bench) -> None:
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:with_sigmoid"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    assert result.notes == ("the final sigmoid is kept: the network gives its values in place of logits",)
+    comparison = network_import.compared(result)
+    assert comparison.agrees and comparison.scale > 1e3, comparison.text
+    changed = {**result.weights, "fc.weight": result.weights["fc.weight"] * np.float64(1 + 1e-4)}
+    assert network_import.compared(replace(result, weights=changed)).parted.startswith("fc, by ")
+
+
+def test_arrays_that_are_not_finite(bench: Bench, tmp_path: Path) -> None:
+    """A model, and the file of its weights."""
+    python = bench.python("keras")
+    subprocess.run([python, MODELS, tmp_path, "with_nan"], check=True, capture_output=True)
+    file, pythons = tmp_path / "with_nan.keras", {"keras": str(python)}
+    result = network_import.imported(str(file), None, pythons, print)
+    line = "values that are not finite (NaN, infinity) in conv.weight"
+    assert result.notes == (f"{file}: {line}",)
+    comparison = network_import.compared(result)
+    assert comparison.agrees and comparison.unbounded == "conv"
+    found = weight_import.imported(file, result.network, pythons, print)
+    assert found.notes[-1] == f"with_nan.keras: {line}"
+    _, checked = weight_comparison.compared(file, result.network, found, pythons, print)
+    assert checked and checked.agrees and checked.unbounded
+
+
+def test_the_line_names_the_arrays_that_are_compared(
+    bench: Bench, folder: Path, tmp_path: Path, found: Callable[[str], Imported], capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, weights = found("sequential").network, dict(found("sequential").weights)
+    weights["dense.bias"] = weights["dense.bias"] * np.nan
+    names = network_import.own_names(network)
+    np.savez(tmp_path / "given.npz", **{names[key]: each for key, each in weights.items()})
+    text = str(folder / "sequential.keras")
+    given = [text, "--weights", str(tmp_path / "given.npz"), "--to", "torch", "-o", str(tmp_path)]
+    assert exit_code_of(command)([*given, f"--python=keras={bench.python('keras')}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{text} and the spec, the arrays of {text} and not of given.npz, the same images" in printed
+    assert "given.npz: values that are not finite (NaN, infinity) in dense.bias" in printed
 
 
 # --- layers that compute something else in training ------------------------------------------------------------------

@@ -95,6 +95,22 @@ def sloped(kind):
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
 
 
+def with_sigmoid(factor=1e3):
+    """Its last values are 0 and 1 in float64 as well, for the images that an import computes."""
+    image = keras.Input((8, 7, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, name="conv")(image))
+    init = keras.initializers.RandomNormal(stddev=factor)
+    return keras.Model(image, layers.Dense(2, "sigmoid", kernel_initializer=init, name="fc")(x))
+
+
+def with_nan():
+    model = keras.Sequential([keras.Input((8, 7, 3)), layers.Conv2D(4, 3, name="conv"), layers.ReLU()])
+    model.add(layers.Flatten())
+    model.add(layers.Dense(2, name="fc"))
+    model.layers[0].kernel.assign(model.layers[0].kernel * np.nan)
+    return model
+
+
 def frozen(own=False):
     """A model and a layer that are not trained, as in transfer learning; also one of the user's own class."""
     backbone = keras.Sequential([keras.Input((8, 7, 3)), layers.Conv2D(4, 3, name="conv")], name="backbone")
