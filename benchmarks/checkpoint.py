@@ -83,7 +83,7 @@ def command(
     count = len(found.weights)
     summary: dict[str, object] = {"file": str(out), "net": spec.name, "arrays": count, "notes": notes}
     if comparison:
-        summary |= {"difference": comparison.difference, "largest_logit": comparison.scale, "parted": comparison.parted}
+        summary |= comparison.to_json()
     click.echo(json.dumps(summary) if as_json else "\n".join([*notes, f"{out}: {spec.name}, {count} arrays"]))
     return ExitCode.OK if comparison is None or comparison.agrees else ExitCode.DIFFERENT
 

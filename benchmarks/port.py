@@ -218,7 +218,8 @@ def _write(
     if program != SPEC and source.pixels is None:
         notes.append(UNSCALED)
     if side.original:
-        lines.append(f"{source.text} and the spec, the same images, float64, evaluation: {side.original.text}")
+        arrays = f"the arrays of {source.text} and not of {source.weights.name}, " if source.weights else ""
+        lines.append(f"{source.text} and the spec, {arrays}the same images, float64, evaluation: {side.original.text}")
     origin = source.weights.name if source.weights else "" if program == SPEC else source.text
     recipe = None
     if with_training:
@@ -237,7 +238,7 @@ def _write(
             "notes": notes,
         }
         for each in side.comparisons[:1]:
-            result |= {"difference": each.difference, "largest_logit": each.scale, "parted": each.parted}
+            result |= each.to_json()
         click.echo(json.dumps(result))
     else:
         click.echo("\n".join([*notes, *lines, *map(str, paths)]))

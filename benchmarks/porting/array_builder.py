@@ -78,9 +78,11 @@ class ArrayBuilder(Builder):
                 role: array[:, inverse] if array.ndim == 2 else array if isinstance(layer, Dense) else array[inverse]
                 for role, array in arrays.items()
             }
+        if isinstance(layer, Dense):
+            order = None  # that of its output is the file's
         result = super().layer(natural, layer, where=where, node=node if order is None else "")
         self.arrays |= {f"{layer.name}.{role}": array for role, array in arrays.items()}
-        return result if order is None or isinstance(layer, Dense) else result.moved(lambda _: order)
+        return result if order is None else result.moved(lambda _: order)
 
     # --- dense layers on images, means, windows -----------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ from frameworks.spec import (
 
 Description: TypeAlias = Mapping[str, Any]  # of the graph or a node, as the script writes it
 LINEAR = ":linear"
+SHOWN = 6  # layers that a note names
 FIRST = "channels_first"
 _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "relu": ReLU,
@@ -85,6 +86,10 @@ _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 _SOFTMAX = ("softmax", "log_softmax")
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
 _IDENTITY = ("Identity", "ActivityRegularization")
+# Layers beside Random... that change images in training alone.
+_AUGMENTING = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")
+# Layers that interpolate. TensorFlow's operators for it (ResizeBilinear) give float32, whatever their input is.
+_RESIZES = ("Resizing", "UpSampling2D")
 _OF_WINDOWS = ("Greater", "Where")
 _NORMALIZER = 1e-7  # the least deviation of keras.layers.Normalization
 
@@ -143,18 +148,34 @@ def input_of(graph: Description, given: Shape | None) -> Shape:
     own = tuple(size) if is_first(graph) else (size[2], size[0], size[1])
     if given is not None:
         if any(one not in (None, other) for one, other in zip(own, given)):
-            raise BadInput(
-                f"an input of {times(given)}: the model takes {'x'.join(str(each or 'any') for each in own)}"
-            )
+            raise BadInput(f"an input of {times(given)}: the model takes {_images(own)}")
         return given
     if None in own:
-        raise ShapeMissing(f"the model takes images of {'x'.join(str(each or 'any') for each in own)}")
+        raise ShapeMissing(f"the model takes {_images(own)}")
     return own
+
+
+def _images(shape: tuple[int | None, ...]) -> str:
+    """The images that a model takes, in words: 3x32x32, or what it leaves free."""
+    channels, *size = shape
+    named = "any number of channels" if channels is None else f"{channels} channel{'s' * (channels != 1)}"
+    if None not in shape:
+        return f"images of {'x'.join(map(str, shape))}"
+    if size == [None, None]:
+        return f"images of any size with {named}"
+    rows, columns = (f"{each or 'any number of'} {of}" for each, of in zip(size, ("rows", "columns")))
+    return f"images with {named}, {rows} and {columns}"
 
 
 def is_first(graph: Description) -> bool:
     """Whether the model has its channels first."""
     return any(node["config"].get("data_format") == FIRST for node in graph["nodes"])
+
+
+def in_float32(graph: Description) -> list[str]:
+    """The kinds of layers of a model that compute in float32 though the model is in float64."""
+    of = {node["class"] for node in graph["nodes"] if node["config"].get("interpolation", "nearest") != "nearest"}
+    return sorted(of & set(_RESIZES))
 
 
 def converted(graph: Description, arrays: Weights, input: Shape) -> tuple[Graph, str, Weights]:
@@ -188,6 +209,9 @@ class _KerasConverter:
             if len(node["outputs"]) != len(results):
                 raise call.refused(f"it gives {len(node['outputs'])} tensors")
             self.values |= zip(node["outputs"], results)
+        if frozen := self.graph["frozen"]:
+            named = ", ".join(frozen[:SHOWN]) + (f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else "")
+            self.builder.notes.append(f"not trained in the original (trainable=False), trained in the port: {named}")
         name, *others = self.graph["outputs"]
         self._end_maxima([name])
         value = self.values[name]
@@ -210,8 +234,8 @@ class _KerasConverter:
             raise call.refused("it has no input")
         if call.kind in _IDENTITY:
             return [call.input]
-        if call.kind.startswith("Random"):
-            self.builder.notes.append(f"{call.name} ({call.kind}) augments images in training: left out")
+        if call.kind.startswith("Random") or call.kind in _AUGMENTING:
+            self.builder.notes.append(f"{call.kind} ({call.name}) augments images in training: left out")
             return [call.input]
         if (name := _snake(call.kind)) in (*_ACTIVATIONS, *_SOFTMAX) and not call.node["layer"]:
             return [self._activated(call, call.input, name)]

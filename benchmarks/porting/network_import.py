@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from benchmarks.porting import gluon_graph, keras_graph, onnx_file, onnx_graph, 
 from benchmarks.porting.graphs import Graph
 from benchmarks.porting.scripts import run_script
 from benchmarks.porting.structure import Structure
-from benchmarks.porting.weight_import import PIXELS
+from benchmarks.porting.weight_import import PIXELS, not_finite
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from benchmarks.runtime.temporary_folders import TemporaryFolder
@@ -32,7 +32,20 @@ from benchmarks.verification.conditioning import ChangedReference
 from frameworks.adapter import Setting
 from frameworks.arrays import Array, Weights
 from frameworks.numpy_reference import Reference
-from frameworks.spec import Auxiliary, Dropout, Layer, Network, Node, Shape, SpecError, times
+from frameworks.spec import (
+    Auxiliary,
+    Dropout,
+    HardSigmoid,
+    Layer,
+    Network,
+    Node,
+    ReLU6,
+    Shape,
+    Sigmoid,
+    SpecError,
+    Tanh,
+    times,
+)
 from frameworks.training import Training
 from frameworks.weight_files.state_dict_names import canonical, state_dict_name
 
@@ -50,6 +63,7 @@ SINGLE = 1e-6  # where a framework holds constants or values in float32 while it
 # Logits of two images that differ by less show no difference between networks: weights as they are drawn may make the
 # values of deep layers smaller than the last bias. Then all layers are compared.
 VISIBLE = 1e-3
+SATURATING = (Sigmoid, HardSigmoid, Tanh, ReLU6)
 _TEXT = re.compile(r"(?P<file>.*\.py):(?P<name>\w+)(?:\((?P<call>.*)\))?", re.DOTALL)
 
 Progress = Callable[[str], None]
@@ -86,13 +100,16 @@ class Comparison:
 
     difference: the largest of the logits. scale: the largest logit. parted: the first layer whose output differs by
     more than rounding explains, with its own difference; empty if the logits agree. hidden: the first layer from which
-    on the network amplifies rounding so much that a difference would not be seen; empty if there is none.
+    on the network amplifies rounding so much that a difference would not be seen; empty if there is none. unbounded:
+    the first layer whose output is not finite, in the original and in the spec. what: the values in place of logits.
     """
 
     difference: float
     scale: float
     parted: str = ""
     hidden: str = ""
+    unbounded: str = ""
+    what: str = "logits"
 
     @property
     def agrees(self) -> bool:
@@ -100,12 +117,20 @@ class Comparison:
 
     @property
     def text(self) -> str:
-        found = f"the logits differ by at most {self.difference:.1g}, the largest is {self.scale:.3g}"
+        if self.unbounded:
+            both = f"from {self.unbounded} on, the values of both are not finite"
+            return f"{both}: there a difference would not be seen"
+        found = f"the {self.what} differ by at most {self.difference:.1g}, the largest is {self.scale:.3g}"
         if not self.agrees:
             return f"{found}; beyond rounding from {self.parted}"
         if not self.hidden:
             return found
         return f"{found}; the network amplifies rounding, so from {self.hidden} on a difference would not be seen"
+
+    def to_json(self) -> dict[str, object]:
+        """The numbers, null for one that is not finite: JSON has none."""
+        numbers = {"difference": self.difference, "largest_logit": self.scale}
+        return {name: each if isfinite(each) else None for name, each in numbers.items()} | {"parted": self.parted}
 
 
 def is_network_file(text: str) -> bool:
@@ -149,6 +174,10 @@ def imported(
                 result = _of_gluon(text, input, pythons, progress)
             case _:
                 result = _of_module(text, input, pythons, progress)
+        notes = list(not_finite(result.weights, text))
+        if isinstance(result.network.nodes[-1].layer, Sigmoid):
+            notes.append("the final sigmoid is kept: the network gives its values in place of logits")
+        result = replace(result, notes=(*result.notes, *notes))
         before = PIXELS[pixels]
         if not before:
             return result
@@ -179,7 +208,7 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     file = _existing(text, parts["file"] if parts else text)
     if not parts and file.suffix == ".py":
         raise BadInput(f"{text}: write FILE.py:NAME, the function that gives a keras.Model")
-    task: dict[str, Any] = {"file": str(file.resolve())}
+    task: dict[str, Any] = {"text": text, "file": str(file.resolve())}
     if parts:
         task |= {"name": parts["name"], "call": parts["call"] or ""}
     python = environment(FrameworkRequest(KERAS), pythons, device="cpu", progress=progress).python
@@ -199,7 +228,8 @@ def _of_keras(text: str, input: Shape | None, pythons: Mapping[str, str], progre
     if is_config(text):
         graph = replace(graph, notes=(*graph.notes, CONFIG))
     stem = parts["name"] if parts else file.stem
-    return _assembled(text, stem, graph, named, output, values, arrays)
+    result = _assembled(text, stem, graph, named, output, values, arrays)
+    return _in_single(result, "Keras computes values of", keras_graph.in_float32(description))
 
 
 def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
@@ -215,7 +245,7 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         kinds = {node["op"] for node in symbol["nodes"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{text}: no symbol of MXNet: {type(error).__name__}: {error}") from None
-    task: dict[str, Any] = {"file": str(file.resolve()), "params": str(params[-1].resolve())}
+    task: dict[str, Any] = {"text": text, "file": str(file.resolve()), "params": str(params[-1].resolve())}
     python = environment(FrameworkRequest(GLUON), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text, GLUON_SCRIPT)
@@ -236,10 +266,14 @@ def _of_gluon(text: str, input: Shape | None, pythons: Mapping[str, str], progre
         lambda images, names: _values(python, task, arrays, images, names, GLUON_SCRIPT),
         arrays,
     )
-    single = sorted(kinds & set(gluon_graph.SINGLE))
-    if not single:
+    return _in_single(result, "MXNet holds constants or values of", sorted(kinds & set(gluon_graph.SINGLE)))
+
+
+def _in_single(result: Imported, what: str, kinds: Sequence[str]) -> Imported:
+    """An import with a note, and with `SINGLE` as its rounding, if the framework uses float32 in these layers."""
+    if not kinds:
         return result
-    note = f"MXNet holds constants or values of {', '.join(single)} in float32: a difference of {SINGLE:g} is rounding"
+    note = f"{what} {', '.join(kinds)} in float32: a difference of {SINGLE:g} is rounding"
     return replace(result, notes=(*result.notes, note), original=replace(result.original, rounding=SINGLE))
 
 
@@ -262,7 +296,7 @@ def _single(array: Array) -> Array:
     """An array in float32 where that holds its values."""
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
-    return single if np.array_equal(single, array) else array.astype(np.float64)
+    return single if np.array_equal(single, array, equal_nan=True) else array.astype(np.float64)
 
 
 def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progress: Progress) -> Imported:
@@ -272,7 +306,8 @@ def _of_module(text: str, input: Shape | None, pythons: Mapping[str, str], progr
     file = _existing(text, parts["file"])
     if input is None:
         raise ShapeMissing(f"{text}: the shape of the images is missing")
-    task = {"file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or "", "input": list(input)}
+    task = {"text": text, "file": str(file.resolve()), "name": parts["name"], "call": parts["call"] or ""}
+    task |= {"input": list(input)}
     python = environment(FrameworkRequest(TORCH), pythons, device="cpu", progress=progress).python
     with TemporaryFolder("import") as folder:
         _run(python, "graph", folder, task, text)
@@ -401,6 +436,11 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
 
     The logits decide; where they are beyond `ROUNDING`, or too small to show anything, all layers are compared.
     """
+    with np.errstate(all="ignore"):  # values that are not finite are part of the result
+        return _compared(result, seed)
+
+
+def _compared(result: Imported, seed: int) -> Comparison:
     network, original = result.network, result.original
     images = np.random.default_rng(seed).uniform(0, 255, (IMAGES, *network.input))
     outputs = _activations(network, result.weights, images)
@@ -409,28 +449,42 @@ def compared(result: Imported, *, seed: int = 0) -> Comparison:
     last = network.nodes[-1].path
     difference, scale = _apart(outputs[last], expected)
     agree = difference <= original.rounding * max(scale, 1.0)
-    if agree and np.ptp(expected, axis=0).max() > VISIBLE * scale:
+    saturates = isinstance(network.nodes[-1].layer, SATURATING)
+    if agree and not saturates and np.ptp(expected, axis=0).max() > VISIBLE * scale:
         return Comparison(difference, scale)
     layers = list(_compared_layers(result, seen))
+    comparison = Comparison(difference, scale)
+    if saturates:  # its values may be 0 or 1 whatever it takes, so those before it are what shows a difference
+        before = [node.path for node in original.evaluation.nodes[-2:-1]]
+        for each in (each for each in layers if each.path in before):
+            comparison = Comparison(each.difference, each.scale, what=f"values before {last}")
     if agree and all(each.difference <= original.rounding * max(each.scale, 1.0) for each in layers):
-        return Comparison(difference, scale)
+        return comparison
     limits = _explained(original.evaluation, _evaluated_weights(result), seen)
     for each in layers:
+        if each.unbounded:
+            return replace(comparison, unbounded=each.path)  # what follows shows nothing
         if limits[each.path] > VISIBLE * max(each.scale, 1.0):
-            return Comparison(difference, scale, hidden=each.path)  # what follows shows nothing
-        if each.difference > max(original.rounding * max(each.scale, 1.0), limits[each.path]):
-            return Comparison(difference, scale, f"{each.path}, by {each.difference:.2g} of {each.scale:.2g}")
+            return replace(comparison, hidden=each.path)
+        if not each.difference <= max(original.rounding * max(each.scale, 1.0), limits[each.path]):
+            return replace(comparison, parted=f"{each.path}, by {each.difference:.2g} of {each.scale:.2g}")
+    if not np.isfinite(expected).all() and not np.isfinite(outputs[last]).all():
+        return replace(comparison, unbounded=last)
     agree = difference <= max(original.rounding * max(scale, 1.0), limits[original.evaluation.nodes[-1].path])
-    return Comparison(difference, scale, "" if agree else last)
+    return replace(comparison, parted="" if agree else last)
 
 
 @dataclass(frozen=True)
 class _ComparedLayer:
-    """The largest difference of a layer's output, and the largest value that is expected."""
+    """The largest difference of a layer's output, and the largest value that is expected.
+
+    unbounded: neither the output nor what is expected is finite.
+    """
 
     path: str
     difference: float
     scale: float
+    unbounded: bool
 
 
 def _compared_layers(result: Imported, images: Array) -> Iterator[_ComparedLayer]:
@@ -441,7 +495,8 @@ def _compared_layers(result: Imported, images: Array) -> Iterator[_ComparedLayer
     for _, node in _pairs(original.evaluation.layers, original.evaluation.nodes):
         name = original.nodes.get(node.path)
         if name in theirs and theirs[name].size == ours[node.path].size:
-            yield _ComparedLayer(node.path, *_apart(ours[node.path], theirs[name]))
+            unbounded = not any(np.isfinite(each).all() for each in (ours[node.path], theirs[name]))
+            yield _ComparedLayer(node.path, *_apart(ours[node.path], theirs[name]), unbounded)
 
 
 def _evaluated_weights(result: Imported) -> Weights:
@@ -487,6 +542,5 @@ def _values(
     with TemporaryFolder("import") as folder:
         np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
         np.save(folder / "images.npy", images)
-        text = ":".join(filter(None, (task["file"], task.get("name"))))
-        _run(python, "values", folder, {**task, "values": names}, text, script)
+        _run(python, "values", folder, {**task, "values": names}, task["text"], script)
         return read_npz(folder / "values.npz", "file")

@@ -123,7 +123,8 @@ def weights_of(
     checkpoint = checkpoints.load(path)
     if checkpoint.network.name != network.name:
         raise BadInput(f"--weights {path}: weights of {checkpoint.network.name}, not of {network.name}")
-    return checkpoint.network, checkpoint.weights, (), None
+    notes = tuple(weight_import.not_finite(checkpoint.weights, path.name))
+    return checkpoint.network, checkpoint.weights, notes, None
 
 
 def _is_checkpoint(path: Path) -> bool:

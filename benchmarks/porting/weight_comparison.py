@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,15 @@ def compared(
         images = theirs[found.prepares]
     reference = Reference(network, Training(), Setting(precision="float64"))
     reference.set_weights(found.weights)
-    ours = reference.activations(images, training=False)
+    with np.errstate(all="ignore"):  # values that are not finite are part of the result
+        ours = reference.activations(images, training=False)
     last = network.nodes[-1].path
     rounding = weight_format.rounding
     difference, agree = _apart(ours[last], theirs[OUTPUT], rounding)
     comparison = Comparison(difference, float(np.abs(theirs[OUTPUT]).max()))
-    if not agree:
+    if not np.isfinite(theirs[OUTPUT]).all() and not np.isfinite(ours[last]).all():
+        comparison = replace(comparison, unbounded=last)
+    elif not agree:
         parted = _parted(network, found.layers, ours, theirs, rounding) or last
         comparison = Comparison(comparison.difference, comparison.scale, parted)
     return f"{path.name} in {info.title} and the spec, the same images, float64: {comparison.text}", comparison
@@ -101,5 +105,6 @@ def _apart(ours: Array, theirs: Array, rounding: float) -> tuple[float, bool]:
     """The largest difference, and whether it is rounding."""
     if theirs.size != ours.size:
         return float("inf"), False
-    difference = float(np.abs(ours - theirs.reshape(ours.shape)).max())
+    with np.errstate(invalid="ignore"):  # of two infinities
+        difference = float(np.abs(ours - theirs.reshape(ours.shape)).max())
     return difference, difference <= rounding * max(float(np.abs(theirs).max()), 1.0)

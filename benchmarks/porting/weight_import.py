@@ -45,6 +45,7 @@ PIXELS: dict[str, tuple[Layer, ...]] = {
 
 SCRIPTS = Path(frameworks.__file__).parent / "weight_files"
 FORMATS = {suffix: (info, each) for info in FRAMEWORKS.values() for suffix, each in info.weight_files.items()}
+SHOWN = 6  # arrays that a line names
 PLAIN_NAMES = "state_dict_names"  # of .npz and .safetensors files
 
 
@@ -93,7 +94,16 @@ def imported(path: Path, network: Network, pythons: Mapping[str, str], progress:
         check_arrays(network, found.weights, str(path))
     except BadInput as error:
         raise BadInput(f"{error}; the names and shapes in the file must be those of the spec's layers") from None
-    return replace(found, notes=(*about["notes"], *found.notes))
+    return replace(found, notes=(*about["notes"], *found.notes, *not_finite(found.weights, path.name)))
+
+
+def not_finite(weights: Weights, origin: str) -> list[str]:
+    """A line that names the arrays with NaN or infinity, if there are any."""
+    names = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (
+        [f"{origin}: values that are not finite (NaN, infinity) in {', '.join(names[:SHOWN])}{more}"] if names else []
+    )
 
 
 def _run_reader(

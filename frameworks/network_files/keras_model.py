@@ -37,9 +37,16 @@ PLAIN = re.compile(rf"keras(?:\.(?:src\.)?(?:{_HELD})(?:\.\w+)*)?")
 LINEAR = ":linear"  # after the name of a layer: its output before its activation
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, most: int = 300) -> str:
+    """The class of an error and what it says, without the list of arguments that Keras adds to it."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras has colours in its messages
-    return f"{type(error).__name__}: {' '.join(text.split())[:300]}"
+    text = re.split(r"^\s*(?:Arguments received by|\u2022)", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return f"{type(error).__name__}: {' '.join(text.split())[:most]}"
+
+
+def fail(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """In place of a traceback, whose last line may be any line of a message: the script's reason is one line."""
+    print(one_line(error), file=sys.stderr)
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -97,7 +104,7 @@ def read(load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # Keras raises many kinds for a damaged file
-        sys.exit(f"Keras cannot read it: {type(error).__name__}: {' '.join(str(error).split())[:120]}")
+        sys.exit(f"Keras cannot read it: {one_line(error, 120)}")
 
 
 def made(task: dict[str, Any], file: Path) -> Any:
@@ -156,7 +163,8 @@ def functional(model: Any, path: str) -> Any:
         return model._functional
     if not isinstance(model, keras.src.models.Functional):
         sys.exit(
-            f"the model {path or model.name} is a subclass of keras.Model; only functional and sequential ones are"
+            f"the model {path or model.name} is a subclass of keras.Model; only functional and sequential models are "
+            "imported"
         )
     return model
 
@@ -320,9 +328,13 @@ def graph(model: Any, folder: Path) -> None:
     arrays: dict[str, Any] = {}  # variables by name
     calls: dict[str, int] = {}
     operands: dict[int, str] = {}  # names of the arrays of the user's layers
+    frozen: list[str] = []  # layers with arrays that are not trained
 
     def enter(layer: Any, path: str) -> None:
-        for role, variable in own_roles_of(layer).items():
+        own = own_roles_of(layer)
+        if own and not layer.trainable:
+            frozen.append(path)
+        for role, variable in own.items():
             operands[id(variable)] = f"{path}/{role}"
             arrays[f"{path}/{role}"] = variable
 
@@ -333,6 +345,8 @@ def graph(model: Any, folder: Path) -> None:
         own = type(operation).__module__.startswith("keras.")
         node = {"name": path, "class": type(operation).__name__, "own": own, "layer": is_layer}
         variables = roles_of(operation) if is_layer else {}
+        if variables and not operation.trainable and type(operation).__name__ != "Normalization":  # has constants alone
+            frozen.append(path)
         for role, variable in variables.items():
             arrays[f"{path}/{role}"] = variable
         config = settings(operation, is_layer) if own else {}
@@ -347,6 +361,7 @@ def graph(model: Any, folder: Path) -> None:
         sys.exit(f"the model has {len(shapes)} inputs; a network has one")
     outputs = walked(model, [Name("input")], visit, enter)
     answer = {"name": model.name, "input": list(shapes[0])[1:], "nodes": nodes, "outputs": outputs}
+    answer["frozen"] = frozen
     (folder / "graph.json").write_text(json.dumps(answer))
     save(folder / "arrays.npz", arrays)
 
@@ -394,12 +409,23 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
 EXACT = {"gelu": gelu, "leaky_relu": leaky_relu}
 
 
+def in_evaluation(operation: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments by name, as `predict` has them: whatever the graph says of training, Keras passes False.
+
+    The graph has the default of the layer, which is True for those that augment.
+    """
+    takes = isinstance(operation, keras.Layer) and "training" in inspect.signature(operation.call).parameters
+    return kwargs | {"training": False} if takes else kwargs
+
+
 def computed(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The output of an operation, of a layer without its activation, with constants in float64."""
     match type(operation).__name__:
         case "Activation":
             return exact(operation.activation)(*args)
         case "LeakyReLU":
+            return leaky_relu(args[0], operation.negative_slope)
+        case "ReLU" if operation.negative_slope and operation.max_value is None and not operation.threshold:
             return leaky_relu(args[0], operation.negative_slope)
         case "Gelu":
             return gelu(args[0], operation.approximate)
@@ -459,6 +485,7 @@ def values(model: Any, task: dict[str, Any], folder: Path) -> None:
         if isinstance(operation, keras.Layer):
             for role, variable in roles_of(operation).items():
                 variable.assign(given[f"{path}/{role}"])
+        kwargs = in_evaluation(operation, kwargs)
         activation = getattr(operation, "activation", None)
         if activation is None or type(operation).__name__ == "Activation":
             outputs = keras.tree.flatten(computed(operation, args, kwargs))
@@ -478,6 +505,7 @@ def values(model: Any, task: dict[str, Any], folder: Path) -> None:
 
 
 def main(work: str, folder: Path) -> None:
+    sys.excepthook = fail
     task = json.loads((folder / "task.json").read_text())
     model = model_of(task)
     if work == "graph":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.port import command
-from benchmarks.porting import network_import, spec_source
+from benchmarks.porting import network_import, spec_source, weight_comparison, weight_import
 from benchmarks.porting.network_import import Imported
 from benchmarks.runtime import networks
 from benchmarks.runtime.errors import BadInput
@@ -42,7 +44,7 @@ REFUSED = {
     "transposed": r"no layer for Conv2DTranspose \(layer up\)",
     "of_some_images": r"no layer for GetItem \(operation get_item\): it takes some of the images",
     "custom": r"no layer for .*Doubled \(own\): only Keras' own classes",
-    "of_any_size": "the model takes images of 3xanyxany; give --input C,H,W",
+    "of_any_size": "the model takes images of any size with 3 channels; give --input C,H,W",
 }
 
 
@@ -134,7 +136,7 @@ def test_an_image_of_any_size(bench: Bench, folder: Path) -> None:
     pythons = {"keras": str(bench.python("keras"))}
     result = network_import.imported(str(folder / "of_any_size.keras"), (3, 9, 7), pythons, print)
     assert result.network.input == (3, 9, 7) and network_import.compared(result).agrees
-    with pytest.raises(BadInput, match="an input of 1x9x7: the model takes 3xanyxany"):
+    with pytest.raises(BadInput, match="an input of 1x9x7: the model takes images of any size"):
         network_import.imported(str(folder / "of_any_size.keras"), (1, 9, 7), pythons, print)
 
 
@@ -212,6 +214,120 @@ def test_a_damaged_file(bench: Bench, tmp_path: Path) -> None:
         network_import.imported(str(tmp_path / "damaged.keras"), None, {"keras": str(bench.python("keras"))}, print)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("kind", ["UpSampling2D", "Resizing"])
+def test_an_interpolation_in_float32_is_rounding(bench: Bench, kind: str, interpolation: str) -> None:
+    """TensorFlow interpolates in float32; what Keras does in float64 keeps the bound of float64."""
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:resized({kind!r}, {interpolation!r})"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    comparison, single = network_import.compared(result), interpolation == "bilinear"
+    assert comparison.agrees, comparison.text
+    assert (comparison.difference > network_import.ROUNDING * comparison.scale) == single
+    assert result.original.rounding == (network_import.SINGLE if single else network_import.ROUNDING)
+    note = f"Keras computes values of {kind} in float32: a difference of 1e-06 is rounding"
+    assert result.notes == ((note,) if single else ())
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "LeakyReLU"])
+def test_a_slope_is_not_rounded_to_float32(bench: Bench, kind: str) -> None:
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:sloped({kind!r})"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    comparison = network_import.compared(result)
+    assert comparison.agrees and not result.notes, comparison.text
+
+
+@pytest.mark.parametrize(("call", "layer"), [("frozen", "bn"), ("frozen(own=True)", "scaled"), ("", "bn")])
+def test_frozen_layers_are_named(bench: Bench, tmp_path: Path, call: str, layer: str) -> None:
+    """In a function, and without a call in a file."""
+    python, text = bench.python("keras"), f"{MODELS}:{call}"
+    if not call:
+        subprocess.run([python, MODELS, tmp_path, "frozen"], check=True, capture_output=True)
+        text = str(tmp_path / "frozen.keras")
+    result = network_import.imported(text, None, {"keras": str(python)}, print, source="keras")
+    names = f"backbone.conv, backbone.{layer}, fixed"
+    assert result.notes == (f"not trained in the original (trainable=False), trained in the port: {names}",)
+
+
+def test_a_final_sigmoid_is_compared_before_it(bench: Bench) -> None:
+    pythons, text = {"keras": str(bench.python("keras"))}, f"{MODELS}:with_sigmoid"
+    result = network_import.imported(text, None, pythons, print, source="keras")
+    assert result.notes == ("the final sigmoid is kept: the network gives its values in place of logits",)
+    comparison = network_import.compared(result)
+    assert comparison.agrees and comparison.scale > 1e3, comparison.text
+    changed = {**result.weights, "fc.weight": result.weights["fc.weight"] * np.float64(1 + 1e-4)}
+    assert network_import.compared(replace(result, weights=changed)).parted.startswith("fc, by ")
+
+
+def test_arrays_that_are_not_finite(bench: Bench, tmp_path: Path) -> None:
+    """A model, and the file of its weights."""
+    python = bench.python("keras")
+    subprocess.run([python, MODELS, tmp_path, "with_nan"], check=True, capture_output=True)
+    file, pythons = tmp_path / "with_nan.keras", {"keras": str(python)}
+    result = network_import.imported(str(file), None, pythons, print)
+    line = "values that are not finite (NaN, infinity) in conv.weight"
+    assert result.notes == (f"{file}: {line}",)
+    comparison = network_import.compared(result)
+    assert comparison.agrees and comparison.unbounded == "conv"
+    found = weight_import.imported(file, result.network, pythons, print)
+    assert found.notes[-1] == f"with_nan.keras: {line}"
+    _, checked = weight_comparison.compared(file, result.network, found, pythons, print)
+    assert checked and checked.agrees and checked.unbounded
+
+
+def test_the_line_names_the_arrays_that_are_compared(
+    bench: Bench, folder: Path, tmp_path: Path, found: Callable[[str], Imported], capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, weights = found("sequential").network, dict(found("sequential").weights)
+    weights["dense.bias"] = weights["dense.bias"] * np.nan
+    names = network_import.own_names(network)
+    np.savez(tmp_path / "given.npz", **{names[key]: each for key, each in weights.items()})
+    text = str(folder / "sequential.keras")
+    given = [text, "--weights", str(tmp_path / "given.npz"), "--to", "torch", "-o", str(tmp_path)]
+    assert exit_code_of(command)([*given, f"--python=keras={bench.python('keras')}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{text} and the spec, the arrays of {text} and not of given.npz, the same images" in printed
+    assert "given.npz: values that are not finite (NaN, infinity) in dense.bias" in printed
+
+
+# --- layers that compute something else in training ------------------------------------------------------------------
+
+
+def test_layers_that_augment_are_left_out(bench: Bench, tmp_path: Path) -> None:
+    """Keras has `training=True` as the default of these layers."""
+    python = bench.python("keras")
+    subprocess.run([python, MODELS, tmp_path, "augmented"], check=True, capture_output=True)
+    for text in (str(tmp_path / "augmented.keras"), f"{MODELS}:augmented"):
+        result = network_import.imported(text, None, {"keras": str(python)}, print, source="keras")
+        comparison = network_import.compared(result)
+        assert comparison.agrees, comparison.text
+        assert [type(each.layer).__name__ for each in result.network.nodes] == ["Conv", "Flatten", "Dense"]
+        ends = " augments images in training: left out"
+        kinds = {note.removesuffix(ends).partition(" (")[0] for note in result.notes if note.endswith(ends)}
+        assert {"RandomFlip", "RandomZoom", "RandomRotation", "RandomContrast", "MixUp"} <= kinds
+        assert "RandomFlip (again)" + ends in result.notes
+        assert len(result.notes) == len(set(result.notes)) == 1 + len(kinds)
+
+
+def test_a_layer_of_ones_own_that_augments(bench: Bench) -> None:
+    pythons = {"keras": str(bench.python("keras"))}
+    result = network_import.imported(f"{MODELS}:with_layer('Flipped')", None, pythons, print, source="keras")
+    assert network_import.compared(result).agrees
+    assert "RandomFlip (own.flip) augments images in training: left out" in result.notes
+
+
+def test_evaluation_whatever_the_calls_say(bench: Bench) -> None:
+    """`predict` replaces `training=True` in the calls of a graph."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(MODELS.parent)!r}); import numpy as np, keras_models as models\n"
+        "model, x = models.in_training(), np.random.default_rng(0).uniform(size=(4, 8, 8, 2))\n"
+        "assert (model.predict(x, verbose=0) == model.predict(x, verbose=0)).all()"
+    )
+    python = bench.python("keras")
+    subprocess.run([python, "-c", code], check=True, capture_output=True)
+    result = network_import.imported(f"{MODELS}:in_training", None, {"keras": str(python)}, print, source="keras")
+    assert network_import.compared(result).agrees
+
+
 # --- functions of a user's file ---------------------------------------------------------------------------------------
 
 
@@ -251,12 +367,40 @@ def test_layers_of_ones_own_that_have_no_layer(bench: Bench, kind: str, message:
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("too_small", "ValueError: Computed output size would be zero or negative. .*"),
+        ("with_list", "ValueError: one two"),
+    ],
+)
+def test_an_error_of_several_lines_is_one(bench: Bench, name: str, message: str, hook: bool) -> None:
+    """Keras adds a list of the arguments. hook: the error ends the script, as one in a layer of Keras does."""
+    python = bench.python("keras")
+    if hook:
+        folders = [str(network_import.KERAS_SCRIPT.parent), str(MODELS.parent)]
+        code = (
+            f"import sys; sys.path += {folders}; import keras_model, keras_models; sys.excepthook = keras_model.fail\n"
+            f"keras_models.{name}()"
+        )
+        given = subprocess.run([python, "-c", code], check=False, capture_output=True, text=True).stderr.splitlines()[
+            -1
+        ]
+    else:
+        with pytest.raises(BadInput) as error:
+            network_import.imported(f"{MODELS}:{name}", None, {"keras": str(python)}, print, source="keras")
+        given = str(error.value).partition(": keras_models.py:")[2].partition(": ")[2]
+    assert re.fullmatch(message, given), given
+    assert given.isprintable() and "Arguments received" not in given and "\u2022" not in given
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("fails", r"keras_models\.py:\d+: ZeroDivisionError"),
         ("absent", "it has no function 'absent'"),
-        ("Subclassed", "is a subclass of keras.Model; only functional and sequential"),
+        ("Subclassed", "is a subclass of keras.Model; only functional and sequential models are imported"),
         ("Path", "gives PosixPath and no keras.Model"),
     ],
 )

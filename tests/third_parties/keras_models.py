@@ -89,6 +89,70 @@ def selected():
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
 
 
+def sloped(kind):
+    image = keras.Input((8, 7, 3))
+    x = getattr(layers, kind)(negative_slope=0.3)(layers.Conv2D(4, 3)(image))
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def with_sigmoid(factor=1e3):
+    """Its last values are 0 and 1 in float64 as well, for the images that an import computes."""
+    image = keras.Input((8, 7, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3, name="conv")(image))
+    init = keras.initializers.RandomNormal(stddev=factor)
+    return keras.Model(image, layers.Dense(2, "sigmoid", kernel_initializer=init, name="fc")(x))
+
+
+def with_nan():
+    model = keras.Sequential([keras.Input((8, 7, 3)), layers.Conv2D(4, 3, name="conv"), layers.ReLU()])
+    model.add(layers.Flatten())
+    model.add(layers.Dense(2, name="fc"))
+    model.layers[0].kernel.assign(model.layers[0].kernel * np.nan)
+    return model
+
+
+def frozen(own=False):
+    """A model and a layer that are not trained, as in transfer learning; also one of the user's own class."""
+    backbone = keras.Sequential([keras.Input((8, 7, 3)), layers.Conv2D(4, 3, name="conv")], name="backbone")
+    backbone.add(Scaled(name="scaled") if own else layers.BatchNormalization(name="bn"))
+    backbone.trainable = False
+    image = keras.Input((8, 7, 3))
+    x = layers.Conv2D(4, 3, name="free")(layers.ReLU()(backbone(image, training=False)))
+    x = layers.Conv2D(4, 1, name="fixed", trainable=False)(x)
+    return keras.Model(image, layers.Dense(3, name="fc")(layers.GlobalAveragePooling2D()(x)))
+
+
+def resized(kind, interpolation):
+    """A resize to 12 rows and 10 columns."""
+    of = {"UpSampling2D": {"size": 2}, "Resizing": {"height": 12, "width": 10}}[kind]
+    image = keras.Input((8, 7, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(image)
+    x = getattr(layers, kind)(**of, interpolation=interpolation)(x)
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x))))
+
+
+# Arguments of the layers that change images in training alone.
+AUGMENTING = {
+    **{f"Random{each}": {} for each in ("Flip", "Rotation", "Erasing", "Grayscale", "ColorJitter", "Perspective")},
+    **{f"Random{each}": {} for each in ("Invert", "Shear", "GaussianBlur", "ElasticTransform")},
+    **{f"Random{each}": {"factor": 0.5} for each in ("Contrast", "Brightness", "Hue", "Saturation", "Sharpness")},
+    **{"RandomColorDegeneration": {"factor": 0.5}, "RandomPosterization": {"factor": 4}},
+    **{"RandomZoom": {"height_factor": 0.3}, "RandomCrop": {"height": 8, "width": 7}},
+    **{"RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3}},
+    **{each: {} for each in ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")},
+}
+AUGMENTING["RandomRotation"] = {"factor": 0.2}
+
+
+def augmented():
+    """All layers that augment, most of them in a model that has no input of its own."""
+    image = keras.Input((8, 7, 3))
+    made = [getattr(layers, kind)(**options) for kind, options in AUGMENTING.items() if hasattr(layers, kind)]
+    x = keras.Sequential(made, name="augmentation")(image)
+    x = layers.Conv2D(4, 3, name="conv")(x)
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.RandomFlip(name="again")(x))))
+
+
 def of_some_images():
     image = keras.Input((8, 8, 1))
     return keras.Model(image, layers.Dense(2)(layers.Flatten()(image[:1, ...])))
@@ -168,6 +232,26 @@ class OfTraining(layers.Layer):
         return 2 * x if training else x
 
 
+class Flipped(layers.Layer):
+    """A layer that augments, with and without a word on training, inside of one of the user's."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.flip, self.turn = layers.RandomFlip(name="flip"), layers.RandomRotation(0.2, name="turn")
+
+    def call(self, x, training=None):
+        return self.turn(self.flip(x), training=training)
+
+
+def in_training():
+    """Layers, and a model, called with an argument that Keras replaces in evaluation."""
+    image = keras.Input((8, 8, 2))
+    x = layers.Dropout(0.5)(layers.Conv2D(4, 3)(image), training=True)
+    x = layers.RandomFlip()(layers.BatchNormalization()(x, training=True), training=True)
+    x = keras.Sequential([layers.BatchNormalization(), layers.Dropout(0.5)])(x, training=True)
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+
+
 class OnValues(layers.Layer):
     def call(self, x):
         return x if x[0, 0, 0, 0] > 0 else -x
@@ -218,6 +302,14 @@ class Subclassed(keras.Model):
 
 def fails():
     return 1 // 0
+
+
+def too_small():
+    return layers.Conv2D(4, 9, name="large")(np.zeros((1, 8, 8, 1)))
+
+
+def with_list():
+    raise ValueError("one\ntwo\n\nArguments received by Own.call():\n  \u2022 x=3\n  \u2022 training=True")
 
 
 if __name__ == "__main__":
