@@ -375,6 +375,12 @@ def enlarged(name: str, height: int, width: int, dilation: int) -> list[Layer]:
     return [conv, corners, ReLU(), pool, Resize(f"{name}.linear", height, width)]
 
 
+def ahead(name: str, maps: int, height: int, width: int, method: str = "linear") -> Layer:
+    """A sum of resized values, of which two are expressions with more channels than the input."""
+    resizes = [[Conv(f"{side}.conv", maps + 4, 1), Resize(f"{side}.up", height, width, method)] for side in "ab"]
+    return Add(name, [*resizes, [Conv("c", maps + 4, 1), Resize("aligned", height, width, positions=CORNERS)]])
+
+
 KINDS: dict[str, tuple[Layer, ...]] = {
     "conv at two sides": (Conv("a", 4, 3, 1, ((0, 1), (1, 0))),),
     "conv dilated": (Conv("a", 4, 3, 1, 2, dilation=2),),
@@ -422,6 +428,13 @@ KINDS: dict[str, tuple[Layer, ...]] = {
         Select("d", (1, 2)),
     ),
     "flat selections": (*FLAT, Select("a", (4, 2, 1, 0)), Select("b", (0, None, 1, 2, 3)), Select("c", (1, 2, 3))),
+    # In a class, the variable x has other channels than the values that are resized or flattened.
+    "resizes of other values": (
+        *(ahead("up1", 6, 18, 16), ahead("up2", 3, 36, 32), ahead("up3", 3, 20, 30, "nearest")),
+        Add("means", [[Conv("wide1", 9, 1), AdaptiveAvgPool("one", 1, 1)], [Conv("wide2", 9, 1), GlobalAvgPool()]]),
+    ),
+    "mean of a mean": (GlobalAvgPool(), GlobalAvgPool()),
+    "mean of a mean": (GlobalAvgPool(), GlobalAvgPool()),
     "joins": (Multiply("a", [[Conv("b", 4, 1)], []]), Add("c", [[], [ReLU()], [Conv("d", 4, 1)]])),
     "flat joins": (*FLAT, Concat("a", [[Dense("b", 3)], []]), Residual("c", [Dense("d", 9)], [Dense("e", 9)])),
 }

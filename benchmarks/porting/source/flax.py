@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Op, collapsed, lacking
 from benchmarks.porting.source.pytorch import number, scaled_tanh, slice_text, times
 from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pool, pair, sides
@@ -160,6 +160,7 @@ class FlaxWriter(ModuleWriter):
             form = (*form, sides(whole.padding), isinstance(values["kernel"], int), isinstance(values["stride"], int))
         if form == ("linear", "half_pixel") or repetitions(layer, node):
             form = ("built-in", form[0])
+            values["channels"] = node.output[0]  # jax.image.resize takes the whole shape of its result
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
         return form, values
@@ -250,8 +251,8 @@ class FlaxWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.endswith(".mean((1, 2), keepdims=True)"):
-                    return x.replace(", keepdims=True", "")
+                if is_call(x, "mean") and x.endswith(".mean((1, 2), keepdims=True)"):
+                    return x.removesuffix(", keepdims=True)") + ")"
                 return f"{atom(x)}.reshape(x.shape[0], -1)"
             case "Scale":
                 return times(v["factor"], x)
@@ -270,7 +271,9 @@ class FlaxWriter(ModuleWriter):
                     return str(call(self.uses("resize"), Symbol(x), v["size"], f'"{first}"', f'"{second}"'))
                 size = f"*{v['size']}" if isinstance(v["size"], Symbol) else ", ".join(map(str, v["size"]))
                 name = {"linear": "bilinear", "nearest": "nearest"}[second]
-                return f'jax.image.resize({x}, (x.shape[0], {size}, x.shape[-1]), "{name}", antialias=False)'
+                # The variable x has the batch of every value; its channels may be others than those of this value.
+                shape = f"(x.shape[0], {size}, {v['channels']})"
+                return f'jax.image.resize({x}, {shape}, "{name}", antialias=False)'
             case _ if kind in SIMPLE:
                 return f"{SIMPLE[kind]}({x})"
         return None

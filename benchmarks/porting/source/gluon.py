@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Op, lacking
 from benchmarks.porting.source.pytorch import same, scaled_tanh, times
 from frameworks.arrays import resize_matrix
@@ -343,8 +343,8 @@ class GluonWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.startswith("F.mean(") and x.endswith(", axis=(2, 3), keepdims=True)"):
-                    return x.replace(", keepdims=True", "")
+                if is_call(x, "mean") and x.endswith(", axis=(2, 3), keepdims=True)"):
+                    return x.removesuffix(", keepdims=True)") + ")"
                 return f"F.flatten({x})"
             case "Scale":
                 return times(v["factor"], x)

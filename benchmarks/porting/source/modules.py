@@ -6,6 +6,7 @@ constructor and the call of each layer.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -595,6 +596,12 @@ def scoped(group: Group) -> Iterator[tuple[Op | Group, Place]]:
 
     for index, item in enumerate(group.items):
         yield from of(item, (index,))
+
+
+def is_call(text: str, function: str) -> bool:
+    """Whether a whole expression is a call of a function or method, rather than an expression that ends with one."""
+    tree = ast.parse(text, mode="eval").body
+    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute) and tree.func.attr == function
 
 
 def atom(text: str) -> str:

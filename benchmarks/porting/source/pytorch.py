@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Group, Op, identifier, lacking
 from frameworks.arrays import resize_matrix
 from frameworks.spec import AvgPool, BatchNorm, Conv, Layer, MaxPool, Node, Pad, Resize, pair, sides
@@ -266,8 +266,8 @@ class PyTorchWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.endswith(".mean((2, 3), keepdim=True)"):
-                    return x.replace(", keepdim=True", "")
+                if is_call(x, "mean") and x.endswith(".mean((2, 3), keepdim=True)"):
+                    return x.removesuffix(", keepdim=True)") + ")"
                 return f"torch.flatten({x}, 1)"
             case "Scale":
                 return times(v["factor"], x)
