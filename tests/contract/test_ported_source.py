@@ -434,7 +434,6 @@ KINDS: dict[str, tuple[Layer, ...]] = {
         Add("means", [[Conv("wide1", 9, 1), AdaptiveAvgPool("one", 1, 1)], [Conv("wide2", 9, 1), GlobalAvgPool()]]),
     ),
     "mean of a mean": (GlobalAvgPool(), GlobalAvgPool()),
-    "mean of a mean": (GlobalAvgPool(), GlobalAvgPool()),
     "joins": (Multiply("a", [[Conv("b", 4, 1)], []]), Add("c", [[], [ReLU()], [Conv("d", 4, 1)]])),
     "flat joins": (*FLAT, Concat("a", [[Dense("b", 3)], []]), Residual("c", [Dense("d", 9)], [Dense("e", 9)])),
 }
@@ -603,6 +602,58 @@ def test_keras_s_source_trains_on_every_engine(bench: Bench, tmp_path: Path, eng
     printed = printed_losses(bench, tmp_path, f"keras@{engine}", network, made)
     expected = reference_losses(network, weights, training_data(network), DEFAULT, DEFAULT.batch_size)
     np.testing.assert_allclose(printed, expected.mean(1), atol=1e-3)
+
+
+# Layers for which a source of Keras has a class or a function of its own, and layers of Keras that can follow.
+BEHIND: dict[str, Layer] = {
+    **{
+        "affine": Affine("a"),
+        "summands": Affine("a", beta=False),
+        "slopes": PReLU("a"),
+        "lrn": LocalResponseNorm("a", 3),
+    },
+    **{"dilated": MaxPool("a", (2, 3), (1, 2), 1, dilation=(2, 1)), "doubled": Resize("a", 10, 8, "nearest")},
+    **{f"{each}_resize": Resize("a", 7, 3, positions=each) for each in POSITIONS},
+    **{
+        "between": Select("a", (0, None, 1, 2, 3)),
+        "shuffled": Select("a", (0, 2, 1, 3)),
+        "pad": Pad("a", 1, value=2.0),
+    },
+    **{"gelu": GELU("a"), "scale": Scale("a", factor=0.3), "product": Multiply("a", [[Conv("b", 4, 1)], []])},
+    **{"adaptive": AdaptiveAvgPool("a", 2, 3), "normalized": LayerNorm("a"), "group": GroupNorm("a", groups=2)},
+}
+BEFORE: dict[str, Layer] = {
+    **{kind.__name__: kind("before") for kind in ACTIVATIONS},
+    **{"gelu_tanh": GELU("before", approximate=True), "other_slope": LeakyReLU("before", slope=0.3)},
+    **{"other_alpha": ELU("before", alpha=0.7), "other_hard_sigmoid": HardSigmoid("before", slope=0.3)},
+    **{"scaled_tanh": Tanh("before", amplitude=1.7159, slope=2 / 3)},
+}
+
+
+@pytest.mark.parametrize("framework", ["keras", "keras@jax", "keras@torch"])
+def test_every_layer_of_keras_is_built_behind_every_activation(bench: Bench, tmp_path: Path, framework: str) -> None:
+    """Where a function of Keras gives a symbolic tensor that is not dense, a layer behind it may not be traced."""
+    branches: list[list[Layer]] = [
+        [Conv(f"{before}.{behind}.conv", 4, 1), first, second, GlobalAvgPool()]
+        for before, first in BEFORE.items()
+        for behind, second in BEHIND.items()
+    ]
+    branches = [
+        [replace(each, name=each.name and f"{number}.{each.name}") for each in branch]
+        for number, branch in enumerate(branches)
+    ]
+    network = Network("net", (2, 5, 4), [Concat("all", branches), Flatten(), Dense("fc", 3)])
+    weights, images = weights_of(network), images_of(network) / 255
+    np.save(tmp_path / "x.npy", images.transpose(0, 2, 3, 1).astype(np.float32))
+    made = ported(network, "keras", weights)
+    written(tmp_path, made)
+    run_net = (
+        f"import numpy as np, net; made = net.{made.entry}(); net.load_weights(made, 'net.npz'); "
+        "y = made(np.load('x.npy'), training=False); np.save('y.npy', y.detach() if hasattr(y, 'detach') else y)"
+    )
+    output(bench, framework, ["-c", f"import sys; sys.path.insert(0, '.'); {run_net}"], tmp_path)
+    expected = Pass(network, weights, images, None, False).logits
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")

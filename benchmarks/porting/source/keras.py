@@ -59,6 +59,8 @@ from frameworks.spec import (
 )
 from frameworks.spec.windowed import extent, gaps, rounded_up
 
+# Keras takes the product of a number and a symbolic tensor for a sparse one, with which JAX and TensorFlow cannot trace
+# a layer. Each layer here therefore has compute_output_shape, so that building a model traces none.
 HELPERS = {
     "Affine": '''
 class Affine(layers.Layer):
@@ -71,6 +73,9 @@ class Affine(layers.Layer):
     def build(self, shape):
         self.gamma = self.add_weight(shape=shape[-1:], initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=shape[-1:], initializer="zeros", name="beta") if self.shift else None
+
+    def compute_output_shape(self, shape):
+        return shape
 
     def call(self, x):
         return self.gamma * x if self.beta is None else self.gamma * x + self.beta
@@ -116,6 +121,11 @@ class DilatedMaxPooling2D(layers.Layer):
         super().__init__(**options)
         self.window = [np.broadcast_to(each, 2).tolist() for each in (pool_size, strides, dilation_rate)]
 
+    def compute_output_shape(self, shape):
+        ways = zip(shape[1:3], *self.window)
+        sizes = [-((count * gap - gap - size) // stride) for size, count, stride, gap in ways]
+        return (shape[0], *sizes, shape[3])
+
     def call(self, x):
         rows, columns = (
             [slice(place * gap, size - (count - 1 - place) * gap, stride) for place in range(count)]
@@ -135,6 +145,9 @@ class Resize(layers.Layer):
     def __init__(self, size, method, positions, **options):
         super().__init__(**options)
         self.size, self.method, self.positions = size, method, positions
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *self.size, shape[3])
 
     def call(self, x):
         rows, columns = (
