@@ -381,6 +381,14 @@ def ahead(name: str, maps: int, height: int, width: int, method: str = "linear")
     return Add(name, [*resizes, [Conv("c", maps + 4, 1), Resize("aligned", height, width, positions=CORNERS)]])
 
 
+# Selections of four channels that are equal up to their values, which may be the arguments of a block.
+SELECTIONS: dict[str, list[tuple[int | None, ...]]] = {
+    "list": [(2, 0, 1), (3, 1, 0)],
+    "places": [(0, None, 3), (2, None, 0)],
+    "zeros": [(*range(4), None), (*range(4), *[None] * 4), (*range(4), *[None] * 9)],
+    "pad": [(None, *range(4)), (*[None] * 9, *range(1, 3), None), (*range(3), None)],
+    "gap": [(0, None, 1, 2, 3), (0, 1, 2, *[None] * 6, 3)],
+}
 KINDS: dict[str, tuple[Layer, ...]] = {
     "conv at two sides": (Conv("a", 4, 3, 1, ((0, 1), (1, 0))),),
     "conv dilated": (Conv("a", 4, 3, 1, 2, dilation=2),),
@@ -427,6 +435,33 @@ KINDS: dict[str, tuple[Layer, ...]] = {
         Select("c", (0, 2, 1, 3)),
         Select("d", (1, 2)),
     ),
+    "zeros at both sides": (Select("a", (None, None, 0, 1, 2, 3, None)), Select("b", (*[None] * 9, *range(7), None))),
+    "zeros beside some channels": (
+        Select("a", (None, 1, 2, None)),
+        Select("b", (2, 3, None)),
+        Select("c", (None, 0, 1)),
+    ),
+    "zeros at many places": (Select("a", (None, 0, 1, None, 2, None, None, 3)), Select("b", (2, None, 1)), ReLU()),
+    "zeros between": (Select("a", (0, *[None] * 9, 1, 2, 3)), Select("b", (*range(13), *[None] * 20))),
+    "zeros alone": (Select("a", (None, None)),),
+    # In a sum, a value before a selection is an expression, which no writer may repeat: one may be random.
+    "selections of expressions": (
+        *(
+            Residual(
+                f"sum{number}", [Conv("conv", 4, 1)], [Affine("scale"), Select("select", maps), Conv("back", 4, 1)]
+            )
+            for number, maps in enumerate([(2, 0, 1), (0, None, 3), (*range(4), *[None] * 4), (None, *range(4), None)])
+        ),
+    ),
+    "blocks of selections": (
+        *(
+            Residual(f"{kind}.{number}", [Select("select", maps), Conv("conv", 4, 1)])
+            for kind, several in SELECTIONS.items()
+            for number, maps in enumerate(several)
+        ),
+    ),
+    "flat zeros": (*FLAT, Select("a", (None, 0, 3, 1, 4, 2, 5)), Select("b", (0, 2, 4, 6, 1, 3, 5, None)), ReLU()),
+    "flat zeros at both sides": (*FLAT, Select("a", (None, *range(6), None)), Select("b", (0, 4, 1, 5, 2, 6, 3, 7))),
     "flat selections": (*FLAT, Select("a", (4, 2, 1, 0)), Select("b", (0, None, 1, 2, 3)), Select("c", (1, 2, 3))),
     # In a class, the variable x has other channels than the values that are resized or flattened.
     "resizes of other values": (

@@ -194,6 +194,25 @@ def test_selections() -> None:
     assert select_form(Select("a", (0, 3, 1, 4, 2, 5)), 6) == ("shuffle", {"groups": 2})
     assert select_form(Select("a", (0, 1, None, None)), 2) == ("zeros", {"count": 2})
     assert select_form(Select("a", (5, 0)), 6) == ("list", {"maps": (5, 0)})
+    assert select_form(Select("a", (0, None, 1)), 2) == ("gap", {"begin": 1, "count": 1})
+    assert select_form(Select("a", (0, None, None)), 2) == ("pad", {"begin": 0, "end": 1, "before": 0, "after": 2})
+    assert select_form(Select("a", (None, 0, 1, None)), 2) == (
+        "pad",
+        {"begin": 0, "end": None, "before": 1, "after": 1},
+    )
+    assert select_form(Select("a", (None, 1, None, 0)), 2) == ("places", {"maps": (2, 1, 2, 0)})
+
+
+def test_zeros_at_both_sides_are_the_padding_of_a_framework() -> None:
+    network = Network("net", (2, 4, 4), [Select("a", (None, 0, 1, None, None)), Flatten(), Dense("fc", 2)])
+    texts = {
+        "torch": "F.pad(x, (0, 0, 0, 0, 1, 2))",
+        "gluon": "pad_channels(F, x, 1, 2)",  # MXNet pads no channels
+        "keras": "ops.pad(inputs, ((0, 0), (0, 0), (0, 0), (1, 2)))",
+        "flax": "jnp.pad(x, ((0, 0), (0, 0), (0, 0), (1, 2)))",
+    }
+    for target, text in texts.items():
+        assert text in ported(network, target).source
 
 
 @pytest.mark.parametrize("name", FEW)

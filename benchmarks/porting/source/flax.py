@@ -10,7 +10,7 @@ from benchmarks.porting.source.code import Call, Expression, Symbol, call, liter
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Op, collapsed, lacking
-from benchmarks.porting.source.pytorch import number, scaled_tanh, slice_text, times
+from benchmarks.porting.source.pytorch import maps_text, number, scaled_tanh, slice_text, times
 from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pool, pair, sides
 from frameworks.spec.windowed import rounded_up as with_whole_padding
 
@@ -279,19 +279,29 @@ class FlaxWriter(ModuleWriter):
         return None
 
     def selected(self, op: Op, v: Values, x: str) -> str:
-        _, form, flat = op.form
+        _, form, flat, *_ = op.form
         match form:
             case "slice":
                 return x if slice_text(v) == ":" else f"{atom(x)}[..., {slice_text(v)}]"
             case "shuffle":
                 return f"{self.uses('channel_shuffle')}({x}, {v['groups']})"
             case "zeros":
-                return f"jnp.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
+                return self.padded(x, flat, 0, v["count"])
+            case "pad":
+                part = x if slice_text(v) == ":" else f"{atom(x)}[..., {slice_text(v)}]"
+                return self.padded(part, flat, v["before"], v["after"])
             case "list":
-                return f"{atom(x)}[..., np.array({list(v['maps'])})]"
+                return f"{atom(x)}[..., np.array({maps_text(v)})]"
+            case "places":
+                return f"{self.padded(x, flat, 0, 1)}[..., np.array({maps_text(v)})]"
             case "gap":
                 return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
+
+    @staticmethod
+    def padded(x: str, flat: bool, before: Any, after: Any) -> str:
+        """With channels of zeros."""
+        return f"jnp.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}({before}, {after})))"
 
     def keeps_size(self, op: Op, v: Values) -> bool:
         """Whether Flax's default padding is this convolution's."""

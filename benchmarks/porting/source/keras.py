@@ -35,7 +35,7 @@ from benchmarks.porting.source.program import (
     lacking,
     program,
 )
-from benchmarks.porting.source.pytorch import fraction, number, slice_text
+from benchmarks.porting.source.pytorch import fraction, maps_text, number, slice_text
 from benchmarks.porting.source.training import training_source
 from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
@@ -599,19 +599,29 @@ class KerasWriter(SourceTarget):
         yield lambda x: call("ops.pad", x, ((0, 0), *around, (0, 0)), constant_values=Symbol(_infinite(value)))
 
     def selected(self, op: Op, v: Values, x: str) -> Expression:
-        _, form, flat = op.form
+        _, form, flat, *_ = op.form
         match form:
             case "slice":
                 return f"{x}[..., {slice_text(v)}]"
-            case "shuffle" if not flat:
+            case "shuffle":
                 return call(self.uses("channel_shuffle"), x, v["groups"])
             case "zeros":
-                return f"ops.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
+                return self.with_zeros(x, flat, 0, v["count"])
+            case "pad":
+                part = x if slice_text(v) == ":" else f"{x}[..., {slice_text(v)}]"
+                return self.with_zeros(part, flat, v["before"], v["after"])
             case "list":
-                return f"ops.take({x}, {list(v['maps'])}, axis=-1)"
+                return f"ops.take({x}, {maps_text(v)}, axis=-1)"
+            case "places":
+                return f"ops.take({self.with_zeros(x, flat, 0, 1)}, {maps_text(v)}, axis=-1)"
             case "gap":
                 return call(self.uses("insert_zeros"), x, v["begin"], v["count"])
         raise lacking(self, op.node, op.layer)
+
+    @staticmethod
+    def with_zeros(x: str, flat: bool, before: Any, after: Any) -> str:
+        """With channels of zeros."""
+        return f"ops.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}({before}, {after})))"
 
     # --- arrays -------------------------------------------------------------------------------------------------------
 

@@ -363,7 +363,11 @@ def numeric(names: Sequence[str]) -> bool:
 
 
 def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
-    """How a selection of channels is written: a slice, a shuffle of groups, a list, or zeros beside or between."""
+    """How a selection of channels is written: a slice, a shuffle of groups, a list, or with zeros.
+
+    zeros: behind all channels. pad: zeros at both sides of a slice. gap: zeros at one place between all channels.
+    places: any other; a map that is the number of channels is one of zeros.
+    """
     maps = layer.maps
     if None not in maps:
         numbers = [number for number in maps if number is not None]
@@ -377,10 +381,16 @@ def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
         return "list", {"maps": tuple(numbers)}
     if maps[:channels] == tuple(range(channels)) and set(maps[channels:]) == {None}:
         return "zeros", {"count": len(maps) - channels}
+    runs = layer.runs
+    if [begin is None for begin, _ in runs] in ([True, False], [False, True], [True, False, True]):
+        (begin, size), *_ = [(begin, size) for begin, size in runs if begin is not None]
+        ends = [size if begin is None else 0 for begin, size in (runs[0], runs[-1])]
+        end = None if begin + size == channels else begin + size
+        return "pad", {"begin": begin, "end": end, "before": ends[0], "after": ends[1]}
     begin, count = maps.index(None), maps.count(None)
     if maps == (*range(begin), *(None,) * count, *range(begin, channels)):
         return "gap", {"begin": begin, "count": count}
-    raise ValueError("zeros at several places between channels")
+    return "places", {"maps": tuple(channels if number is None else number for number in maps)}
 
 
 def collapsed(value: Any) -> Any:
