@@ -24,12 +24,13 @@ from benchmarks.datasets.augmentation import Flip
 from benchmarks.porting.source import training
 from benchmarks.porting.source.blocks import Blocks, snake, title
 from benchmarks.porting.source.code import Call, call, literal, parsed, statement
-from benchmarks.porting.source.export import WRITERS, flat_orders, ported
+from benchmarks.porting.source.export import TARGETS, WRITERS, about, flat_orders, ported
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
 from benchmarks.porting.source.pytorch import PyTorchWriter
 from benchmarks.porting.source.side_by_side import page
+from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints, lr_schedules
 from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
@@ -47,9 +48,12 @@ from frameworks.spec import (
     Layer,
     LayerNorm,
     Network,
+    Normalize,
+    Pad,
     ReLU,
     Residual,
     Resize,
+    Scale,
     Select,
 )
 from frameworks.spec.value_checks import METHODS, POSITIONS
@@ -476,6 +480,33 @@ def test_a_repetition_of_pixels_is_a_framework_s_own_layer() -> None:
     }
     for target, text in texts.items():
         assert text in ported(network, target).source
+
+
+BYTES, NOTHING = "Pixels go in from 0 to 255.", "No layer scales the pixels."
+
+
+@pytest.mark.parametrize(
+    ("front", "line"),
+    [
+        *((pixels, NOTHING if name == "raw" else BYTES) for name, pixels in PIXELS.items()),
+        *((recipe.pixels, BYTES if recipe.pixels else NOTHING) for recipe in (*RECIPES.values(), DEFAULT)),
+        *(((Scale(factor=1 / size),), BYTES) for size in (127.5, 128, 255, 256)),
+        *(((Scale(factor=factor),), "") for factor in (2.0, 1.0, 1 / 16, 1 / 65535, 0.0, -1 / 255)),
+        ((Normalize(mean=(33.3,), std=(78.6,)),), BYTES),
+        ((Pad("pad", 1), Normalize(mean=(128.0,))), BYTES),
+        *(((Normalize(mean=(mean,), std=(std,)),), "") for mean, std in [(0.13, 0.31), (0.5, 0.5), (0.0, 1.0)]),
+        ((Normalize(mean=(103.9, 116.8, 0.5)),), ""),
+        ((Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), Scale()), ""),
+        ((ReLU(), Conv("conv", 3, 1), Scale()), NOTHING),
+    ],
+)
+def test_a_docstring_has_the_range_of_the_pixels_where_the_constants_show_it(
+    front: tuple[Layer, ...], line: str
+) -> None:
+    network = Network("net", (3, 4, 4), [*front, Flatten(), Dense("fc", 2)])
+    for target in TARGETS:
+        lines = about(network, target).lines
+        assert [each for each in lines if each in (BYTES, NOTHING)] == [line] * bool(line)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -383,10 +383,10 @@ def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
         return "zeros", {"count": len(maps) - channels}
     runs = layer.runs
     if [begin is None for begin, _ in runs] in ([True, False], [False, True], [True, False, True]):
-        (begin, size), *_ = [(begin, size) for begin, size in runs if begin is not None]
-        ends = [size if begin is None else 0 for begin, size in (runs[0], runs[-1])]
-        end = None if begin + size == channels else begin + size
-        return "pad", {"begin": begin, "end": end, "before": ends[0], "after": ends[1]}
+        (first, size), *_ = [(begin, size) for begin, size in runs if begin is not None]
+        before, after = (count if begin is None else 0 for begin, count in (runs[0], runs[-1]))
+        stop = None if first + size == channels else first + size
+        return "pad", {"begin": first, "end": stop, "before": before, "after": after}
     begin, count = maps.index(None), maps.count(None)
     if maps == (*range(begin), *(None,) * count, *range(begin, channels)):
         return "gap", {"begin": begin, "count": count}
