@@ -19,6 +19,7 @@ import pytest
 
 from benchmarks.porting import onnx_file
 from benchmarks.porting.source.export import WRITERS, Ported, about, own_weights, ported, scales_pixels
+from benchmarks.porting.source.names import ATTRIBUTES
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Lacking
 from benchmarks.training.lr_schedules import Cosine, WarmUp
@@ -689,6 +690,21 @@ def test_every_layer_of_keras_is_built_behind_every_activation(bench: Bench, tmp
     output(bench, framework, ["-c", f"import sys; sys.path.insert(0, '.'); {run_net}"], tmp_path)
     expected = Pass(network, weights, images, None, False).logits
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5 * np.abs(expected).max())
+
+
+BASES = {
+    "torch": "from torch import nn; bases = nn.Module(), nn.Sequential()",
+    "gluon": "from mxnet import gluon; bases = gluon.Block(), gluon.HybridBlock(), gluon.nn.HybridSequential()",
+    "flax": "from flax import nnx; bases = nnx.Module, nnx.Sequential()",
+}
+
+
+@pytest.mark.parametrize("target", BASES)
+def test_no_layer_has_the_name_of_an_attribute_of_the_base_class(bench: Bench, tmp_path: Path, target: str) -> None:
+    code = f"{BASES[target]}; print(*{{name for base in bases for name in dir(base) if name[0] != '_'}})"
+    names = set(output(bench, FRAMEWORK[target], ["-c", code], tmp_path).split())
+    assert {"torch": "forward", "gluon": "forward", "flax": "train"}[target] in names
+    assert names <= ATTRIBUTES
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")

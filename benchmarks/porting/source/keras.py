@@ -24,6 +24,7 @@ from benchmarks.porting.source.code import (
 from benchmarks.porting.source.flax import channels_last
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import About, Values, definition
+from benchmarks.porting.source.names import PYTHON, VARIABLES, bound, free
 from benchmarks.porting.source.program import (
     Fork,
     Group,
@@ -36,7 +37,7 @@ from benchmarks.porting.source.program import (
     program,
 )
 from benchmarks.porting.source.pytorch import fraction, maps_text, number, slice_text
-from benchmarks.porting.source.training import training_source
+from benchmarks.porting.source.training import NAMES, training_source
 from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
@@ -173,6 +174,11 @@ def load_weights(model, file):
                 variable.assign(arrays[f"{layer.name}/{variable.name}"].reshape(variable.shape))
 '''
 
+STANDARD = ("import sys", "from pathlib import Path")  # what a training imports
+IMPORTS = ("import keras", "import numpy as np", "from keras import layers, ops")
+# The names that no function, argument or variable of a network has.
+RESERVED = bound(*STANDARD, *IMPORTS, *HELPERS.values(), LOADER) | PYTHON | VARIABLES | NAMES
+
 ACTIVATIONS = {
     **{"ReLU": "relu", "ReLU6": "relu6", "SELU": "selu", "Sigmoid": "sigmoid", "SiLU": "silu", "Tanh": "tanh"},
     **{"HardSwish": "hard_silu", "HardSigmoid": "hard_sigmoid", "Softplus": "softplus", "Mish": "mish"},
@@ -195,7 +201,7 @@ class Body:
     prefix: str | None  # of the layers' names in a function, None in the model
     indent: int = 4
     lines: list[str] = field(default_factory=list)
-    variables: set[str] = field(default_factory=lambda: {"x", "name"})
+    variables: set[str] = field(default_factory=lambda: {"x", "name", *RESERVED})
     heads: list[str] = field(default_factory=list)  # the variables of auxiliary classifiers
 
     def add(self, target: str, made: Made, x: str) -> None:
@@ -263,13 +269,16 @@ class KerasWriter(SourceTarget):
     def source(self, network: Network, about: About, recipe: Recipe | None = None) -> str:
         """The file; with a recipe, it has the training loop. Raises `Lacking` and BadInput."""
         root = program(network, self)
+        self.entry = free(identifier(network.name, "Network"), RESERVED)
         self.blocks = Blocks(
-            root, lambda group: any(isinstance(item, Fork) for item in group.items), title(network.name)
+            root,
+            lambda group: any(isinstance(item, Fork) for item in group.items),
+            title(network.name),
+            RESERVED | {self.entry},
         )
         self.root = self.blocks.root
         channels, *size = network.input
         inputs = call("keras.Input", (*size, channels))
-        self.entry = identifier(network.name, "Network")
         head = [f"def {self.entry}():"]
         joins = any(isinstance(item, Fork) for item in self.root.items)
         if not self.blocks.blocks and not joins and (made := self.sequential()):
@@ -280,7 +289,7 @@ class KerasWriter(SourceTarget):
             parts = [self.function(block) for block in self.blocks.blocks]
             body = Body({}, None)
             body.lines += statement("inputs = ", inputs, 4)
-            body.variables |= {"inputs", *self.names_of_functions()}
+            body.variables |= {"inputs", self.entry, *self.names_of_functions()}
             result = self.run(self.root.items, (), "inputs", "x", body)
             outputs = f"[{', '.join([result, *body.heads])}]" if body.heads else result
             model = [*head, *body.lines, f'    return keras.Model(inputs, {outputs}, name="{network.name}")']
@@ -294,8 +303,8 @@ class KerasWriter(SourceTarget):
             ]
         )
         imported = [each for each in ("layers", "ops") if f"{each}." in body_text]
-        standard = [] if recipe is None else ["import sys", "from pathlib import Path", ""]
-        imports = [*standard, "import keras", "import numpy as np", f"from keras import {', '.join(imported)}"]
+        standard = [] if recipe is None else [*STANDARD, ""]
+        imports = [*standard, *IMPORTS[:2], f"from keras import {', '.join(imported)}"]
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
         return f"{docstring}\n\n{chr(10).join(imports)}\n\n\n{body_text}\n"
 

@@ -6,12 +6,14 @@ is a group of its own. An activation without a name belongs to the group of the 
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+from benchmarks.porting.source.names import ATTRIBUTES, free
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     ELU,
@@ -323,15 +325,8 @@ def _parameters(node: Node) -> Iterator[Any]:
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-_KEYWORDS = frozenset(
-    "and as assert async await break class continue def del elif else except finally for from global if import in is "
-    "lambda nonlocal not or pass raise return try while with yield None True False".split()
-)
-_TAKEN = frozenset(
-    "F x self np nn nnx mx torch jax jnp keras layers ops rngs name train eval training forward modules children "
-    "parameters buffers apply type float double half to cpu cuda params prefix cast hybridize initialize summary "
-    "export add mode state".split()
-)
+_MODULES = "F np nn nnx mx torch jax jnp keras layers ops".split()  # their names would hide modules as arguments
+_TAKEN = {*keyword.kwlist, *ATTRIBUTES, *_MODULES, *"x self rngs mode state".split()}
 
 
 def identifier(name: str, kind: str) -> str:
@@ -339,7 +334,7 @@ def identifier(name: str, kind: str) -> str:
     text = re.sub(r"\W", "_", name)
     if not text or text[0].isdigit():
         text = f"{_stem(kind)}_{text}" if text else _stem(kind)
-    return f"{text}_" if text in _KEYWORDS or text in _TAKEN else text
+    return free(text, _TAKEN)
 
 
 def _stem(kind: str) -> str:
