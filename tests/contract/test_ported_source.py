@@ -19,6 +19,7 @@ import pytest
 
 from benchmarks.porting import onnx_file
 from benchmarks.porting.source.export import WRITERS, Ported, about, own_weights, ported, scales_pixels
+from benchmarks.porting.source.names import ATTRIBUTES
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Lacking
 from benchmarks.training.lr_schedules import Cosine, WarmUp
@@ -375,6 +376,20 @@ def enlarged(name: str, height: int, width: int, dilation: int) -> list[Layer]:
     return [conv, corners, ReLU(), pool, Resize(f"{name}.linear", height, width)]
 
 
+def ahead(name: str, maps: int, height: int, width: int, method: str = "linear") -> Layer:
+    """A sum of resized values, of which two are expressions with more channels than the input."""
+    resizes = [[Conv(f"{side}.conv", maps + 4, 1), Resize(f"{side}.up", height, width, method)] for side in "ab"]
+    return Add(name, [*resizes, [Conv("c", maps + 4, 1), Resize("aligned", height, width, positions=CORNERS)]])
+
+
+# Selections of four channels that are equal up to their values, which may be the arguments of a block.
+SELECTIONS: dict[str, list[tuple[int | None, ...]]] = {
+    "list": [(2, 0, 1), (3, 1, 0)],
+    "places": [(0, None, 3), (2, None, 0)],
+    "zeros": [(*range(4), None), (*range(4), *[None] * 4), (*range(4), *[None] * 9)],
+    "pad": [(None, *range(4)), (*[None] * 9, *range(1, 3), None), (*range(3), None)],
+    "gap": [(0, None, 1, 2, 3), (0, 1, 2, *[None] * 6, 3)],
+}
 KINDS: dict[str, tuple[Layer, ...]] = {
     "conv at two sides": (Conv("a", 4, 3, 1, ((0, 1), (1, 0))),),
     "conv dilated": (Conv("a", 4, 3, 1, 2, dilation=2),),
@@ -421,7 +436,40 @@ KINDS: dict[str, tuple[Layer, ...]] = {
         Select("c", (0, 2, 1, 3)),
         Select("d", (1, 2)),
     ),
+    "zeros at both sides": (Select("a", (None, None, 0, 1, 2, 3, None)), Select("b", (*[None] * 9, *range(7), None))),
+    "zeros beside some channels": (
+        Select("a", (None, 1, 2, None)),
+        Select("b", (2, 3, None)),
+        Select("c", (None, 0, 1)),
+    ),
+    "zeros at many places": (Select("a", (None, 0, 1, None, 2, None, None, 3)), Select("b", (2, None, 1)), ReLU()),
+    "zeros between": (Select("a", (0, *[None] * 9, 1, 2, 3)), Select("b", (*range(13), *[None] * 20))),
+    "zeros alone": (Select("a", (None, None)),),
+    # In a sum, a value before a selection is an expression, which no writer may repeat: one may be random.
+    "selections of expressions": (
+        *(
+            Residual(
+                f"sum{number}", [Conv("conv", 4, 1)], [Affine("scale"), Select("select", maps), Conv("back", 4, 1)]
+            )
+            for number, maps in enumerate([(2, 0, 1), (0, None, 3), (*range(4), *[None] * 4), (None, *range(4), None)])
+        ),
+    ),
+    "blocks of selections": (
+        *(
+            Residual(f"{kind}.{number}", [Select("select", maps), Conv("conv", 4, 1)])
+            for kind, several in SELECTIONS.items()
+            for number, maps in enumerate(several)
+        ),
+    ),
+    "flat zeros": (*FLAT, Select("a", (None, 0, 3, 1, 4, 2, 5)), Select("b", (0, 2, 4, 6, 1, 3, 5, None)), ReLU()),
+    "flat zeros at both sides": (*FLAT, Select("a", (None, *range(6), None)), Select("b", (0, 4, 1, 5, 2, 6, 3, 7))),
     "flat selections": (*FLAT, Select("a", (4, 2, 1, 0)), Select("b", (0, None, 1, 2, 3)), Select("c", (1, 2, 3))),
+    # In a class, the variable x has other channels than the values that are resized or flattened.
+    "resizes of other values": (
+        *(ahead("up1", 6, 18, 16), ahead("up2", 3, 36, 32), ahead("up3", 3, 20, 30, "nearest")),
+        Add("means", [[Conv("wide1", 9, 1), AdaptiveAvgPool("one", 1, 1)], [Conv("wide2", 9, 1), GlobalAvgPool()]]),
+    ),
+    "mean of a mean": (GlobalAvgPool(), GlobalAvgPool()),
     "joins": (Multiply("a", [[Conv("b", 4, 1)], []]), Add("c", [[], [ReLU()], [Conv("d", 4, 1)]])),
     "flat joins": (*FLAT, Concat("a", [[Dense("b", 3)], []]), Residual("c", [Dense("d", 9)], [Dense("e", 9)])),
 }
@@ -590,6 +638,73 @@ def test_keras_s_source_trains_on_every_engine(bench: Bench, tmp_path: Path, eng
     printed = printed_losses(bench, tmp_path, f"keras@{engine}", network, made)
     expected = reference_losses(network, weights, training_data(network), DEFAULT, DEFAULT.batch_size)
     np.testing.assert_allclose(printed, expected.mean(1), atol=1e-3)
+
+
+# Layers for which a source of Keras has a class or a function of its own, and layers of Keras that can follow.
+BEHIND: dict[str, Layer] = {
+    **{
+        "affine": Affine("a"),
+        "summands": Affine("a", beta=False),
+        "slopes": PReLU("a"),
+        "lrn": LocalResponseNorm("a", 3),
+    },
+    **{"dilated": MaxPool("a", (2, 3), (1, 2), 1, dilation=(2, 1)), "doubled": Resize("a", 10, 8, "nearest")},
+    **{f"{each}_resize": Resize("a", 7, 3, positions=each) for each in POSITIONS},
+    **{
+        "between": Select("a", (0, None, 1, 2, 3)),
+        "shuffled": Select("a", (0, 2, 1, 3)),
+        "pad": Pad("a", 1, value=2.0),
+    },
+    **{"gelu": GELU("a"), "scale": Scale("a", factor=0.3), "product": Multiply("a", [[Conv("b", 4, 1)], []])},
+    **{"adaptive": AdaptiveAvgPool("a", 2, 3), "normalized": LayerNorm("a"), "group": GroupNorm("a", groups=2)},
+}
+BEFORE: dict[str, Layer] = {
+    **{kind.__name__: kind("before") for kind in ACTIVATIONS},
+    **{"gelu_tanh": GELU("before", approximate=True), "other_slope": LeakyReLU("before", slope=0.3)},
+    **{"other_alpha": ELU("before", alpha=0.7), "other_hard_sigmoid": HardSigmoid("before", slope=0.3)},
+    **{"scaled_tanh": Tanh("before", amplitude=1.7159, slope=2 / 3)},
+}
+
+
+@pytest.mark.parametrize("framework", ["keras", "keras@jax", "keras@torch"])
+def test_every_layer_of_keras_is_built_behind_every_activation(bench: Bench, tmp_path: Path, framework: str) -> None:
+    """Where a function of Keras gives a symbolic tensor that is not dense, a layer behind it may not be traced."""
+    branches: list[list[Layer]] = [
+        [Conv(f"{before}.{behind}.conv", 4, 1), first, second, GlobalAvgPool()]
+        for before, first in BEFORE.items()
+        for behind, second in BEHIND.items()
+    ]
+    branches = [
+        [replace(each, name=each.name and f"{number}.{each.name}") for each in branch]
+        for number, branch in enumerate(branches)
+    ]
+    network = Network("net", (2, 5, 4), [Concat("all", branches), Flatten(), Dense("fc", 3)])
+    weights, images = weights_of(network), images_of(network) / 255
+    np.save(tmp_path / "x.npy", images.transpose(0, 2, 3, 1).astype(np.float32))
+    made = ported(network, "keras", weights)
+    written(tmp_path, made)
+    run_net = (
+        f"import numpy as np, net; made = net.{made.entry}(); net.load_weights(made, 'net.npz'); "
+        "y = made(np.load('x.npy'), training=False); np.save('y.npy', y.detach() if hasattr(y, 'detach') else y)"
+    )
+    output(bench, framework, ["-c", f"import sys; sys.path.insert(0, '.'); {run_net}"], tmp_path)
+    expected = Pass(network, weights, images, None, False).logits
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, atol=1e-5 * np.abs(expected).max())
+
+
+BASES = {
+    "torch": "from torch import nn; bases = nn.Module(), nn.Sequential()",
+    "gluon": "from mxnet import gluon; bases = gluon.Block(), gluon.HybridBlock(), gluon.nn.HybridSequential()",
+    "flax": "from flax import nnx; bases = nnx.Module, nnx.Sequential()",
+}
+
+
+@pytest.mark.parametrize("target", BASES)
+def test_no_layer_has_the_name_of_an_attribute_of_the_base_class(bench: Bench, tmp_path: Path, target: str) -> None:
+    code = f"{BASES[target]}; print(*{{name for base in bases for name in dir(base) if name[0] != '_'}})"
+    names = set(output(bench, FRAMEWORK[target], ["-c", code], tmp_path).split())
+    assert {"torch": "forward", "gluon": "forward", "flax": "train"}[target] in names
+    assert names <= ATTRIBUTES
 
 
 @pytest.mark.skipif(os.environ.get("ONESPEC_PORTED") != "all", reason="on demand: ONESPEC_PORTED=all")

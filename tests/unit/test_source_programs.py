@@ -24,12 +24,15 @@ from benchmarks.datasets.augmentation import Flip
 from benchmarks.porting.source import training
 from benchmarks.porting.source.blocks import Blocks, snake, title
 from benchmarks.porting.source.code import Call, call, literal, parsed, statement
-from benchmarks.porting.source.export import WRITERS, flat_orders, ported
+from benchmarks.porting.source.export import TARGETS, WRITERS, about, flat_orders, ported
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS
+from benchmarks.porting.source.keras import RESERVED, KerasWriter
+from benchmarks.porting.source.names import PYTHON, bound
 from benchmarks.porting.source.onnx_model import model
 from benchmarks.porting.source.program import Fork, Group, Lacking, identifier, program, select_form
 from benchmarks.porting.source.pytorch import PyTorchWriter
 from benchmarks.porting.source.side_by_side import page
+from benchmarks.porting.weight_import import PIXELS
 from benchmarks.runtime.errors import BadInput
 from benchmarks.training import checkpoints, lr_schedules
 from benchmarks.training.recipes import DEFAULT, RECIPES, Recipe
@@ -37,8 +40,11 @@ from frameworks import arrays
 from frameworks.arrays import resize_matrix
 from frameworks.networks import NETWORKS
 from frameworks.spec import (
+    GELU,
+    Affine,
     Auxiliary,
     AvgPool,
+    Concat,
     Conv,
     Dense,
     Dropout,
@@ -46,11 +52,16 @@ from frameworks.spec import (
     GlobalAvgPool,
     Layer,
     LayerNorm,
+    LeakyReLU,
     Network,
+    Normalize,
+    Pad,
     ReLU,
     Residual,
     Resize,
+    Scale,
     Select,
+    StochasticDepth,
 )
 from frameworks.spec.value_checks import METHODS, POSITIONS
 from frameworks.training import SGD, Adadelta, Adam, RMSprop, Training
@@ -194,6 +205,25 @@ def test_selections() -> None:
     assert select_form(Select("a", (0, 3, 1, 4, 2, 5)), 6) == ("shuffle", {"groups": 2})
     assert select_form(Select("a", (0, 1, None, None)), 2) == ("zeros", {"count": 2})
     assert select_form(Select("a", (5, 0)), 6) == ("list", {"maps": (5, 0)})
+    assert select_form(Select("a", (0, None, 1)), 2) == ("gap", {"begin": 1, "count": 1})
+    assert select_form(Select("a", (0, None, None)), 2) == ("pad", {"begin": 0, "end": 1, "before": 0, "after": 2})
+    assert select_form(Select("a", (None, 0, 1, None)), 2) == (
+        "pad",
+        {"begin": 0, "end": None, "before": 1, "after": 1},
+    )
+    assert select_form(Select("a", (None, 1, None, 0)), 2) == ("places", {"maps": (2, 1, 2, 0)})
+
+
+def test_zeros_at_both_sides_are_the_padding_of_a_framework() -> None:
+    network = Network("net", (2, 4, 4), [Select("a", (None, 0, 1, None, None)), Flatten(), Dense("fc", 2)])
+    texts = {
+        "torch": "F.pad(x, (0, 0, 0, 0, 1, 2))",
+        "gluon": "pad_channels(F, x, 1, 2)",  # MXNet pads no channels
+        "keras": "ops.pad(inputs, ((0, 0), (0, 0), (0, 0), (1, 2)))",
+        "flax": "jnp.pad(x, ((0, 0), (0, 0), (0, 0), (1, 2)))",
+    }
+    for target, text in texts.items():
+        assert text in ported(network, target).source
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -227,6 +257,84 @@ def test_names_and_sources_of_a_user_s_network_give_valid_python(target: str) ->
         assert made.entry.isidentifier() and not keyword.iskeyword(made.entry)
         assert made.entry in {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
         assert max(map(len, made.source.splitlines())) <= 120
+
+
+def with_names(name: str, words: Sequence[str]) -> Network:
+    """A network that has the words as names of blocks, layers, joins and heads, and layers that need helpers."""
+
+    def blocks(word: str, number: int) -> list[Layer]:
+        wide = [[Conv(word, 2 + number, 1), GELU()], [Conv("another", 2, 1), LeakyReLU(slope=0.3)]]
+        body: list[Layer] = [Concat(f"{word}.0", wide), Conv(f"{word}.{word}", 3, 1), Affine("drop")]
+        return [Residual(f"{word}{number}", [*body, StochasticDepth(rate=0.1)]), Resize("", 6 + number, 5)]
+
+    layers: list[Layer] = [Normalize("scaled"), Select("between", (None, 0, 1))]
+    layers += [layer for word in words for number in range(2) for layer in blocks(f"{word}_", number)]
+    layers += [layer for word in words for number in range(2) for layer in blocks(word, number + 2)]
+    layers += [Auxiliary(word, [GlobalAvgPool(), Flatten(), Dense(word, 2)]) for word in words]
+    return Network(name, (2, 5, 4), [*layers, GELU(), GlobalAvgPool(), Flatten(), Dense("classes", 2)])
+
+
+def reserved(target: str) -> frozenset[str]:
+    writer = WRITERS[target]()
+    return RESERVED if isinstance(writer, KerasWriter) else writer.reserved
+
+
+def names_bound_by(function: ast.FunctionDef) -> set[str]:
+    """The arguments and variables of a function."""
+    inside = [node for node in ast.walk(function) if node is not function]
+    variables = {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return variables | {node.arg for node in inside if isinstance(node, ast.arg)}
+
+
+def assert_names_are_apart(source: str, own: set[str]) -> None:
+    """Nothing is bound twice outside of functions, and no function of the network hides what is bound there.
+
+    own: the classes and functions of the network.
+    """
+    tree = ast.parse(source)
+    outer: list[str] = []
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            outer += [each.asname or each.name for each in node.names]
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            outer.append(node.name)
+    assert sorted(outer) == sorted(set(outer))
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in own:
+            functions = [each for each in ast.walk(node) if isinstance(each, ast.FunctionDef)]
+            assert not set(outer) & set().union(*map(names_bound_by, functions)) - {"F"}  # F: an argument in Gluon
+            for function in functions:
+                stored = [
+                    each.attr
+                    for line in function.body
+                    for each in (line.targets if isinstance(line, ast.Assign) else [])
+                    if isinstance(each, ast.Attribute)
+                ]
+                assert sorted(stored) == sorted(set(stored))
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_no_name_of_a_network_hides_another(target: str) -> None:
+    """Each name that a source of the framework can define or import, as the network's and as its parts'."""
+    taken = reserved(target)
+    assert {"load_weights", "train", "np", "len", "class"} < taken
+    words = [*sorted(taken - PYTHON), "len", "list", "class"]
+    for name in words:
+        made = ported(Network(name, (1, 2, 2), [Flatten(), Dense("fc", 2)]), target, recipe=DEFAULT)
+        assert made.entry not in taken
+        assert_names_are_apart(made.source, {made.entry})
+    for some in (words[first : first + 4] for first in range(0, len(words), 4)):
+        made = ported(with_names(some[0], some), target)
+        assert_names_are_apart(made.source, set(bound(made.source) - taken))
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_all_names_that_a_training_binds_are_reserved(target: str) -> None:
+    for name in ("lenet", "lenet_bn"):
+        for recipe in (RECIPE, *RECIPES.values(), replace(RECIPE, training=Training(Adam(0.9, 0.99, 1e-4, 0.1, True)))):
+            if not recipe.augmentations and not recipe.test_in_training_mode:
+                made = ported(NETWORKS[name](), target, recipe=recipe)
+                assert bound(made.source) - {made.entry} <= reserved(target)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -453,10 +561,37 @@ def test_a_repetition_of_pixels_is_a_framework_s_own_layer() -> None:
         "torch": 'F.interpolate(x, (8, 8), mode="nearest-exact")',
         "gluon": 'F.UpSampling(x, scale=2, sample_type="nearest")',
         "keras": 'layers.UpSampling2D(2, name="a")',
-        "flax": 'jax.image.resize(x, (x.shape[0], 8, 8, x.shape[-1]), "nearest", antialias=False)',
+        "flax": 'jax.image.resize(x, (x.shape[0], 8, 8, 1), "nearest", antialias=False)',
     }
     for target, text in texts.items():
         assert text in ported(network, target).source
+
+
+BYTES, NOTHING = "Pixels go in from 0 to 255.", "No layer scales the pixels."
+
+
+@pytest.mark.parametrize(
+    ("front", "line"),
+    [
+        *((pixels, NOTHING if name == "raw" else BYTES) for name, pixels in PIXELS.items()),
+        *((recipe.pixels, BYTES if recipe.pixels else NOTHING) for recipe in (*RECIPES.values(), DEFAULT)),
+        *(((Scale(factor=1 / size),), BYTES) for size in (127.5, 128, 255, 256)),
+        *(((Scale(factor=factor),), "") for factor in (2.0, 1.0, 1 / 16, 1 / 65535, 0.0, -1 / 255)),
+        ((Normalize(mean=(33.3,), std=(78.6,)),), BYTES),
+        ((Pad("pad", 1), Normalize(mean=(128.0,))), BYTES),
+        *(((Normalize(mean=(mean,), std=(std,)),), "") for mean, std in [(0.13, 0.31), (0.5, 0.5), (0.0, 1.0)]),
+        ((Normalize(mean=(103.9, 116.8, 0.5)),), ""),
+        ((Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), Scale()), ""),
+        ((ReLU(), Conv("conv", 3, 1), Scale()), NOTHING),
+    ],
+)
+def test_a_docstring_has_the_range_of_the_pixels_where_the_constants_show_it(
+    front: tuple[Layer, ...], line: str
+) -> None:
+    network = Network("net", (3, 4, 4), [*front, Flatten(), Dense("fc", 2)])
+    for target in TARGETS:
+        lines = about(network, target).lines
+        assert [each for each in lines if each in (BYTES, NOTHING)] == [line] * bool(line)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

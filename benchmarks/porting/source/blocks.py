@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -194,7 +194,10 @@ class Blocks:
     needs_class: whether a group is printed as a class or function even if it does not repeat.
     """
 
-    def __init__(self, root: Group, needs_class: Callable[[Group], bool], name: str) -> None:
+    def __init__(
+        self, root: Group, needs_class: Callable[[Group], bool], name: str, reserved: Set[str] = frozenset()
+    ) -> None:
+        self.reserved = reserved
         same = buckets(root)
         skipping = frozenset(
             group.number
@@ -224,7 +227,8 @@ class Blocks:
 
     def _named(self, blocks: Sequence[Block], name: str) -> list[Block]:
         """The blocks with distinct names."""
-        taken = {name, snake(name)}
+        arguments = (argument.name for block in blocks for argument in block.arguments)
+        taken = {name, snake(name), *self.reserved, *arguments}
         named = []
         for block in blocks:
             stem = class_name(block.members)
@@ -320,7 +324,7 @@ class _Arguments:
     """The arguments of a block, and the text of every value that differs."""
 
     def __init__(self, blocks: Blocks, members: tuple[Group, ...], whole: Group) -> None:
-        self.members, self.whole = members, whole
+        self.members, self.whole, self.reserved = members, whole, blocks.reserved
         # The group itself is no block yet: its own values are listed.
         listed = [
             [each for index, inner in enumerate(g.items) for each in blocks.places(inner, (index,))] for g in members
@@ -455,7 +459,7 @@ class _Arguments:
 
     def _free(self, stem: str) -> str:
         name, number = stem, 2
-        while name in {argument.name for argument in self.found}:
+        while name in self.reserved or name in {argument.name for argument in self.found}:
             name, number = f"{stem}{number}", number + 1
         return name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def about(network: Network, target: str, weights: str = "", recipe: Recipe | Non
     shape = times((*size, channels) if last else network.input).replace("x", " x ")
     lines = [
         f"{network.params:,} parameters. The input is N x {shape}, the output N x {network.classes:,} logits.",
-        "Pixels go in from 0 to 255." if scales_pixels(network) else "No layer scales the pixels.",
+        *pixels_of(network),
         *(["Flat values are in the order height, width, channels."] if last and flat_orders(network, target) else []),
         *([HEADS[target]] if heads else []),
         *([f"Weights: {_plain(weights)}."] if weights else []),
@@ -82,8 +83,28 @@ def about(network: Network, target: str, weights: str = "", recipe: Recipe | Non
 
 
 def scales_pixels(network: Network) -> bool:
-    """Whether it begins with layers that scale pixels from 0 to 255; the recipes of `run` put them there."""
+    """Whether it begins with layers that scale pixels; the recipes of `run` put them there."""
     return isinstance(network.layers[0], (Scale, Normalize))
+
+
+def pixels_of(network: Network) -> list[str]:
+    """The line of the docstring on the range of the pixels; none where the first layers do not show it."""
+    front = takewhile(lambda node: not node.parameters and not node.branches, network.nodes)
+    scaling = next((node.layer for node in front if isinstance(node.layer, (Scale, Normalize))), None)
+    if scaling is None:
+        return ["No layer scales the pixels."]
+    return ["Pixels go in from 0 to 255."] if takes_bytes(scaling) else []
+
+
+def takes_bytes(layer: Scale | Normalize) -> bool:
+    """Whether the constants are of the size of pixels from 0 to 255, rather than of values from 0 to 1 or others.
+
+    A factor divides by about 255, or by half of it. Of such pixels, means and deviations of images are tens: the means
+    of ImageNet are 104 to 124 and its deviations 57 to 59, those of MNIST 33 and 79.
+    """
+    if isinstance(layer, Scale):
+        return layer.factor > 0 and any(abs(1 / layer.factor - size) < 1e-3 for size in (255, 256, 127.5, 128))
+    return all(20 <= max(mean, std) <= 256 for mean, std in np.broadcast(layer.mean, layer.std))
 
 
 def ported(

@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Op, collapsed, lacking
-from benchmarks.porting.source.pytorch import number, scaled_tanh, slice_text, times
+from benchmarks.porting.source.pytorch import maps_text, number, scaled_tanh, slice_text, times
 from frameworks.spec import AvgPool, Conv, Layer, MaxPool, Node, Pool, pair, sides
 from frameworks.spec.windowed import rounded_up as with_whole_padding
 
@@ -160,6 +160,7 @@ class FlaxWriter(ModuleWriter):
             form = (*form, sides(whole.padding), isinstance(values["kernel"], int), isinstance(values["stride"], int))
         if form == ("linear", "half_pixel") or repetitions(layer, node):
             form = ("built-in", form[0])
+            values["channels"] = node.output[0]  # jax.image.resize takes the whole shape of its result
         if layer.kind == "BatchNorm":
             values["momentum"] = round(1 - values["momentum"], 12)
         return form, values
@@ -250,8 +251,8 @@ class FlaxWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.endswith(".mean((1, 2), keepdims=True)"):
-                    return x.replace(", keepdims=True", "")
+                if is_call(x, "mean") and x.endswith(".mean((1, 2), keepdims=True)"):
+                    return x.removesuffix(", keepdims=True)") + ")"
                 return f"{atom(x)}.reshape(x.shape[0], -1)"
             case "Scale":
                 return times(v["factor"], x)
@@ -270,25 +271,37 @@ class FlaxWriter(ModuleWriter):
                     return str(call(self.uses("resize"), Symbol(x), v["size"], f'"{first}"', f'"{second}"'))
                 size = f"*{v['size']}" if isinstance(v["size"], Symbol) else ", ".join(map(str, v["size"]))
                 name = {"linear": "bilinear", "nearest": "nearest"}[second]
-                return f'jax.image.resize({x}, (x.shape[0], {size}, x.shape[-1]), "{name}", antialias=False)'
+                # The variable x has the batch of every value; its channels may be others than those of this value.
+                shape = f"(x.shape[0], {size}, {v['channels']})"
+                return f'jax.image.resize({x}, {shape}, "{name}", antialias=False)'
             case _ if kind in SIMPLE:
                 return f"{SIMPLE[kind]}({x})"
         return None
 
     def selected(self, op: Op, v: Values, x: str) -> str:
-        _, form, flat = op.form
+        _, form, flat, *_ = op.form
         match form:
             case "slice":
                 return x if slice_text(v) == ":" else f"{atom(x)}[..., {slice_text(v)}]"
             case "shuffle":
                 return f"{self.uses('channel_shuffle')}({x}, {v['groups']})"
             case "zeros":
-                return f"jnp.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
+                return self.padded(x, flat, 0, v["count"])
+            case "pad":
+                part = x if slice_text(v) == ":" else f"{atom(x)}[..., {slice_text(v)}]"
+                return self.padded(part, flat, v["before"], v["after"])
             case "list":
-                return f"{atom(x)}[..., np.array({list(v['maps'])})]"
+                return f"{atom(x)}[..., np.array({maps_text(v)})]"
+            case "places":
+                return f"{self.padded(x, flat, 0, 1)}[..., np.array({maps_text(v)})]"
             case "gap":
                 return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
+
+    @staticmethod
+    def padded(x: str, flat: bool, before: Any, after: Any) -> str:
+        """With channels of zeros."""
+        return f"jnp.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}({before}, {after})))"
 
     def keeps_size(self, op: Op, v: Values) -> bool:
         """Whether Flax's default padding is this convolution's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.porting.source.program import SourceTarget, collapsed, lacking, padding_of, rounded_up, select_form
+from benchmarks.porting.source.program import SourceTarget, collapsed, padding_of, rounded_up, select_form
 from frameworks.spec import (
     AvgPool,
     BatchNorm,
@@ -108,11 +108,11 @@ def described(target: SourceTarget, layer: Layer, node: Node) -> tuple[tuple[Any
             form = (layer.padding, layer.value)
         case "Select":
             assert isinstance(layer, Select)
-            try:
-                kind, values = select_form(layer, inputs)
-            except ValueError as error:
-                raise lacking(target, node, layer, str(error)) from None
-            form = (kind, flat)
+            kind, values = select_form(layer, inputs)
+            if kind == "shuffle" and flat:  # the frameworks' functions shuffle images
+                kind, values = "list", {"maps": layer.maps}
+            # Without an end, a slice takes all: no argument of a block can say so.
+            form = (kind, flat, *([values["end"] is None] if "end" in values else []))
         case "Resize":
             assert isinstance(layer, Resize)
             form = (layer.method, layer.positions)

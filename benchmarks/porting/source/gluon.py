@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Op, lacking
 from benchmarks.porting.source.pytorch import same, scaled_tanh, times
 from frameworks.arrays import resize_matrix
@@ -116,10 +116,34 @@ def normalize(F, x, mean, std):
     channels = F.split(x, num_outputs=len(mean), axis=1)
     return F.concat(*[(channel - m) / s for channel, m, s in zip(channels, mean, std)], dim=1)
 """,
+    "double": '''
+def double(F, x):
+    """Behind the channels as many of zeros."""
+    return F.concat(x, F.zeros_like(x), dim=1)
+''',
+    "pad_channels": '''
+def pad_channels(F, x, before, after):
+    """Channels of zeros before and after those of x; MXNet pads no channels."""
+    zeros = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1))
+    begin, end = ([F.broadcast_axis(zeros, axis=1, size=count)] if count else [] for count in (before, after))
+    return F.concat(*begin, x, *end, dim=1)
+''',
+    "select_channels": '''
+def select_channels(F, x, *runs):
+    """Runs of channels: the first and the number of each; of zeros where the first is None."""
+    zeros = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1))
+    parts = [
+        F.broadcast_axis(zeros, axis=1, size=count)
+        if begin is None
+        else F.slice_axis(x, axis=1, begin=begin, end=begin + count)
+        for begin, count in runs
+    ]
+    return F.concat(*parts, dim=1)
+''',
     "insert_zeros": '''
 def insert_zeros(F, x, begin, count):
     """Channels of zeros before the channel `begin`."""
-    zeros = F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=count))
+    zeros = F.broadcast_axis(F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1)), axis=1, size=count)
     before, after = F.slice_axis(x, axis=1, begin=0, end=begin), F.slice_axis(x, axis=1, begin=begin, end=None)
     return F.concat(before, zeros, after, dim=1)
 ''',
@@ -231,11 +255,11 @@ class GluonWriter(ModuleWriter):
             if repeats and repeats[0] == repeats[1]:
                 return ("repeated",), {"scale": repeats[0]}
             values = {"pixels": node.input[1:], **values}
-        if isinstance(layer, Select) and form[0] in ("zeros", "gap"):
-            if values["count"] > node.input[0]:
-                raise lacking(self, node, layer, "it has more channels of zeros than of images")
-            if values["count"] == node.input[0] and form[0] == "zeros":
+        if isinstance(layer, Select):
+            if form[0] == "zeros" and values["count"] == node.input[0]:
                 return ("double", form[1]), {}
+            if form[0] in ("list", "places"):  # a concatenation, whose parts are no values
+                return ("runs", form[1], tuple(layer.runs)), {}
         return form, values
 
     def in_training(self, value: str, otherwise: str) -> str:
@@ -343,8 +367,8 @@ class GluonWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.startswith("F.mean(") and x.endswith(", axis=(2, 3), keepdims=True)"):
-                    return x.replace(", keepdims=True", "")
+                if is_call(x, "mean") and x.endswith(", axis=(2, 3), keepdims=True)"):
+                    return x.removesuffix(", keepdims=True)") + ")"
                 return f"F.flatten({x})"
             case "Scale":
                 return times(v["factor"], x)
@@ -364,22 +388,31 @@ class GluonWriter(ModuleWriter):
         return None
 
     def selected(self, op: Op, v: Values, x: str) -> str:
-        _, form, flat = op.form
+        _, form, *_ = op.form
         match form:
             case "slice":
                 return f"F.slice_axis({x}, axis=1, begin={v['begin']}, end={v['end']})"
-            case "shuffle" if not flat:
+            case "shuffle":
                 return f"{self.uses('channel_shuffle')}(F, {x}, {v['groups']})"
             case "double":
-                return f"F.concat({x}, F.zeros_like({x}), dim=1)"
+                # Only a name stands twice in an expression: another value would be computed twice.
+                return (
+                    f"F.concat({x}, F.zeros_like({x}), dim=1)" if x.isidentifier() else f"{self.uses('double')}(F, {x})"
+                )
             case "zeros":
-                zeros = f"F.zeros_like(F.slice_axis({x}, axis=1, begin=0, end={v['count']}))"
-                return f"F.concat({x}, {zeros}, dim=1)"
+                return f"{self.uses('pad_channels')}(F, {x}, 0, {v['count']})"
+            case "pad":
+                whole = (v["begin"], v["end"]) == (0, None)
+                part = x if whole else f"F.slice_axis({x}, axis=1, begin={v['begin']}, end={v['end']})"
+                return f"{self.uses('pad_channels')}(F, {part}, {v['before']}, {v['after']})"
             case "gap":
                 return f"{self.uses('insert_zeros')}(F, {x}, {v['begin']}, {v['count']})"
-            case "list" if isinstance(op.layer, Select):
-                runs = [f"F.slice_axis({x}, axis=1, begin={a}, end={(a or 0) + n})" for a, n in op.layer.runs]
-                return f"F.concat({', '.join(runs)}, dim=1)"
+            case "runs":
+                runs: tuple[tuple[int | None, int], ...] = op.form[3]
+                if not x.isidentifier() or any(begin is None for begin, _ in runs):
+                    return f"{self.uses('select_channels')}(F, {x}, {', '.join(map(literal, runs))})"
+                parts = [f"F.slice_axis({x}, axis=1, begin={a}, end={(a or 0) + n})" for a, n in runs]
+                return f"F.concat({', '.join(parts)}, dim=1)"
         raise lacking(self, op.node, op.layer)
 
     def concatenated(self, ends: Sequence[str]) -> str:

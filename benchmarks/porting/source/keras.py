@@ -24,6 +24,7 @@ from benchmarks.porting.source.code import (
 from benchmarks.porting.source.flax import channels_last
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described, dilated, repetitions
 from benchmarks.porting.source.modules import About, Values, definition
+from benchmarks.porting.source.names import PYTHON, VARIABLES, bound, free
 from benchmarks.porting.source.program import (
     Fork,
     Group,
@@ -35,8 +36,8 @@ from benchmarks.porting.source.program import (
     lacking,
     program,
 )
-from benchmarks.porting.source.pytorch import fraction, number, slice_text
-from benchmarks.porting.source.training import training_source
+from benchmarks.porting.source.pytorch import fraction, maps_text, number, slice_text
+from benchmarks.porting.source.training import NAMES, training_source
 from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
@@ -59,6 +60,8 @@ from frameworks.spec import (
 )
 from frameworks.spec.windowed import extent, gaps, rounded_up
 
+# Keras takes the product of a number and a symbolic tensor for a sparse one, with which JAX and TensorFlow cannot trace
+# a layer. Each layer here therefore has compute_output_shape, so that building a model traces none.
 HELPERS = {
     "Affine": '''
 class Affine(layers.Layer):
@@ -71,6 +74,9 @@ class Affine(layers.Layer):
     def build(self, shape):
         self.gamma = self.add_weight(shape=shape[-1:], initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=shape[-1:], initializer="zeros", name="beta") if self.shift else None
+
+    def compute_output_shape(self, shape):
+        return shape
 
     def call(self, x):
         return self.gamma * x if self.beta is None else self.gamma * x + self.beta
@@ -116,6 +122,11 @@ class DilatedMaxPooling2D(layers.Layer):
         super().__init__(**options)
         self.window = [np.broadcast_to(each, 2).tolist() for each in (pool_size, strides, dilation_rate)]
 
+    def compute_output_shape(self, shape):
+        ways = zip(shape[1:3], *self.window)
+        sizes = [-((count * gap - gap - size) // stride) for size, count, stride, gap in ways]
+        return (shape[0], *sizes, shape[3])
+
     def call(self, x):
         rows, columns = (
             [slice(place * gap, size - (count - 1 - place) * gap, stride) for place in range(count)]
@@ -135,6 +146,9 @@ class Resize(layers.Layer):
     def __init__(self, size, method, positions, **options):
         super().__init__(**options)
         self.size, self.method, self.positions = size, method, positions
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *self.size, shape[3])
 
     def call(self, x):
         rows, columns = (
@@ -160,6 +174,11 @@ def load_weights(model, file):
                 variable.assign(arrays[f"{layer.name}/{variable.name}"].reshape(variable.shape))
 '''
 
+STANDARD = ("import sys", "from pathlib import Path")  # what a training imports
+IMPORTS = ("import keras", "import numpy as np", "from keras import layers, ops")
+# The names that no function, argument or variable of a network has.
+RESERVED = bound(*STANDARD, *IMPORTS, *HELPERS.values(), LOADER) | PYTHON | VARIABLES | NAMES
+
 ACTIVATIONS = {
     **{"ReLU": "relu", "ReLU6": "relu6", "SELU": "selu", "Sigmoid": "sigmoid", "SiLU": "silu", "Tanh": "tanh"},
     **{"HardSwish": "hard_silu", "HardSigmoid": "hard_sigmoid", "Softplus": "softplus", "Mish": "mish"},
@@ -182,7 +201,7 @@ class Body:
     prefix: str | None  # of the layers' names in a function, None in the model
     indent: int = 4
     lines: list[str] = field(default_factory=list)
-    variables: set[str] = field(default_factory=lambda: {"x", "name"})
+    variables: set[str] = field(default_factory=lambda: {"x", "name", *RESERVED})
     heads: list[str] = field(default_factory=list)  # the variables of auxiliary classifiers
 
     def add(self, target: str, made: Made, x: str) -> None:
@@ -250,13 +269,16 @@ class KerasWriter(SourceTarget):
     def source(self, network: Network, about: About, recipe: Recipe | None = None) -> str:
         """The file; with a recipe, it has the training loop. Raises `Lacking` and BadInput."""
         root = program(network, self)
+        self.entry = free(identifier(network.name, "Network"), RESERVED)
         self.blocks = Blocks(
-            root, lambda group: any(isinstance(item, Fork) for item in group.items), title(network.name)
+            root,
+            lambda group: any(isinstance(item, Fork) for item in group.items),
+            title(network.name),
+            RESERVED | {self.entry},
         )
         self.root = self.blocks.root
         channels, *size = network.input
         inputs = call("keras.Input", (*size, channels))
-        self.entry = identifier(network.name, "Network")
         head = [f"def {self.entry}():"]
         joins = any(isinstance(item, Fork) for item in self.root.items)
         if not self.blocks.blocks and not joins and (made := self.sequential()):
@@ -267,7 +289,7 @@ class KerasWriter(SourceTarget):
             parts = [self.function(block) for block in self.blocks.blocks]
             body = Body({}, None)
             body.lines += statement("inputs = ", inputs, 4)
-            body.variables |= {"inputs", *self.names_of_functions()}
+            body.variables |= {"inputs", self.entry, *self.names_of_functions()}
             result = self.run(self.root.items, (), "inputs", "x", body)
             outputs = f"[{', '.join([result, *body.heads])}]" if body.heads else result
             model = [*head, *body.lines, f'    return keras.Model(inputs, {outputs}, name="{network.name}")']
@@ -281,8 +303,8 @@ class KerasWriter(SourceTarget):
             ]
         )
         imported = [each for each in ("layers", "ops") if f"{each}." in body_text]
-        standard = [] if recipe is None else ["import sys", "from pathlib import Path", ""]
-        imports = [*standard, "import keras", "import numpy as np", f"from keras import {', '.join(imported)}"]
+        standard = [] if recipe is None else [*STANDARD, ""]
+        imports = [*standard, *IMPORTS[:2], f"from keras import {', '.join(imported)}"]
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
         return f"{docstring}\n\n{chr(10).join(imports)}\n\n\n{body_text}\n"
 
@@ -586,19 +608,29 @@ class KerasWriter(SourceTarget):
         yield lambda x: call("ops.pad", x, ((0, 0), *around, (0, 0)), constant_values=Symbol(_infinite(value)))
 
     def selected(self, op: Op, v: Values, x: str) -> Expression:
-        _, form, flat = op.form
+        _, form, flat, *_ = op.form
         match form:
             case "slice":
                 return f"{x}[..., {slice_text(v)}]"
-            case "shuffle" if not flat:
+            case "shuffle":
                 return call(self.uses("channel_shuffle"), x, v["groups"])
             case "zeros":
-                return f"ops.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}(0, {v['count']})))"
+                return self.with_zeros(x, flat, 0, v["count"])
+            case "pad":
+                part = x if slice_text(v) == ":" else f"{x}[..., {slice_text(v)}]"
+                return self.with_zeros(part, flat, v["before"], v["after"])
             case "list":
-                return f"ops.take({x}, {list(v['maps'])}, axis=-1)"
+                return f"ops.take({x}, {maps_text(v)}, axis=-1)"
+            case "places":
+                return f"ops.take({self.with_zeros(x, flat, 0, 1)}, {maps_text(v)}, axis=-1)"
             case "gap":
                 return call(self.uses("insert_zeros"), x, v["begin"], v["count"])
         raise lacking(self, op.node, op.layer)
+
+    @staticmethod
+    def with_zeros(x: str, flat: bool, before: Any, after: Any) -> str:
+        """With channels of zeros."""
+        return f"ops.pad({x}, ({'(0, 0), ' * (1 if flat else 3)}({before}, {after})))"
 
     # --- arrays -------------------------------------------------------------------------------------------------------
 

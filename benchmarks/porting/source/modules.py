@@ -6,9 +6,11 @@ constructor and the call of each layer.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from benchmarks.porting.source.code import (
     statement,
 )
 from benchmarks.porting.source.forms import described
+from benchmarks.porting.source.names import PYTHON, VARIABLES, bound, free
 from benchmarks.porting.source.program import (
     Fork,
     Group,
@@ -36,7 +39,7 @@ from benchmarks.porting.source.program import (
     numeric,
     program,
 )
-from benchmarks.porting.source.training import training_source
+from benchmarks.porting.source.training import NAMES, training_source
 from benchmarks.training.recipes import Recipe
 from frameworks.spec import (
     Add,
@@ -199,9 +202,9 @@ class ModuleWriter(SourceTarget):
 
     def source(self, network: Network, about: About, recipe: Recipe | None = None) -> str:
         """The file; with a recipe, it has the training loop. Raises `Lacking` and BadInput."""
-        self.entry = title(network.name)
+        self.entry = free(title(network.name), self.reserved)
         root = program(network, self)
-        self.blocks = Blocks(root, self.needs_class, self.entry)
+        self.blocks = Blocks(root, self.needs_class, self.entry, self.reserved)
         self.root = self.blocks.root
         parts = [self.block(block) for block in self.blocks.blocks]
         parts.append(self.class_source(self.entry, self.root, (), {}))
@@ -213,6 +216,11 @@ class ModuleWriter(SourceTarget):
         docstring = "\n".join([f'"""{about.title}', "", *about.lines, '"""'])
         imports = "\n".join(self.imports_of(body))
         return f"{docstring}\n\n{imports}\n\n\n{body}\n"
+
+    @cached_property
+    def reserved(self) -> frozenset[str]:
+        """The names that no class, function, argument or variable of a network has."""
+        return bound(*self.imports, *self.helpers.values(), self.loader()) | PYTHON | VARIABLES | NAMES
 
     def imports_of(self, body: str) -> list[str]:
         """The imports that the body needs, standard library first."""
@@ -238,6 +246,7 @@ class ModuleWriter(SourceTarget):
         self, name: str, group: Group, arguments: Sequence[tuple[str, Any]], texts: Mapping[Key, str]
     ) -> str:
         scope = Scope(texts, self.attributes(group, texts), whole=group is self.root)
+        scope.variables |= {self.entry, *self.reserved}
         forward: list[str] = []
         result = self.run(group.items, (), "x", "x", scope, forward)
         if forward and forward[-1].startswith(f"{result} = ") and not scope.heads:
@@ -281,7 +290,7 @@ class ModuleWriter(SourceTarget):
 
     def attributes(self, group: Group, texts: Mapping[Key, str]) -> dict[Place, str]:
         """The attribute of every item of a class that is a module, by its place."""
-        taken: set[str] = set()
+        taken = {*self.kept(group, texts), *_flags(group, texts)}
         found: dict[Place, str] = {}
         for item, place in scoped(group):
             if isinstance(item, Op) and not self.is_attribute(item, Values(item, place, texts)):
@@ -294,6 +303,14 @@ class ModuleWriter(SourceTarget):
             taken.add(name)
             found[place] = name
         return found
+
+    def kept(self, group: Group, texts: Mapping[Key, str]) -> set[str]:
+        """The arguments that the forward pass of a class needs, which are attributes, too."""
+        kept: set[str] = set()
+        for item, place in scoped(group):
+            if isinstance(item, Op) and not self.is_attribute(item, Values(item, place, texts)):
+                self.function(item, Values(item, place, texts, kept), "x")
+        return kept
 
     def is_attribute(self, op: Op, values: Values) -> bool:
         if op.node.parameters or self.function(op, values, "x") is None:
@@ -589,6 +606,28 @@ def scoped(group: Group) -> Iterator[tuple[Op | Group, Place]]:
         if not isinstance(item, Fork):
             yield item, place
             return
+        for index, chain in enumerate(item.chains):
+            for number, inner in enumerate(chain):
+                yield from of(inner, (*place, index, number))
+
+    for index, item in enumerate(group.items):
+        yield from of(item, (index,))
+
+
+def is_call(text: str, function: str) -> bool:
+    """Whether a whole expression is a call of a function or method, rather than an expression that ends with one."""
+    tree = ast.parse(text, mode="eval").body
+    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute) and tree.func.attr == function
+
+
+def _flags(group: Group, texts: Mapping[Key, str]) -> Iterator[str]:
+    """The attributes of a class that are no layers: those of its residuals."""
+
+    def of(item: Item, place: Place) -> Iterator[str]:
+        if not isinstance(item, Fork):
+            return
+        known = {"drop": DROP, "skip": SKIP, "project": SHORTCUT}
+        yield from (name for name, key in known.items() if (place, key) in texts or (name == "drop" and item.drop))
         for index, chain in enumerate(item.chains):
             for number, inner in enumerate(chain):
                 yield from of(inner, (*place, index, number))

@@ -6,12 +6,14 @@ is a group of its own. An activation without a name belongs to the group of the 
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+from benchmarks.porting.source.names import ATTRIBUTES, free
 from benchmarks.runtime.errors import BadInput
 from frameworks.spec import (
     ELU,
@@ -323,15 +325,8 @@ def _parameters(node: Node) -> Iterator[Any]:
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-_KEYWORDS = frozenset(
-    "and as assert async await break class continue def del elif else except finally for from global if import in is "
-    "lambda nonlocal not or pass raise return try while with yield None True False".split()
-)
-_TAKEN = frozenset(
-    "F x self np nn nnx mx torch jax jnp keras layers ops rngs name train eval training forward modules children "
-    "parameters buffers apply type float double half to cpu cuda params prefix cast hybridize initialize summary "
-    "export add mode state".split()
-)
+_MODULES = "F np nn nnx mx torch jax jnp keras layers ops".split()  # their names would hide modules as arguments
+_TAKEN = {*keyword.kwlist, *ATTRIBUTES, *_MODULES, *"x self rngs mode state".split()}
 
 
 def identifier(name: str, kind: str) -> str:
@@ -339,7 +334,7 @@ def identifier(name: str, kind: str) -> str:
     text = re.sub(r"\W", "_", name)
     if not text or text[0].isdigit():
         text = f"{_stem(kind)}_{text}" if text else _stem(kind)
-    return f"{text}_" if text in _KEYWORDS or text in _TAKEN else text
+    return free(text, _TAKEN)
 
 
 def _stem(kind: str) -> str:
@@ -363,7 +358,11 @@ def numeric(names: Sequence[str]) -> bool:
 
 
 def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
-    """How a selection of channels is written: a slice, a shuffle of groups, a list, or zeros beside or between."""
+    """How a selection of channels is written: a slice, a shuffle of groups, a list, or with zeros.
+
+    zeros: behind all channels. pad: zeros at both sides of a slice. gap: zeros at one place between all channels.
+    places: any other; a map that is the number of channels is one of zeros.
+    """
     maps = layer.maps
     if None not in maps:
         numbers = [number for number in maps if number is not None]
@@ -377,10 +376,16 @@ def select_form(layer: Select, channels: int) -> tuple[str, dict[str, Any]]:
         return "list", {"maps": tuple(numbers)}
     if maps[:channels] == tuple(range(channels)) and set(maps[channels:]) == {None}:
         return "zeros", {"count": len(maps) - channels}
+    runs = layer.runs
+    if [begin is None for begin, _ in runs] in ([True, False], [False, True], [True, False, True]):
+        (first, size), *_ = [(begin, size) for begin, size in runs if begin is not None]
+        before, after = (count if begin is None else 0 for begin, count in (runs[0], runs[-1]))
+        stop = None if first + size == channels else first + size
+        return "pad", {"begin": first, "end": stop, "before": before, "after": after}
     begin, count = maps.index(None), maps.count(None)
     if maps == (*range(begin), *(None,) * count, *range(begin, channels)):
         return "gap", {"begin": begin, "count": count}
-    raise ValueError("zeros at several places between channels")
+    return "places", {"maps": tuple(channels if number is None else number for number in maps)}
 
 
 def collapsed(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.porting.source.code import Call, Expression, Symbol, call, literal
 from benchmarks.porting.source.forms import RESIZE_WEIGHTS, described
-from benchmarks.porting.source.modules import ModuleWriter, Values, atom
+from benchmarks.porting.source.modules import ModuleWriter, Values, atom, is_call
 from benchmarks.porting.source.program import Group, Op, identifier, lacking
 from frameworks.arrays import resize_matrix
 from frameworks.spec import AvgPool, BatchNorm, Conv, Layer, MaxPool, Node, Pad, Resize, pair, sides
@@ -266,8 +266,8 @@ class PyTorchWriter(ModuleWriter):
             case "Flatten":
                 if form[0]:
                     return x
-                if x.endswith(".mean((2, 3), keepdim=True)"):
-                    return x.replace(", keepdim=True", "")
+                if is_call(x, "mean") and x.endswith(".mean((2, 3), keepdim=True)"):
+                    return x.removesuffix(", keepdim=True)") + ")"
                 return f"torch.flatten({x}, 1)"
             case "Scale":
                 return times(v["factor"], x)
@@ -287,19 +287,29 @@ class PyTorchWriter(ModuleWriter):
         return None
 
     def selected(self, op: Op, v: Values, x: str) -> str:
-        _, form, flat = op.form
+        _, form, flat, *_ = op.form
         match form:
             case "slice":
                 return x if slice_text(v) == ":" else f"{atom(x)}[:, {slice_text(v)}]"
-            case "shuffle" if not flat:
+            case "shuffle":
                 return f"F.channel_shuffle({x}, {v['groups']})"
             case "zeros":
-                return f"F.pad({x}, ({'' if flat else '0, 0, 0, 0, '}0, {v['count']}))"
+                return self.padded(x, flat, 0, v["count"])
+            case "pad":
+                part = x if slice_text(v) == ":" else f"{atom(x)}[:, {slice_text(v)}]"
+                return self.padded(part, flat, v["before"], v["after"])
             case "list":
-                return f"{atom(x)}[:, {list(v['maps'])}]"
+                return f"{atom(x)}[:, {maps_text(v)}]"
+            case "places":
+                return f"{self.padded(x, flat, 0, 1)}[:, {maps_text(v)}]"
             case "gap":
                 return f"{self.uses('insert_zeros')}({x}, {v['begin']}, {v['count']})"
         raise lacking(self, op.node, op.layer)
+
+    @staticmethod
+    def padded(x: str, flat: bool, before: Any, after: Any) -> str:
+        """With channels of zeros."""
+        return f"F.pad({x}, ({'' if flat else '0, 0, 0, 0, '}{before}, {after}))"
 
     @staticmethod
     def stride(v: Values) -> Any:
@@ -362,6 +372,12 @@ def slice_text(v: Values) -> str:
     """Both ends of a slice; an expression with a dot has spaces around the colon."""
     begin, end = str(v["begin"] or ""), str(v["end"] or "")
     return f"{begin}{' ' * ('.' in begin)}:{' ' * ('.' in end)}{end}"
+
+
+def maps_text(v: Values) -> str:
+    """The channels of a selection as a list, or the argument that has them."""
+    maps = v["maps"]
+    return str(maps) if isinstance(maps, Symbol) else str(list(maps))
 
 
 def same(array: Any) -> Any:

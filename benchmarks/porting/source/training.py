@@ -27,6 +27,8 @@ from benchmarks.training.recipes import Recipe
 from frameworks.spec import Auxiliary, Network
 from frameworks.training import SGD, Adam
 
+# What the file of a training binds besides the network's: no network and no block has such a name.
+NAMES = frozenset("train learning_rates train_step weights SGD Adam".split())
 LONGEST = 60  # lines of a training loop
 
 
