@@ -20,7 +20,7 @@ import numpy as np
 
 import frameworks
 from benchmarks.porting import gluon_graph, keras_graph, onnx_file, onnx_graph, torch_graph
-from benchmarks.porting.graphs import Graph
+from benchmarks.porting.graphs import INPUT, Graph
 from benchmarks.porting.scripts import run_script
 from benchmarks.porting.structure import Structure
 from benchmarks.porting.weight_import import PIXELS, not_finite
@@ -60,6 +60,7 @@ IMAGES = 2  # that the original and the spec compute after an import
 # The largest difference of float64 values that is rounding, relative to the largest value of the layer.
 ROUNDING = 1e-10
 SINGLE = 1e-6  # where a framework holds constants or values in float32 while it computes in float64
+MOST_NAMES = 6  # of arrays in one note
 # Logits of two images that differ by less show no difference between networks: weights as they are drawn may make the
 # values of deep layers smaller than the last bias. Then all layers are compared.
 VISIBLE = 1e-3
@@ -85,12 +86,16 @@ class Original:
 
 @dataclass(frozen=True)
 class Imported:
-    """A network and its arrays by canonical names. notes: what was stripped, ignored or assumed, one line each."""
+    """A network and its arrays by canonical names. notes: what was stripped, ignored or assumed, one line each.
+
+    untrained: those of the notes that say what the original trains otherwise than the network.
+    """
 
     network: Network
     weights: Weights = field(repr=False)
     notes: tuple[str, ...]
     original: Original = field(repr=False)
+    untrained: tuple[str, ...] = ()
     pixels: int = 0  # layers before the original's own, which bring pixels to the values that it expects
 
 
@@ -321,24 +326,64 @@ def _imported(
 ) -> Imported:
     for names in description["shared"]:
         raise BadInput(f"{text}: {' and '.join(names)} are one array; each layer of a spec has arrays of its own")
-    graph, output = _prefixed(text, lambda: torch_graph.converted(description["evaluation"], input, training=False))
-    if graph.heads:
+    evaluated = description["evaluation"]
+    graph, output = _prefixed(text, lambda: torch_graph.converted(evaluated, input, training=False))
+    if len(evaluated["outputs"]) > 1:
         several = "in evaluation forward gives several tensors: the first is the network's output"
-        graph = replace(graph, heads=(), notes=(*graph.notes, several))
+        graph = replace(graph, notes=(*graph.notes, several))
     structure = _prefixed(text, lambda: Structure(graph))
     evaluation = Network(name, input, structure.layers)
-    trained, notes = _prefixed(text, lambda: _in_training(description["training"], input, structure.layers))
-    network = _classifier(text, Network(name, input, trained))
+    trained = _prefixed(text, lambda: _in_training(description, input, structure))
+    network = _classifier(text, Network(name, input, trained.layers))
     weights, unused = _weights(network, arrays)
-    notes = [*graph.notes, *notes, *(f"{each} is not used in forward: left out" for each in unused)]
-    original = Original(
-        lambda images, names: _values(python, task, arrays, images, names),
-        arrays,
-        output,
-        evaluation,
-        _nodes(evaluation, structure),
-    )
-    return Imported(network, weights, tuple(dict.fromkeys(notes)), original)
+    untrained = [*_frozen(network, description), *trained.untrained]
+    types = [f"its arrays are of {each}: those of the port have float32" for each in description["types"]]
+    left = [each for each in unused if each not in description["read"]]
+    notes = [*graph.notes, *trained.notes, *types, *untrained]
+    notes += [f"{each} is {_use(each, description)}: left out" for each in left]
+
+    def values(images: Array, names: Sequence[str] | None) -> Weights:
+        found = _values(python, task, arrays, images, names)
+        return {each: array.reshape(len(array), -1) if array.ndim == 1 else array for each, array in found.items()}
+
+    original = Original(values, arrays, output, evaluation, _nodes(evaluation, structure))
+    return Imported(network, weights, tuple(dict.fromkeys(notes)), original, tuple(untrained))
+
+
+def _use(name: str, description: Any) -> str:
+    """What forward does with an array that no layer has."""
+    nodes = [node for kind in ("evaluation", "training") for node in description[kind]["nodes"]]
+    owner = name.rpartition(".")[0]
+    uses = any(node["target"] == name or (node["op"] == "module" and node["path"] == owner) for node in nodes)
+    return "used for no logits" if uses else "not used in forward"
+
+
+def _frozen(network: Network, description: Any) -> list[str]:
+    """Notes on arrays that the original does not train, and on hooks that may change gradients."""
+    own = set(own_names(network).values())
+    frozen = [each for each in description["frozen"] if each in own]
+    hooks = [f"{each} has a hook of its gradient: the port has none" for each in description["gradient_hooks"]]
+    if not frozen:
+        return hooks
+    have, them = ("have", "them") if len(frozen) > 1 else ("has", "it")
+    return [f"{_listed(frozen, own)} {have} requires_grad=False: the port trains {them}", *hooks]
+
+
+def _listed(chosen: Sequence[str], names: Iterable[str]) -> str:
+    """Names of arrays; many by the largest modules all of whose trained arrays are among them."""
+    if len(chosen) <= MOST_NAMES:
+        return ", ".join(chosen)
+    statistics = ("running_mean", "running_var")
+    others = [each for each in names if each not in chosen and not each.endswith(statistics)]
+    if not others:
+        return "all arrays"
+    groups: dict[str, int] = {}
+    for name in chosen:
+        parts = name.split(".")
+        starts = (".".join(parts[:end]) + "." for end in range(1, len(parts)))
+        whole = next((start for start in starts if not any(each.startswith(start) for each in others)), name)
+        groups[whole] = groups.get(whole, 0) + 1
+    return ", ".join(f"{name}* ({number} arrays)" if name.endswith(".") else name for name, number in groups.items())
 
 
 def _classifier(text: str, network: Network) -> Network:
@@ -362,19 +407,48 @@ def _prefixed(text: str, work: Callable[[], Any]) -> Any:
         raise BadInput(f"{text}: {error}") from None
 
 
-def _in_training(description: Any, input: Shape, evaluated: Sequence[Layer]) -> tuple[list[Layer], list[str]]:
-    """The layers in training, with dropout and auxiliary classifiers. Raises BadInput if the rest differs."""
-    graph, _ = torch_graph.converted(description, input, training=True)
-    ends = (graph.output, *graph.heads)
-    expected = _without_dropout(evaluated)
-    for main in ends:
+@dataclass(frozen=True)
+class _Trained:
+    """The layers in training, with dropout and auxiliary classifiers. untrained: as `Imported` has it."""
+
+    layers: list[Layer]
+    notes: list[str]
+    untrained: list[str]
+
+
+def _in_training(description: Any, input: Shape, evaluated: Structure) -> _Trained:
+    """Raises BadInput if something else than dropout and auxiliary classifiers differs from evaluation."""
+    nodes = description["training"]
+    graph, _ = torch_graph.converted(nodes, input, training=True)
+    ends = dict(zip(torch_graph.rows(nodes), (graph.output, *graph.heads)))  # of the nodes that forward returns
+    expected = _without_dropout(evaluated.layers)
+    for row, main in ends.items():
         alone = Structure(replace(graph, output=main, heads=()))
-        if _without_dropout(alone.layers) == expected:
-            heads = tuple(each for each in ends if each != main)
-            layers = Structure(replace(graph, output=main, heads=heads)).layers if heads else alone.layers
+        if _without_dropout(alone.layers) != expected:
+            continue
+        classes = input[0] if main == INPUT else graph.operators[main].channels
+        heads, notes = {}, list(graph.notes)
+        for place, name in enumerate(nodes["outputs"], start=1):
+            end = ends.get(name)
+            if end == main:
+                continue
+            if end is None or end == INPUT or graph.operators[end].channels != classes:
+                notes.append(f"output {place} of forward is no row of {classes} logits: left out")
+            elif not alone.has_arrays_before(end):
+                notes.append(f"output {place} of forward has no arrays of its own: left out")
+            else:
+                heads[name] = end
+        layers = alone.layers
+        if heads:
+            layers = Structure(replace(graph, output=main, heads=tuple(dict.fromkeys(heads.values())))).layers
             weighted = f"{len(heads)} with weight {Auxiliary.weight} in the loss: the file does not say its own"
-            return layers, [*graph.notes, *([f"auxiliary classifiers: {weighted}"] if heads else [])]
-    raise BadInput("in training it computes something else than in evaluation, dropout and auxiliary classifiers aside")
+            notes.append(f"auxiliary classifiers: {weighted}")
+        return _Trained(layers, notes, torch_graph.training_notes(nodes, [row, *heads]))
+    differs = torch_graph.difference(description["evaluation"], nodes)
+    raise BadInput(
+        "in training it computes something else than in evaluation, dropout and auxiliary classifiers aside"
+        + (f": {differs}" if differs else "")
+    )
 
 
 def _without_dropout(layers: Iterable[Layer]) -> list[Layer]:

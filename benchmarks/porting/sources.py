@@ -67,6 +67,11 @@ class Side:
         return any(note.lower().startswith(SOFTMAX) for note in self.notes)
 
     @property
+    def untrained(self) -> tuple[str, ...]:
+        """The notes that say what the original trains otherwise than the network, which is what is compared."""
+        return self.imported.untrained if self.imported else ()
+
+    @property
     def arrays(self) -> Weights | None:
         """The weights to write: those of a file, else those that the original's program has drawn."""
         return self.weights if self.weights is not None or self.imported is None else self.imported.weights

@@ -79,6 +79,11 @@ class Structure:
                 left += self.operators[each].inputs
         return found
 
+    def has_arrays_before(self, name: str) -> bool:
+        """Whether an operator is computed with arrays that the output is not."""
+        operators = (self.operators[each] for each in self._before(name) - self.main)
+        return any(layer.parameters((1, 1, 1)) for each in operators for layer in each.layers)
+
     def _common(self, names: Iterable[str]) -> str:
         """The last operator that dominates all of these, or is one of them."""
         first, *others = names

@@ -7,7 +7,7 @@ place. Shapes are those that PyTorch computed for a batch of images, whose axis 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isclose, prod
 from typing import Any, TypeAlias
@@ -192,10 +192,13 @@ _RESHAPES = "view reshape flatten unflatten squeeze unsqueeze view_as reshape_as
 _SAME = "contiguous identity clone detach float double to alias requires_grad_ cpu type_as expand expand_as type"
 
 
+GRADIENTS_OFF = "torch.no_grad()"
+
+
 class OperatorCall:
     """A node with its arguments by name."""
 
-    def __init__(self, node: Description, values: Mapping[str, Result]) -> None:
+    def __init__(self, node: Description, values: Mapping[str, Result | None]) -> None:
         self.node, self.values = node, values
         self.name: str = node["name"]
         self.path: str = node["path"]
@@ -204,7 +207,7 @@ class OperatorCall:
         target = str(node["target"])
         plain = target.rstrip("_") if not target.startswith("_") else target
         self.target = _MODULES.get(target, f"nn.{target}") if self.is_module else _ALIASES.get(plain, plain)
-        self.given: str = f"nn.{target}" if self.is_module else f"torch.{target}"
+        self.given = written(node)
         names = _POSITIONS.get(self.target, "input").split()
         self.places = [self._resolved(each) for each in node["args"]]
         options = dict(zip(names, self.places)) | {name: self._resolved(each) for name, each in node["kwargs"].items()}
@@ -227,7 +230,7 @@ class OperatorCall:
     def input(self) -> Value:
         value = self.options.get("input", self.places[0] if self.places else None)
         if isinstance(value, Probabilities):
-            raise refused(f"torch.{value.operator}", self.where, "a softmax is only cut off at the end")
+            raise self.refused(f"its input is a {value.operator}, which is only cut off at the end")
         if not isinstance(value, Value):
             raise self.refused()
         return value
@@ -235,7 +238,7 @@ class OperatorCall:
     @property
     def shape(self) -> Shape:
         """The shape of the result, without the batch."""
-        return tuple(self.node["shape"][1:])
+        return tuple(self.node["shape"][1:]) or (1,)  # one value, such as that of a single class, has no axis
 
     def axis(self, number: int, rank: int | None = None) -> int:
         """An axis counted from the end, or from the batch, as an axis of one image. The batch is refused."""
@@ -244,6 +247,11 @@ class OperatorCall:
         if axis < 0:
             raise self.refused("it mixes the images of a batch")
         return axis
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether dropout drops values in training: a module may stay in evaluation then."""
+        return bool(self("training", True))
 
     @property
     def is_of_arrays(self) -> bool:
@@ -255,9 +263,104 @@ class OperatorCall:
         return refused(self.given, self.where, why)
 
 
+def written(node: Description) -> str:
+    """An operator as the user writes it."""
+    return f"nn.{node['target']}" if node["op"] == "module" else str(node.get("written", node["target"]))
+
+
+def placed(node: Description) -> str:
+    """An operator as the user writes it, with its module and line."""
+    where = ", ".join(filter(None, (node["path"], node["line"])))
+    return written(node) + (f" ({where})" if where else "")
+
+
 def converted(graph: Description, input: Shape, training: bool) -> tuple[Graph, str]:
-    """The graph of PyTorch's nodes, and the node that gives the logits. Raises BadInput for what has no layer."""
+    """The graph of PyTorch's nodes, and the node that gives the logits. Raises BadInput for what has no layer.
+
+    In evaluation the first output of forward is the network's. In training others may be auxiliary classifiers: those
+    that are a row of values for each image.
+    """
     return _TorchConverter(graph, input, training).run()
+
+
+def inputs_of(graph: Description, names: Iterable[str]) -> set[str]:
+    """The nodes that these nodes are computed from, and themselves."""
+    nodes = {node["name"]: node for node in graph["nodes"]}
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _named([nodes[name]["args"], nodes[name]["kwargs"]])
+    return found
+
+
+def _named(argument: Any) -> list[str]:
+    """The nodes in an argument."""
+    if isinstance(argument, dict):
+        return [argument["node"]] if "node" in argument else _named(list(argument.values()))
+    return [name for each in argument for name in _named(each)] if isinstance(argument, list) else []
+
+
+def rows(graph: Description) -> list[str]:
+    """The outputs of forward that are a row of values for each image, and the first, whatever it is."""
+    shapes = {node["name"]: node["shape"] for node in graph["nodes"]}
+    return [name for place, name in enumerate(graph["outputs"]) if not place or len(shapes[name]) <= 2]
+
+
+def training_notes(graph: Description, outputs: Iterable[str]) -> list[str]:
+    """Where these outputs are trained otherwise than layers are: gradients that end, and statistics that stay."""
+    used = inputs_of(graph, outputs)
+    notes: list[str] = []
+    before = ""
+    for node in graph["nodes"]:
+        if node["op"] == "attribute":
+            continue
+        cut = graph["cuts"].get(node["name"], "")
+        if node["name"] in used:
+            if cut == GRADIENTS_OFF and before != cut:
+                notes.append(f"{cut} around {placed(node)}: the port has the gradient")
+            elif cut and cut != GRADIENTS_OFF:
+                port = "the gradient of its forward" if cut.endswith(".backward") else "its gradient"
+                notes.append(f"{cut} ({node['line']}): the port has {port}")
+            if node["op"] != "input" and _keeps_statistics(OperatorCall(node, dict.fromkeys(used))):
+                notes.append(f"{placed(node)} stays in evaluation in training: the port trains it as batch norm")
+        before = cut
+    return list(dict.fromkeys(notes))
+
+
+def _keeps_statistics(call: OperatorCall) -> bool:
+    return call.target == "batch_norm" and not call("training", False)
+
+
+def difference(evaluation: Description, training: Description) -> str:
+    """The first operator that one of two graphs alone has, dropout aside, or that has other arguments; else empty."""
+    kept = [
+        [node for node in each["nodes"] if node["op"] not in ("input", "attribute") and not _is_dropout(node)]
+        for each in (evaluation, training)
+    ]
+    counts = [Counter(map(placed, nodes)) for nodes in kept]
+    for one, other, name in ((0, 1, "evaluation"), (1, 0, "training")):
+        if alone := next(iter(counts[one] - counts[other]), None):
+            return f"{alone} in {name} alone"
+    for a, b in zip(*kept):
+        given = [(placed(each), _plain([each["args"], each["kwargs"]])) for each in (a, b)]
+        if given[0] != given[1]:
+            return placed(a)
+    return ""
+
+
+def _is_dropout(node: Description) -> bool:
+    target = str(node["target"])
+    return _MODULES.get(target, target.rstrip("_")) in ("dropout", "dropout2d", "stochastic_depth", "feature_dropout")
+
+
+def _plain(argument: Any) -> Any:
+    """An argument without the names of nodes."""
+    if isinstance(argument, dict):
+        return "node" if "node" in argument else {key: _plain(each) for key, each in argument.items()}
+    return [_plain(each) for each in argument] if isinstance(argument, list) else argument
 
 
 class _TorchConverter:
@@ -266,20 +369,27 @@ class _TorchConverter:
         self.builder = Builder(input)
         self.values: dict[str, Result] = {}
         self.averaged: dict[str, Value] = {}  # what an operator gives the means of rows or columns of
+        self.flattened: dict[str, OperatorCall] = {}  # what makes rows of an operator's output with its channels last
+        self.nodes = {node["name"]: node for node in graph["nodes"]}
         self.attributes = {node["target"] for node in graph["nodes"] if node["op"] == "attribute"}
         self.calls = Counter(node["path"] for node in graph["nodes"] if node["op"] == "module")
 
     def run(self) -> tuple[Graph, str]:
+        kept = rows(self.graph) if self.training else self.graph["outputs"][:1]
+        used = inputs_of(self.graph, kept)
         for node in self.graph["nodes"]:
-            self.values[node["name"]] = self._value(node)
+            if node["name"] in used or node["op"] == "input":
+                self.values[node["name"]] = self._value(node)
         ends = []
-        for name in self.graph["outputs"]:
+        for name in kept:
             node, value = name, self.values[name]
             if isinstance(value, Probabilities):
                 self.builder.notes.append(f"the final {value.operator} is cut off: the network gives logits")
                 node, value = value.node, value.logits
             if not isinstance(value, Value):
                 raise BadInput("forward gives no tensor")
+            end = self.nodes[name]
+            self.builder.tensor(value, ", ".join(filter(None, (written(end), end["path"], end["line"]))))
             ends.append((node, value))
         built = self.builder.graph(ends[0][1], [value for _, value in ends[1:]])
         return replace(built, notes=tuple(dict.fromkeys(built.notes))), ends[0][0]
@@ -296,6 +406,8 @@ class _TorchConverter:
         if node.get("computed"):
             raise call.refused("its weights are computed from others")
         batches = {tuple(each)[:1] for each in (node["shape"] if _is_nested(node) else [node["shape"]])}
+        if call.is_module and not self._has_layer(call):
+            raise call.refused()
         if call.places and isinstance(call.places[0], Attribute) and call.target in (*_RESHAPES.split(), "getitem"):
             return self._reshaped_attribute(call, call.places[0])
         if batches != {(2,)}:
@@ -309,10 +421,16 @@ class _TorchConverter:
             raise call.refused(f"it gives {call.shape}, the layer {result.shape}")
         return result
 
+    def _has_layer(self, call: OperatorCall) -> bool:
+        known = (*_PLAIN, *_RESHAPES.split(), *_SAME.split())
+        return call.target in known or hasattr(self, f"on_{call.target}")
+
     def _layers(self, call: OperatorCall) -> Result:
         if call.target in _PLAIN:
             return self._add(call, _PLAIN[call.target]())
         if call.target in _RESHAPES.split():
+            if len(call.shape) == 1 and call.input.is_last:
+                self.flattened[call.input.source] = call
             return call.input.moved(lambda index: index.reshape(call.shape))
         if call.target in _SAME.split():
             return call.input
@@ -323,7 +441,10 @@ class _TorchConverter:
         return result
 
     def _add(self, call: OperatorCall, *layers: Layer, input: Value | None = None) -> Value:
-        return self.builder.layer(input or call.input, *layers, where=call.where, node=call.name)
+        value = input or call.input
+        if layers and (flatten := self.flattened.get(value.source)) and _is_flat_of_last(value):
+            raise flatten.refused("the channels are last before it, and a layer takes flat values with channels first")
+        return self.builder.layer(value, *layers, where=call.where, node=call.name)
 
     def _name(self, call: OperatorCall) -> str:
         """The name of a layer: its module's, if that is called once."""
@@ -506,10 +627,11 @@ class _TorchConverter:
 
     def on_dropout(self, call: OperatorCall) -> Value:
         rate = call("p", 0.5)
-        return self._add(call, *([Dropout(rate=rate)] if rate else []))
+        return self._add(call, *([Dropout(rate=rate)] if rate and (call.is_drawn or not self.training) else []))
 
     def on_dropout2d(self, call: OperatorCall) -> Value:
-        if call("p", 0.5) and call.input.shape[1:] not in ((), (1, 1)):
+        drawn = call.is_drawn or not self.training
+        if drawn and call("p", 0.5) and call.input.shape[1:] not in ((), (1, 1)):
             raise call.refused("it drops whole channels, and no layer of a spec does; nn.Dropout drops single values")
         return self.on_dropout(call)
 
@@ -520,7 +642,8 @@ class _TorchConverter:
         rate = next((call(name) for name in ("p", "drop_prob", "rate") if name in call.options), None)
         if rate is None:
             raise call.refused("its rate is neither p nor drop_prob nor rate")
-        return self._add(call, *([StochasticDepth(rate=rate)] if rate else []))
+        drawn = call.is_drawn or not self.training
+        return self._add(call, *([StochasticDepth(rate=rate)] if rate and drawn else []))
 
     def on_leaky_relu(self, call: OperatorCall) -> Value:
         return self._add(call, LeakyReLU(slope=call("negative_slope", 0.01)))
@@ -730,14 +853,14 @@ class _TorchConverter:
             keys = keys[1:]
         elif keys[0] is not Ellipsis:
             raise call.refused("it takes some of the images")
-        return self.builder.settled(call.input, call.where).moved(lambda index: index[tuple(keys)])
+        return self.builder.settled(call.input, call.where).moved(lambda index: np.atleast_1d(index[tuple(keys)]))
 
     def on_narrow(self, call: OperatorCall) -> Value:
         axis, start = call.axis(call("dim")), call("start")
         return call.input.moved(lambda index: index.take(range(start, start + call("length")), axis))
 
     def on_select(self, call: OperatorCall) -> Value:
-        return call.input.moved(lambda index: index.take(call("index"), call.axis(call("dim"))))
+        return call.input.moved(lambda index: np.atleast_1d(index.take(call("index"), call.axis(call("dim")))))
 
     def on_flip(self, call: OperatorCall) -> Value:
         axes = tuple(call.axis(each) for each in np.ravel(call("dims")).tolist())
@@ -771,6 +894,13 @@ class _TorchConverter:
         return call.input.moved(lambda _: np.full(call.shape, ZERO))
 
     on_new_zeros = on_zeros_like
+
+
+def _is_flat_of_last(value: Value) -> bool:
+    """Whether it is a whole output as a row, in the order of its channels last."""
+    if len(value.shape) != 1 or len(value.index) != prod(value.of):
+        return False
+    return value.moved(lambda index: index.reshape(*value.of[1:], value.of[0])).is_last
 
 
 def _is_nested(node: Description) -> bool:

@@ -9,6 +9,9 @@ of the graph's nodes whose values are wanted; null for all).
 The module is traced with torch.fx, layer modules as leaves, and computes at the same time: so sizes are numbers,
 control flow on sizes works, and an error has the line of the user's code. A failure ends the script with its reason in
 one line.
+
+What forward computes has the graph alone. That a part of it is not trained, or trained otherwise, stands beside it:
+`frozen`, `cuts` and `gradient_hooks`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import importlib.util
 import inspect
 import json
 import operator
+import os
 import sys
 import traceback
 import weakref
@@ -33,13 +37,23 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # torch.compile gives what it is given: it would hide what forward computes
+
 BATCH = 2
 LIBRARY = str(Path(torch.__file__).parent)
 PROPERTIES = ("shape", "ndim", "dtype", "device", "requires_grad", "is_cuda", "layout")  # of a tensor, known in a trace
 # Modules of libraries that draw random numbers in training and are the identity in evaluation.
 DROP_PATHS = ("StochasticDepth", "DropPath")
+SHORT = (torch.float16, torch.bfloat16)
 MOST_CONSTANTS = 4096  # values of a constant tensor that the graph holds
 _NAMES = {id(getattr(F, name)): name for name in dir(F) if not name.startswith("_")}
+# Python's operators as they are written.
+_SIGNS = {
+    **{"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@"},
+    **{"neg": "-", "pos": "+", "invert": "~", "and_": "&", "or_": "|", "xor": "^", "getitem": "[]"},
+    **{"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lshift": "<<", "rshift": ">>"},
+    **{"iadd": "+=", "isub": "-=", "imul": "*=", "itruediv": "/="},
+}
 
 
 def kind_of(module: nn.Module) -> str | None:
@@ -67,7 +81,7 @@ class SizedProxy(torch.fx.Proxy):  # type: ignore[misc]
         if name in PROPERTIES:
             return getattr(self.tracer.values[self.node], name)
         if name == "data":
-            return self
+            return self.tracer.create_proxy("call_method", "detach", (self,), {})
         return super().__getattr__(name)
 
     def __len__(self) -> int:
@@ -89,6 +103,11 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         self.where: dict[torch.fx.Node, tuple[str, str]] = {}  # qualified name of the module, and line
         # Of a node whose value was changed in place: the node that gives it since; None where only a part was changed.
         self.changed: dict[torch.fx.Node, torch.fx.Node | None] = {}
+        # Where the gradient of trained arrays ends or is the user's own, by the node whose gradient it is.
+        self.cuts: dict[torch.fx.Node, str] = {}
+        self.trained: set[torch.fx.Node] = set()  # nodes that depend on arrays that are trained
+        self.modes: dict[torch.fx.Node, bool] = {}  # of a layer's node: whether the layer is in training
+        self.read: set[int] = set()  # arrays that the user's code reads, by identity
         self.inside = [""]
         self.computing = False
         # By the place of a tensor's values in memory: the nodes whose values they are, and the number of their proxies.
@@ -103,7 +122,11 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         return SizedProxy(node, self)
 
     def getattr(self, attr: str, value: Any, cache: dict[str, Any]) -> Any:
-        return value if self.computing else super().getattr(attr, value, cache)
+        if self.computing:
+            return value
+        if isinstance(value, Tensor):
+            self.read.add(id(value))
+        return super().getattr(attr, value, cache)
 
     def call_module(self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.computing:
@@ -133,15 +156,15 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         versions = [(each, each._version) for each in inputs if isinstance(each, Tensor)]
         self.where[node] = self.inside[-1], line_of(sys._getframe(1), self.folder)
         value = self.images if kind == "placeholder" else self._computed(node)
-        several = isinstance(value, (tuple, list)) and any(isinstance(each, Tensor) for each in value)
+        several = isinstance(value, (tuple, list)) and bool(tensors(value))
         if several or isinstance(value, Tensor):
             node.args, node.kwargs = (torch.fx.node.map_arg(each, self.latest) for each in (node.args, node.kwargs))
+            self._note_gradient(node, value)
         if several:
             self.values[node] = value
-            take = operator.getitem
-            parts = type(value)(self.create_proxy("call_function", take, (proxy, i), {}) for i in range(len(value)))
-            self.values[node] = type(value)(each.to("meta") for each in value)
-            return parts
+            parts = [self.create_proxy("call_function", operator.getitem, (proxy, i), {}) for i in range(len(value))]
+            self.values[node] = without_values(value)
+            return rebuilt(value, parts)
         if not isinstance(value, Tensor):
             if kind == "get_attr":
                 return proxy
@@ -155,6 +178,19 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         if kind.startswith("call_"):
             self._own(proxy, value)
         return proxy
+
+    def _note_gradient(self, node: torch.fx.Node, value: Any) -> None:
+        """Note whether a node's gradient reaches trained arrays in the user's code."""
+        if node.op == "call_module":
+            module = self.root.get_submodule(node.target)
+            self.modes[node] = module.training
+            trains = any(each.requires_grad for each in module.parameters())
+        else:
+            trains = node.op == "get_attr" and isinstance(value, nn.Parameter) and value.requires_grad
+        if trains or not self.trained.isdisjoint(node.all_input_nodes):
+            self.trained.add(node)
+            if cut := gradient_cut(node, sys._getframe(2)):
+                self.cuts[node] = cut
 
     def _own(self, proxy: torch.fx.Proxy, value: Tensor) -> None:
         """Note that a proxy has these values, until it ends."""
@@ -198,7 +234,8 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
         args, kwargs = (torch.fx.node.map_arg(each, self.value) for each in (node.args, node.kwargs))
         self.computing = True
         try:
-            with torch.no_grad():
+            # The user's code may be in inference mode, whose tensors do not say that they are changed in place.
+            with torch.inference_mode(False), torch.no_grad():
                 if node.op == "get_attr":
                     return attribute(self.root, node.target)
                 if node.op == "call_method":
@@ -214,6 +251,38 @@ class ComputingTracer(torch.fx.Tracer):  # type: ignore[misc]
                     module.training = training
         finally:
             self.computing = False
+
+
+def gradient_cut(node: torch.fx.Node, frame: FrameType | None) -> str:
+    """What ends the gradient at a node, or replaces it; empty where it is that of the operator."""
+    if node.op == "get_attr":
+        return ""
+    if getattr(node.target, "__name__", node.target) in ("detach", "detach_"):
+        return ".detach()"
+    while frame:
+        if frame.f_code is torch.autograd.Function.apply.__func__.__code__:
+            return f"{frame.f_locals['cls'].__name__}.backward"
+        frame = frame.f_back
+    return "" if torch.is_grad_enabled() else "torch.no_grad()"
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The tensors of a value that is one, or of tuples and lists."""
+    if isinstance(value, (tuple, list)):
+        return [tensor for each in value for tensor in tensors(each)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+def without_values(value: Any) -> Any:
+    """A value whose tensors have shapes and types alone."""
+    if isinstance(value, (tuple, list)):
+        return rebuilt(value, [without_values(each) for each in value])
+    return value.to("meta") if isinstance(value, Tensor) else value
+
+
+def rebuilt(value: Any, parts: list[Any]) -> Any:
+    """A tuple or list of the same type with other parts."""
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def is_same(one: Tensor, other: Tensor) -> bool:
@@ -287,23 +356,31 @@ def loaded(file: Path) -> ModuleType:
 
 
 def built(task: dict[str, Any], file: Path) -> nn.Module:
-    """The module that the user's class or function gives."""
+    """The module that the user's class or function gives, or that has the name itself."""
     module, name = loaded(file), task["name"]
     if not callable(getattr(module, name, None)):
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         sys.exit(f"it has no class or function {name!r}; it has {', '.join(own) or 'none'}")
     make = getattr(module, name)
+    if isinstance(make, nn.Module):
+        if task["call"]:
+            sys.exit(f"{name}({task['call']}): {name} is a module and no class or function: it takes no arguments here")
+        net = make
+    else:
+        net = made(make, name, task["call"], file)
+    return bare(net, name).cpu()
+
+
+def made(make: Callable[..., Any], name: str, text: str, file: Path) -> nn.Module:
+    """The module that a class or function gives for these arguments."""
+    args, kwargs = arguments(name, text)
     try:
-        call = ast.parse(f"f({task['call']})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        args = [ast.literal_eval(each) for each in call.args]
-        kwargs = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except (SyntaxError, ValueError):
-        sys.exit(f"{name}({task['call']}): arguments are literals: {name}(num_classes=10)")
-    try:
-        inspect.signature(make).bind(*args, **kwargs)
+        signature = inspect.signature(make)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
-        sys.exit(f"{name}({task['call']}): {error}; give it: {file.name}:{name}(num_classes=10)")
+        sys.exit(f"{name}({text}): {error}{hint(make, name, text, file, args, kwargs)}")
+    except ValueError:
+        pass  # a callable that does not say what it takes
     torch.manual_seed(0)
     try:
         net = make(*args, **kwargs)
@@ -311,7 +388,48 @@ def built(task: dict[str, Any], file: Path) -> nn.Module:
         fail(error, file.parent)
     if not isinstance(net, nn.Module):
         sys.exit(f"{name}() gives {type(net).__name__} and no torch.nn.Module")
-    return net.cpu()
+    return net
+
+
+def arguments(name: str, text: str) -> tuple[list[Any], dict[str, Any]]:
+    """The literal arguments of a call."""
+    keywords: list[ast.keyword] = []
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        keywords = call.keywords
+        return [ast.literal_eval(each) for each in call.args], {
+            str(each.arg): ast.literal_eval(each.value) for each in keywords
+        }
+    except (SyntaxError, ValueError):
+        example = next((f"{each.arg}=10" for each in keywords if each.arg), "10")
+        sys.exit(f"{name}({text}): arguments are literals: {name}({example})")
+
+
+def hint(make: Callable[..., Any], name: str, text: str, file: Path, args: list[Any], kwargs: dict[str, Any]) -> str:
+    """How to give the arguments that are missing, or which there are."""
+    parameters = inspect.signature(make).parameters
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [key for key, each in parameters.items() if each.kind not in several]
+    try:
+        given = inspect.signature(make).bind_partial(*args, **kwargs).arguments
+    except TypeError:  # too many, or unknown ones
+        return f"; its arguments: {', '.join(named) or 'none'}"
+    missing = [key for key in named if key not in given and parameters[key].default is inspect.Parameter.empty]
+    wanted = [f"{key}=..." for key in missing]
+    return f"; give it: {file.name}:{name}({', '.join([*filter(None, [text]), *wanted])})"
+
+
+def bare(net: nn.Module, name: str) -> nn.Module:
+    """A module without those that run it: nn.DataParallel, torch.compile."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while isinstance(net, wrappers) or hasattr(net, "_orig_mod"):
+        net = net.module if isinstance(net, wrappers) else net._orig_mod
+    for path, each in net.named_modules():
+        if isinstance(each, torch.jit.ScriptModule):
+            where = f"its {path}" if path else name
+            sys.exit(f"{where} is made by torch.jit, which hides what forward computes: give the module before that")
+    return net
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -343,7 +461,7 @@ def outputs(tracer: ComputingTracer) -> list[str]:
 
 def graph(tracer: ComputingTracer) -> dict[str, Any]:
     nodes = [described(tracer, node) for node in tracer.graph.nodes if node.op != "output" and node in tracer.values]
-    return {"nodes": nodes, "outputs": outputs(tracer)}
+    return {"nodes": nodes, "outputs": outputs(tracer), "cuts": {node.name: cut for node, cut in tracer.cuts.items()}}
 
 
 def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
@@ -352,11 +470,12 @@ def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
     value = tracer.values[node]
     answer: dict[str, Any] = {"name": node.name, "path": path, "line": line}
     answer["args"], answer["kwargs"] = encoded(node.args), encoded(node.kwargs)
-    answer["shape"] = list(value.shape) if isinstance(value, Tensor) else [list(each.shape) for each in value]
+    answer["shape"] = list(value.shape) if isinstance(value, Tensor) else [list(each.shape) for each in tensors(value)]
     if node.op == "call_module":
         module = tracer.root.get_submodule(node.target)
         settings = {key: each for key, each in vars(module).items() if not key.startswith("_") and plain(each)}
         own = {**module._parameters, **module._buffers}
+        settings["training"] = tracer.modes[node]
         answer |= {"op": "module", "target": kind_of(module), "path": node.target, "settings": settings}
         answer["arrays"] = {name: list(array.shape) for name, array in own.items() if array is not None}
         answer["hooks"] = bool(module._forward_hooks or module._forward_pre_hooks)
@@ -370,12 +489,32 @@ def described(tracer: ComputingTracer, node: torch.fx.Node) -> dict[str, Any]:
     elif node.op == "placeholder":
         answer |= {"op": "input", "target": ""}
     else:
-        answer |= {"op": "function", "target": node.target if node.op == "call_method" else name_of(node.target)}
+        target = node.target if node.op == "call_method" else name_of(node.target)
+        answer |= {"op": "function", "target": target, "written": written(node)}
     return answer
 
 
 def name_of(function: Any) -> str:
     return str(_NAMES.get(id(function)) or getattr(function, "__name__", function))
+
+
+def written(node: torch.fx.Node) -> str:
+    """An operator as the user writes it: torch.flip(x), F.pad(x), x.flip(), x / y."""
+    if node.op == "call_method":
+        return f".{node.target}"
+    name, module = name_of(node.target), str(getattr(node.target, "__module__", "") or "")
+    if module in ("operator", "_operator"):
+        return _SIGNS.get(name, f"operator.{name}")
+    for where, space in (("torch", torch), ("F", F), (".", Tensor)):
+        if getattr(space, name, None) is node.target:
+            return f".{name}" if where == "." else f"{where}.{name}"
+    if id(node.target) in _NAMES:
+        return f"F.{name}"
+    if module.startswith("torch._C._") and hasattr(torch, space := module.removeprefix("torch._C._")):
+        return f"torch.{space}.{name.removeprefix(space + '_')}"  # torch.special, torch.linalg, torch.fft
+    if hasattr(torch, name) and module.partition(".")[0] in ("torch", ""):
+        return f"torch.{name}"
+    return f"{module}.{name}" if module.partition(".")[0] in ("torch", "torchvision", "timm") else name
 
 
 def plain(value: Any) -> bool:
@@ -405,9 +544,17 @@ def shared(net: nn.Module) -> list[list[str]]:
     return [each for each in names.values() if len(each) > 1]
 
 
+def gradient_hooks(net: nn.Module) -> list[str]:
+    """Names of modules and parameters with a hook that is given their gradient."""
+    modules = [name or "the network" for name, each in net.named_modules() if each._backward_hooks]
+    modules += [name or "the network" for name, each in net.named_modules() if each._backward_pre_hooks]
+    parameters = [name for name, each in net.named_parameters() if each._backward_hooks]
+    return list(dict.fromkeys(modules + parameters))
+
+
 def array(tensor: Tensor) -> Any:
-    """A tensor as an array; bfloat16, which NumPy lacks, becomes float32 exactly."""
-    return tensor.detach().to(torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype).numpy()
+    """A tensor as an array; a short one becomes float32 exactly. NumPy lacks bfloat16."""
+    return tensor.detach().to(torch.float32 if tensor.dtype in SHORT else tensor.dtype).numpy()
 
 
 def called(net: nn.Module, images: Tensor) -> Any:
@@ -428,7 +575,8 @@ def checked(given: Any, tracer: ComputingTracer, relative: float) -> None:
 def main(work: str, folder: Path) -> None:
     task = json.loads((folder / "task.json").read_text())
     file = Path(task["file"])
-    net = built(task, file).eval()
+    net = built(task, file)
+    net.eval()  # not its result: a user's train() may give none
     if work == "values":
         state = net.state_dict()  # with the versions of the modules, which some read
         with np.load(folder / "arrays.npz") as arrays:
@@ -440,17 +588,31 @@ def main(work: str, folder: Path) -> None:
         np.savez(folder / "values.npz", **{name: value.detach().numpy() for name, value in tracer.kept.items()})
         return
     images = 255 * torch.rand(BATCH, *task["input"], generator=torch.Generator().manual_seed(1))
+    types = sorted({str(each.dtype).removeprefix("torch.") for each in net.parameters() if each.dtype in SHORT})
+    state = net.state_dict()
+    np.savez(folder / "arrays.npz", **{name: array(tensor) for name, tensor in state.items()})
+    net.float()
+    before = {name: array(tensor.clone()) for name, tensor in net.named_buffers()}
     try:
         given = called(net, images)  # the module itself first: its errors are those that the user knows
     except BaseException as error:
         fail(error, file.parent, f"for an input of {'x'.join(map(str, task['input']))}: ")
-    np.savez(folder / "arrays.npz", **{name: array(tensor) for name, tensor in net.state_dict().items()})
     evaluation = traced(net, images, file.parent)
     checked(given, evaluation, 1e-3)
-    answer = {"evaluation": graph(evaluation)}
+    answer: dict[str, Any] = {"evaluation": graph(evaluation), "types": types, "shared": shared(net)}
+    read = evaluation.read
     del evaluation  # with the values of all nodes, before those in training
-    answer["training"] = graph(traced(net.train(), images, file.parent))
-    (folder / "graph.json").write_text(json.dumps(answer | {"shared": shared(net)}))
+    net.train()
+    training = traced(net, images, file.parent)
+    answer["training"] = graph(training)
+    answer["read"] = [
+        name
+        for name, each in net.named_buffers()
+        if id(each) in read | training.read and np.array_equal(array(each), before[name], equal_nan=True)
+    ]
+    answer["frozen"] = [name for name, each in net.named_parameters() if not each.requires_grad]
+    answer["gradient_hooks"] = gradient_hooks(net)
+    (folder / "graph.json").write_text(json.dumps(answer))
 
 
 if __name__ == "__main__":

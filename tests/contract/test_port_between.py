@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,37 @@ def test_modules(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert printed.count("it and its spec: the logits differ by at most") == 2
     assert "1 difference:" in printed and cause in printed.splitlines()[-1]
+
+
+# Code at the end of __init__ of a module that trains otherwise than its spec, and the start of the note.
+UNTRAINED = {
+    "frozen": ("self.conv.requires_grad_(False)", "conv.weight, conv.bias have requires_grad=False"),
+    "a hook": ("self.conv.register_full_backward_hook(lambda m, i, o: None)", "conv has a hook of its gradient"),
+}
+
+
+@pytest.mark.parametrize("case", UNTRAINED)
+def test_training_that_differs_from_the_layers_is_not_compared(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    """A side whose original trains otherwise than its spec: the values of the specs show nothing of that."""
+    code, note = UNTRAINED[case]
+    plain, other = tmp_path / "plain.py", tmp_path / "other.py"
+    plain.write_text(MODULE, encoding="utf-8")
+    other.write_text(
+        MODULE.replace("        self.softmax = softmax\n", f"        self.softmax = softmax\n        {code}\n")
+    )
+    options = ["--input", "3,16,16", f"--python=torch={bench.python('torch')}"]
+    assert port(f"{plain}:Net", f"{other}:Net", *options) == 4
+    printed = capsys.readouterr().out
+    assert f"   B: {note}" in printed
+    assert re.search(r"forward in evaluation +agrees", printed)
+    assert re.search(r"gradients +not decided: B trains otherwise", printed)
+    assert printed.splitlines()[-1].startswith("The same function in evaluation, another training: B trains otherwise")
+    assert port(f"{other}:Net", f"{other}:Net", *options, "--json") == 0
+    stages = {each["stage"]: each["agrees"] for each in json.loads(capsys.readouterr().out)["stages"]}
+    assert stages["forward in evaluation"] is True
+    assert {stages["forward in training"], stages["gradients"]} == {None}
 
 
 STEPS = """

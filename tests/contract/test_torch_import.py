@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -213,9 +214,13 @@ LINE = 15  # of the first line of `forward` in HEAD
 
 
 def imported(bench: Bench, folder: Path, init: str, forward: str) -> Imported:
+    return of_text(bench, folder, HEAD.format(init=init or "pass", forward=forward or "pass").lstrip())
+
+
+def of_text(bench: Bench, folder: Path, text: str, name: str = "Net") -> Imported:
     file = folder / "net.py"
-    file.write_text(HEAD.format(init=init or "pass", forward=forward or "pass").lstrip(), encoding="utf-8")
-    return network_import.imported(f"{file}:Net", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
+    file.write_text(text, encoding="utf-8")
+    return network_import.imported(f"{file}:{name}", (3, 8, 8), {"torch": str(bench.python("torch"))}, print)
 
 
 # What a network has in __init__ and in forward, and the layers that it is between `conv` and the mean.
@@ -286,23 +291,23 @@ REFUSED = {
     "weight norm": ("self.conv = nn.utils.parametrizations.weight_norm(self.conv)", "",
                     "no layer for nn.Conv2d (conv, net.py:14): its weights are computed from others"),
     "standardized weights": ("", "x = F.conv2d(x, F.layer_norm(self.conv.weight, (3, 1, 1)))",
-                             "no layer for torch.layer_norm (net.py:{line}): it computes from arrays of the network"),
+                             "no layer for F.layer_norm (net.py:{line}): it computes from arrays of the network"),
     "one array": ("self.other = nn.Conv2d(3, 3, 1); self.other.weight = self.conv.weight", "x = self.other(x)",
                   "conv.weight and other.weight are one array"),
     "dropout in evaluation": ("", "x = F.dropout(x, 0.5)", "in evaluation it gives other values at a second call"),
     "dropout of channels": ("self.drop = nn.Dropout2d(0.5)", "x = self.drop(x)",
                             "no layer for nn.Dropout2d (drop, net.py:{line}): it drops whole channels"),
     "dropout of channels by a function": ("", "x = F.dropout2d(x, 0.5, self.training)",
-                                          "no layer for torch.dropout2d (net.py:{line}): it drops whole channels"),
+                                          "no layer for F.dropout2d (net.py:{line}): it drops whole channels"),
     "mask alone": ("", "x = x * torch.empty([x.size(0), 1, 1, 1]).bernoulli_(0.8) if self.training else x",
-                   "no layer for torch.mul (net.py:{line}): a factor for each image"),
+                   "no layer for * (net.py:{line}): a factor for each image"),
     "part changed before the whole": ("", "x[:, :1].mul_(2); x = F.relu(x)",
                                       "net.py:{line}: TypeError: it takes a tensor after another form or a part of it"),
     "made in forward": ("", "x = nn.Conv2d(3, 3, 1)(x)",
                         "net.py:{line}: TypeError: Conv2d has arrays and is no submodule"),
     "in a list": ("self.c = [nn.Conv2d(3, 3, 1)]", "x = self.c[0](x)",
                   "net.py:{line}: TypeError: Conv2d has arrays and is no submodule"),
-    "softmax inside": ("", "x = x.softmax(1)", "no layer for torch.softmax (net.py:{line})"),
+    "softmax inside": ("", "x = x.softmax(1)", "no layer for .softmax (net.py:{line})"),
     "one slope": ("self.act = nn.PReLU()", "x = self.act(x)", "no layer for nn.PReLU (act, net.py:{line}): one slope"),
     "no running statistics": ("self.bn = nn.BatchNorm2d(3, track_running_stats=False)", "x = self.bn(x)",
                               "no layer for nn.BatchNorm2d (bn, net.py:{line}): it has no running statistics"),
@@ -310,16 +315,33 @@ REFUSED = {
                           "no layer for nn.Conv2d (c2, net.py:{line}): its padding is reflect values"),
     "transposed": ("self.up = nn.ConvTranspose2d(3, 3, 2, 2)", "x = self.up(x)",
                    "no layer for nn.ConvTranspose2d (up, net.py:{line})"),
-    "quotient": ("", "x = x / F.relu(x)", "no layer for torch.truediv (net.py:{line}): a quotient of two tensors"),
+    "quotient": ("", "x = x / F.relu(x)", "no layer for / (net.py:{line}): a quotient of two tensors"),
     "another function in training": ("", "x = F.relu(x) if self.training else x",
-                                     "in training it computes something else than in evaluation"),
+                                     "auxiliary classifiers aside: F.relu (net.py:{line}) in training alone"),
+    "another function in evaluation": ("", "x = x if self.training else torch.sigmoid(x)",
+                                       "aside: torch.sigmoid (net.py:{line}) in evaluation alone"),
+    "another number in training": ("", "x = x * (2 if self.training else 3)",
+                                   "auxiliary classifiers aside: * (net.py:{line})"),
+    "attention": ("self.attn = nn.MultiheadAttention(8, 1)",
+                  "s = x.mean(3); x = self.attn(s, s, s, need_weights=False)[0][..., None]",
+                  "no layer for nn.MultiheadAttention (attn, net.py:{line})"),
+    "attention with weights": ("self.attn = nn.MultiheadAttention(8, 1)",
+                               "s = x.mean(3); s, w = self.attn(s, s, s); x = s[..., None]",
+                               "no layer for nn.MultiheadAttention (attn, net.py:{line})"),
+    "states": ("self.rnn = nn.LSTM(8, 8)", "s, (h, c) = self.rnn(x.mean(3)); x = s[..., None]",
+               "no layer for nn.LSTM (rnn, net.py:{line})"),
+    "channels last": ("self.f2 = nn.Linear(192, 10)", "return self.f2(x.permute(0, 2, 3, 1).reshape(len(x), -1))",
+                      "no layer for .reshape (net.py:{line}): the channels are last before it"),
+    "one of the logits": ("", "return x.mean([2, 3]).transpose(0, 1)", "no layer for .transpose (net.py:{line})"),
+    "an order at the end": ("", "return x.flatten(2).transpose(1, 2).flatten(1)",
+                            "no layer for this order of values, 3x8x8 of 3x8x8 (.flatten, net.py:{line})"),
     "no nested form": ("self.c = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(4))",
                        "a, b = self.c[0](x), self.c[1](x); x = (a + self.c[2](a + b)) * (b + self.c[3](b))",
                        "no nested form for c.0, net.py:{line}"),
     "raised": ("", "raise ValueError('not\\nready')", "net.py:{line}: for an input of 3x8x8: ValueError: not ready"),
     "raised in init": ("self.n = 1 / 0", "", "net.py:10: ZeroDivisionError: division by zero"),
     "values mixed": ("", "x = F.relu(x.transpose(2, 3))", "no layer for this order of values"),
-    "batch mixed": ("", "x = x.flip(0)", "no layer for torch.flip (net.py:{line}): it mixes the images of a batch"),
+    "batch mixed": ("", "x = x.flip(0)", "no layer for .flip (net.py:{line}): it mixes the images of a batch"),
 }  # fmt: skip
 
 
@@ -331,6 +353,231 @@ def test_refused(bench: Bench, tmp_path: Path, case: str) -> None:
     said = str(caught.value)
     assert said.startswith(f"{tmp_path / 'net.py'}:Net: ") and "\n" not in said
     assert message.format(line=LINE) in said
+
+
+# An operator as it is written, and its name in the message.
+NAMES = {
+    "F.pad(x, (1, 1, 1, 1), 'reflect')": "F.pad",
+    "F.normalize(x)": "F.normalize",
+    "torch.sin(x)": "torch.sin",
+    "x.sin()": ".sin",
+    "torch.flip(x, [0])": "torch.flip",
+    "x.repeat(1, 1, 2, 1)": ".repeat",
+    "x ** 2": "**",
+    "-x": "-",
+    "x @ x": "@",
+    "(x > 0).float()": ">",
+    "torch.special.expit(x)": "torch.special.expit",
+    "torch.nn.functional.logsigmoid(x)": "F.logsigmoid",
+}
+
+
+@pytest.mark.parametrize("code", NAMES)
+def test_a_refused_operator_has_the_name_that_the_user_writes(bench: Bench, tmp_path: Path, code: str) -> None:
+    with pytest.raises(BadInput, match=rf"no layer for {re.escape(NAMES[code])} \(net\.py:{LINE}\)"):
+        imported(bench, tmp_path, "", f"x = {code}")
+
+
+# --- what training differs in -----------------------------------------------------------------------------------------
+
+FREEZE = "for p in self.{}.parameters(): p.requires_grad = False"
+STAYS = "stays in evaluation in training: the port trains it as batch norm"
+# What a network has in __init__ and in forward, and its notes of what is trained otherwise. {line} as above.
+UNTRAINED = {
+    "a frozen layer": (FREEZE.format("conv"), "",
+                       "conv.weight, conv.bias have requires_grad=False: the port trains them"),
+    "one frozen array": ("self.conv.bias.requires_grad_(False)", "",
+                         "conv.bias has requires_grad=False: the port trains it"),
+    "many frozen arrays": ("self.b = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(4))); "
+                           + "self.b.requires_grad_(False)", "x = self.b(x)",
+                           "b.* (8 arrays) have requires_grad=False: the port trains them"),
+    "frozen in forward": ("", "self.conv.requires_grad_(False)",
+                          "conv.weight, conv.bias have requires_grad=False: the port trains them"),
+    "detach": ("", "x = x.detach()", ".detach() (net.py:{line}): the port has its gradient"),
+    "torch.detach": ("", "x = torch.detach(x)", ".detach() (net.py:{line}): the port has its gradient"),
+    "data": ("", "x = x.data", ".detach() (net.py:{line}): the port has its gradient"),
+    "batch norm by a function": ("self.bn = nn.BatchNorm2d(3)",
+                                 "x = F.batch_norm(x, self.bn.running_mean, self.bn.running_var, self.bn.weight,"
+                                 " self.bn.bias, False)", f"F.batch_norm (net.py:{{line}}) {STAYS}"),
+    "batch norm in evaluation": ("self.bn = nn.BatchNorm2d(3)", "self.bn.eval(); x = self.bn(x)",
+                                 f"nn.BatchNorm2d (bn, net.py:{{line}}) {STAYS}"),
+    "a hook of gradients": ("self.conv.register_full_backward_hook(lambda m, i, o: None)", "",
+                            "conv has a hook of its gradient: the port has none"),
+}  # fmt: skip
+# Methods of a network, and its forward.
+PARTS = {
+    "no_grad": (
+        "with torch.no_grad():\n            x = F.relu(x)",
+        "",
+        "torch.no_grad() around F.relu (net.py:{after}): the port has the gradient",
+    ),
+    "inference mode": (
+        "with torch.inference_mode():\n            x = F.relu(x)",
+        "",
+        "torch.no_grad() around F.relu (net.py:{after}): the port has the gradient",
+    ),
+    "gradients off": (
+        "torch.set_grad_enabled(False)\n        x = F.relu(x)\n        torch.set_grad_enabled(True)",
+        "",
+        "torch.no_grad() around F.relu (net.py:{after}): the port has the gradient",
+    ),
+    "a train of its own": (
+        "x = self.bn(x)",
+        "def train(self, mode=True):\n        super().train(mode); self.bn.eval()",
+        f"nn.BatchNorm2d (bn, net.py:{{line}}) {STAYS}",
+    ),
+    "a gradient of its own": (
+        "x = Half.apply(x)",
+        "",
+        "Half.backward (net.py:6): the port has the gradient of its forward",
+    ),
+    "a gradient ended twice": (
+        "x = x.detach()\n        x = x.detach()",
+        "",
+        ".detach() (net.py:{line}): the port has its gradient",
+    ),
+}
+HALF = """class Half(torch.autograd.Function):
+    forward = staticmethod(lambda ctx, x: F.relu(x))
+    backward = staticmethod(lambda ctx, gradient: gradient / 2)
+"""
+
+
+@pytest.mark.parametrize("case", UNTRAINED)
+def test_what_is_trained_otherwise_is_said(bench: Bench, tmp_path: Path, case: str) -> None:
+    init, forward, note = UNTRAINED[case]
+    result = imported(bench, tmp_path, init, forward)
+    assert result.untrained == (note.format(line=LINE),)
+    assert set(result.untrained) <= set(result.notes)
+    assert network_import.compared(result).agrees
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_parts_that_are_trained_otherwise_are_said(bench: Bench, tmp_path: Path, case: str) -> None:
+    forward, method, note = PARTS[case]
+    text = HEAD.format(init="self.bn = nn.BatchNorm2d(3)", forward=forward).lstrip() + f"\n    {method}\n"
+    text = text.replace("\n\nclass Net", f"\n{HALF}\n\nclass Net") if "Half" in forward else text
+    result = of_text(bench, tmp_path, text)
+    assert result.untrained[:1] == (note.format(line=LINE, after=LINE + 1),)
+    assert network_import.compared(result).agrees
+
+
+# Code whose gradient reaches no trained array, or which forward does not use for the logits.
+TRAINED = {
+    "the image": ("", "x = x + 0"),
+    "a number": ("", "x = x * float(len(x.detach()))"),
+    "no use": ("", "self.last = x.detach()"),
+    "dropout in evaluation": ("self.drop = nn.Dropout(0.5)", "self.drop.eval(); x = self.drop(x)"),
+    "dropout by a function": ("", "x = F.dropout(x, 0.5, False)"),
+}
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_what_is_trained_alike_has_no_note(bench: Bench, tmp_path: Path, case: str) -> None:
+    result = imported(bench, tmp_path, *TRAINED[case])
+    assert result.untrained == ()
+    assert not layers(result.network, Dropout)
+
+
+# --- outputs, constants, classes --------------------------------------------------------------------------------------
+
+# What forward returns, with the outputs that are left out or are heads.
+OUTPUTS = {
+    "self.fc(x.mean([2, 3])), x.mean([2, 3])": ["output 2 of forward is no row of 10 logits: left out"],
+    "self.fc(x.mean([2, 3])), self.two(x.mean([2, 3]))": ["output 2 of forward is no row of 10 logits: left out",
+                                                          "two.weight is used for no logits: left out",
+                                                          "two.bias is used for no logits: left out"],
+    "self.fc(x.mean([2, 3])), x.transpose(2, 3)": ["output 2 of forward is no row of 10 logits: left out"],
+    "self.fc(x.mean([2, 3])), F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2)": [
+        "output 2 of forward is no row of 10 logits: left out"],
+    "(lambda e: (self.last(e), e))(self.ten(x.mean([2, 3])))": [
+        "output 2 of forward has no arrays of its own: left out"],
+    "self.fc(x.mean([2, 3])), self.ten(x.mean([2, 3]))": ["auxiliary classifiers: 1 with weight 0.3 in the loss: the "
+                                                          "file does not say its own"],
+}  # fmt: skip
+SEVERAL = "in evaluation forward gives several tensors: the first is the network's output"
+
+
+@pytest.mark.parametrize("returned", OUTPUTS)
+def test_a_further_output_is_a_classifier_or_left_out(bench: Bench, tmp_path: Path, returned: str) -> None:
+    init = "self.two, self.ten, self.last = nn.Linear(3, 2), nn.Linear(3, 10), nn.Linear(10, 10)"
+    result = imported(bench, tmp_path, init, f"return {returned}")
+    unused = [each for each in result.notes if each.endswith(" is not used in forward: left out")]
+    assert [each for each in result.notes if each not in unused] == [SEVERAL, *OUTPUTS[returned]]
+    assert bool(layers(result.network, Auxiliary)) == OUTPUTS[returned][0].startswith("auxiliary")
+    assert network_import.compared(result).agrees
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "x = (x - self.mean) / self.std",
+        "x = (x - self.mean.view(1, 3, 1, 1)) / self.std.reshape(1, 3, 1, 1)",
+        "x = x * (1 / self.std); x = x - self.mean * 2",
+    ],
+)
+def test_constants_that_forward_uses_are_not_left_out(bench: Bench, tmp_path: Path, forward: str) -> None:
+    """Buffers that a layer of the spec holds as numbers."""
+    init = "; ".join(f"self.register_buffer('{name}', torch.rand(1, 3, 1, 1) + 1)" for name in ("mean", "std", "none"))
+    result = imported(bench, tmp_path, init, forward)
+    assert result.notes == ("none is not used in forward: left out",)
+    assert network_import.compared(result).agrees
+
+
+@pytest.mark.parametrize(
+    "returned",
+    ["x.squeeze(1)", "x.squeeze(-1)", "x.flatten()", "x[:, 0]", "torch.sigmoid(x.squeeze())", "x.select(1, 0)", "x"],
+)
+def test_one_class(bench: Bench, tmp_path: Path, returned: str) -> None:
+    """Logits of a single class, whose axis forward may take away."""
+    result = imported(bench, tmp_path, "self.one = nn.Linear(3, 1)", f"x = self.one(x.mean([2, 3])); return {returned}")
+    assert result.network.output == (1,)
+    assert network_import.compared(result).agrees
+
+
+# What a name stands for besides a class: code after the network, and the name.
+FORMS = {
+    "a module": "form = Net()",
+    "DataParallel": "form = lambda: nn.DataParallel(Net())",
+    "a compiled module": "form = lambda: torch.compile(Net())",
+    "a module compiled in place": "form = Net(); form.compile()",
+    "both": "form = torch.compile(nn.DataParallel(Net()))",
+    "compiled code": "Net.forward = torch.compile(Net.forward); form = Net",
+    "half": "form = lambda: Net().half()",
+    "bfloat16": "form = lambda: Net().bfloat16()",
+    "double": "form = lambda: Net().double()",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_a_module(bench: Bench, tmp_path: Path, form: str) -> None:
+    result = of_text(bench, tmp_path, HEAD.format(init="pass", forward="pass").lstrip() + f"\n{FORMS[form]}\n", "form")
+    assert set(network_import.own_names(result.network).values()) == {
+        "conv.weight", "conv.bias", "fc.weight", "fc.bias"
+    }  # fmt: skip
+    types = {"half": "float16", "bfloat16": "bfloat16"}
+    notes = [f"its arrays are of {types[form]}: those of the port have float32"] if form in types else []
+    assert list(result.notes) == notes
+    assert network_import.compared(result).agrees
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "message"),
+    [
+        ("form = torch.jit.script(Net())", "form", "form is made by torch.jit, which hides what forward computes"),
+        ("def form(): return nn.Sequential(torch.jit.script(Net()))", "form", "its 0 is made by torch.jit"),
+        ("form = Net()", "form(num_classes=3)", "form is a module and no class or function"),
+        ("def form(a): pass", "form", "missing a required argument: 'a'; give it: net.py:form(a=...)"),
+        ("def form(a, b, *c, d, e=1): pass", "form(3)", "give it: net.py:form(3, b=..., d=...)"),
+        ("def form(a=1): pass", "form(c=3)", "got an unexpected keyword argument 'c'; its arguments: a"),
+    ],
+)
+def test_names_that_give_no_module_for_these_arguments(
+    bench: Bench, tmp_path: Path, code: str, name: str, message: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        of_text(bench, tmp_path, HEAD.format(init="pass", forward="pass").lstrip() + f"\n{code}\n", name)
+    assert message in str(caught.value)
 
 
 # The text after the file, the input, and what the message says.

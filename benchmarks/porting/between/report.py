@@ -20,6 +20,7 @@ from frameworks.arrays import Array, Weights
 from frameworks.spec import times
 from frameworks.training import Training
 
+OWN_STEP = "one step of the own code"
 MOST_LISTED = 3  # layers in one line that differ in the same way
 
 
@@ -45,7 +46,17 @@ class Report:
         """Whether both are the same function: no value differs, and no difference that values may fail to show."""
         comparisons = [*self.a.comparisons, *self.b.comparisons]
         agree = bool(self.stages) and self.parted is None and all(each.agrees for each in comparisons)
-        return agree and all(each.shows for each in self.differences)
+        return agree and all(each.shows for each in self.differences) and self.a.untrained == self.b.untrained
+
+    @property
+    def undecided(self) -> str:
+        """Which sides train otherwise than their specs: these show nothing of training then. Empty for none."""
+        names = [name for name, side in zip("AB", (self.a, self.b)) if side.untrained]
+        return f"{' and '.join(names)} {'train' if len(names) > 1 else 'trains'}" if names else ""
+
+    def decides(self, stage: Stage) -> bool:
+        """Whether the values of a stage are those of both originals: evaluation and steps of their own code are."""
+        return not self.undecided or bool(stage.parted) or stage.name in (values.EVALUATION, OWN_STEP)
 
     @property
     def text(self) -> str:
@@ -59,17 +70,21 @@ class Report:
             width = max(len(stage.name) for stage in self.stages)
             for stage in self.stages:
                 found = stage.parted
-                lines.append(f"  {stage.name:{width}}  {_stage_text(found) if found else 'agrees'}")
+                agrees = "agrees" if self.decides(stage) else f"not decided: {self.undecided} otherwise"
+                lines.append(f"  {stage.name:{width}}  {_stage_text(found) if found else agrees}")
         lines += ["", self.verdict]
         return "\n".join(lines)
 
     @property
     def verdict(self) -> str:
+        apart = f"{self.undecided} otherwise than the layers, as the notes say: training is not compared."
         if self.same:
-            return "The same function."
+            return f"The same function in evaluation. {apart}" if self.undecided else "The same function."
         for name, side in zip("AB", (self.a, self.b)):
             if side.original and not side.original.agrees:
                 return f"Not decided: {name} and its spec differ beyond rounding, and what is compared are the specs."
+        if self.undecided and self.parted is None and all(each.shows for each in self.differences) and self.stages:
+            return f"The same function in evaluation, another training: {apart}"
         unseen = "" if self.parted or not self.stages else ", although none of these values shows it"
         trainings = self.differences and all(each.a == TRAINING for each in self.differences)
         what = "training" if trainings else "function"
@@ -88,7 +103,7 @@ class Report:
                 for e in self.differences
             ],
             "stages": [
-                {"stage": s.name, "agrees": s.parted is None} for s in self.stages
+                {"stage": s.name, "agrees": s.parted is None if self.decides(s) else None} for s in self.stages
             ],
             "parted": {"a": parted.a, "b": parted.b, "tensor": parted.tensor, "by": parted.text} if parted else None,
             "cause": self.cause,
@@ -133,7 +148,7 @@ def compared(
         after = [step(side, w, x, labels) for step, side, w in zip(own_code, (a, b), (in_a, in_b))]
         one, other = (own_steps.described(n, w, now, x, labels) for n, w, now in zip(networks, (in_a, in_b), after))
         found += own_steps.differences(one, other, len(x))
-        stages.append(values.after_steps("one step of the own code", alignment, after[0], after[1]))
+        stages.append(values.after_steps(OWN_STEP, alignment, after[0], after[1]))
     cause = _cause(stages, found, alignment)
     return Report(a, b, tuple(found), tuple(stages), len(x), _weights_text(a, b), cause)
 
