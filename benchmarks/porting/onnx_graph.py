@@ -422,7 +422,13 @@ class _OnnxConverter:
         eps, momentum = shortest(call("epsilon", 1e-5)), round(1 - shortest(call("momentum", 0.9)), 12)
         name = self._name(call, 3, 1, 2, 4)
         self.normalized = True
-        return self.builder.weighted(call.input, BatchNorm(name, eps, momentum), arrays, call.where, call.output)
+        # ONNX has no batch normalization without gamma. Training that moves beta would also move gamma.
+        has_gamma = bool(np.any(arrays["gamma"] != 1) or not np.any(arrays["beta"]))
+        if not has_gamma:
+            del arrays["gamma"]
+            self.builder.notes.append(f"{name}: gamma is 1 beside a trained beta: it becomes a layer without gamma")
+        layer = BatchNorm(name, eps, momentum, gamma=has_gamma)
+        return self.builder.weighted(call.input, layer, arrays, call.where, call.output)
 
     def on_InstanceNormalization(self, call: OnnxCall) -> Value:
         gamma, beta, eps = call.array(1), call.array(2), shortest(call("epsilon", 1e-5))

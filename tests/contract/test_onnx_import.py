@@ -522,6 +522,22 @@ def test_names_are_those_of_the_file(tmp_path: Path) -> None:
         assert [node.path for _, node in network.walk() if node.parameters] == paths
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.5], ids="gamma {}".format)
+@pytest.mark.parametrize("beta", [0.0, 0.5], ids="beta {}".format)
+def test_a_gamma_that_training_did_not_move_is_none(gamma: float, beta: float, tmp_path: Path) -> None:
+    """A new layer has gamma 1 and beta 0; one that was trained without gamma has another beta."""
+    make = Maker()
+    make.constant("n.gamma", np.full(3, gamma))
+    make.constant("n.beta", np.full(3, beta))
+    arrays = "n.gamma", "n.beta", make.array("n.mean", 3), make.array("n.var", 3)
+    result = found(make.classified(make("BatchNormalization", "x", *arrays), 3), tmp_path)
+    (norm,) = (node.layer for _, node in result.network.walk() if isinstance(node.layer, BatchNorm))
+    assert norm.gamma == (gamma != 1 or beta == 0) and norm.beta
+    assert ("n.gamma" in result.weights) == norm.gamma
+    assert any("gamma is 1 beside a trained beta" in note for note in result.notes) != norm.gamma
+    assert network_import.compared(result).agrees
+
+
 def test_arrays_that_layers_share_name_no_layer(tmp_path: Path) -> None:
     """PyTorch's exporter stores equal arrays once, under the name of the last one; here a bias of zeros."""
     make = Maker()
