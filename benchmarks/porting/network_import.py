@@ -408,7 +408,7 @@ def _prefixed(text: str, work: Callable[[], Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Trained:
+class _TrainingTrace:
     """The layers in training, with dropout and auxiliary classifiers. untrained: as `Imported` has it."""
 
     layers: list[Layer]
@@ -416,7 +416,7 @@ class _Trained:
     untrained: list[str]
 
 
-def _in_training(description: Any, input: Shape, evaluated: Structure) -> _Trained:
+def _in_training(description: Any, input: Shape, evaluated: Structure) -> _TrainingTrace:
     """Raises BadInput if something else than dropout and auxiliary classifiers differs from evaluation."""
     nodes = description["training"]
     graph, _ = torch_graph.converted(nodes, input, training=True)
@@ -443,7 +443,7 @@ def _in_training(description: Any, input: Shape, evaluated: Structure) -> _Train
             layers = Structure(replace(graph, output=main, heads=tuple(dict.fromkeys(heads.values())))).layers
             weighted = f"{len(heads)} with weight {Auxiliary.weight} in the loss: the file does not say its own"
             notes.append(f"auxiliary classifiers: {weighted}")
-        return _Trained(layers, notes, torch_graph.training_notes(nodes, [row, *heads]))
+        return _TrainingTrace(layers, notes, torch_graph.training_notes(nodes, [row, *heads]))
     differs = torch_graph.difference(description["evaluation"], nodes)
     raise BadInput(
         "in training it computes something else than in evaluation, dropout and auxiliary classifiers aside"
