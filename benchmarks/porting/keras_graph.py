@@ -18,6 +18,7 @@ from benchmarks.porting.graphs import ZERO, Graph, Probabilities, Value, refused
 from benchmarks.porting.interpolation import interpolation
 from benchmarks.porting.keras_arithmetic import Part, Response, Whole, after, erf_of
 from benchmarks.porting.keras_windows import Larger, Maximum, chosen, larger, pool
+from benchmarks.reporting.number_formats import first_names
 from benchmarks.runtime.errors import BadInput, ShapeMissing
 from frameworks.arrays import Array, Weights
 from frameworks.spec import (
@@ -64,7 +65,6 @@ from frameworks.spec import (
 
 Description: TypeAlias = Mapping[str, Any]  # of the graph or a node, as the script writes it
 LINEAR = ":linear"
-SHOWN = 6  # layers that a note names
 FIRST = "channels_first"
 _ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "relu": ReLU,
@@ -210,7 +210,7 @@ class _KerasConverter:
                 raise call.refused(f"it gives {len(node['outputs'])} tensors")
             self.values |= zip(node["outputs"], results)
         if frozen := self.graph["frozen"]:
-            named = ", ".join(frozen[:SHOWN]) + (f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else "")
+            named = first_names(frozen)
             self.builder.notes.append(f"not trained in the original (trainable=False), trained in the port: {named}")
         name, *others = self.graph["outputs"]
         self._end_maxima([name])

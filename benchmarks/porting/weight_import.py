@@ -19,6 +19,7 @@ import numpy as np
 import frameworks
 from benchmarks.porting.file_formats import NPZ, SAFETENSORS, ending
 from benchmarks.porting.scripts import run_script
+from benchmarks.reporting.number_formats import first_names
 from benchmarks.runtime.environments import FrameworkRequest, environment
 from benchmarks.runtime.errors import BadInput
 from benchmarks.runtime.temporary_folders import TemporaryFolder
@@ -45,7 +46,6 @@ PIXELS: dict[str, tuple[Layer, ...]] = {
 
 SCRIPTS = Path(frameworks.__file__).parent / "weight_files"
 FORMATS = {suffix: (info, each) for info in FRAMEWORKS.values() for suffix, each in info.weight_files.items()}
-SHOWN = 6  # arrays that a line names
 PLAIN_NAMES = "state_dict_names"  # of .npz and .safetensors files
 
 
@@ -100,10 +100,7 @@ def imported(path: Path, network: Network, pythons: Mapping[str, str], progress:
 def not_finite(weights: Weights, origin: str) -> list[str]:
     """A line that names the arrays with NaN or infinity, if there are any."""
     names = [name for name, array in weights.items() if not np.isfinite(array).all()]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return (
-        [f"{origin}: values that are not finite (NaN, infinity) in {', '.join(names[:SHOWN])}{more}"] if names else []
-    )
+    return [f"{origin}: values that are not finite (NaN, infinity) in {first_names(names)}"] if names else []
 
 
 def _run_reader(

@@ -115,6 +115,11 @@ def counted(value: int, singular: str) -> str:
     return f"{value} {singular}" if value == 1 else f"{value} {singular}s"
 
 
+def first_names(names: Sequence[str], most: int = 6) -> str:
+    """Names in a row: the first ones, and how many follow."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def duration(seconds: float) -> str:
     """A duration in the unit that people use: 40 s, 12 min, 3.5 h."""
     if seconds < 90:

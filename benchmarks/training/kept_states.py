@@ -1,7 +1,7 @@
 """When the state of a cell is kept on disk, from which a stopped run goes on.
 
-Writing a state after every epoch cost more than a third of the time of short epochs. Epochs are reproducible, so those
-since the last kept state are trained again, to the same losses: a state is worth its price only after long training.
+Where epochs are short, writing a state after each takes a large part of the time. Epochs are reproducible: those since
+the last kept state are trained again, to the same losses. So a state is worth its price only after long training.
 """
 
 from __future__ import annotations

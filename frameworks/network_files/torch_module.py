@@ -10,8 +10,8 @@ The module is traced with torch.fx, layer modules as leaves, and computes at the
 control flow on sizes works, and an error has the line of the user's code. A failure ends the script with its reason in
 one line.
 
-What forward computes has the graph alone. That a part of it is not trained, or trained otherwise, stands beside it:
-`frozen`, `cuts` and `gradient_hooks`.
+The graph holds only what forward computes. Which parts are not trained, or are trained otherwise, is in `frozen`,
+`cuts` and `gradient_hooks`.
 """
 
 from __future__ import annotations
