@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.cli.exit_codes import ExitCode
 from benchmarks.run import command
+from benchmarks.training import kept_states
 from tests.command_line import exit_code_of
 
-SMALL = ["--quick", "--train-size", "32", "--test-size", "8", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+SMALL = ["--quick", "--train-size", "32", "--test-size", "8", "--epochs", "2", "--threads", "1", "--device", "cpu"]
 FILE = """import numpy as np
 from frameworks.adapter import Trained
 from frameworks.numpy_reference import Reference
@@ -47,6 +48,12 @@ WRONG = [
     (PREDICT, "return np.zeros((8, 10), int)", "gives an array of int64, 8 x 10; the contract asks for"),
     (MEMORY, "return 5", "Mine.peak_memory gives 5; the contract asks for bytes by name"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def state_after_the_first_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`get_weights` is called for a state; without this, epochs of milliseconds would keep none."""
+    monkeypatch.setattr(kept_states, "PRICE", float("inf"))
 
 
 def row(tmp_path: Path, source: str) -> tuple[str, str]:
